@@ -1,0 +1,48 @@
+# dtm: distributed transactions in PostgreSQL
+
+EXTENSION = dtm
+DATA = dtm--0.1.0.sql
+MODULE_big = dtm
+OBJS = \
+	src/api.o \
+	src/barrier.o \
+	src/coordinator.o \
+	src/core/core.o \
+	src/core/msg.o \
+	src/core/names.o \
+	src/core/reply.o \
+	src/core/saga.o \
+	src/dtm.o \
+	src/hooks.o \
+	src/http.o \
+	src/launcher.o \
+	src/request.o \
+	src/shmem.o \
+	src/store.o \
+	src/transport.o \
+	src/worker.o
+
+PG_CPPFLAGS = -I$(srcdir)/src -D_GNU_SOURCE $(if $(CASSERT),,-DNDEBUG) $(shell curl-config --cflags)
+PG_CFLAGS = -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers -Wno-declaration-after-statement $(if $(WERROR),-Werror)
+SHLIB_LINK = $(shell curl-config --libs)
+
+# One test a line, in the order of the layers
+REGRESS = install submit options badinput barrier roles run_due
+REGRESS_OPTS = --inputdir=$(srcdir)
+ISOLATION = barrier_concurrency submit_concurrency
+ISOLATION_OPTS = --inputdir=$(srcdir)
+TAP_TESTS = 1
+
+EXTRA_CLEAN = test/unit/test_core test/unit/test_random
+
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+# Headers are few; whoever changes one builds all
+$(OBJS): $(wildcard $(srcdir)/src/*.h $(srcdir)/src/core/*.h)
+
+unit:
+	$(MAKE) -C $(srcdir)/test/unit check
+
+.PHONY: unit

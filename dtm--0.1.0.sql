@@ -1,0 +1,457 @@
+/* dtm--0.1.0.sql: CREATE EXTENSION dtm */
+
+\echo Use "CREATE EXTENSION dtm" to load this file. \quit
+
+/* ---------- what may stand in the way ---------- */
+
+DO $$
+BEGIN
+  IF EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'dtm_barrier') THEN
+    RAISE EXCEPTION 'schema "dtm_barrier" exists already'
+      USING ERRCODE = 'duplicate_schema',
+            DETAIL = 'The extension brings its own dtm_barrier.barrier, with the same columns.',
+            HINT = 'If it is that of a dtm SDK, adopt its rows: rename the schema, create the extension, copy the rows. docs/compatibility.md shows the statements.';
+  END IF;
+  IF EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'dtm') THEN
+    RAISE EXCEPTION 'schema "dtm" exists already'
+      USING ERRCODE = 'duplicate_schema',
+            HINT = 'The extension keeps its tables in a schema of that name: rename or drop yours.';
+  END IF;
+END
+$$;
+
+/* Roles belong to the whole cluster; another database may have made them. */
+DO $$
+BEGIN
+  IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'dtm_user') THEN
+    CREATE ROLE dtm_user NOLOGIN;
+  END IF;
+  IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'dtm_admin') THEN
+    CREATE ROLE dtm_admin NOLOGIN;
+  END IF;
+  GRANT dtm_user TO dtm_admin;
+END
+$$;
+
+CREATE SCHEMA dtm;
+CREATE SCHEMA dtm_barrier;
+GRANT USAGE ON SCHEMA dtm TO dtm_user;
+
+/* ---------- the coordinator's tables: docs/architecture.md, Storage ---------- */
+
+/* Where this database lives; elsewhere it starts paused. */
+CREATE TABLE dtm.home (
+  system_identifier bigint NOT NULL,
+  database_oid oid NOT NULL,
+  paused boolean NOT NULL,
+  since timestamptz NOT NULL
+);
+COMMENT ON TABLE dtm.home IS
+  'the server and database that this coordinator belongs to, and whether it was paused';
+
+CREATE SEQUENCE dtm.request_id_seq;
+
+/* What was asked for.  Written once. */
+CREATE TABLE dtm.request (
+  id bigint NOT NULL DEFAULT pg_catalog.nextval('dtm.request_id_seq') CONSTRAINT request_pkey PRIMARY KEY,
+  created timestamptz NOT NULL,
+  timeout_to_fail bigint,
+  retry_interval bigint,
+  delay bigint,
+  submitted_by regrole NOT NULL,
+  request_timeout integer,
+  retry_limit integer,
+  trans_type "char" NOT NULL,
+  concurrent boolean NOT NULL,
+  wait_result boolean NOT NULL,
+  gid text COLLATE "C" NOT NULL CONSTRAINT request_gid UNIQUE,
+  protocol text COLLATE "C",
+  query_prepared text COLLATE "C",
+  action text[] COLLATE "C" NOT NULL,
+  compensate text[] COLLATE "C",
+  payload bytea[],
+  orders integer[],
+  branch_headers text[] COLLATE "C"
+);
+COMMENT ON TABLE dtm.request IS 'global transactions as they were submitted';
+COMMENT ON COLUMN dtm.request.timeout_to_fail IS 'microseconds, as are retry_interval and delay';
+COMMENT ON COLUMN dtm.request.request_timeout IS 'milliseconds';
+COMMENT ON COLUMN dtm.request.orders IS 'pairs: a step, and one that it comes after; from 0';
+COMMENT ON COLUMN dtm.request.branch_headers IS 'pairs: name, value';
+
+/* How far it is.  The only table that the coordinator searches: small and hot. */
+CREATE TABLE dtm.active (
+  id bigint NOT NULL CONSTRAINT active_pkey PRIMARY KEY,
+  next_time timestamptz NOT NULL,
+  updated timestamptz NOT NULL,
+  version integer NOT NULL DEFAULT 0,
+  failures smallint NOT NULL DEFAULT 0,
+  retries smallint NOT NULL DEFAULT 0,
+  status "char" NOT NULL,
+  branch_status text COLLATE "C" NOT NULL,
+  rollback_reason text COLLATE "C"
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.1);
+CREATE INDEX active_due ON dtm.active (next_time, id);
+COMMENT ON TABLE dtm.active IS 'state of the global transactions that are not final';
+COMMENT ON COLUMN dtm.active.version IS 'changes with every write; a writer that has read another one starts over';
+COMMENT ON COLUMN dtm.active.branch_status IS 'a letter for each op of each branch: P, S, F';
+
+/* How it ended. */
+CREATE TABLE dtm.finished (
+  id bigint NOT NULL CONSTRAINT finished_pkey PRIMARY KEY,
+  finished timestamptz NOT NULL,
+  status "char" NOT NULL,
+  branch_status text COLLATE "C" NOT NULL,
+  rollback_reason text COLLATE "C"
+);
+COMMENT ON TABLE dtm.finished IS 'outcome of the global transactions that are final';
+
+/* Every call that was made. */
+CREATE TABLE dtm.attempt (
+  id bigint NOT NULL,
+  started timestamptz NOT NULL,
+  duration bigint NOT NULL,
+  branch smallint NOT NULL,
+  http_status smallint,
+  result "char" NOT NULL,
+  error text COLLATE "C"
+);
+CREATE INDEX attempt_id ON dtm.attempt (id);
+COMMENT ON TABLE dtm.attempt IS 'calls of branches, one row each';
+COMMENT ON COLUMN dtm.attempt.duration IS 'microseconds';
+COMMENT ON COLUMN dtm.attempt.branch IS 'place in branch_status, from 0; -1: query_prepared';
+
+SELECT pg_catalog.pg_extension_config_dump('dtm.home', '');
+SELECT pg_catalog.pg_extension_config_dump('dtm.request', '');
+SELECT pg_catalog.pg_extension_config_dump('dtm.request_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('dtm.active', '');
+SELECT pg_catalog.pg_extension_config_dump('dtm.finished', '');
+SELECT pg_catalog.pg_extension_config_dump('dtm.attempt', '');
+
+/* ---------- the barrier: name, columns and constraint as dtm's SDKs expect ---------- */
+
+CREATE SEQUENCE dtm_barrier.barrier_seq;
+
+CREATE TABLE dtm_barrier.barrier (
+  id bigint NOT NULL DEFAULT pg_catalog.nextval('dtm_barrier.barrier_seq') PRIMARY KEY,
+  trans_type varchar(45) DEFAULT '',
+  gid varchar(128) DEFAULT '',
+  branch_id varchar(128) DEFAULT '',
+  op varchar(45) DEFAULT '',
+  barrier_id varchar(45) DEFAULT '',
+  reason varchar(45) DEFAULT '',
+  create_time timestamp(0) with time zone DEFAULT NULL,
+  update_time timestamp(0) with time zone DEFAULT NULL,
+  CONSTRAINT uniq_barrier UNIQUE (gid, branch_id, op, barrier_id)
+);
+COMMENT ON TABLE dtm_barrier.barrier IS 'which branch operations have been executed or are refused';
+
+SELECT pg_catalog.pg_extension_config_dump('dtm_barrier.barrier', '');
+SELECT pg_catalog.pg_extension_config_dump('dtm_barrier.barrier_seq', '');
+
+/* ---------- submitting ---------- */
+
+CREATE TYPE @extschema@.dtm_step AS (
+  action text,
+  compensate text,
+  payload bytea
+);
+COMMENT ON TYPE @extschema@.dtm_step IS 'one step of a saga or msg; payload is the body of its requests';
+
+CREATE FUNCTION @extschema@.dtm_step(action text, compensate text DEFAULT '', payload jsonb DEFAULT NULL)
+RETURNS @extschema@.dtm_step
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT ROW(action, compensate, pg_catalog.convert_to(payload::pg_catalog.text, 'UTF8'))::@extschema@.dtm_step $$;
+COMMENT ON FUNCTION @extschema@.dtm_step(text, text, jsonb) IS
+  'one step of a saga or msg: the URL of its action, that of its compensation, and the body sent to both';
+
+CREATE FUNCTION @extschema@.dtm_new_gid() RETURNS text
+AS 'MODULE_PATHNAME', 'dtm_new_gid' LANGUAGE C VOLATILE PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@.dtm_new_gid() IS 'a fresh unique gid, sortable by time';
+
+CREATE FUNCTION @extschema@.dtm_submit(trans_type text, steps @extschema@.dtm_step[] DEFAULT '{}', gid text DEFAULT NULL, options jsonb DEFAULT '{}')
+RETURNS text
+AS 'MODULE_PATHNAME', 'dtm_submit' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.dtm_submit(text, @extschema@.dtm_step[], text, jsonb) IS
+  'submits a global transaction, which starts when this transaction commits; returns its gid';
+
+CREATE FUNCTION @extschema@.dtm_submit(request jsonb) RETURNS text
+AS 'MODULE_PATHNAME', 'dtm_submit_request' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.dtm_submit(jsonb) IS
+  'submits a global transaction given as the object that dtm''s SDKs send';
+
+CREATE FUNCTION @extschema@.dtm_prepare(trans_type text, gid text DEFAULT NULL, steps @extschema@.dtm_step[] DEFAULT '{}', options jsonb DEFAULT '{}')
+RETURNS text
+AS 'MODULE_PATHNAME', 'dtm_prepare' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.dtm_prepare(text, text, @extschema@.dtm_step[], jsonb) IS
+  'opens a global transaction that waits for its dtm_submit or dtm_abort; returns its gid';
+
+CREATE FUNCTION @extschema@.dtm_prepare(request jsonb) RETURNS text
+AS 'MODULE_PATHNAME', 'dtm_prepare_request' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.dtm_prepare(jsonb) IS
+  'opens a global transaction given as the object that dtm''s SDKs send';
+
+CREATE FUNCTION @extschema@.dtm_abort(gid text, reason text DEFAULT NULL) RETURNS void
+AS 'MODULE_PATHNAME', 'dtm_abort' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.dtm_abort(text, text) IS 'fails a prepared msg';
+
+/* ---------- participating ---------- */
+
+CREATE FUNCTION @extschema@.dtm_barrier(trans_type text, gid text, branch_id text, op text, barrier_id text DEFAULT NULL)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'dtm_barrier' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.dtm_barrier(text, text, text, text, text) IS
+  'true: do the business of this branch operation; false: skip it and answer success';
+
+CREATE FUNCTION @extschema@.dtm_query_prepared(gid text) RETURNS boolean
+AS 'MODULE_PATHNAME', 'dtm_query_prepared' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.dtm_query_prepared(text) IS
+  'whether the local transaction of a msg committed; if not, it never can any more';
+
+/* ---------- watching ---------- */
+
+CREATE FUNCTION dtm.trans_type_name("char") RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT CASE $1 WHEN 's' THEN 'saga' WHEN 't' THEN 'tcc' WHEN 'x' THEN 'xa' WHEN 'm' THEN 'msg' WHEN 'w' THEN 'workflow' END $$;
+
+CREATE FUNCTION dtm.status_name("char") RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT CASE $1 WHEN 'p' THEN 'prepared' WHEN 's' THEN 'submitted' WHEN 'a' THEN 'aborting' WHEN 'S' THEN 'succeed' WHEN 'F' THEN 'failed' END $$;
+
+/* Seconds of a number of microseconds, for options. */
+CREATE FUNCTION dtm.seconds(bigint) RETURNS numeric
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT pg_catalog.trim_scale($1 / 1000000.0) $$;
+
+/*
+ * May this role see what that role submitted?  A member of dtm_admin sees
+ * all; so does the role itself, and whoever has its rights.
+ */
+CREATE FUNCTION dtm.visible(submitted_by oid) RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$ SELECT pg_catalog.pg_has_role(submitted_by, 'USAGE') OR pg_catalog.pg_has_role('dtm_admin', 'USAGE') $$;
+
+CREATE VIEW dtm.transactions WITH (security_barrier) AS
+  SELECT r.gid,
+         dtm.trans_type_name(r.trans_type) AS trans_type,
+         dtm.status_name(COALESCE(a.status, f.status)) AS status,
+         r.created,
+         COALESCE(a.updated, f.finished) AS updated,
+         f.finished,
+         NULLIF(a.next_time, 'infinity') AS next_attempt,
+         COALESCE(a.rollback_reason, f.rollback_reason) AS rollback_reason,
+         r.submitted_by,
+         pg_catalog.cardinality(r.action) AS steps,
+         a.failures,
+         pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
+           'timeout_to_fail', dtm.seconds(r.timeout_to_fail),
+           'retry_interval', dtm.seconds(r.retry_interval),
+           'request_timeout', dtm.seconds(r.request_timeout * 1000::bigint),
+           'retry_limit', r.retry_limit,
+           'delay', dtm.seconds(r.delay),
+           'concurrent', NULLIF(r.concurrent, false),
+           'wait_result', NULLIF(r.wait_result, false),
+           'query_prepared', r.query_prepared,
+           'protocol', r.protocol,
+           'branch_headers', CASE WHEN r.branch_headers IS NOT NULL THEN pg_catalog.jsonb_object(r.branch_headers) END,
+           'orders', (SELECT pg_catalog.jsonb_object_agg(o.step::text, o.pre)
+                        FROM (SELECT r.orders[n] AS step, pg_catalog.jsonb_agg(r.orders[n + 1] ORDER BY n) AS pre
+                                FROM pg_catalog.generate_series(1, pg_catalog.cardinality(r.orders), 2) n
+                               GROUP BY 1) o))) AS options,
+         r.id
+    FROM dtm.request r
+         LEFT JOIN dtm.active a ON a.id = r.id
+         LEFT JOIN dtm.finished f ON f.id = r.id
+   WHERE dtm.visible(r.submitted_by);
+COMMENT ON VIEW dtm.transactions IS 'global transactions that the current role may see';
+
+CREATE VIEW dtm.branches WITH (security_barrier) AS
+  SELECT r.gid,
+         CASE WHEN o.step < 100 THEN pg_catalog.lpad(o.step::text, 2, '0') ELSE o.step::text END AS branch_id,
+         o.op,
+         CASE o.op WHEN 'compensate' THEN r.compensate[o.step] ELSE r.action[o.step] END AS url,
+         CASE b.letter WHEN 'P' THEN 'prepared' WHEN 'S' THEN 'succeed' WHEN 'F' THEN 'failed' END AS status,
+         c.attempts,
+         c.last_attempt,
+         c.last_error,
+         r.payload[o.step] AS payload,
+         b.n AS ordinal,
+         r.id
+    FROM dtm.request r
+         CROSS JOIN LATERAL (SELECT a.branch_status FROM dtm.active a WHERE a.id = r.id
+                             UNION ALL
+                             SELECT f.branch_status FROM dtm.finished f WHERE f.id = r.id) s
+         CROSS JOIN LATERAL (SELECT u.letter, u.n::integer AS n
+                               FROM ROWS FROM (pg_catalog.unnest(pg_catalog.string_to_array(s.branch_status, NULL))) WITH ORDINALITY u(letter, n)) b
+         CROSS JOIN LATERAL (SELECT CASE r.trans_type WHEN 's' THEN (b.n + 1) / 2 ELSE b.n END AS step,
+                                    CASE WHEN r.trans_type = 's' AND b.n % 2 = 1 THEN 'compensate' ELSE 'action' END AS op) o
+         CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS attempts,
+                                    pg_catalog.max(t.started) AS last_attempt,
+                                    (pg_catalog.array_agg(t.error ORDER BY t.started DESC) FILTER (WHERE t.error IS NOT NULL))[1] AS last_error
+                               FROM dtm.attempt t
+                              WHERE t.id = r.id AND t.branch = b.n - 1) c
+   WHERE dtm.visible(r.submitted_by);
+COMMENT ON VIEW dtm.branches IS 'branch operations of the transactions that the current role may see';
+
+CREATE VIEW dtm.calls WITH (security_barrier) AS
+  SELECT r.gid,
+         CASE WHEN t.branch < 0 THEN '00'
+              WHEN o.step < 100 THEN pg_catalog.lpad(o.step::text, 2, '0') ELSE o.step::text END AS branch_id,
+         CASE WHEN t.branch < 0 THEN 'msg'
+              WHEN r.trans_type = 's' AND t.branch % 2 = 0 THEN 'compensate' ELSE 'action' END AS op,
+         t.started,
+         pg_catalog.make_interval(secs => t.duration / 1000000.0) AS duration,
+         CASE t.result WHEN 'S' THEN 'SUCCESS' WHEN 'F' THEN 'FAILURE' WHEN 'O' THEN 'ONGOING' WHEN 'E' THEN 'ERROR' END AS result,
+         t.http_status,
+         t.error,
+         r.id
+    FROM dtm.attempt t
+         JOIN dtm.request r ON r.id = t.id
+         CROSS JOIN LATERAL (SELECT CASE r.trans_type WHEN 's' THEN t.branch / 2 + 1 ELSE t.branch + 1 END AS step) o
+   WHERE dtm.visible(r.submitted_by);
+COMMENT ON VIEW dtm.calls IS 'calls of branches, one row for each attempt, of the transactions that the current role may see';
+
+CREATE FUNCTION dtm.coordinator_stats(
+  OUT state text, OUT pid integer, OUT started timestamptz, OUT in_flight integer, OUT queued integer,
+  OUT loaded integer, OUT commits bigint, OUT finished bigint, OUT calls bigint, OUT call_errors bigint, OUT errors bigint)
+AS 'MODULE_PATHNAME', 'dtm_coordinator_stats' LANGUAGE C VOLATILE PARALLEL SAFE;
+COMMENT ON FUNCTION dtm.coordinator_stats() IS 'counters of this database''s coordinator since it was started';
+
+CREATE VIEW dtm.stat_coordinator AS
+  SELECT s.*, b.backlog, b.oldest_due_age
+    FROM dtm.coordinator_stats() s
+         CROSS JOIN (SELECT pg_catalog.count(*) AS backlog,
+                            pg_catalog.clock_timestamp() - pg_catalog.min(a.next_time) AS oldest_due_age
+                       FROM dtm.active a
+                      WHERE a.next_time <= pg_catalog.clock_timestamp()) b;
+COMMENT ON VIEW dtm.stat_coordinator IS 'state, load and counters of this database''s coordinator; backlog counts the transactions that are due';
+
+CREATE FUNCTION @extschema@.dtm_status(gid text) RETURNS text
+LANGUAGE sql STABLE STRICT
+AS $$ SELECT t.status FROM dtm.transactions t WHERE t.gid OPERATOR(pg_catalog.=) $1 $$;
+COMMENT ON FUNCTION @extschema@.dtm_status(text) IS 'status of a global transaction; NULL if there is none of this gid';
+
+CREATE FUNCTION @extschema@.dtm_query(gid text) RETURNS jsonb
+LANGUAGE sql STABLE STRICT
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+AS $$
+  SELECT jsonb_build_object(
+    'transaction',
+    (SELECT jsonb_strip_nulls(jsonb_build_object(
+              'id', t.id,
+              'create_time', t.created,
+              'update_time', t.updated,
+              'gid', t.gid,
+              'trans_type', t.trans_type,
+              'status', t.status,
+              'query_prepared', t.options ->> 'query_prepared',
+              'protocol', COALESCE(t.options ->> 'protocol', 'http'),
+              'finish_time', CASE WHEN t.status = 'succeed' THEN t.finished END,
+              'rollback_time', CASE WHEN t.status = 'failed' THEN t.finished END,
+              'rollback_reason', t.rollback_reason,
+              'options', (t.options || jsonb_build_object('concurrent', COALESCE(t.options -> 'concurrent', 'false'),
+                                                         'wait_result', COALESCE(t.options -> 'wait_result', 'false')))::text,
+              'next_cron_time', t.next_attempt,
+              'concurrent', false))
+       FROM dtm.transactions t
+      WHERE t.gid = $1),
+    'branches',
+    COALESCE((SELECT jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
+                       'id', b.ordinal,
+                       'create_time', t.created,
+                       'update_time', COALESCE(b.last_attempt, t.created),
+                       'gid', b.gid,
+                       'url', NULLIF(b.url, ''),
+                       'bin_data', translate(encode(b.payload, 'base64'), E'\n', ''),
+                       'branch_id', b.branch_id,
+                       'op', b.op,
+                       'status', b.status,
+                       'finish_time', CASE WHEN b.status = 'succeed' THEN COALESCE(b.last_attempt, t.created) END,
+                       'rollback_time', CASE WHEN b.status = 'failed' THEN b.last_attempt END))
+                     ORDER BY b.ordinal)
+                FROM dtm.transactions t JOIN dtm.branches b ON b.id = t.id
+               WHERE t.gid = $1), '[]'))
+$$;
+COMMENT ON FUNCTION @extschema@.dtm_query(text) IS 'a global transaction and its branches, as dtm''s /query shows them';
+
+CREATE FUNCTION @extschema@.dtm_wait(gid text, timeout interval DEFAULT '30 s') RETURNS text
+AS 'MODULE_PATHNAME', 'dtm_wait' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.dtm_wait(text, interval) IS
+  'waits until a global transaction is final and returns its status; the current one on time-out';
+
+/* ---------- steering ---------- */
+
+CREATE FUNCTION @extschema@.dtm_retry_now(gid text) RETURNS void
+AS 'MODULE_PATHNAME', 'dtm_retry_now' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.dtm_retry_now(text) IS 'makes a global transaction due at once';
+
+CREATE FUNCTION @extschema@.dtm_reset_cron_time(timeout interval, max integer DEFAULT 100, OUT succeed_count integer, OUT has_remaining boolean)
+AS 'MODULE_PATHNAME', 'dtm_reset_cron_time' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.dtm_reset_cron_time(interval, integer) IS
+  'makes up to max transactions due at once that would wait longer than timeout';
+
+CREATE FUNCTION @extschema@.dtm_force_stop(gid text) RETURNS void
+AS 'MODULE_PATHNAME', 'dtm_force_stop' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.dtm_force_stop(text) IS
+  'fails a global transaction as it is: nothing more is called, nothing is undone';
+
+CREATE FUNCTION @extschema@.dtm_pause() RETURNS void
+AS 'MODULE_PATHNAME', 'dtm_pause' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.dtm_pause() IS 'stops this database''s coordinator, also over a restart';
+
+CREATE FUNCTION @extschema@.dtm_resume() RETURNS void
+AS 'MODULE_PATHNAME', 'dtm_resume' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.dtm_resume() IS
+  'lets this database''s coordinator go on, also one that is paused because the database was restored or copied';
+
+CREATE PROCEDURE @extschema@.dtm_run_due(as_of timestamptz DEFAULT NULL, max_transactions integer DEFAULT NULL)
+AS 'MODULE_PATHNAME', 'dtm_run_due' LANGUAGE C;
+COMMENT ON PROCEDURE @extschema@.dtm_run_due(timestamptz, integer) IS
+  'runs in this session what is due at as_of, until nothing is or max_transactions were run';
+
+/* ---------- roles ---------- */
+
+REVOKE ALL ON FUNCTION
+  @extschema@.dtm_step(text, text, jsonb), @extschema@.dtm_new_gid(),
+  @extschema@.dtm_submit(text, @extschema@.dtm_step[], text, jsonb), @extschema@.dtm_submit(jsonb),
+  @extschema@.dtm_prepare(text, text, @extschema@.dtm_step[], jsonb), @extschema@.dtm_prepare(jsonb),
+  @extschema@.dtm_abort(text, text),
+  @extschema@.dtm_barrier(text, text, text, text, text), @extschema@.dtm_query_prepared(text),
+  dtm.trans_type_name("char"), dtm.status_name("char"), dtm.seconds(bigint), dtm.visible(oid), dtm.coordinator_stats(),
+  @extschema@.dtm_status(text), @extschema@.dtm_query(text), @extschema@.dtm_wait(text, interval),
+  @extschema@.dtm_retry_now(text), @extschema@.dtm_reset_cron_time(interval, integer), @extschema@.dtm_force_stop(text),
+  @extschema@.dtm_pause(), @extschema@.dtm_resume()
+FROM PUBLIC;
+REVOKE ALL ON PROCEDURE @extschema@.dtm_run_due(timestamptz, integer) FROM PUBLIC;
+REVOKE ALL ON TYPE @extschema@.dtm_step FROM PUBLIC;
+
+GRANT EXECUTE ON FUNCTION
+  @extschema@.dtm_step(text, text, jsonb), @extschema@.dtm_new_gid(),
+  @extschema@.dtm_submit(text, @extschema@.dtm_step[], text, jsonb), @extschema@.dtm_submit(jsonb),
+  @extschema@.dtm_prepare(text, text, @extschema@.dtm_step[], jsonb), @extschema@.dtm_prepare(jsonb),
+  @extschema@.dtm_abort(text, text),
+  @extschema@.dtm_barrier(text, text, text, text, text), @extschema@.dtm_query_prepared(text),
+  dtm.trans_type_name("char"), dtm.status_name("char"), dtm.seconds(bigint), dtm.visible(oid), dtm.coordinator_stats(),
+  @extschema@.dtm_status(text), @extschema@.dtm_query(text), @extschema@.dtm_wait(text, interval),
+  @extschema@.dtm_retry_now(text), @extschema@.dtm_force_stop(text)
+TO dtm_user;
+GRANT EXECUTE ON FUNCTION
+  @extschema@.dtm_reset_cron_time(interval, integer), @extschema@.dtm_pause(), @extschema@.dtm_resume()
+TO dtm_admin;
+GRANT EXECUTE ON PROCEDURE @extschema@.dtm_run_due(timestamptz, integer) TO dtm_admin;
+GRANT USAGE ON TYPE @extschema@.dtm_step TO dtm_user;
+GRANT SELECT ON dtm.transactions, dtm.branches, dtm.calls, dtm.stat_coordinator TO dtm_user;
+
+/* A change of dtm.home, a restored one too, is noticed at once. */
+CREATE FUNCTION dtm.home_changed() RETURNS trigger
+AS 'MODULE_PATHNAME', 'dtm_home_changed' LANGUAGE C;
+REVOKE ALL ON FUNCTION dtm.home_changed() FROM PUBLIC;
+CREATE TRIGGER home_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON dtm.home
+  FOR EACH STATEMENT EXECUTE FUNCTION dtm.home_changed();
+
+/* This is its home; a copy of the row elsewhere is not. */
+CREATE FUNCTION dtm.set_home() RETURNS void
+AS 'MODULE_PATHNAME', 'dtm_set_home' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+REVOKE ALL ON FUNCTION dtm.set_home() FROM PUBLIC;
+SELECT dtm.set_home();

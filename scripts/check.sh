@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds with warnings as errors and assertions on,
+# and runs every tier of tests.  Ends with one line: N passed, N failed.
+#
+#	scripts/check.sh [unit] [regress] [tap]	(default: all)
+. "$(dirname "$0")/common.sh"
+
+tiers=${*:-unit regress tap}
+passed=0
+failed=0
+
+install build-essential "postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR" \
+	libcurl4-openssl-dev libcmocka-dev libipc-run-perl python3-aiohttp \
+	python3-psycopg2 openssl util-linux
+make_scratch
+
+# count LOG PASSED-PATTERN FAILED-PATTERN
+count() {
+	passed=$((passed + $(grep -cE "$2" "$1" || true)))
+	failed=$((failed + $(grep -cE "$3" "$1" || true)))
+}
+
+# run NAME COMMAND...: a tier; its output is shown, and kept for counting
+run() {
+	local name=$1
+
+	shift
+	say "$name"
+	if "$@" 2>&1 | tee "$SCRATCH/$name.out"; then
+		return 0
+	fi
+	# a tier that fails without a test that failed has failed all the same
+	broken=1
+}
+
+unit() {
+	set -o pipefail
+	as_user make -s -C "$SCRATCH/dtm" PG_CONFIG="$PG_CONFIG" unit
+}
+
+regress() {
+	set -o pipefail
+	local status=0
+
+	start_cluster plain "max_prepared_transactions = 10"
+	as_user make -s -C "$SCRATCH/dtm" PG_CONFIG="$PG_CONFIG" TAP_TESTS= \
+		PGHOST="$SCRATCH" PGUSER=postgres installcheck || status=$?
+	[ $status = 0 ] || cat "$SCRATCH"/dtm/regression.diffs \
+		"$SCRATCH"/dtm/output_iso/regression.diffs 2>/dev/null || true
+	as_user "$PG_BIN/pg_ctl" -D "$SCRATCH/plain" -m fast -w stop >/dev/null
+	return $status
+}
+
+tap() {
+	set -o pipefail
+	local pgxs status=0
+
+	pgxs=$(dirname "$("$PG_CONFIG" --pgxs)")/../..
+	cd "$SCRATCH/dtm"
+	as_user PATH="$PG_BIN:$PATH" PERL5LIB="$pgxs/src/test/perl" \
+		PG_REGRESS="$pgxs/src/test/regress/pg_regress" \
+		PG_TEST_TIMEOUT_DEFAULT=180 \
+		TESTDIR="$SCRATCH/dtm" TESTDATADIR="$SCRATCH/dtm/tmp_check" \
+		prove -v t/*.pl || status=$?
+	[ $status = 0 ] || grep -hE 'PANIC|TRAP|FATAL|ERROR' tmp_check/log/*.log | tail -40 || true
+	return $status
+}
+
+broken=0
+say "building for PostgreSQL $PG_MAJOR"
+build WERROR=1 CASSERT=1
+
+case " $tiers " in *" unit "*)
+	run unit unit
+	count "$SCRATCH/unit.out" '^\[       OK \]' '^\[  FAILED  \] .*[^)]$' ;;
+esac
+case " $tiers " in *" regress "*)
+	run regress regress
+	count "$SCRATCH/regress.out" '^test .*\bok\b' '^test .*\bFAILED\b' ;;
+esac
+case " $tiers " in *" tap "*)
+	run tap tap
+	count "$SCRATCH/tap.out" '^ok ' '^not ok ' ;;
+esac
+
+[ $broken = 0 ] || [ $failed -gt 0 ] || failed=1
+printf '\n%d passed, %d failed\n' "$passed" "$failed"
+[ "$failed" = 0 ] && [ "$passed" -gt 0 ]

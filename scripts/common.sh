@@ -1,0 +1,114 @@
+# What the scripts share.  To be sourced; sets -eu.
+#
+# PG_MAJOR chooses the version of PostgreSQL (default 15, Debian 12's).
+
+set -eu
+
+PG_MAJOR=${PG_MAJOR:-15}
+TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+PG_BIN=/usr/lib/postgresql/$PG_MAJOR/bin
+PG_CONFIG=$PG_BIN/pg_config
+
+say() { printf '\n== %s\n' "$*"; }
+
+as_root() {
+	if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
+}
+
+# Runs a command as an ordinary user: PostgreSQL refuses to run as root.
+as_user() {
+	if [ "$(id -u)" != 0 ]; then
+		env "$@"
+	else
+		runuser -u dtm-scratch -- env HOME="$SCRATCH" "$@"
+	fi
+}
+
+# install PACKAGE...: those that are missing.
+install() {
+	local missing=()
+	local package
+
+	for package in "$@"; do
+		dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null |
+			grep -qx installed || missing+=("$package")
+	done
+	[ ${#missing[@]} -gt 0 ] || return 0
+	if ! command -v apt-get >/dev/null; then
+		echo "please install the equivalents of these Debian packages: ${missing[*]}" >&2
+		exit 1
+	fi
+	if [ "$(id -u)" != 0 ] && ! sudo -n true 2>/dev/null; then
+		echo "please run as root, or install these packages: ${missing[*]}" >&2
+		exit 1
+	fi
+	say "installing ${missing[*]}"
+	# the server package would create and start a cluster that nobody asked for
+	local keep=/etc/postgresql-common/createcluster.d/dtm-scratch.conf
+	if [ ! -d "/usr/lib/postgresql/$PG_MAJOR/bin" ]; then
+		as_root mkdir -p "$(dirname $keep)"
+		echo 'create_main_cluster = false' | as_root tee $keep >/dev/null
+	fi
+	as_root apt-get update -q >/dev/null
+	as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q \
+		--no-install-recommends "${missing[@]}" >"${TMPDIR:-/tmp}/dtm-apt.$$" 2>&1 || {
+		cat "${TMPDIR:-/tmp}/dtm-apt.$$" >&2
+		exit 1
+	}
+	rm -f "${TMPDIR:-/tmp}/dtm-apt.$$"
+	as_root rm -f $keep
+}
+
+# Makes SCRATCH, a directory of the ordinary user with a copy of the sources
+# in SCRATCH/dtm; both go away at the end, and with them what still runs.
+make_scratch() {
+	SCRATCH=$(mktemp -d "${TMPDIR:-/tmp}/dtm.XXXXXX")
+	trap clean_up EXIT
+	trap 'exit 130' INT TERM
+	mkdir "$SCRATCH/dtm"
+	(cd "$TOP" && tar -cf - --exclude=.git --exclude='*.o' --exclude='*.bc' --exclude='*.so' .) |
+		tar -xf - -C "$SCRATCH/dtm"
+	if [ "$(id -u)" = 0 ]; then
+		id -u dtm-scratch >/dev/null 2>&1 ||
+			useradd --system --no-create-home --shell /usr/sbin/nologin dtm-scratch
+		chown -R dtm-scratch "$SCRATCH"
+	fi
+	chmod 755 "$SCRATCH"
+}
+
+clean_up() {
+	local status=$?
+	local cluster
+
+	for cluster in "$SCRATCH"/*/postmaster.pid; do
+		[ -e "$cluster" ] &&
+			as_user "$PG_BIN/pg_ctl" -D "$(dirname "$cluster")" -m immediate -w stop >/dev/null 2>&1
+	done
+	[ -z "${PIDS:-}" ] || kill $PIDS 2>/dev/null || true
+	rm -rf "$SCRATCH"
+	exit $status
+}
+
+# build [make arguments]: builds the copy and installs it.
+build() {
+	as_user make -s -j"$(nproc)" -C "$SCRATCH/dtm" PG_CONFIG="$PG_CONFIG" "$@"
+	as_root make -s -C "$SCRATCH/dtm" PG_CONFIG="$PG_CONFIG" "$@" install >/dev/null
+}
+
+# start_cluster NAME [line of postgresql.conf]...: a cluster in SCRATCH/NAME
+# that listens on a socket there, and on no network.
+start_cluster() {
+	local name=$1 line
+	local dir=$SCRATCH/$name
+
+	shift
+	as_user "$PG_BIN/initdb" -D "$dir" -A trust -U postgres \
+		--encoding=UTF8 --locale=C >/dev/null
+	{
+		echo "unix_socket_directories = '$SCRATCH'"
+		echo "listen_addresses = ''"
+		for line in "$@"; do echo "$line"; done
+	} | as_user tee -a "$dir/postgresql.conf" >/dev/null
+	as_user "$PG_BIN/pg_ctl" -D "$dir" -l "$SCRATCH/$name.log" -w start >/dev/null ||
+		{ cat "$SCRATCH/$name.log" >&2; return 1; }
+}

@@ -1,0 +1,76 @@
+-- Bad input is an error with a code and a hint, and nothing is stored.
+SET client_min_messages = error;
+TRUNCATE dtm.request, dtm.active, dtm.finished, dtm.attempt;
+\set VERBOSITY verbose
+\set SHOW_CONTEXT never
+-- the code, not the line of the source
+CREATE FUNCTION complain(statement text) RETURNS TABLE (code text, message text, hint text) LANGUAGE plpgsql AS $$
+DECLARE m text; d text; h text;
+BEGIN
+  EXECUTE statement;
+  RETURN QUERY SELECT '00000', 'accepted', '';
+EXCEPTION WHEN OTHERS THEN
+  GET STACKED DIAGNOSTICS m = MESSAGE_TEXT, h = PG_EXCEPTION_HINT;
+  RETURN QUERY SELECT SQLSTATE, m, h;
+END $$;
+SELECT c.* FROM (VALUES
+  (1, $$SELECT dtm_submit('sage')$$),
+  (2, $$SELECT dtm_submit(NULL::text)$$),
+  (3, $$SELECT dtm_submit(NULL::jsonb)$$),
+  (4, $$SELECT dtm_submit('{"trans_type": "saga"}')$$),
+  (5, $$SELECT dtm_submit('tcc')$$),
+  (6, $$SELECT dtm_submit('saga', ARRAY[dtm_step(NULL)])$$),
+  (7, $$SELECT dtm_submit('saga', ARRAY[NULL::dtm_step])$$),
+  (8, $$SELECT dtm_submit('saga', ARRAY[dtm_step('foo')])$$),
+  (9, $$SELECT dtm_submit('saga', ARRAY[dtm_step('ftp://a/b')])$$),
+  (10, $$SELECT dtm_submit('saga', ARRAY[dtm_step('file:///etc/passwd')])$$),
+  (11, $$SELECT dtm_submit('saga', ARRAY[dtm_step('http://a b/')])$$),
+  (12, $$SELECT dtm_submit('saga', ARRAY[dtm_step('http://')])$$),
+  (13, $$SELECT dtm_submit('saga', ARRAY[dtm_step('http://a/', 'gopher://a/')])$$),
+  (14, $$SELECT dtm_submit('saga', ARRAY[dtm_step('http://a/x' || chr(10) || 'y')])$$),
+  (15, $$SELECT dtm_submit('msg', ARRAY[dtm_step('topic://t')])$$),
+  (16, $$SELECT dtm_submit('msg', ARRAY[dtm_step('http://a/', 'http://a/')])$$),
+  (17, $$SELECT dtm_submit('msg', gid => '')$$),
+  (18, $$SELECT dtm_submit('msg', gid => repeat('x', 129))$$),
+  (19, $$SELECT dtm_submit('msg', gid => E'a\nb')$$),
+  (20, $$SELECT dtm_submit('saga', array_fill(dtm_step(''), ARRAY[10000]))$$),
+  (21, $$SELECT dtm_submit('saga', array_fill(dtm_step(''), ARRAY[2, 2]))$$),
+  (22, $$SELECT dtm_submit('saga', ARRAY[dtm_step('', '', to_jsonb(repeat('x', 10 * 1024 * 1024)))])$$),
+  (23, $$SELECT dtm_submit('[]'::jsonb)$$),
+  (24, $$SELECT dtm_submit('{"gid": "g"}'::jsonb)$$),
+  (25, $$SELECT dtm_submit('{"trans_type": 7}'::jsonb)$$),
+  (26, $$SELECT dtm_submit('{"trans_type": "saga", "steps": {}}'::jsonb)$$),
+  (27, $$SELECT dtm_submit('{"trans_type": "saga", "steps": ["x"]}'::jsonb)$$),
+  (28, $$SELECT dtm_submit('{"trans_type": "saga", "steps": [{"compensate": ""}], "payloads": [""]}'::jsonb)$$),
+  (29, $$SELECT dtm_submit('{"trans_type": "saga", "steps": [{"action": 1}], "payloads": [""]}'::jsonb)$$),
+  (30, $$SELECT dtm_submit('{"trans_type": "saga", "steps": [{"action": ""}]}'::jsonb)$$),
+  (31, $$SELECT dtm_submit('{"trans_type": "saga", "steps": [{"action": ""}], "payloads": [{}]}'::jsonb)$$),
+  (32, $$SELECT dtm_submit('{"trans_type": "saga", "timeout_to_fail": "x"}'::jsonb)$$),
+  (33, $$SELECT dtm_submit('{"trans_type": "saga", "gid": ""}'::jsonb)$$),
+  (34, $$SELECT dtm_abort(NULL)$$),
+  (35, $$SELECT dtm_abort('')$$),
+  (36, $$SELECT dtm_force_stop(NULL)$$),
+  (37, $$SELECT dtm_retry_now('nobody')$$),
+  (38, $$SELECT dtm_wait(NULL)$$),
+  (39, $$SELECT dtm_wait('nobody')$$),
+  (40, $$SELECT dtm_reset_cron_time(NULL)$$),
+  (41, $$SELECT dtm_reset_cron_time('1 s', -1)$$),
+  (42, $$SELECT dtm_barrier(NULL, 'g', '01', 'action')$$),
+  (43, $$SELECT dtm_barrier('saga', '', '01', 'action')$$),
+  (44, $$SELECT dtm_barrier('saga', 'g', NULL, 'action')$$),
+  (45, $$SELECT dtm_barrier('saga', 'g', '01', '')$$),
+  (46, $$SELECT dtm_barrier('saga', 'g', repeat('1', 129), 'action')$$),
+  (47, $$SELECT dtm_barrier('saga', 'g', '01', repeat('x', 46))$$),
+  (48, $$SELECT dtm_query_prepared(NULL)$$),
+  (49, $$CALL dtm_run_due()$$)
+) v(n, statement), LATERAL complain(v.statement) c ORDER BY v.n;
+-- as long, as many and as large as it may be
+SELECT c.* FROM (VALUES
+  (1, $$SELECT dtm_submit('msg', gid => repeat(chr(228), 128))$$),
+  (2, $$SELECT dtm_submit('saga', array_fill(dtm_step(''), ARRAY[1000]), gid => 'many')$$),
+  (3, $$SELECT dtm_submit('saga', ARRAY[dtm_step('', '', to_jsonb(repeat('x', 1000 * 1024)))], gid => 'large')$$),
+  (4, $$SELECT dtm_submit('saga', ARRAY[dtm_step('http://user@[::1]:8080/a?b=c#d')], gid => 'url')$$)
+) v(n, statement), LATERAL complain(v.statement) c ORDER BY v.n;
+SELECT length(gid) AS length, steps FROM dtm.transactions ORDER BY id;
+SELECT count(*) FROM dtm_barrier.barrier;
+DROP FUNCTION complain(text);

@@ -1,0 +1,56 @@
+-- dtm_run_due(): what is due at a given time, in this session.  Empty URLs
+-- succeed without a call; 127.0.0.1:1 is a host that refuses connections.
+\set VERBOSITY terse
+SET client_min_messages = error;
+TRUNCATE dtm.request, dtm.active, dtm.finished, dtm.attempt;
+SELECT dtm_submit('saga', gid => 'nothing-to-do');
+SELECT dtm_submit('saga', ARRAY[dtm_step('', ''), dtm_step('', '')], gid => 'no-calls');
+SELECT dtm_submit('saga', ARRAY[dtm_step('', ''), dtm_step('http://127.0.0.1:1/', ''), dtm_step('', '')], gid => 'refused',
+                  options => '{"retry_interval": 100, "timeout_to_fail": 1000}');
+SELECT dtm_submit('msg', ARRAY[dtm_step('')], gid => 'later', options => '{"delay": 60}');
+SELECT dtm_prepare('msg', 'no-query', ARRAY[dtm_step('')]);
+SELECT clock_timestamp() AS t \gset
+CALL dtm_run_due(:'t'::timestamptz - interval '1 hour');
+SELECT gid, status FROM dtm.transactions ORDER BY id;
+CALL dtm_run_due(:'t'::timestamptz);
+SELECT gid, status, failures, next_attempt = :'t'::timestamptz + interval '200 s' AS doubled FROM dtm.transactions ORDER BY id;
+SELECT branch_id, op, result, http_status, error ~ 'refused|connect' AS says_why FROM dtm.calls;
+-- nothing is due any more
+CALL dtm_run_due(:'t'::timestamptz);
+SELECT count(*) FROM dtm.calls;
+-- R-31 after 35 s, the delay after 60 s, the next failure after 200 s
+CALL dtm_run_due(:'t'::timestamptz + interval '36 s');
+CALL dtm_run_due(:'t'::timestamptz + interval '61 s');
+CALL dtm_run_due(:'t'::timestamptz + interval '200 s');
+SELECT gid, status, failures, next_attempt = :'t'::timestamptz + interval '600 s' AS doubled FROM dtm.transactions ORDER BY id;
+-- SO-03: in time it gives up; the steps that may have run are undone, the third is not
+CALL dtm_run_due(:'t'::timestamptz + interval '1001 s');
+SELECT gid, status, rollback_reason FROM dtm.transactions WHERE gid = 'refused';
+SELECT branch_id, op, status, attempts FROM dtm.branches WHERE gid = 'refused';
+-- as many as asked for
+SELECT count(dtm_submit('msg', ARRAY[dtm_step('')], gid => 'bound' || n)) FROM generate_series(1, 5) n;
+CALL dtm_run_due(max_transactions => 2);
+SELECT status, count(*) FROM dtm.transactions WHERE gid LIKE 'bound%' GROUP BY 1 ORDER BY 1;
+CALL dtm_run_due();
+SELECT status, count(*) FROM dtm.transactions WHERE gid LIKE 'bound%' GROUP BY 1 ORDER BY 1;
+-- retry_limit: SO-11
+SELECT dtm_submit('saga', ARRAY[dtm_step('http://127.0.0.1:1/', '')], gid => 'limited', options => '{"retry_limit": 2}');
+CALL dtm_run_due();
+SELECT status, rollback_reason FROM dtm.transactions WHERE gid = 'limited';
+SELECT status, attempts FROM dtm.branches WHERE gid = 'limited' AND op = 'action';
+-- a row changed by hand does not stop the others: R-42, R-43
+SELECT dtm_submit('msg', ARRAY[dtm_step('')], gid => 'broken1');
+SELECT dtm_submit('msg', ARRAY[dtm_step('')], gid => 'broken2');
+SELECT dtm_submit('msg', ARRAY[dtm_step('')], gid => 'whole');
+UPDATE dtm.active a SET branch_status = 'PPPP' FROM dtm.request r WHERE r.id = a.id AND r.gid = 'broken1';
+UPDATE dtm.request SET trans_type = 'x' WHERE gid = 'broken2';
+CALL dtm_run_due();
+SELECT gid, status, next_attempt > clock_timestamp() AS postponed FROM dtm.transactions WHERE gid IN ('broken1', 'broken2', 'whole') ORDER BY gid;
+SELECT dtm_retry_now('broken1');
+-- not where it could not commit
+BEGIN;
+CALL dtm_run_due();
+ROLLBACK;
+CALL dtm_run_due(max_transactions => -1);
+CALL dtm_run_due('infinity');
+TRUNCATE dtm.request, dtm.active, dtm.finished, dtm.attempt;

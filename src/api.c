@@ -1,0 +1,653 @@
+/*
+ * api.c
+ *		The SQL functions that submit, watch and steer global transactions.
+ *
+ * They write through the caller's transaction and call nobody: that is the
+ * coordinator's business, which the commit wakes.
+ */
+#include "postgres.h"
+
+#include "compat.h"
+#include "coordinator.h"
+#include "dtm.h"
+#include "request.h"
+#include "shmem.h"
+#include "store.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "pgstat.h"
+#include "storage/ipc.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+/* How often dtm_wait looks by itself, in ms; normally it is woken. */
+#define WAIT_POLL			1000
+#define WAIT_POLL_ALONE		50	/* where nobody wakes it */
+
+PG_FUNCTION_INFO_V1(dtm_new_gid);
+PG_FUNCTION_INFO_V1(dtm_submit);
+PG_FUNCTION_INFO_V1(dtm_submit_request);
+PG_FUNCTION_INFO_V1(dtm_prepare);
+PG_FUNCTION_INFO_V1(dtm_prepare_request);
+PG_FUNCTION_INFO_V1(dtm_abort);
+PG_FUNCTION_INFO_V1(dtm_wait);
+PG_FUNCTION_INFO_V1(dtm_retry_now);
+PG_FUNCTION_INFO_V1(dtm_reset_cron_time);
+PG_FUNCTION_INFO_V1(dtm_force_stop);
+PG_FUNCTION_INFO_V1(dtm_pause);
+PG_FUNCTION_INFO_V1(dtm_resume);
+PG_FUNCTION_INFO_V1(dtm_run_due);
+PG_FUNCTION_INFO_V1(dtm_coordinator_stats);
+PG_FUNCTION_INFO_V1(dtm_set_home);
+PG_FUNCTION_INFO_V1(dtm_home_changed);
+
+/* ---------- rights ---------- */
+
+/* dtm.visible() in C: may the current role see and steer this role's? */
+static bool
+is_visible(Oid submitted_by)
+{
+	Oid			admin = get_role_oid("dtm_admin", true);
+
+	return has_privs_of_role(GetUserId(), submitted_by) ||
+		(OidIsValid(admin) && has_privs_of_role(GetUserId(), admin));
+}
+
+static void
+error_unknown(const char *gid)
+{
+	ereport(ERROR,
+			(errcode(DTM_ERRCODE_UNKNOWN_GID),
+			 errmsg("there is no global transaction \"%s\"", gid),
+			 errhint("dtm.transactions lists those that you may see.")));
+}
+
+/* An argument that must be there. */
+static char *
+required_gid(FunctionCallInfo fcinfo, int number)
+{
+	if (PG_ARGISNULL(number))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("gid is null"),
+				 errhint("Pass the gid that dtm_submit() or dtm_prepare() returned.")));
+	return request_gid(PG_GETARG_TEXT_PP(number));
+}
+
+/* ---------- changing a transaction that is there ---------- */
+
+/* In the wire's words where clients may look for them (§1.3). */
+static void
+error_status(const StoreTrans *trans, DtmEventKind kind)
+{
+	const char *what = kind == DTM_EVENT_PREPARE ? "prepare" :
+		kind == DTM_EVENT_SUBMIT ? "submit" :
+		kind == DTM_EVENT_ABORT ? "abort" :
+		kind == DTM_EVENT_FORCE_STOP ? "force stop" : "retry";
+
+	ereport(ERROR,
+			(errcode(DTM_ERRCODE_WRONG_STATUS),
+			 errmsg("cannot %s global transaction \"%s\": its current status is '%s'",
+					what, trans->gid, dtm_status_name(trans->core.status)),
+			 dtm_core_is_final(trans->core.status) ?
+			 errhint("It has ended; a new one needs a gid of its own.") :
+			 errhint("dtm_wait() waits until it has ended.")));
+}
+
+/*
+ * Applies a caller's event to a transaction that was found with its lock, and
+ * writes the outcome.
+ */
+static void
+apply(StoreTrans *trans, DtmEventKind kind, const char *reason)
+{
+	DtmEvent	event = {.kind = kind};
+	DtmConfig	config;
+	DtmUpdate	update;
+
+	event.now = GetCurrentTimestamp();
+	event.text = reason;
+	dtm_core_config(&config);
+	update.calls = palloc(sizeof(int) * (trans->core.nops + 1));
+	dtm_core_step(&trans->core, &config, &event, &update);
+	if (update.reject == DTM_REJECT_TYPE)
+		ereport(ERROR,
+				(errcode(DTM_ERRCODE_WRONG_STATUS),
+				 errmsg("cannot abort global transaction \"%s\": it is a %s",
+						trans->gid, dtm_trans_type_name(trans->core.type)),
+				 errhint("A saga rolls itself back when a step is refused; dtm_force_stop() stops it as it is.")));
+	if (update.reject == DTM_REJECT_STATUS)
+		error_status(trans, kind);
+	if (update.changed)
+		store_update(trans);
+	dtm_announce(trans->id);
+}
+
+/* Finds a transaction that the current role may steer, and locks it. */
+static StoreTrans *
+find_to_steer(const char *gid, DtmEventKind kind)
+{
+	StoreTrans *trans;
+	StoreFound	found = store_find(gid, true, &trans);
+
+	if (found == STORE_ABSENT || !is_visible(trans->submitted_by))
+		error_unknown(gid);
+	if (found == STORE_FINISHED)
+		error_status(trans, kind);
+	return trans;
+}
+
+/* ---------- submit and prepare ---------- */
+
+static void
+warn_no_coordinator(void)
+{
+	static bool warned = false;
+
+	if (dtm_preloaded || dtm_shared != NULL || warned)
+		return;
+	warned = true;
+	ereport(WARNING,
+			(errcode(DTM_ERRCODE_NO_COORDINATOR),
+			 errmsg("global transactions are stored, but no coordinator runs in this server"),
+			 errhint("Add dtm to shared_preload_libraries and restart the server, or run what is due with CALL dtm_run_due().")));
+}
+
+/* A prepare or submit of a gid that is there already. */
+static void
+repeat_request(Request *request, DtmEventKind kind)
+{
+	const char *gid = request->trans.gid;
+	StoreTrans *stored;
+	StoreFound	found = store_find(gid, true, &stored);
+
+	if (found == STORE_ABSENT)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not submit global transaction \"%s\" due to concurrent removal", gid),
+				 errhint("Try the transaction again.")));
+	if (!is_visible(stored->submitted_by))
+		ereport(ERROR,
+				(errcode(DTM_ERRCODE_GID_IN_USE),
+				 errmsg("gid \"%s\" is in use", gid),
+				 errhint("Use another one, or dtm_new_gid().")));
+	if (stored->core.type != request->trans.core.type)
+		ereport(ERROR,
+				(errcode(DTM_ERRCODE_GID_IN_USE),
+				 errmsg("global transaction \"%s\" is a %s, not a %s", gid,
+						dtm_trans_type_name(stored->core.type),
+						dtm_trans_type_name(request->trans.core.type)),
+				 errhint("Use another gid, or dtm_new_gid().")));
+	if (found == STORE_FINISHED)
+		error_status(stored, kind);
+	/* the content of a repeated prepare is ignored (§1.3) */
+	if (kind == DTM_EVENT_SUBMIT)
+	{
+		if (request->has_steps && !request_same_steps(stored, &request->trans))
+			ereport(ERROR,
+					(errcode(DTM_ERRCODE_GID_IN_USE),
+					 errmsg("global transaction \"%s\" exists with other steps", gid),
+					 errhint("Submit it with the same steps or with none, or use another gid.")));
+		if (request->given != 0 && stored->core.status == DTM_PREPARED)
+		{
+			request_merge_options(stored, request);
+			store_update_options(stored);
+		}
+	}
+	apply(stored, kind, NULL);
+}
+
+static Datum
+begin_transaction(Request *request, bool submitted)
+{
+	StoreTrans *trans = &request->trans;
+	DtmConfig	config;
+
+	PreventCommandIfReadOnly(submitted ? "dtm_submit()" : "dtm_prepare()");
+	dtm_core_config(&config);
+	trans->submitted_by = GetUserId();
+	dtm_core_start(&trans->core, &config, submitted, GetCurrentTimestamp());
+	if (store_insert(trans))
+		dtm_announce(trans->id);
+	else
+		repeat_request(request, submitted ? DTM_EVENT_SUBMIT : DTM_EVENT_PREPARE);
+	warn_no_coordinator();
+	return CStringGetTextDatum(trans->gid);
+}
+
+#define TEXT_OR_NULL(n)		(PG_ARGISNULL(n) ? NULL : PG_GETARG_TEXT_PP(n))
+#define ARRAY_OR_NULL(n)	(PG_ARGISNULL(n) ? NULL : PG_GETARG_ARRAYTYPE_P(n))
+#define JSONB_OR_NULL(n)	(PG_ARGISNULL(n) ? NULL : PG_GETARG_JSONB_P(n))
+
+/* dtm_submit(trans_type, steps, gid, options) returns text */
+Datum
+dtm_submit(PG_FUNCTION_ARGS)
+{
+	return begin_transaction(request_from_arguments(TEXT_OR_NULL(0),
+													ARRAY_OR_NULL(1),
+													TEXT_OR_NULL(2),
+													JSONB_OR_NULL(3)),
+							 true);
+}
+
+/* dtm_submit(request) returns text */
+Datum
+dtm_submit_request(PG_FUNCTION_ARGS)
+{
+	return begin_transaction(request_from_object(JSONB_OR_NULL(0)), true);
+}
+
+/* dtm_prepare(trans_type, gid, steps, options) returns text */
+Datum
+dtm_prepare(PG_FUNCTION_ARGS)
+{
+	return begin_transaction(request_from_arguments(TEXT_OR_NULL(0),
+													ARRAY_OR_NULL(2),
+													TEXT_OR_NULL(1),
+													JSONB_OR_NULL(3)),
+							 false);
+}
+
+/* dtm_prepare(request) returns text */
+Datum
+dtm_prepare_request(PG_FUNCTION_ARGS)
+{
+	return begin_transaction(request_from_object(JSONB_OR_NULL(0)), false);
+}
+
+Datum
+dtm_new_gid(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(request_new_gid()));
+}
+
+/* ---------- steering ---------- */
+
+/* dtm_abort(gid, reason) returns void */
+Datum
+dtm_abort(PG_FUNCTION_ARGS)
+{
+	char	   *gid = required_gid(fcinfo, 0);
+
+	PreventCommandIfReadOnly("dtm_abort()");
+	apply(find_to_steer(gid, DTM_EVENT_ABORT), DTM_EVENT_ABORT,
+		  PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	PG_RETURN_VOID();
+}
+
+/* dtm_force_stop(gid) returns void */
+Datum
+dtm_force_stop(PG_FUNCTION_ARGS)
+{
+	char	   *gid = required_gid(fcinfo, 0);
+
+	PreventCommandIfReadOnly("dtm_force_stop()");
+	apply(find_to_steer(gid, DTM_EVENT_FORCE_STOP), DTM_EVENT_FORCE_STOP,
+		  "stopped by dtm_force_stop");
+	PG_RETURN_VOID();
+}
+
+/* dtm_retry_now(gid) returns void */
+Datum
+dtm_retry_now(PG_FUNCTION_ARGS)
+{
+	char	   *gid = required_gid(fcinfo, 0);
+
+	PreventCommandIfReadOnly("dtm_retry_now()");
+	apply(find_to_steer(gid, DTM_EVENT_RETRY_NOW), DTM_EVENT_RETRY_NOW, NULL);
+	PG_RETURN_VOID();
+}
+
+/* dtm_reset_cron_time(timeout, max) returns (succeed_count, has_remaining) */
+Datum
+dtm_reset_cron_time(PG_FUNCTION_ARGS)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz later_than;
+	int			max;
+	int			n;
+	TupleDesc	desc;
+	Datum		values[2];
+	bool		nulls[2] = {false, false};
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("timeout and max must not be null"),
+				 errhint("max is how many transactions are made due at most.")));
+	max = PG_GETARG_INT32(1);
+	if (max < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("max must not be negative"),
+				 errhint("max is how many transactions are made due at most.")));
+	PreventCommandIfReadOnly("dtm_reset_cron_time()");
+	later_than = DatumGetTimestampTz(
+									 DirectFunctionCall2(timestamptz_pl_interval,
+														 TimestampTzGetDatum(now),
+														 PG_GETARG_DATUM(0)));
+	n = store_reset_next_time(later_than, now, max);
+	if (n > 0)
+		dtm_announce_ask(DTM_ASK_SWEEP);
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	values[0] = Int32GetDatum(n);
+	values[1] = BoolGetDatum(n == max);
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+}
+
+/* dtm_pause() returns void; the change of dtm.home tells the coordinator */
+Datum
+dtm_pause(PG_FUNCTION_ARGS)
+{
+	PreventCommandIfReadOnly("dtm_pause()");
+	store_set_home(true);
+	PG_RETURN_VOID();
+}
+
+/* dtm_resume() returns void */
+Datum
+dtm_resume(PG_FUNCTION_ARGS)
+{
+	PreventCommandIfReadOnly("dtm_resume()");
+	store_set_home(false);
+	PG_RETURN_VOID();
+}
+
+/* dtm.set_home(): at CREATE EXTENSION */
+Datum
+dtm_set_home(PG_FUNCTION_ARGS)
+{
+	store_set_home(false);
+	PG_RETURN_VOID();
+}
+
+/* Trigger on dtm.home */
+Datum
+dtm_home_changed(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("home_changed() is a trigger function")));
+	dtm_announce_ask(DTM_ASK_RECHECK);
+	PG_RETURN_POINTER(NULL);
+}
+
+/* ---------- waiting ---------- */
+
+/* The end of a wait, from an interval; an error if it's negative. */
+static TimestampTz
+end_of(Interval *timeout)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz until = DatumGetTimestampTz(
+											DirectFunctionCall2(timestamptz_pl_interval,
+																TimestampTzGetDatum(now),
+																IntervalPGetDatum(timeout)));
+
+	if (until < now)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("timeout must not be negative"),
+				 errhint("With 0 it returns the status as it is.")));
+	return until;
+}
+
+/*
+ * dtm_wait(gid, timeout) returns text
+ *
+ * The status is read with a snapshot of its own each time, so that a commit
+ * is seen that this statement's snapshot does not see.
+ */
+Datum
+dtm_wait(PG_FUNCTION_ARGS)
+{
+	char	   *gid = required_gid(fcinfo, 0);
+	DtmSharedSlot *slot = dtm_slot_of(MyDatabaseId);
+	StoreTrans *trans;
+	StoreFound	found;
+	DtmStatus	status = DTM_PREPARED;
+	Oid			submitted_by;
+	TimestampTz until;
+
+	if (PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("timeout is null"),
+				 errhint("With 0 it returns the status as it is.")));
+	until = end_of(PG_GETARG_INTERVAL_P(1));
+
+	if (store_find(gid, false, &trans) != STORE_ABSENT && trans->is_mine &&
+		is_visible(trans->submitted_by))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("global transaction \"%s\" was submitted by this transaction, which has not committed yet", gid),
+				 errhint("COMMIT first, then call dtm_wait(): it starts at the commit.")));
+	if (store_peek(gid, &status, &submitted_by) == STORE_ABSENT ||
+		!is_visible(submitted_by))
+		error_unknown(gid);
+
+	if (slot != NULL)
+		pg_atomic_fetch_add_u32(&slot->waiters, 1);
+	PG_TRY();
+	{
+		if (slot != NULL)
+			ConditionVariablePrepareToSleep(&slot->finished);
+		for (;;)
+		{
+			long		left;
+
+			found = store_peek(gid, &status, &submitted_by);
+			if (found != STORE_ACTIVE)
+				break;
+			left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
+			if (left <= 0)
+				break;
+			if (slot != NULL)
+				(void) ConditionVariableTimedSleep(&slot->finished,
+												   Min(left, WAIT_POLL),
+												   PG_WAIT_EXTENSION);
+			else
+			{
+				(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+								 Min(left, WAIT_POLL_ALONE), PG_WAIT_EXTENSION);
+				ResetLatch(MyLatch);
+				CHECK_FOR_INTERRUPTS();
+			}
+		}
+	}
+	PG_CATCH();
+	{
+		ConditionVariableCancelSleep();
+		if (slot != NULL)
+			pg_atomic_fetch_sub_u32(&slot->waiters, 1);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	ConditionVariableCancelSleep();
+	if (slot != NULL)
+		pg_atomic_fetch_sub_u32(&slot->waiters, 1);
+	if (found == STORE_ABSENT)
+		error_unknown(gid);		/* removed meanwhile */
+	PG_RETURN_TEXT_P(cstring_to_text(dtm_status_name(status)));
+}
+
+/* ---------- running in this session ---------- */
+
+/* What dtm_run_due() has to give back however it ends. */
+typedef struct Run
+{
+	Coordinator *coordinator;
+	DtmSharedSlot *slot;		/* yields was raised */
+	bool		locked;
+} Run;
+
+static void
+end_run(Run *run)
+{
+	if (run->coordinator != NULL)
+		coordinator_destroy(run->coordinator);
+	run->coordinator = NULL;
+	if (run->locked)
+		coordinator_unlock();
+	run->locked = false;
+	if (run->slot != NULL)
+	{
+		SpinLockAcquire(&run->slot->mutex);
+		run->slot->yields--;
+		SpinLockRelease(&run->slot->mutex);
+		/* it begins with a look at everything */
+		dtm_ask(MyDatabaseId, 0);
+	}
+	run->slot = NULL;
+}
+
+static void
+end_run_at_exit(int code, Datum arg)
+{
+	end_run((Run *) DatumGetPointer(arg));
+}
+
+/* Sleeps until something may have happened. */
+static void
+nap(int fd, long timeout)
+{
+	int			events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH;
+
+	if (timeout >= 0)
+		events |= WL_TIMEOUT;
+	if (fd >= 0)
+		(void) WaitLatchOrSocket(MyLatch, events | WL_SOCKET_READABLE, fd,
+								 timeout, PG_WAIT_EXTENSION);
+	else
+		(void) WaitLatch(MyLatch, events, timeout, PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+}
+
+/* How often it tries to get the coordinator's lock, in ms. */
+#define LOCK_POLL 10
+
+/*
+ * CALL dtm_run_due(as_of, max_transactions)
+ *
+ * A coordinator worker of this database makes room meanwhile.
+ */
+Datum
+dtm_run_due(PG_FUNCTION_ARGS)
+{
+	bool		atomic = !(fcinfo->context && IsA(fcinfo->context, CallContext) &&
+						   !castNode(CallContext, fcinfo->context)->atomic);
+	TimestampTz as_of = PG_ARGISNULL(0) ? GetCurrentTimestamp() :
+		PG_GETARG_TIMESTAMPTZ(0);
+	int			max = PG_ARGISNULL(1) ? -1 : PG_GETARG_INT32(1);
+	Run			run = {NULL};
+
+	if (atomic)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TRANSACTION_STATE),
+				 errmsg("dtm_run_due() cannot be called in a transaction block"),
+				 errhint("It commits what it does step by step: CALL it on its own.")));
+	if (!PG_ARGISNULL(1) && max < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("max_transactions must not be negative"),
+				 errhint("NULL is no limit.")));
+	if (TIMESTAMP_NOT_FINITE(as_of))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("as_of must be finite"),
+				 errhint("NULL is now.")));
+	PreventCommandIfReadOnly("dtm_run_due()");
+
+	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	/* away with the snapshot of the CALL */
+	SPI_commit();
+	SPI_start_transaction();
+	run.slot = dtm_slot_of(MyDatabaseId);
+	if (run.slot != NULL)
+	{
+		SpinLockAcquire(&run.slot->mutex);
+		run.slot->yields++;
+		SpinLockRelease(&run.slot->mutex);
+		dtm_ask(MyDatabaseId, 0);
+	}
+	PG_ENSURE_ERROR_CLEANUP(end_run_at_exit, PointerGetDatum(&run));
+	{
+		while (!(run.locked = coordinator_lock()))
+			nap(-1, LOCK_POLL);
+		run.coordinator = coordinator_create(COORDINATOR_PROCEDURE, run.slot);
+		coordinator_set_time(run.coordinator, as_of);
+		coordinator_set_budget(run.coordinator, max);
+		coordinator_cycle(run.coordinator);
+		while (!coordinator_is_done(run.coordinator))
+		{
+			long		timeout = coordinator_timeout(run.coordinator);
+
+			if (timeout != 0)
+				nap(coordinator_fd(run.coordinator), timeout);
+			coordinator_cycle(run.coordinator);
+		}
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(end_run_at_exit, PointerGetDatum(&run));
+	end_run(&run);
+	SPI_finish();
+	PG_RETURN_VOID();
+}
+
+/* ---------- statistics ---------- */
+
+/* dtm.coordinator_stats() */
+Datum
+dtm_coordinator_stats(PG_FUNCTION_ARGS)
+{
+	DtmSharedSlot *slot = dtm_slot_of(MyDatabaseId);
+	TupleDesc	desc;
+	Datum		values[11];
+	bool		nulls[11];
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	memset(nulls, true, sizeof(nulls));
+	nulls[0] = false;
+	if (slot == NULL)
+		values[0] = CStringGetTextDatum(dtm_shared == NULL ? "not preloaded" :
+										RecoveryInProgress() ? "standby" :
+										"not running");
+	else
+	{
+		DtmCoordinatorState state;
+		pid_t		pid;
+
+		SpinLockAcquire(&slot->mutex);
+		state = slot->state;
+		pid = slot->pid;
+		SpinLockRelease(&slot->mutex);
+		memset(nulls, false, sizeof(nulls));
+		values[0] = CStringGetTextDatum(dtm_state_name(state));
+		values[1] = Int32GetDatum(pid);
+		nulls[1] = pid == 0;
+		values[2] = TimestampTzGetDatum((TimestampTz) pg_atomic_read_u64(&slot->started_at));
+		values[3] = Int32GetDatum(pg_atomic_read_u32(&slot->in_flight));
+		values[4] = Int32GetDatum(pg_atomic_read_u32(&slot->queued));
+		values[5] = Int32GetDatum(pg_atomic_read_u32(&slot->loaded));
+		values[6] = Int64GetDatum((int64) pg_atomic_read_u64(&slot->ncommits));
+		values[7] = Int64GetDatum((int64) pg_atomic_read_u64(&slot->nfinished));
+		values[8] = Int64GetDatum((int64) pg_atomic_read_u64(&slot->ncalls));
+		values[9] = Int64GetDatum((int64) pg_atomic_read_u64(&slot->ncall_errors));
+		values[10] = Int64GetDatum((int64) pg_atomic_read_u64(&slot->nerrors));
+	}
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+}

@@ -1,0 +1,75 @@
+/*
+ * compat.h
+ *		What differs between the PostgreSQL versions that dtm builds with.  The
+ *		only place that asks for PG_VERSION_NUM.
+ */
+#ifndef DTM_COMPAT_H
+#define DTM_COMPAT_H
+
+#include "postgres.h"
+
+#include "catalog/pg_database.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
+#include "storage/shmem.h"
+#include "tcop/utility.h"
+#include "utils/acl.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#if PG_VERSION_NUM >= 180000
+#include "storage/waiteventset.h"
+#endif
+
+#if PG_VERSION_NUM < 130000
+#error "dtm needs PostgreSQL 13 or newer"
+#endif
+
+/* 17: a WaitEventSet belongs to a resource owner, not to a memory context */
+#if PG_VERSION_NUM >= 170000
+#define dtm_create_wait_event_set(nevents) \
+	CreateWaitEventSet(NULL, nevents)
+#else
+#define dtm_create_wait_event_set(nevents) \
+	CreateWaitEventSet(TopMemoryContext, nevents)
+#endif
+
+/* 16: ownership checks take a class */
+#if PG_VERSION_NUM >= 160000
+#define dtm_owns_database(database, role) \
+	object_ownercheck(DatabaseRelationId, database, role)
+#else
+#define dtm_owns_database(database, role) \
+	pg_database_ownercheck(database, role)
+#endif
+
+/* 15: shared memory is asked for in a hook */
+#if PG_VERSION_NUM < 150000
+#define DTM_NO_SHMEM_REQUEST_HOOK
+#endif
+
+/* 14: utility hooks are told whether the parse tree is shared */
+#if PG_VERSION_NUM >= 140000
+#define DTM_UTILITY_PARAMS \
+	PlannedStmt *pstmt, const char *queryString, bool readOnlyTree, \
+	ProcessUtilityContext context, ParamListInfo params, \
+	QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc
+#define DTM_UTILITY_ARGS \
+	pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc
+#else
+#define DTM_UTILITY_PARAMS \
+	PlannedStmt *pstmt, const char *queryString, \
+	ProcessUtilityContext context, ParamListInfo params, \
+	QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc
+#define DTM_UTILITY_ARGS \
+	pstmt, queryString, context, params, queryEnv, dest, qc
+#endif
+
+/* 17: backends are numbered from 0 and PGPROC's local id moved */
+#if PG_VERSION_NUM >= 170000
+#define DTM_MY_LXID (MyProc->vxid.lxid)
+#else
+#define DTM_MY_LXID (MyProc->lxid)
+#endif
+
+#endif							/* DTM_COMPAT_H */

@@ -1,0 +1,308 @@
+/*
+ * core.c
+ *		Dispatch of events to the protocols, and the rules they share: status
+ *		changes, back-off, schedule.
+ */
+#include "protocol.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+static const DtmProtocol *
+protocol_of(DtmTransType type)
+{
+	switch (type)
+	{
+		case DTM_SAGA:
+			return &dtm_saga_protocol;
+		case DTM_MSG:
+			return &dtm_msg_protocol;
+		case DTM_TCC:
+		case DTM_XA:
+		case DTM_WORKFLOW:
+			break;
+	}
+	return NULL;
+}
+
+bool
+dtm_core_is_final(DtmStatus status)
+{
+	return status == DTM_SUCCEED || status == DTM_FAILED;
+}
+
+void
+dtm_core_start(DtmTrans *t, const DtmConfig *cfg, bool submitted, DtmTime now)
+{
+	const DtmProtocol *protocol = protocol_of(t->type);
+
+	assert(protocol != NULL);
+	for (int i = 0; i < t->nops; i++)
+		t->ops[i].status = DTM_BRANCH_PREPARED;
+	t->created = now;
+	t->failures = 0;
+	t->retries = 0;
+	t->reason[0] = '\0';
+	t->status = submitted ? DTM_SUBMITTED : DTM_PREPARED;
+	if (submitted)
+		t->next_time = now + t->delay;
+	else
+		t->next_time = protocol->prepared_until(t, cfg);
+	dtm_core_loaded(t, now);
+}
+
+void
+dtm_core_loaded(DtmTrans *t, DtmTime now)
+{
+	bool		waiting = t->next_time > now;
+
+	for (int i = 0; i < t->nops; i++)
+	{
+		t->ops[i].running = false;
+		t->ops[i].waiting = waiting;
+	}
+	t->query_running = false;
+	t->query_waiting = waiting;
+	t->round_failed = false;
+}
+
+/* The time has come: what had to wait may be called again. */
+static void
+wake(DtmTrans *t, DtmTime now)
+{
+	if (now < t->next_time)
+		return;
+	for (int i = 0; i < t->nops; i++)
+		t->ops[i].waiting = false;
+	t->query_waiting = false;
+	t->round_failed = false;
+}
+
+static void
+reply(DtmTrans *t, const DtmProtocol *protocol, const DtmConfig *cfg,
+	  const DtmEvent *ev, DtmUpdate *u)
+{
+	if (ev->op == DTM_CALL_QUERY)
+		t->query_running = false;
+	else
+	{
+		assert(ev->op >= 0 && ev->op < t->nops);
+		t->ops[ev->op].running = false;
+		if (t->ops[ev->op].status != DTM_BRANCH_PREPARED)
+			return;				/* a second reply adds nothing */
+	}
+	protocol->reply(t, cfg, ev, u);
+}
+
+/* Does it still wait for the delay of its submit? */
+static bool
+is_delayed(const DtmTrans *t)
+{
+	if (t->delay == 0 || t->failures > 0)
+		return false;
+	for (int i = 0; i < t->nops; i++)
+		if (t->ops[i].status != DTM_BRANCH_PREPARED)
+			return false;
+	return true;
+}
+
+/* The state table of the calls of §1.3, for a row that is there. */
+static DtmReject
+request(DtmTrans *t, const DtmProtocol *protocol, const DtmEvent *ev,
+		DtmUpdate *u)
+{
+	switch (ev->kind)
+	{
+		case DTM_EVENT_PREPARE:
+			return t->status == DTM_PREPARED ? DTM_ACCEPTED : DTM_REJECT_STATUS;
+
+		case DTM_EVENT_SUBMIT:
+			if (t->status == DTM_PREPARED)
+			{
+				dtm_core_submit(t, ev->now, u);
+				return DTM_ACCEPTED;
+			}
+			/* SG-05, §11.9: again, with the stored branches */
+			if (t->status != DTM_SUBMITTED)
+				return DTM_REJECT_STATUS;
+			if (t->next_time > ev->now && !is_delayed(t))
+			{
+				t->next_time = ev->now;
+				u->changed = true;
+			}
+			return DTM_ACCEPTED;
+
+		case DTM_EVENT_ABORT:
+			return protocol->abort(t, ev, u);
+
+		case DTM_EVENT_FORCE_STOP:
+			if (dtm_core_is_final(t->status))
+				return DTM_REJECT_STATUS;
+			if (ev->text != NULL)
+				dtm_core_set_reason(t, ev->text);
+			dtm_core_enter(t, DTM_FAILED, ev->now, u);
+			return DTM_ACCEPTED;
+
+		case DTM_EVENT_RETRY_NOW:
+			if (dtm_core_is_final(t->status))
+				return DTM_REJECT_STATUS;
+			t->next_time = ev->now;
+			u->changed = true;
+			return DTM_ACCEPTED;
+
+		case DTM_EVENT_WAKE:
+		case DTM_EVENT_REPLY:
+			break;
+	}
+	assert(false);
+	return DTM_REJECT_TYPE;
+}
+
+void
+dtm_core_step(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
+			  DtmUpdate *u)
+{
+	const DtmProtocol *protocol = protocol_of(t->type);
+
+	assert(protocol != NULL);
+	u->changed = false;
+	u->reject = DTM_ACCEPTED;
+	u->alert_op = DTM_NO_ALERT;
+	u->ncalls = 0;
+
+	if (ev->kind != DTM_EVENT_WAKE && ev->kind != DTM_EVENT_REPLY)
+	{
+		u->reject = request(t, protocol, ev, u);
+		return;
+	}
+
+	if (dtm_core_is_final(t->status))
+		return;
+	if (ev->kind == DTM_EVENT_WAKE)
+		wake(t, ev->now);
+	else
+		reply(t, protocol, cfg, ev, u);
+	if (!dtm_core_is_final(t->status))
+		protocol->advance(t, cfg, ev, u);
+	assert(u->ncalls <= t->nops + 1);
+	assert(u->ncalls == 0 || !dtm_core_is_final(t->status));
+}
+
+void
+dtm_core_enter(DtmTrans *t, DtmStatus status, DtmTime now, DtmUpdate *u)
+{
+	/* One decision: no way leads back, nor from one side to the other. */
+	assert(!dtm_core_is_final(t->status));
+	assert(t->status != DTM_ABORTING || status == DTM_FAILED);
+	assert(t->status != DTM_SUBMITTED || status != DTM_PREPARED);
+
+	t->status = status;
+	t->next_time = dtm_core_is_final(status) ? DTM_TIME_NEVER : now;
+	t->failures = 0;
+	t->query_waiting = false;
+	t->round_failed = false;
+	for (int i = 0; i < t->nops; i++)
+		t->ops[i].waiting = false;
+	u->changed = true;
+	u->ncalls = 0;
+}
+
+void
+dtm_core_submit(DtmTrans *t, DtmTime now, DtmUpdate *u)
+{
+	dtm_core_enter(t, DTM_SUBMITTED, now, u);
+	if (t->delay == 0)
+		return;
+	/* MS-10: the delay counts from here */
+	t->next_time = now + t->delay;
+	for (int i = 0; i < t->nops; i++)
+		t->ops[i].waiting = true;
+}
+
+void
+dtm_core_set_reason(DtmTrans *t, const char *text)
+{
+	size_t		len = strlen(text);
+
+	if (len >= DTM_REASON_SIZE)
+	{
+		len = DTM_REASON_SIZE - 1;
+		while (len > 0 && ((unsigned char) text[len] & 0xC0) == 0x80)
+			len--;
+	}
+	memmove(t->reason, text, len);
+	t->reason[len] = '\0';
+}
+
+void
+dtm_core_timeout_reason(DtmTrans *t)
+{
+	snprintf(t->reason, sizeof(t->reason), "Timeout after %lld seconds",
+			 (long long) (t->timeout_to_fail / DTM_USEC_PER_SEC));
+}
+
+void
+dtm_core_branch_succeeded(DtmTrans *t, DtmBranchOp *op, DtmUpdate *u)
+{
+	op->status = DTM_BRANCH_SUCCEED;
+	t->failures = 0;			/* */
+	u->changed = true;
+}
+
+int64_t
+dtm_core_interval(const DtmTrans *t, const DtmConfig *cfg)
+{
+	int64_t		interval = cfg->retry_interval;
+	int64_t		cap = cfg->retry_interval_max;
+
+	if (t->retry_interval > 0)
+		interval = t->retry_interval;
+	else if (t->timeout_to_fail > 0 && t->timeout_to_fail < interval)
+		interval = t->timeout_to_fail;
+	if (cap < interval)
+		cap = interval;			/* a transaction's own interval wins */
+	for (int i = 0; i < t->failures && interval < cap; i++)
+		interval = interval > cap / 2 ? cap : interval * 2;
+	return interval;
+}
+
+void
+dtm_core_retry_later(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
+					 bool *waiting, DtmUpdate *u)
+{
+	bool		grow = ev->result != DTM_RESULT_ONGOING && !t->round_failed;
+
+	*waiting = true;
+
+	/*
+	 * Branches that run at the same time share one interval, and it doubles
+	 * once a round however many of them fail.
+	 */
+	if (grow)
+	{
+		t->round_failed = true;
+		if (t->failures < UINT16_MAX)
+			t->failures++;
+	}
+	if (grow || t->next_time <= ev->now)
+	{
+		int64_t		interval = dtm_core_interval(t, cfg);
+
+		/* Up to an eighth early, so that a crowd does not stay one. */
+		interval -= (interval / 8) * (int64_t) (ev->jitter >> 16) / 65536;
+		t->next_time = ev->now + interval;
+		u->changed = true;
+	}
+	if (grow && t->failures >= cfg->alert_retry_limit)
+		u->alert_op = ev->op;
+}
+
+void
+dtm_core_call_op(DtmTrans *t, int op, DtmUpdate *u)
+{
+	if (t->ops[op].running || t->ops[op].waiting)
+		return;
+	t->ops[op].running = true;
+	u->calls[u->ncalls++] = op;
+}

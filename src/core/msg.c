@@ -1,0 +1,134 @@
+/*
+ * msg.c
+ *		2-phase messages: actions that are repeated until they succeed (§7).
+ *
+ * Op n is the action of step n.  A prepared msg that is not submitted in time
+ * asks its query URL what became of it (the query-back).
+ */
+#include "protocol.h"
+
+static DtmTime
+msg_prepared_until(const DtmTrans *t, const DtmConfig *cfg)
+{
+	return t->created + (t->timeout_to_fail > 0 ? t->timeout_to_fail :
+						 cfg->timeout_to_fail);
+}
+
+/* prepared: once it is overdue, ask whether the business was done. */
+static void
+query_back(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
+		   DtmUpdate *u)
+{
+	DtmTime		until = msg_prepared_until(t, cfg);
+
+	if (ev->now < until)
+	{
+		if (t->next_time < until)
+		{
+			t->next_time = until;	/* dtm_retry_now came too early */
+			u->changed = true;
+		}
+	}
+	else if (!t->has_query_url)
+		dtm_core_submit(t, ev->now, u); /* */
+	else if (!t->query_running && !t->query_waiting)
+	{
+		t->query_running = true;
+		u->calls[u->ncalls++] = DTM_CALL_QUERY;
+	}
+}
+
+/* submitted: the actions, in order or, with concurrent, all at once. */
+static void
+deliver(DtmTrans *t, const DtmEvent *ev, DtmUpdate *u)
+{
+	int			nsucceeded = 0;
+
+	for (int i = 0; i < t->nops; i++)
+	{
+		DtmBranchOp *action = &t->ops[i];
+
+		/* one that waits does so for its retry or for the delay (MS-10) */
+		if (action->status == DTM_BRANCH_PREPARED && !action->has_url &&
+			!action->waiting)
+			dtm_core_branch_succeeded(t, action, u);
+		if (action->status == DTM_BRANCH_SUCCEED)
+			nsucceeded++;
+		else
+		{
+			dtm_core_call_op(t, i, u);
+			if (!t->concurrent)
+				break;			/* MS-14: stops at the first that is not done */
+		}
+	}
+	if (nsucceeded == t->nops)
+		dtm_core_enter(t, DTM_SUCCEED, ev->now, u);
+}
+
+static void
+msg_advance(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
+			DtmUpdate *u)
+{
+	if (t->status == DTM_PREPARED)
+		query_back(t, cfg, ev, u);
+	if (t->status == DTM_SUBMITTED)
+		deliver(t, ev, u);
+}
+
+static void
+query_reply(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
+			DtmUpdate *u)
+{
+	switch (ev->result)			/* */
+	{
+		case DTM_RESULT_SUCCESS:
+			dtm_core_submit(t, ev->now, u);
+			break;
+		case DTM_RESULT_FAILURE:
+			dtm_core_enter(t, DTM_FAILED, ev->now, u);
+			break;
+		case DTM_RESULT_ONGOING:
+			t->failures = 0;	/* back to the base interval */
+			dtm_core_retry_later(t, cfg, ev, &t->query_waiting, u);
+			break;
+		case DTM_RESULT_TEMPORARY:
+			dtm_core_retry_later(t, cfg, ev, &t->query_waiting, u);
+			break;
+	}
+}
+
+static void
+msg_reply(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev, DtmUpdate *u)
+{
+	if (ev->op == DTM_CALL_QUERY)
+	{
+		if (t->status == DTM_PREPARED)
+			query_reply(t, cfg, ev, u);
+	}
+	else if (t->status == DTM_SUBMITTED)
+	{
+		/* JR-02: a branch can't fail a message, not even with FAILURE */
+		if (ev->result == DTM_RESULT_SUCCESS)
+			dtm_core_branch_succeeded(t, &t->ops[ev->op], u);
+		else
+			dtm_core_retry_later(t, cfg, ev, &t->ops[ev->op].waiting, u);
+	}
+}
+
+static DtmReject
+msg_abort(DtmTrans *t, const DtmEvent *ev, DtmUpdate *u)
+{
+	if (t->status != DTM_PREPARED)
+		return DTM_REJECT_STATUS;
+	if (ev->text != NULL)
+		dtm_core_set_reason(t, ev->text);
+	dtm_core_enter(t, DTM_FAILED, ev->now, u);
+	return DTM_ACCEPTED;
+}
+
+const DtmProtocol dtm_msg_protocol = {
+	.prepared_until = msg_prepared_until,
+	.advance = msg_advance,
+	.reply = msg_reply,
+	.abort = msg_abort
+};

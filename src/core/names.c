@@ -1,0 +1,199 @@
+/*
+ * names.c
+ *		Names and storage letters of core's enumerations, branch ids, and the
+ *		ops that a type's steps consist of.
+ */
+#include "core.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#define LENGTH(array)	((int) (sizeof(array) / sizeof((array)[0])))
+
+typedef struct Name
+{
+	const char *name;			/* on the wire and in SQL */
+	char		letter;			/* in storage */
+} Name;
+
+static const Name trans_types[] = {
+	[DTM_SAGA] = {"saga", 's'},
+	[DTM_TCC] = {"tcc", 't'},
+	[DTM_XA] = {"xa", 'x'},
+	[DTM_MSG] = {"msg", 'm'},
+	[DTM_WORKFLOW] = {"workflow", 'w'}
+};
+
+static const Name statuses[] = {
+	[DTM_PREPARED] = {"prepared", 'p'},
+	[DTM_SUBMITTED] = {"submitted", 's'},
+	[DTM_ABORTING] = {"aborting", 'a'},
+	[DTM_SUCCEED] = {"succeed", 'S'},
+	[DTM_FAILED] = {"failed", 'F'}
+};
+
+static const Name branch_statuses[] = {
+	[DTM_BRANCH_PREPARED] = {"prepared", 'P'},
+	[DTM_BRANCH_SUCCEED] = {"succeed", 'S'},
+	[DTM_BRANCH_FAILED] = {"failed", 'F'}
+};
+
+static const Name results[] = {
+	[DTM_RESULT_SUCCESS] = {"SUCCESS", 'S'},
+	[DTM_RESULT_FAILURE] = {"FAILURE", 'F'},
+	[DTM_RESULT_ONGOING] = {"ONGOING", 'O'},
+	[DTM_RESULT_TEMPORARY] = {"ERROR", 'E'}
+};
+
+static const char *const ops[] = {
+	[DTM_OP_ACTION] = "action",
+	[DTM_OP_COMPENSATE] = "compensate",
+	[DTM_OP_TRY] = "try",
+	[DTM_OP_CONFIRM] = "confirm",
+	[DTM_OP_CANCEL] = "cancel",
+	[DTM_OP_COMMIT] = "commit",
+	[DTM_OP_ROLLBACK] = "rollback",
+	[DTM_OP_MSG] = "msg"
+};
+
+static int
+find_letter(const Name *names, int n, char letter)
+{
+	for (int i = 0; i < n; i++)
+		if (names[i].letter == letter)
+			return i;
+	return -1;
+}
+
+const char *
+dtm_trans_type_name(DtmTransType type)
+{
+	return trans_types[type].name;
+}
+
+bool
+dtm_trans_type_parse(const char *name, DtmTransType *type)
+{
+	for (int i = 0; i < LENGTH(trans_types); i++)
+		if (strcmp(trans_types[i].name, name) == 0)
+		{
+			*type = (DtmTransType) i;
+			return true;
+		}
+	return false;
+}
+
+const char *
+dtm_status_name(DtmStatus status)
+{
+	return statuses[status].name;
+}
+
+const char *
+dtm_op_name(DtmOp op)
+{
+	return ops[op];
+}
+
+const char *
+dtm_result_name(DtmResult result)
+{
+	return results[result].name;
+}
+
+char
+dtm_trans_type_letter(DtmTransType type)
+{
+	return trans_types[type].letter;
+}
+
+bool
+dtm_trans_type_of_letter(char letter, DtmTransType *type)
+{
+	int			i = find_letter(trans_types, LENGTH(trans_types), letter);
+
+	*type = (DtmTransType) i;
+	return i >= 0;
+}
+
+char
+dtm_status_letter(DtmStatus status)
+{
+	return statuses[status].letter;
+}
+
+bool
+dtm_status_of_letter(char letter, DtmStatus *status)
+{
+	int			i = find_letter(statuses, LENGTH(statuses), letter);
+
+	*status = (DtmStatus) i;
+	return i >= 0;
+}
+
+char
+dtm_branch_status_letter(DtmBranchStatus status)
+{
+	return branch_statuses[status].letter;
+}
+
+bool
+dtm_branch_status_of_letter(char letter, DtmBranchStatus *status)
+{
+	int			i = find_letter(branch_statuses, LENGTH(branch_statuses), letter);
+
+	*status = (DtmBranchStatus) i;
+	return i >= 0;
+}
+
+char
+dtm_result_letter(DtmResult result)
+{
+	return results[result].letter;
+}
+
+void
+dtm_step_branch_id(int step, char id[DTM_BRANCH_ID_SIZE])
+{
+	assert(step >= 0 && step < DTM_MAX_STEPS);
+	snprintf(id, DTM_BRANCH_ID_SIZE, "%02d", (step + 1) % 10000);
+}
+
+int
+dtm_core_ops_of(DtmTransType type, int nsteps)
+{
+	switch (type)
+	{
+		case DTM_SAGA:
+			return 2 * nsteps;
+		case DTM_MSG:
+			return nsteps;
+		case DTM_TCC:
+		case DTM_XA:
+		case DTM_WORKFLOW:
+			break;
+	}
+	return 0;
+}
+
+void
+dtm_core_lay_out(DtmTrans *t)
+{
+	assert(t->nops == dtm_core_ops_of(t->type, t->nsteps));
+	for (int i = 0; i < t->nops; i++)
+	{
+		DtmBranchOp *op = &t->ops[i];
+
+		if (t->type == DTM_SAGA)
+		{
+			op->step = (uint16_t) (i / 2);
+			op->op = i % 2 == 0 ? DTM_OP_COMPENSATE : DTM_OP_ACTION;
+		}
+		else
+		{
+			op->step = (uint16_t) i;
+			op->op = DTM_OP_ACTION;
+		}
+	}
+}

@@ -1,0 +1,383 @@
+/*
+ * saga.c
+ *		Sagas: steps with compensations, one after the other or, with
+ *		concurrent, as their orders allow (§7).
+ *
+ * Each step n has two ops: 2n is its compensate, 2n + 1 its action, which is
+ * the order that /query shows.  A sequential saga is treated as one whose
+ * step n has n - 1 as its only predecessor.
+ */
+#include "protocol.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#define COMPENSATE_OF(step)	(2 * (step))
+#define ACTION_OF(step)		(2 * (step) + 1)
+
+static inline DtmBranchOp *
+action_of(const DtmTrans *t, int step)
+{
+	return &t->ops[ACTION_OF(step)];
+}
+
+static inline DtmBranchOp *
+compensate_of(const DtmTrans *t, int step)
+{
+	return &t->ops[COMPENSATE_OF(step)];
+}
+
+/* Number of steps that a step comes after; predecessor() gives the i-th. */
+static inline int
+npredecessors(const DtmTrans *t, int step)
+{
+	if (!t->concurrent)
+		return step > 0 ? 1 : 0;
+	if (t->orders.start == NULL)
+		return 0;
+	return t->orders.start[step + 1] - t->orders.start[step];
+}
+
+static inline int
+predecessor(const DtmTrans *t, int step, int i)
+{
+	if (!t->concurrent)
+		return step - 1;
+	return t->orders.pre[t->orders.start[step] + i];
+}
+
+/* May the step's action start?  All its predecessors have succeeded. */
+static bool
+startable(const DtmTrans *t, int step)
+{
+	for (int i = 0; i < npredecessors(t, step); i++)
+		if (action_of(t, predecessor(t, step, i))->status != DTM_BRANCH_SUCCEED)
+			return false;
+	return true;
+}
+
+/*
+ * May the step's action have run?  Those are compensated (R-39): succeeded,
+ * failed (SG-02), or prepared and startable, since the coordinator may have
+ * died between the call and its result.
+ */
+static bool
+may_have_run(const DtmTrans *t, int step)
+{
+	return action_of(t, step)->status != DTM_BRANCH_PREPARED ||
+		startable(t, step);
+}
+
+static bool
+has_successor(const DtmTrans *t, int step)
+{
+	for (int later = 0; later < t->nsteps; later++)
+		for (int i = 0; i < npredecessors(t, later); i++)
+			if (predecessor(t, later, i) == step)
+				return true;
+	return false;
+}
+
+static void
+abort_saga(DtmTrans *t, DtmTime now, DtmUpdate *u)
+{
+	dtm_core_enter(t, DTM_ABORTING, now, u);
+}
+
+/* submitted: run actions as far as they go. */
+static void
+forward(DtmTrans *t, const DtmEvent *ev, DtmUpdate *u)
+{
+	int			nsucceeded;
+	bool		again;
+
+	for (int step = 0; step < t->nsteps; step++)
+		if (action_of(t, step)->status == DTM_BRANCH_FAILED)
+		{
+			/* a failure is stored together with aborting, or lost */
+			dtm_core_set_reason(t, "fail message lost");
+			abort_saga(t, ev->now, u);
+			return;
+		}
+
+	/* An empty URL is success without a call (SG-06), and may free others. */
+	do
+	{
+		again = false;
+		nsucceeded = 0;
+		for (int step = 0; step < t->nsteps; step++)
+		{
+			DtmBranchOp *action = action_of(t, step);
+
+			if (action->status == DTM_BRANCH_PREPARED && !action->has_url &&
+				startable(t, step))
+			{
+				dtm_core_branch_succeeded(t, action, u);
+				again = true;
+			}
+			if (action->status == DTM_BRANCH_SUCCEED)
+				nsucceeded++;
+		}
+	} while (again);
+
+	if (nsucceeded == t->nsteps)
+	{
+		dtm_core_enter(t, DTM_SUCCEED, ev->now, u);
+		return;
+	}
+
+	/* SO-03: age counts, not the time since the last reply */
+	if (t->timeout_to_fail > 0)
+	{
+		DtmTime		deadline = t->created + t->timeout_to_fail;
+
+		if (ev->now >= deadline)
+		{
+			dtm_core_timeout_reason(t);
+			abort_saga(t, ev->now, u);
+			return;
+		}
+		if (t->next_time > deadline)
+		{
+			t->next_time = deadline;
+			u->changed = true;
+		}
+	}
+
+	for (int step = 0; step < t->nsteps; step++)
+		if (action_of(t, step)->status == DTM_BRANCH_PREPARED &&
+			startable(t, step))
+			dtm_core_call_op(t, ACTION_OF(step), u);
+}
+
+/*
+ * aborting: compensate every step that may have run, each after the steps
+ * that came after it; a sequential saga's strictly from last to first.
+ */
+static void
+backward(DtmTrans *t, const DtmEvent *ev, DtmUpdate *u)
+{
+	bool		again;
+	bool		left;
+
+	do
+	{
+		again = false;
+		left = false;
+
+		for (int step = 0; step < t->nsteps; step++)
+			compensate_of(t, step)->blocked = false;
+		for (int step = 0; step < t->nsteps; step++)
+		{
+			if (!may_have_run(t, step) ||
+				compensate_of(t, step)->status == DTM_BRANCH_SUCCEED)
+				continue;
+			left = true;
+			for (int i = 0; i < npredecessors(t, step); i++)
+				compensate_of(t, predecessor(t, step, i))->blocked = true;
+		}
+
+		for (int step = t->nsteps - 1; step >= 0; step--)
+		{
+			DtmBranchOp *compensate = compensate_of(t, step);
+
+			if (compensate->status == DTM_BRANCH_SUCCEED ||
+				compensate->blocked || !may_have_run(t, step))
+				continue;
+
+			/*
+			 * An action that is still under way is waited for: undoing it
+			 * while it runs would ask too much of a participant that has no
+			 * barrier.  (dtm calls both at once, R-35.)
+			 */
+			if (action_of(t, step)->running)
+				continue;
+			if (compensate->has_url)
+				dtm_core_call_op(t, COMPENSATE_OF(step), u);
+			else
+			{
+				dtm_core_branch_succeeded(t, compensate, u);
+				again = true;
+			}
+		}
+	} while (again);
+
+	if (!left)
+		dtm_core_enter(t, DTM_FAILED, ev->now, u);
+}
+
+static void
+saga_advance(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
+			 DtmUpdate *u)
+{
+	(void) cfg;
+	if (t->status == DTM_SUBMITTED)
+		forward(t, ev, u);
+	if (t->status == DTM_ABORTING)
+		backward(t, ev, u);
+	if (t->status == DTM_PREPARED && t->next_time != DTM_TIME_NEVER)
+	{
+		/* waits for its submit; dtm_retry_now does not change that */
+		t->next_time = DTM_TIME_NEVER;
+		u->changed = true;
+	}
+}
+
+static void
+set_failure_reason(DtmTrans *t, const DtmEvent *ev)
+{
+	static const char word[] = " FAILURE";
+	const char *text = ev->text != NULL ? ev->text : "";
+	size_t		len = strlen(text);
+	bool		ends = len >= sizeof(word) - 1 &&
+		strcmp(text + len - (sizeof(word) - 1), word) == 0;
+	char		reason[2 * DTM_REASON_SIZE];
+
+	/* R-01; §6.3 */
+	snprintf(reason, sizeof(reason), "url:%s return failed: %s%s",
+			 ev->url != NULL ? ev->url : "", text, ends ? "" : word);
+	dtm_core_set_reason(t, reason);
+}
+
+/*
+ * The reply of an action that comes after the abort began.  It is recorded
+ * for whoever reads the row, unless a success would make a later step look as
+ * if it could have started.
+ */
+static void
+late_reply(DtmTrans *t, int step, DtmResult result, DtmUpdate *u)
+{
+	DtmBranchOp *action = action_of(t, step);
+
+	if (result == DTM_RESULT_FAILURE)
+		action->status = DTM_BRANCH_FAILED;
+	else if (result == DTM_RESULT_SUCCESS && !has_successor(t, step))
+		action->status = DTM_BRANCH_SUCCEED;
+	else
+		return;
+	u->changed = true;
+}
+
+static void
+action_reply(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
+			 DtmUpdate *u)
+{
+	DtmBranchOp *action = &t->ops[ev->op];
+
+	switch (ev->result)
+	{
+		case DTM_RESULT_SUCCESS:
+			dtm_core_branch_succeeded(t, action, u);
+			return;
+		case DTM_RESULT_FAILURE:
+			action->status = DTM_BRANCH_FAILED;
+			set_failure_reason(t, ev);
+			abort_saga(t, ev->now, u);
+			return;
+		case DTM_RESULT_ONGOING:
+		case DTM_RESULT_TEMPORARY:
+			break;
+	}
+
+	dtm_core_retry_later(t, cfg, ev, &action->waiting, u);
+	if (t->retry_limit <= 0)
+		return;
+
+	/* every non-final reply counts, and is followed up at once */
+	u->changed = true;
+	if (t->retries < UINT16_MAX)
+		t->retries++;
+	if (t->retries > t->retry_limit)
+	{
+		snprintf(t->reason, sizeof(t->reason),
+				 "RetryCount is greater than RetryLimit, RetryLimit: %d",
+				 (int) t->retry_limit);
+		abort_saga(t, ev->now, u);
+	}
+	else
+	{
+		action->waiting = false;
+		t->round_failed = false;
+		t->next_time = ev->now;
+	}
+}
+
+static void
+saga_reply(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
+		   DtmUpdate *u)
+{
+	DtmBranchOp *op;
+
+	if (ev->op == DTM_CALL_QUERY)
+		return;
+	op = &t->ops[ev->op];
+	if (op->op == DTM_OP_ACTION)
+	{
+		if (t->status == DTM_SUBMITTED)
+			action_reply(t, cfg, ev, u);
+		else if (t->status == DTM_ABORTING)
+			late_reply(t, op->step, ev->result, u);
+	}
+	else if (t->status == DTM_ABORTING)
+	{
+		/* a compensation can't fail the saga, it is repeated */
+		if (ev->result == DTM_RESULT_SUCCESS)
+			dtm_core_branch_succeeded(t, op, u);
+		else
+			dtm_core_retry_later(t, cfg, ev, &op->waiting, u);
+	}
+}
+
+static DtmTime
+saga_prepared_until(const DtmTrans *t, const DtmConfig *cfg)
+{
+	(void) t;
+	(void) cfg;
+	return DTM_TIME_NEVER;		/* */
+}
+
+static DtmReject
+saga_abort(DtmTrans *t, const DtmEvent *ev, DtmUpdate *u)
+{
+	(void) t;
+	(void) ev;
+	(void) u;
+	return DTM_REJECT_TYPE;		/* §1.3 */
+}
+
+const DtmProtocol dtm_saga_protocol = {
+	.prepared_until = saga_prepared_until,
+	.advance = saga_advance,
+	.reply = saga_reply,
+	.abort = saga_abort
+};
+
+bool
+dtm_core_orders_cyclic(const DtmOrders *orders, int nsteps, uint16_t *scratch)
+{
+	/* Takes away, again and again, the steps that nothing left waits for. */
+	uint16_t   *missing = scratch;	/* predecessors of a step not yet taken */
+	uint16_t   *queue = scratch + nsteps;
+	int			head = 0;
+	int			tail = 0;
+
+	if (orders->start == NULL)
+		return false;
+	for (int step = 0; step < nsteps; step++)
+	{
+		missing[step] = orders->start[step + 1] - orders->start[step];
+		if (missing[step] == 0)
+			queue[tail++] = (uint16_t) step;
+	}
+	while (head < tail)
+	{
+		int			done = queue[head++];
+
+		for (int step = 0; step < nsteps; step++)
+			for (int i = orders->start[step]; i < orders->start[step + 1]; i++)
+				if (orders->pre[i] == done && --missing[step] == 0)
+					queue[tail++] = (uint16_t) step;
+	}
+	return tail < nsteps;
+}

@@ -1,0 +1,101 @@
+/*
+ * dtm.c
+ *		Loading of the library: settings, shared memory, launcher.
+ */
+#include "dtm.h"
+
+#include "compat.h"
+#include "shmem.h"
+#include "worker.h"
+
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/guc.h"
+
+PG_MODULE_MAGIC;
+
+/* Bounds of settings. */
+#define MAX_MS				(INT_MAX)
+#define MAX_MAX_REQUESTS	65536
+#define MAX_MAX_KB			(64 * 1024)
+
+int			dtm_retry_interval;
+int			dtm_retry_interval_max;
+int			dtm_timeout_to_fail;
+int			dtm_request_timeout;
+int			dtm_alert_retry_limit;
+int			dtm_max_requests;
+int			dtm_max_requests_per_host;
+int			dtm_max_reply_size;
+int			dtm_max_request_size;
+char	   *dtm_databases;
+
+bool		dtm_preloaded = false;
+
+void		_PG_init(void);
+
+void
+dtm_core_config(DtmConfig *config)
+{
+	config->retry_interval = (int64) dtm_retry_interval * 1000;
+	config->retry_interval_max = (int64) dtm_retry_interval_max * 1000;
+	config->timeout_to_fail = (int64) dtm_timeout_to_fail * 1000;
+	config->alert_retry_limit = dtm_alert_retry_limit;
+}
+
+static void
+define_settings(void)
+{
+	DefineCustomIntVariable("dtm.retry_interval",
+							"Time before the first retry of a branch; it doubles with each failure.",
+							NULL, &dtm_retry_interval, 10000, 1, MAX_MS,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("dtm.retry_interval_max",
+							"Longest time between two tries of a branch.",
+							NULL, &dtm_retry_interval_max, 3600000, 1, MAX_MS,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("dtm.timeout_to_fail",
+							"Time after which a prepared global transaction that was not submitted is taken for lost.",
+							NULL, &dtm_timeout_to_fail, 35000, 1, MAX_MS,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("dtm.request_timeout",
+							"Time that a branch has to answer a request.",
+							NULL, &dtm_request_timeout, 3000, 1, MAX_MS,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("dtm.alert_retry_limit",
+							"Failures in a row of a global transaction after which the log has a warning for each.",
+							NULL, &dtm_alert_retry_limit, 3, 1, INT_MAX,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("dtm.max_requests",
+							"Requests that a coordinator has under way at a time.",
+							NULL, &dtm_max_requests, 2000, 1, MAX_MAX_REQUESTS,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("dtm.max_requests_per_host",
+							"Requests that a coordinator has under way at a time to one host and port.",
+							NULL, &dtm_max_requests_per_host, 1000, 1, MAX_MAX_REQUESTS,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("dtm.max_reply_size",
+							"Longest reply of a branch; a longer one counts as an error.",
+							NULL, &dtm_max_reply_size, 1024, 1, MAX_MAX_KB,
+							PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable("dtm.max_request_size",
+							"Largest global transaction, counting its URLs, payloads and headers.",
+							NULL, &dtm_max_request_size, 1024, 1, MAX_MAX_KB,
+							PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomStringVariable("dtm.databases",
+							   "Databases that get a coordinator if they have the extension: a list of names, or * for all.",
+							   NULL, &dtm_databases, "*",
+							   PGC_SIGHUP, GUC_LIST_INPUT, NULL, NULL, NULL);
+}
+
+void
+_PG_init(void)
+{
+	define_settings();
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+	dtm_preloaded = true;
+	dtm_shmem_init();
+	dtm_install_hooks();
+	dtm_register_launcher();
+}

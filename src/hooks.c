@@ -1,0 +1,204 @@
+/*
+ * hooks.c
+ *		What SQL commands mean for coordinators.
+ *
+ * - CREATE and DROP EXTENSION dtm: one has to start, or to leave.
+ * - DROP DATABASE, and using one as a template, renaming or moving it, want
+ *   nobody connected: its coordinator leaves for the time of the command.
+ * - COMMIT PREPARED: what the prepared transaction submitted is committed now.
+ */
+#include "postgres.h"
+
+#include "compat.h"
+#include "dtm.h"
+#include "shmem.h"
+#include "worker.h"
+
+#include "access/xact.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_extension.h"
+#include "commands/dbcommands.h"
+#include "commands/defrem.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "pgstat.h"
+#include "storage/ipc.h"
+#include "utils/timestamp.h"
+
+static ProcessUtility_hook_type previous_utility_hook = NULL;
+static object_access_hook_type previous_access_hook = NULL;
+
+/* How often it is looked whether the coordinator has left, in ms. */
+#define LEAVE_POLL		10
+
+/* Then the command goes on, and reports who is connected, in ms. */
+#define LEAVE_TIMEOUT	10000
+
+static void
+object_access(ObjectAccessType access, Oid classId, Oid objectId, int subId,
+			  void *arg)
+{
+	if (previous_access_hook)
+		previous_access_hook(access, classId, objectId, subId, arg);
+	if (classId != ExtensionRelationId)
+		return;
+	if (access == OAT_POST_CREATE)
+	{
+		/* its row is not visible yet, so the name can't be asked for */
+		dtm_announce_ask(DTM_ASK_RECHECK);
+	}
+	else if (access == OAT_DROP)
+	{
+		char	   *name = get_extension_name(objectId);
+
+		if (name != NULL && strcmp(name, "dtm") == 0)
+			dtm_announce_ask(DTM_ASK_RECHECK);
+	}
+}
+
+/* ---------- commands that want a database for themselves ---------- */
+
+static void
+change_holds(DtmSharedSlot *slot, int by)
+{
+	SpinLockAcquire(&slot->mutex);
+	slot->holds += by;
+	SpinLockRelease(&slot->mutex);
+}
+
+/* A database whose coordinator is kept away. */
+typedef struct Hold
+{
+	DtmSharedSlot *slot;
+	Oid			database;
+} Hold;
+
+/* If the database is still there, it gets its coordinator back. */
+static void
+end_hold(int code, Datum arg)
+{
+	Hold	   *hold = (Hold *) DatumGetPointer(arg);
+
+	change_holds(hold->slot, -1);
+	dtm_ask_launcher(hold->database);
+}
+
+/* Has the coordinator leave, and waits until it has. */
+static void
+await_leaving(Hold *hold)
+{
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													LEAVE_TIMEOUT);
+
+	for (;;)
+	{
+		bool		left;
+
+		dtm_ask(hold->database, DTM_ASK_STOP);
+		SpinLockAcquire(&hold->slot->mutex);
+		left = hold->slot->pid == 0;
+		SpinLockRelease(&hold->slot->mutex);
+		if (left || GetCurrentTimestamp() > until)
+			break;
+		(void) WaitLatch(MyLatch,
+						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 LEAVE_POLL, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+static const char *
+template_of(CreatedbStmt *statement)
+{
+	ListCell   *cell;
+
+	foreach(cell, statement->options)
+	{
+		DefElem    *option = lfirst(cell);
+
+		if (strcmp(option->defname, "template") == 0 && option->arg != NULL)
+			return defGetString(option);
+	}
+	return NULL;
+}
+
+/* The database that a command wants for itself, or NULL. */
+static const char *
+wanted_database(Node *parsetree)
+{
+	switch (nodeTag(parsetree))
+	{
+		case T_DropdbStmt:
+			return ((DropdbStmt *) parsetree)->dbname;
+		case T_CreatedbStmt:
+			return template_of((CreatedbStmt *) parsetree);
+		case T_RenameStmt:
+			return ((RenameStmt *) parsetree)->renameType == OBJECT_DATABASE ?
+				((RenameStmt *) parsetree)->subname : NULL;
+		case T_AlterDatabaseStmt:
+			{
+				AlterDatabaseStmt *statement = (AlterDatabaseStmt *) parsetree;
+				ListCell   *cell;
+
+				foreach(cell, statement->options)
+					if (strcmp(((DefElem *) lfirst(cell))->defname, "tablespace") == 0)
+						return statement->dbname;
+				return NULL;
+			}
+		default:
+			return NULL;
+	}
+}
+
+static void
+run_utility(DTM_UTILITY_PARAMS)
+{
+	if (previous_utility_hook)
+		previous_utility_hook(DTM_UTILITY_ARGS);
+	else
+		standard_ProcessUtility(DTM_UTILITY_ARGS);
+}
+
+static void
+process_utility(DTM_UTILITY_PARAMS)
+{
+	Node	   *parsetree = pstmt->utilityStmt;
+	const char *name = wanted_database(parsetree);
+	Oid			database = name ? get_database_oid(name, true) : InvalidOid;
+	/* to be asked now: the command may free its parse tree */
+	bool		commit_prepared = IsA(parsetree, TransactionStmt) &&
+		((TransactionStmt *) parsetree)->kind == TRANS_STMT_COMMIT_PREPARED;
+	Hold		hold = {NULL, database};
+
+	if (OidIsValid(database) && database != MyDatabaseId &&
+		dtm_owns_database(database, GetUserId()))
+		hold.slot = dtm_slot_of(database);
+	if (hold.slot != NULL)
+	{
+		change_holds(hold.slot, 1);
+		PG_ENSURE_ERROR_CLEANUP(end_hold, PointerGetDatum(&hold));
+		{
+			await_leaving(&hold);
+			run_utility(DTM_UTILITY_ARGS);
+		}
+		PG_END_ENSURE_ERROR_CLEANUP(end_hold, PointerGetDatum(&hold));
+		end_hold(0, PointerGetDatum(&hold));
+		return;
+	}
+
+	run_utility(DTM_UTILITY_ARGS);
+
+	if (commit_prepared)
+		dtm_ask(MyDatabaseId, DTM_ASK_SWEEP | DTM_ASK_RECHECK);
+}
+
+void
+dtm_install_hooks(void)
+{
+	previous_utility_hook = ProcessUtility_hook;
+	ProcessUtility_hook = process_utility;
+	previous_access_hook = object_access_hook;
+	object_access_hook = object_access;
+}

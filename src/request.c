@@ -1,0 +1,893 @@
+/*
+ * request.c
+ *		What a caller asks for, checked.
+ */
+#include "request.h"
+
+#include "compat.h"
+#include "dtm.h"
+#include "transport.h"
+
+#include <ctype.h>
+#include <math.h>
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "funcapi.h"
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/numeric.h"
+#include "utils/timestamp.h"
+#include "utils/typcache.h"
+
+/* Bounds of what a caller may ask for. */
+#define MAX_SECONDS			(366.0 * 24 * 3600 * 100)
+#define MAX_RETRY_LIMIT		10000
+#define MAX_HEADERS			100
+
+/* ---------- gids ---------- */
+
+char *
+request_new_gid(void)
+{
+	/* 48 bits of milliseconds, 80 of chance, in base 32 */
+	static const char digits[] = "0123456789abcdefghjkmnpqrstvwxyz";
+	uint8		bytes[16];
+	char	   *gid = palloc(27);
+	uint64		ms = (uint64) (GetCurrentTimestamp() / 1000 +
+							   (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) *
+							   (int64) SECS_PER_DAY * 1000);
+
+	if (!pg_strong_random(bytes, sizeof(bytes)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not generate a random gid")));
+	for (int i = 9; i >= 0; i--, ms >>= 5)
+		gid[i] = digits[ms & 31];
+	for (int i = 10; i < 26; i++)
+		gid[i] = digits[bytes[i - 10] & 31];
+	gid[26] = '\0';
+	return gid;
+}
+
+char *
+request_gid(text *gid)
+{
+	char	   *string;
+
+	if (gid == NULL)
+		return request_new_gid();
+	string = text_to_cstring(gid);
+	if (string[0] == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("gid is empty"),
+				 errhint("Pass NULL to have one made, or call dtm_new_gid().")));
+	if (pg_mbstrlen(string) > DTM_MAX_GID_CHARS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("gid is longer than %d characters", DTM_MAX_GID_CHARS),
+				 errhint("dtm's SDKs and the barrier table have no room for a longer one.")));
+	for (const char *c = string; *c; c++)
+		if ((unsigned char) *c < 0x20 || *c == 0x7f)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("gid contains a control character"),
+					 errhint("Use letters, digits and punctuation.")));
+	return string;
+}
+
+/* ---------- reading jsonb ---------- */
+
+/* "what" has another type than the one it must have. */
+static void
+error_type(const char *what, const char *expected)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("%s is not %s", what, expected),
+			 errhint("docs/sql-reference.md lists the keys and their types.")));
+}
+
+/* One pair of a JSON object. */
+typedef struct Pair
+{
+	char	   *key;
+	JsonbValue	value;
+} Pair;
+
+/* The pairs of an object in *n; an error naming "what" for anything else. */
+static Pair *
+pairs_of(JsonbContainer *container, const char *what, int *n)
+{
+	JsonbIterator *it;
+	JsonbIteratorToken token;
+	JsonbValue	v;
+	Pair	   *pairs;
+
+	if (!JsonContainerIsObject(container))
+		error_type(what, "a JSON object");
+	pairs = palloc(sizeof(Pair) * (JsonContainerSize(container) + 1));
+	*n = 0;
+	it = JsonbIteratorInit(container);
+	token = JsonbIteratorNext(&it, &v, true);	/* the object's beginning */
+	while ((token = JsonbIteratorNext(&it, &v, true)) == WJB_KEY)
+	{
+		pairs[*n].key = pnstrdup(v.val.string.val, v.val.string.len);
+		JsonbIteratorNext(&it, &v, true);
+		pairs[(*n)++].value = v;
+	}
+	return pairs;
+}
+
+/* The elements of an array in *n; an error naming "what" for anything else. */
+static JsonbValue *
+elements_of(const JsonbValue *value, const char *what, int *n)
+{
+	JsonbIterator *it;
+	JsonbIteratorToken token;
+	JsonbValue	v;
+	JsonbValue *elements;
+
+	if (value->type != jbvBinary ||
+		!JsonContainerIsArray(value->val.binary.data) ||
+		JsonContainerIsScalar(value->val.binary.data))
+		error_type(what, "a JSON array");
+	elements = palloc(sizeof(JsonbValue) *
+					  (JsonContainerSize(value->val.binary.data) + 1));
+	*n = 0;
+	it = JsonbIteratorInit(value->val.binary.data);
+	token = JsonbIteratorNext(&it, &v, true);	/* the array's beginning */
+	while ((token = JsonbIteratorNext(&it, &v, true)) == WJB_ELEM)
+		elements[(*n)++] = v;
+	return elements;
+}
+
+static char *
+string_of(const JsonbValue *value, const char *what)
+{
+	if (value->type != jbvString)
+		error_type(what, "a JSON string");
+	return pnstrdup(value->val.string.val, value->val.string.len);
+}
+
+static bool
+bool_of(const JsonbValue *value, const char *what)
+{
+	if (value->type != jbvBool)
+		error_type(what, "true or false");
+	return value->val.boolean;
+}
+
+static double
+number_of(const JsonbValue *value, const char *what, double max)
+{
+	double		number;
+
+	if (value->type != jbvNumeric)
+		error_type(what, "a number");
+	number = DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow,
+												NumericGetDatum(value->val.numeric)));
+	if (!(number >= 0 && number <= max))
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("%s is out of range", what),
+				 errhint("It must be between 0 and %.0f.", max)));
+	return number;
+}
+
+/* Seconds, with a fraction, as microseconds. */
+static int64
+seconds_of(const JsonbValue *value, const char *what)
+{
+	return (int64) rint(number_of(value, what, MAX_SECONDS) *
+						DTM_USEC_PER_SEC);
+}
+
+static JsonbContainer *
+object_of(const JsonbValue *value, const char *what)
+{
+	if (value->type != jbvBinary ||
+		!JsonContainerIsObject(value->val.binary.data))
+		error_type(what, "a JSON object");
+	return value->val.binary.data;
+}
+
+/* ---------- checks ---------- */
+
+static void
+check_url(const char *url, const char *what)
+{
+	const char *problem;
+
+	if (url[0] == '\0')
+		return;					/* success without a call */
+	if (strncmp(url, "topic://", 8) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("%s is a topic, which this version of dtm does not serve", what),
+				 errdetail("URL: %s", url),
+				 errhint("Give one step for each URL.")));
+	problem = dtm_url_problem(url);
+	if (problem != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s can't be called: %s", what, problem),
+				 errdetail("URL: %s", url),
+				 errhint("Give an http or https URL with its host, or '' for no call.")));
+}
+
+static DtmTransType
+check_trans_type(const char *name)
+{
+	DtmTransType type;
+
+	if (!dtm_trans_type_parse(name, &type))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("unknown trans_type \"%s\"", name),
+				 name[0] == '{' ?
+				 errhint("To submit a request object, cast it: dtm_submit('...'::jsonb).") :
+				 errhint("It is one of saga, msg.")));
+	if (type != DTM_SAGA && type != DTM_MSG)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("this version of dtm does not coordinate trans_type \"%s\"", name),
+				 errhint("It coordinates saga and msg.")));
+	return type;
+}
+
+static void
+check_step_count(int n)
+{
+	if (n > DTM_MAX_STEPS)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("too many steps: %d", n),
+				 errhint("A global transaction has %d at most.", DTM_MAX_STEPS)));
+}
+
+/*
+ * A header's name is a token, and its value has no line end (RFC 9110).
+ * Headers that say where a request ends are the transport's: others share the
+ * connection.
+ */
+static void
+check_header(const char *name, const char *value)
+{
+	static const char *const framing[] = {
+		"Content-Length", "Transfer-Encoding", "Connection", "Keep-Alive",
+		"Upgrade", "TE", "Trailer", "Expect", "Proxy-Connection"
+	};
+	bool		good = name[0] != '\0';
+
+	for (size_t i = 0; i < lengthof(framing); i++)
+		if (pg_strcasecmp(name, framing[i]) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("branch_headers must not have \"%s\"", name),
+					 errhint("The headers that frame a request are set by dtm.")));
+
+	for (const char *c = name; *c; c++)
+		good = good && (isalnum((unsigned char) *c) ||
+						strchr("!#$%&'*+-.^_`|~", *c) != NULL);
+	for (const char *c = value; *c; c++)
+		good = good && (unsigned char) *c >= 0x20 && *c != 0x7f;
+	if (!good)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("branch_headers has a header that can't be sent: \"%s\"", name),
+				 errhint("A name consists of letters, digits and hyphens; a value has no control characters.")));
+}
+
+static void
+check_size(const StoreTrans *trans)
+{
+	Size		size = 0;
+
+	for (int i = 0; i < trans->core.nsteps; i++)
+	{
+		size += strlen(trans->action[i]);
+		if (trans->compensate != NULL)
+			size += strlen(trans->compensate[i]);
+		if (trans->payload[i] != NULL)
+			size += VARSIZE_ANY_EXHDR(trans->payload[i]);
+	}
+	for (int i = 0; i < trans->nheaders; i++)
+		size += strlen(trans->header_name[i]) + strlen(trans->header_value[i]);
+	if (size > (Size) dtm_max_request_size * 1024)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("global transaction is too large: its URLs, payloads and headers have %zu bytes", size),
+				 errhint("Keep large data in a place of its own and pass its key, or raise dtm.max_request_size.")));
+}
+
+/* ---------- options ---------- */
+
+/* {"<step>": [<steps before it>...]}, both from 0 */
+static void
+read_orders(Request *request, JsonbContainer *container)
+{
+	DtmTrans   *core = &request->trans.core;
+	int			nsteps = core->nsteps;
+	int			npairs;
+	Pair	   *pairs = pairs_of(container, "orders", &npairs);
+	bool	   *before = palloc0(sizeof(bool) * (nsteps * nsteps + 1));
+	uint16	   *start = palloc0(sizeof(uint16) * (nsteps + 1));
+	uint16	   *pre = palloc(sizeof(uint16) * DTM_MAX_ORDERS);
+	int			total = 0;
+
+	for (int i = 0; i < npairs; i++)
+	{
+		char	   *end;
+		long		step = strtol(pairs[i].key, &end, 10);
+		int			n;
+		JsonbValue *elements;
+
+		if (pairs[i].value.type == jbvNull)
+			continue;
+		if (*pairs[i].key == '\0' || *end != '\0' || step < 0 || step >= nsteps)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("orders names a step that there is not: \"%s\"", pairs[i].key),
+					 errhint("Steps are numbered from 0.")));
+		elements = elements_of(&pairs[i].value, "an element of orders", &n);
+		for (int j = 0; j < n; j++)
+		{
+			double		number = number_of(&elements[j], "an element of orders",
+										   DTM_MAX_STEPS);
+
+			if (number != floor(number) || number >= nsteps)
+				ereport(ERROR,
+						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						 errmsg("orders names a step that there is not: \"%g\"", number),
+						 errhint("Steps are numbered from 0.")));
+			before[step * nsteps + (int) number] = true;
+		}
+	}
+	for (int step = 0; step < nsteps; step++)
+	{
+		start[step] = (uint16) total;
+		for (int i = 0; i < nsteps; i++)
+		{
+			if (!before[step * nsteps + i])
+				continue;
+			if (total == DTM_MAX_ORDERS)
+				ereport(ERROR,
+						(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						 errmsg("orders has more than %d elements", DTM_MAX_ORDERS),
+						 errhint("A step need not name those that come before its predecessors.")));
+			pre[total++] = (uint16) i;
+		}
+	}
+	start[nsteps] = (uint16) total;
+	pfree(before);
+	if (total == 0)
+		return;
+	core->orders.start = start;
+	core->orders.pre = pre;
+	if (dtm_core_orders_cyclic(&core->orders, nsteps,
+							   palloc(sizeof(uint16) * 2 * nsteps)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("orders has a cycle"),
+				 errhint("Some step would have to come after itself.")));
+}
+
+static void
+read_headers(Request *request, JsonbContainer *container)
+{
+	StoreTrans *trans = &request->trans;
+	int			n;
+	Pair	   *pairs = pairs_of(container, "branch_headers", &n);
+
+	if (n > MAX_HEADERS)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("branch_headers has more than %d headers", MAX_HEADERS),
+				 errhint("Put data into the payload.")));
+	trans->header_name = palloc(sizeof(char *) * (n + 1));
+	trans->header_value = palloc(sizeof(char *) * (n + 1));
+	trans->nheaders = 0;
+	for (int i = 0; i < n; i++)
+	{
+		char	   *value;
+
+		if (pairs[i].value.type == jbvNull)
+			continue;
+		value = string_of(&pairs[i].value, "a value of branch_headers");
+		check_header(pairs[i].key, value);
+		trans->header_name[trans->nheaders] = pairs[i].key;
+		trans->header_value[trans->nheaders++] = value;
+	}
+}
+
+/* Reads one option; false if there is none of this name. */
+static bool
+read_option(Request *request, const char *key, const JsonbValue *value)
+{
+	StoreTrans *trans = &request->trans;
+	DtmTrans   *core = &trans->core;
+	uint32		given;
+
+	if (strcmp(key, "timeout_to_fail") == 0)
+	{
+		core->timeout_to_fail = seconds_of(value, key);
+		given = REQUEST_TIMEOUT_TO_FAIL;
+	}
+	else if (strcmp(key, "retry_interval") == 0)
+	{
+		core->retry_interval = seconds_of(value, key);
+		given = REQUEST_RETRY_INTERVAL;
+	}
+	else if (strcmp(key, "request_timeout") == 0)
+	{
+		int64		us = seconds_of(value, key);
+
+		if (us / 1000 > INT_MAX)
+			ereport(ERROR,
+					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+					 errmsg("%s is out of range", key),
+					 errhint("It must be between 0 and %d.", INT_MAX / 1000)));
+		trans->request_timeout = us > 0 ? Max((int) (us / 1000), 1) : 0;
+		given = REQUEST_REQUEST_TIMEOUT;
+	}
+	else if (strcmp(key, "retry_limit") == 0)
+	{
+		core->retry_limit = (int32) number_of(value, key, MAX_RETRY_LIMIT);
+		given = REQUEST_RETRY_LIMIT;
+	}
+	else if (strcmp(key, "branch_headers") == 0)
+	{
+		read_headers(request, object_of(value, key));
+		given = REQUEST_BRANCH_HEADERS;
+	}
+	else if (strcmp(key, "concurrent") == 0)
+	{
+		core->concurrent = bool_of(value, key);
+		given = REQUEST_CONCURRENT;
+	}
+	else if (strcmp(key, "orders") == 0)
+	{
+		read_orders(request, object_of(value, key));
+		given = REQUEST_ORDERS;
+	}
+	else if (strcmp(key, "delay") == 0)
+	{
+		core->delay = seconds_of(value, key);
+		given = REQUEST_DELAY;
+	}
+	else if (strcmp(key, "query_prepared") == 0)
+	{
+		char	   *url = string_of(value, key);
+
+		check_url(url, key);
+		trans->query_prepared = url;
+		core->has_query_url = url[0] != '\0';
+		given = REQUEST_QUERY_PREPARED;
+	}
+	else if (strcmp(key, "wait_result") == 0)
+	{
+		trans->wait_result = bool_of(value, key);
+		given = REQUEST_WAIT_RESULT;
+	}
+	else if (strcmp(key, "protocol") == 0)
+	{
+		char	   *protocol = string_of(value, key);
+
+		if (protocol[0] != '\0' && strcmp(protocol, "http") != 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("this version of dtm does not call branches over protocol \"%s\"", protocol),
+					 errhint("It calls them over http.")));
+		given = REQUEST_PROTOCOL;
+	}
+	else
+		return false;
+	request->given |= given;
+	return true;
+}
+
+/* What can be judged only when all is known. */
+static void
+check_whole(Request *request)
+{
+	DtmTrans   *core = &request->trans.core;
+
+	if (core->type == DTM_MSG && (request->given & REQUEST_ORDERS) &&
+		core->orders.start != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("orders is an option of a saga"),
+				 errhint("The steps of a msg run in order, or with concurrent all at once.")));
+	if (core->type == DTM_SAGA && core->delay > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("delay is an option of a msg"),
+				 errhint("A saga starts when its submit commits.")));
+	if (core->type == DTM_SAGA && core->orders.start != NULL &&
+		!core->concurrent)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("orders is given without concurrent"),
+				 errhint("The steps of a saga that is not concurrent run one after the other; set concurrent to true.")));
+	core->nops = dtm_core_ops_of(core->type, core->nsteps);
+	core->ops = palloc0(sizeof(DtmBranchOp) * (core->nops + 1));
+	dtm_core_lay_out(core);
+	check_size(&request->trans);
+}
+
+/* ---------- steps ---------- */
+
+static void
+allocate_steps(Request *request, int n)
+{
+	StoreTrans *trans = &request->trans;
+
+	check_step_count(n);
+	request->has_steps = n > 0;
+	trans->core.nsteps = n;
+	trans->action = palloc(sizeof(char *) * (n + 1));
+	trans->compensate = trans->core.type == DTM_SAGA ?
+		palloc(sizeof(char *) * (n + 1)) : NULL;
+	trans->payload = palloc0(sizeof(bytea *) * (n + 1));
+}
+
+/* What a msg has no use for is an error with "strict", else passed over. */
+static void
+set_step(Request *request, int i, char *action, char *compensate, bool strict)
+{
+	StoreTrans *trans = &request->trans;
+
+	check_url(action, psprintf("action of step %d", i + 1));
+	trans->action[i] = action;
+	if (trans->core.type == DTM_SAGA)
+	{
+		check_url(compensate, psprintf("compensation of step %d", i + 1));
+		trans->compensate[i] = compensate;
+	}
+	else if (strict && compensate[0] != '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("step %d of a msg has a compensation", i + 1),
+				 errhint("The steps of a msg are repeated until they succeed; use a saga for those that can be refused.")));
+}
+
+/* An array of dtm_step. */
+static void
+read_steps(Request *request, ArrayType *steps)
+{
+	Datum	   *elements;
+	bool	   *nulls;
+	int			n;
+	int16		len;
+	bool		byval;
+	char		align;
+
+	if (ARR_NDIM(steps) > 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+				 errmsg("steps is not a one-dimensional array"),
+				 errhint("Pass ARRAY[dtm_step(...), ...].")));
+	get_typlenbyvalalign(ARR_ELEMTYPE(steps), &len, &byval, &align);
+	deconstruct_array(steps, ARR_ELEMTYPE(steps), len, byval, align, &elements,
+					  &nulls, &n);
+	allocate_steps(request, n);
+	for (int i = 0; i < n; i++)
+	{
+		HeapTupleHeader step;
+		bool		isnull;
+		bool		no_action;
+		Datum		action;
+		Datum		compensate;
+		Datum		payload;
+
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("step %d is null", i + 1),
+					 errhint("Pass ARRAY[dtm_step(...), ...].")));
+		step = DatumGetHeapTupleHeader(elements[i]);
+		action = GetAttributeByNum(step, 1, &no_action);
+		if (no_action)
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("step %d has no action URL", i + 1),
+					 errhint("Pass '' for a step whose action needs no call.")));
+		compensate = GetAttributeByNum(step, 2, &isnull);
+		set_step(request, i, TextDatumGetCString(action),
+				 isnull ? pstrdup("") : TextDatumGetCString(compensate), true);
+		payload = GetAttributeByNum(step, 3, &isnull);
+		if (!isnull)
+			request->trans.payload[i] = DatumGetByteaPCopy(payload);
+	}
+}
+
+/* A string of the object as the bytes of a body; empty is none (§5.2). */
+static bytea *
+body_of(const char *string)
+{
+	size_t		len = strlen(string);
+	char	   *utf8 = pg_server_to_any(string, (int) len, PG_UTF8);
+	bytea	   *body;
+
+	if (len == 0)
+		return NULL;
+	len = strlen(utf8);
+	body = palloc(VARHDRSZ + len);
+	SET_VARSIZE(body, VARHDRSZ + len);
+	memcpy(VARDATA(body), utf8, len);
+	return body;
+}
+
+/* steps and payloads of the object (§1.1). */
+static void
+read_wire_steps(Request *request, const JsonbValue *steps,
+				const JsonbValue *payloads)
+{
+	int			n = 0;
+	int			npayloads = 0;
+	JsonbValue *elements = NULL;
+	JsonbValue *bodies = NULL;
+
+	if (steps->type != jbvNull)
+		elements = elements_of(steps, "steps", &n);
+	if (payloads->type != jbvNull)
+		bodies = elements_of(payloads, "payloads", &npayloads);
+	allocate_steps(request, n);
+	for (int i = 0; i < n; i++)
+	{
+		char	   *action = NULL;
+		char	   *compensate = pstrdup("");
+		char	   *data = NULL;
+		int			npairs;
+		Pair	   *pairs = pairs_of(object_of(&elements[i], "an element of steps"),
+									 "an element of steps", &npairs);
+
+		for (int j = 0; j < npairs; j++)
+		{
+			if (pairs[j].value.type == jbvNull)
+				continue;
+			if (strcmp(pairs[j].key, "action") == 0)
+				action = string_of(&pairs[j].value, "action of a step");
+			else if (strcmp(pairs[j].key, "compensate") == 0)
+				compensate = string_of(&pairs[j].value, "compensate of a step");
+			else if (strcmp(pairs[j].key, "data") == 0)
+				data = string_of(&pairs[j].value, "data of a step");
+		}
+		if (action == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("step %d has no action URL", i + 1),
+					 errhint("Pass \"\" for a step whose action needs no call.")));
+		set_step(request, i, action, compensate, false);
+		/* SG-07: the old place of the body wins */
+		if (data != NULL && data[0] != '\0')
+			request->trans.payload[i] = body_of(data);
+		else if (i < npayloads)
+			request->trans.payload[i] = bodies[i].type == jbvNull ? NULL :
+				body_of(string_of(&bodies[i], "an element of payloads"));
+		else
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("step %d has no payload", i + 1),
+					 errhint("payloads has one string for each step; \"\" is none.")));
+	}
+}
+
+/* ---------- requests ---------- */
+
+Request *
+request_from_arguments(text *trans_type, ArrayType *steps, text *gid,
+					   Jsonb *options)
+{
+	Request    *request = palloc0(sizeof(Request));
+	int			n;
+	Pair	   *pairs;
+
+	if (trans_type == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("trans_type is null"),
+				 errhint("It is one of saga, msg.")));
+	request->trans.core.type = check_trans_type(text_to_cstring(trans_type));
+	request->trans.gid = request_gid(gid);
+	if (steps != NULL)
+		read_steps(request, steps);
+	else
+		allocate_steps(request, 0);
+	if (options != NULL)
+	{
+		pairs = pairs_of(&options->root, "options", &n);
+		for (int i = 0; i < n; i++)
+			if (pairs[i].value.type != jbvNull &&
+				!read_option(request, pairs[i].key, &pairs[i].value))
+				ereport(ERROR,
+						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						 errmsg("unknown option \"%s\"", pairs[i].key),
+						 errhint("Options are timeout_to_fail, retry_interval, request_timeout, retry_limit, branch_headers, concurrent, orders, delay, query_prepared, protocol, wait_result.")));
+	}
+	check_whole(request);
+	return request;
+}
+
+static void
+say_custom_data(void *arg)
+{
+	errcontext("custom_data of the request");
+}
+
+/* custom_data: a string that holds a JSON object, or null. */
+static void
+read_custom_data(Request *request, const JsonbValue *value)
+{
+	char	   *string = string_of(value, "custom_data");
+	ErrorContextCallback callback = {.callback = say_custom_data};
+	Jsonb	   *custom_data;
+	int			n;
+	Pair	   *pairs;
+	bool		saga = request->trans.core.type == DTM_SAGA;
+
+	if (string[0] == '\0')
+		return;
+	callback.previous = error_context_stack;
+	error_context_stack = &callback;
+	custom_data = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
+													 CStringGetDatum(string)));
+	error_context_stack = callback.previous;
+	if (JB_ROOT_IS_SCALAR(custom_data) && strcmp(string, "null") == 0)
+		return;
+	pairs = pairs_of(&custom_data->root, "custom_data", &n);
+	for (int i = 0; i < n; i++)
+	{
+		const char *key = pairs[i].key;
+
+		if (pairs[i].value.type == jbvNull)
+			continue;
+		if (saga ? strcmp(key, "concurrent") == 0 || strcmp(key, "orders") == 0 :
+			strcmp(key, "delay") == 0)
+			read_option(request, key, &pairs[i].value);
+	}
+	/* here, orders without concurrent are ignored, as dtm does */
+	if (!request->trans.core.concurrent)
+		request->trans.core.orders.start = NULL;
+}
+
+Request *
+request_from_object(Jsonb *object)
+{
+	static const char *const taken_as_they_are[] = {
+		"query_prepared", "protocol", "wait_result", "timeout_to_fail",
+		"request_timeout", "retry_interval", "branch_headers", "retry_limit"
+	};
+	Request    *request = palloc0(sizeof(Request));
+	JsonbValue	steps = {.type = jbvNull};
+	JsonbValue	payloads = {.type = jbvNull};
+	JsonbValue	custom_data = {.type = jbvNull};
+	char	   *trans_type = NULL;
+	char	   *gid = NULL;
+	int			n;
+	Pair	   *pairs;
+
+	if (object == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("request is null"),
+				 errhint("Pass an object with trans_type, gid, steps and payloads.")));
+	pairs = pairs_of(&object->root, "request", &n);
+	for (int i = 0; i < n; i++)
+	{
+		const char *key = pairs[i].key;
+		const JsonbValue *value = &pairs[i].value;
+
+		if (value->type == jbvNull)
+			continue;			/* null is absent */
+		if (strcmp(key, "trans_type") == 0)
+			trans_type = string_of(value, key);
+		else if (strcmp(key, "gid") == 0)
+			gid = string_of(value, key);
+		else if (strcmp(key, "steps") == 0)
+			steps = *value;
+		else if (strcmp(key, "payloads") == 0)
+			payloads = *value;
+		else if (strcmp(key, "custom_data") == 0)
+			custom_data = *value;
+		else if (strcmp(key, "rollback_reason") == 0)
+			request->reason = string_of(value, key);
+	}
+	if (trans_type == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("request has no trans_type"),
+				 errhint("It is one of saga, msg.")));
+	request->trans.core.type = check_trans_type(trans_type);
+	if (gid != NULL)
+	{
+		/* §1.1: these are removed */
+		char	   *to = gid;
+
+		for (const char *from = gid; *from; from++)
+			if (*from != '\n' && *from != '\r' && *from != ';')
+				*to++ = *from;
+		*to = '\0';
+	}
+	request->trans.gid = request_gid(gid ? cstring_to_text(gid) : NULL);
+	read_wire_steps(request, &steps, &payloads);
+	for (int i = 0; i < n; i++)
+	{
+		bool		known = strcmp(pairs[i].key, "concurrent") == 0 &&
+			request->trans.core.type == DTM_MSG;	/* */
+
+		for (size_t j = 0; j < lengthof(taken_as_they_are); j++)
+			known = known || strcmp(pairs[i].key, taken_as_they_are[j]) == 0;
+		if (known && pairs[i].value.type != jbvNull)
+			read_option(request, pairs[i].key, &pairs[i].value);
+	}
+	if (custom_data.type != jbvNull)
+		read_custom_data(request, &custom_data);
+	check_whole(request);
+	return request;
+}
+
+bool
+request_same_steps(const StoreTrans *a, const StoreTrans *b)
+{
+	if (a->core.type != b->core.type || a->core.nsteps != b->core.nsteps)
+		return false;
+	for (int i = 0; i < a->core.nsteps; i++)
+	{
+		bytea	   *pa = a->payload[i];
+		bytea	   *pb = b->payload[i];
+
+		if (strcmp(a->action[i], b->action[i]) != 0)
+			return false;
+		if (a->core.type == DTM_SAGA &&
+			strcmp(a->compensate[i], b->compensate[i]) != 0)
+			return false;
+		if ((pa == NULL) != (pb == NULL))
+			return false;
+		if (pa != NULL &&
+			(VARSIZE_ANY_EXHDR(pa) != VARSIZE_ANY_EXHDR(pb) ||
+			 memcmp(VARDATA_ANY(pa), VARDATA_ANY(pb), VARSIZE_ANY_EXHDR(pa)) != 0))
+			return false;
+	}
+	return true;
+}
+
+void
+request_merge_options(StoreTrans *stored, const Request *later)
+{
+	const StoreTrans *trans = &later->trans;
+	uint32		given = later->given;
+
+	if (given & REQUEST_TIMEOUT_TO_FAIL)
+		stored->core.timeout_to_fail = trans->core.timeout_to_fail;
+	if (given & REQUEST_RETRY_INTERVAL)
+		stored->core.retry_interval = trans->core.retry_interval;
+	if (given & REQUEST_REQUEST_TIMEOUT)
+		stored->request_timeout = trans->request_timeout;
+	if (given & REQUEST_RETRY_LIMIT)
+		stored->core.retry_limit = trans->core.retry_limit;
+	if (given & REQUEST_BRANCH_HEADERS)
+	{
+		stored->nheaders = trans->nheaders;
+		stored->header_name = trans->header_name;
+		stored->header_value = trans->header_value;
+	}
+	if (given & REQUEST_CONCURRENT)
+		stored->core.concurrent = trans->core.concurrent;
+	/* orders speak of steps, so they come with them or not at all */
+	if ((given & REQUEST_ORDERS) && later->has_steps)
+		stored->core.orders = trans->core.orders;
+	if (given & REQUEST_DELAY)
+		stored->core.delay = trans->core.delay;
+	if (given & REQUEST_QUERY_PREPARED)
+	{
+		stored->query_prepared = trans->query_prepared;
+		stored->core.has_query_url = trans->core.has_query_url;
+	}
+	if (given & REQUEST_WAIT_RESULT)
+		stored->wait_result = trans->wait_result;
+}

@@ -1,0 +1,62 @@
+/*
+ * request.h
+ *		What a caller asks for, checked: from SQL arguments, or from the object
+ *		of the wire (§1.1).
+ *
+ * Whatever is wrong with it is an error here, before anything is stored.
+ */
+#ifndef DTM_REQUEST_H
+#define DTM_REQUEST_H
+
+#include "postgres.h"
+
+#include "utils/array.h"
+#include "utils/jsonb.h"
+
+#include "store.h"
+
+/* Options that a request brought (bits), for those that come late. */
+#define REQUEST_TIMEOUT_TO_FAIL	0x0001
+#define REQUEST_RETRY_INTERVAL	0x0002
+#define REQUEST_REQUEST_TIMEOUT	0x0004
+#define REQUEST_RETRY_LIMIT		0x0008
+#define REQUEST_BRANCH_HEADERS	0x0010
+#define REQUEST_CONCURRENT		0x0020
+#define REQUEST_ORDERS			0x0040
+#define REQUEST_DELAY			0x0080
+#define REQUEST_QUERY_PREPARED	0x0100
+#define REQUEST_WAIT_RESULT		0x0200
+#define REQUEST_PROTOCOL		0x0400
+
+typedef struct Request
+{
+	StoreTrans	trans;			/* all but id, version, submitted_by, and
+								 * core's status and schedule */
+	bool		has_steps;
+	uint32		given;			/* REQUEST_ bits */
+	const char *reason;			/* rollback_reason of an abort, or NULL */
+} Request;
+
+/*
+ * A gid as a caller gives it: 1 to 128 characters, none of them a control
+ * character.  NULL makes a fresh one.
+ */
+extern char *request_gid(text *gid);
+
+/* A fresh gid: 26 letters and digits, sorting by the time it was made. */
+extern char *request_new_gid(void);
+
+/* Arguments of dtm_submit and dtm_prepare; any may be NULL. */
+extern Request *request_from_arguments(text *trans_type, ArrayType *steps,
+									   text *gid, Jsonb *options);
+
+/* The wire object. */
+extern Request *request_from_object(Jsonb *object);
+
+/* Do two transactions have the same steps? */
+extern bool request_same_steps(const StoreTrans *a, const StoreTrans *b);
+
+/* Takes into a stored transaction the options that a later request brought. */
+extern void request_merge_options(StoreTrans *stored, const Request *later);
+
+#endif							/* DTM_REQUEST_H */

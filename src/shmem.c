@@ -1,0 +1,287 @@
+/*
+ * shmem.c
+ *		Shared memory, and what a transaction says to the coordinator when it
+ *		commits.
+ */
+#include "shmem.h"
+
+#include "compat.h"
+#include "dtm.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "miscadmin.h"
+#include "storage/lwlock.h"
+
+/* Ids remembered for one commit; with more the coordinator searches. */
+#define MAX_PENDING 64
+
+DtmShared  *dtm_shared = NULL;
+
+static shmem_startup_hook_type previous_startup_hook = NULL;
+#ifndef DTM_NO_SHMEM_REQUEST_HOOK
+static shmem_request_hook_type previous_request_hook = NULL;
+#endif
+
+/* What the current transaction will announce. */
+static int64 pending_ids[MAX_PENDING];
+static int	npending = 0;
+static uint32 pending_asks = 0;
+static bool callback_registered = false;
+
+static Size
+shmem_size(void)
+{
+	return add_size(offsetof(DtmShared, slots),
+					mul_size(max_worker_processes, sizeof(DtmSharedSlot)));
+}
+
+static void
+shmem_request(void)
+{
+#ifndef DTM_NO_SHMEM_REQUEST_HOOK
+	if (previous_request_hook)
+		previous_request_hook();
+#endif
+	RequestAddinShmemSpace(shmem_size());
+}
+
+static void
+init_slot(DtmSharedSlot *slot)
+{
+	SpinLockInit(&slot->mutex);
+	ConditionVariableInit(&slot->finished);
+	pg_atomic_init_u32(&slot->waiters, 0);
+	pg_atomic_init_u64(&slot->started_at, 0);
+	pg_atomic_init_u64(&slot->ncommits, 0);
+	pg_atomic_init_u64(&slot->nfinished, 0);
+	pg_atomic_init_u64(&slot->ncalls, 0);
+	pg_atomic_init_u64(&slot->ncall_errors, 0);
+	pg_atomic_init_u64(&slot->nerrors, 0);
+	pg_atomic_init_u32(&slot->loaded, 0);
+	pg_atomic_init_u32(&slot->in_flight, 0);
+	pg_atomic_init_u32(&slot->queued, 0);
+}
+
+static void
+shmem_startup(void)
+{
+	bool		found;
+
+	if (previous_startup_hook)
+		previous_startup_hook();
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	dtm_shared = ShmemInitStruct("dtm", shmem_size(), &found);
+	if (!found)
+	{
+		memset(dtm_shared, 0, shmem_size());
+		SpinLockInit(&dtm_shared->mutex);
+		dtm_shared->nslots = max_worker_processes;
+		for (int i = 0; i < dtm_shared->nslots; i++)
+			init_slot(&dtm_shared->slots[i]);
+	}
+	LWLockRelease(AddinShmemInitLock);
+}
+
+void
+dtm_shmem_init(void)
+{
+#ifndef DTM_NO_SHMEM_REQUEST_HOOK
+	previous_request_hook = shmem_request_hook;
+	shmem_request_hook = shmem_request;
+#else
+	shmem_request();
+#endif
+	previous_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = shmem_startup;
+}
+
+DtmSharedSlot *
+dtm_slot_of(Oid database)
+{
+	if (dtm_shared == NULL)
+		return NULL;
+	for (int i = 0; i < dtm_shared->nslots; i++)
+		if (dtm_shared->slots[i].database == database)
+			return &dtm_shared->slots[i];
+	return NULL;
+}
+
+void
+dtm_ask_launcher(Oid database)
+{
+	Latch	   *latch;
+
+	if (dtm_shared == NULL)
+		return;
+	SpinLockAcquire(&dtm_shared->mutex);
+	if (!OidIsValid(database))
+		dtm_shared->look_at_all = true;
+	else
+	{
+		bool		known = false;
+
+		for (int i = 0; i < dtm_shared->nrequested; i++)
+			known = known || dtm_shared->requested[i] == database;
+		if (known)
+			;
+		else if (dtm_shared->nrequested < DTM_MAX_REQUESTED)
+			dtm_shared->requested[dtm_shared->nrequested++] = database;
+		else
+			dtm_shared->look_at_all = true;
+	}
+	latch = dtm_shared->launcher;
+	SpinLockRelease(&dtm_shared->mutex);
+	if (latch)
+		SetLatch(latch);
+}
+
+/* Puts ids into the ring and bits into "asked", and wakes the coordinator. */
+static void
+tell(Oid database, const int64 *ids, int n, uint32 asks)
+{
+	DtmSharedSlot *slot = dtm_slot_of(database);
+	Latch	   *latch = NULL;
+	bool		here = false;
+
+	if (slot != NULL)
+	{
+		SpinLockAcquire(&slot->mutex);
+		if (slot->database == database)
+		{
+			here = true;
+			for (int i = 0; i < n; i++)
+			{
+				if (slot->ring_tail - slot->ring_head == DTM_RING_SIZE)
+				{
+					asks |= DTM_ASK_SWEEP;
+					break;
+				}
+				slot->ring[slot->ring_tail++ % DTM_RING_SIZE] = ids[i];
+			}
+			slot->asked |= asks;
+			slot->committed = Max(slot->committed, XactLastCommitEnd);
+			latch = slot->latch;
+		}
+		SpinLockRelease(&slot->mutex);
+	}
+	if (latch)
+		SetLatch(latch);
+	if (!here)
+		dtm_ask_launcher(database);
+}
+
+void
+dtm_ask(Oid database, uint32 what)
+{
+	if (dtm_shared != NULL)
+		tell(database, NULL, 0, what);
+}
+
+/*
+ * A commit wakes the coordinator, an abort does not.  An id of a
+ * subtransaction that was rolled back does no harm: nothing is found there.
+ * What PREPARE TRANSACTION leaves is announced by COMMIT PREPARED (hooks.c).
+ */
+static void
+at_transaction_end(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_COMMIT:
+			if (npending > 0 || pending_asks != 0)
+				tell(MyDatabaseId, pending_ids, npending, pending_asks);
+			break;
+		case XACT_EVENT_ABORT:
+		case XACT_EVENT_PREPARE:
+			break;
+		default:
+			return;
+	}
+	npending = 0;
+	pending_asks = 0;
+}
+
+static void
+register_callback(void)
+{
+	if (!callback_registered)
+	{
+		RegisterXactCallback(at_transaction_end, NULL);
+		callback_registered = true;
+	}
+}
+
+void
+dtm_announce(int64 id)
+{
+	if (dtm_shared == NULL)
+		return;
+	register_callback();
+	if (npending < MAX_PENDING)
+		pending_ids[npending++] = id;
+	else
+		pending_asks |= DTM_ASK_SWEEP;
+}
+
+void
+dtm_announce_ask(uint32 what)
+{
+	if (dtm_shared == NULL)
+		return;
+	register_callback();
+	pending_asks |= what;
+}
+
+int
+dtm_take_announced(DtmSharedSlot *slot, int64 *ids, int max, uint32 *asked,
+				   XLogRecPtr *committed)
+{
+	int			n = 0;
+
+	SpinLockAcquire(&slot->mutex);
+	while (n < max && slot->ring_head != slot->ring_tail)
+		ids[n++] = slot->ring[slot->ring_head++ % DTM_RING_SIZE];
+	*asked = slot->asked;
+	*committed = slot->committed;
+	slot->asked = 0;
+	SpinLockRelease(&slot->mutex);
+	return n;
+}
+
+void
+dtm_wake_waiters(DtmSharedSlot *slot)
+{
+	if (pg_atomic_read_u32(&slot->waiters) > 0)
+		ConditionVariableBroadcast(&slot->finished);
+}
+
+void
+dtm_set_state(DtmSharedSlot *slot, DtmCoordinatorState state)
+{
+	SpinLockAcquire(&slot->mutex);
+	slot->state = state;
+	SpinLockRelease(&slot->mutex);
+}
+
+const char *
+dtm_state_name(DtmCoordinatorState state)
+{
+	switch (state)
+	{
+		case DTM_COORDINATOR_STARTING:
+			return "starting";
+		case DTM_COORDINATOR_RUNNING:
+			return "running";
+		case DTM_COORDINATOR_PAUSED:
+			return "paused";
+		case DTM_COORDINATOR_YIELDING:
+			return "yielding";
+		case DTM_COORDINATOR_STOPPED:
+			return "stopped";
+		case DTM_COORDINATOR_GONE:
+			return "gone";
+	}
+	return "unknown";
+}

@@ -1,0 +1,118 @@
+/*
+ * shmem.h
+ *		What backends, coordinators and the launcher tell each other: which
+ *		database has a coordinator, what it has to look at, how it is doing.
+ *
+ * All of it may be lost at any time: the tables are the truth, and a
+ * coordinator that starts reads them from the beginning.
+ */
+#ifndef DTM_SHMEM_H
+#define DTM_SHMEM_H
+
+#include "postgres.h"
+
+#include "access/xlogdefs.h"
+#include "datatype/timestamp.h"
+#include "port/atomics.h"
+#include "storage/condition_variable.h"
+#include "storage/latch.h"
+#include "storage/spin.h"
+
+/* Gids that can be announced before a coordinator has to search for them. */
+#define DTM_RING_SIZE	4096
+
+/* Requests to a coordinator (bits). */
+#define DTM_ASK_SWEEP	0x01	/* look for due ones in the table */
+#define DTM_ASK_RECHECK	0x02	/* extension, pause or home may have changed */
+#define DTM_ASK_STOP	0x04	/* disconnect from the database and exit */
+
+typedef enum DtmCoordinatorState
+{
+	DTM_COORDINATOR_STARTING,
+	DTM_COORDINATOR_RUNNING,
+	DTM_COORDINATOR_PAUSED,
+	DTM_COORDINATOR_YIELDING,	/* dtm_run_due has taken over */
+	DTM_COORDINATOR_STOPPED,	/* died or could not start; to be restarted */
+	DTM_COORDINATOR_GONE		/* no extension there: the slot can go */
+} DtmCoordinatorState;
+
+/* One database's coordinator.  Kept by the launcher, used by all. */
+typedef struct DtmSharedSlot
+{
+	slock_t		mutex;			/* over the fields up to the ring's */
+	Oid			database;		/* InvalidOid: the slot is free */
+	pid_t		pid;			/* 0: not running */
+	Latch	   *latch;			/* of that process */
+	DtmCoordinatorState state;
+	uint32		asked;			/* DTM_ASK_ bits not yet taken */
+	int			holds;			/* DROP DATABASE and the like: do not start */
+	int			yields;			/* sessions that want to run instead */
+	XLogRecPtr	committed;		/* end of the latest commit that announced */
+	uint32		ring_head;		/* next to be taken */
+	uint32		ring_tail;		/* next to be put */
+	int64		ring[DTM_RING_SIZE];	/* ids of committed work */
+
+	ConditionVariable finished; /* some transaction here became final */
+	pg_atomic_uint32 waiters;	/* sessions on that */
+
+	/* Statistics, written by the coordinator alone. */
+	pg_atomic_uint64 started_at;	/* TimestampTz of its start */
+	pg_atomic_uint64 ncommits;	/* of its own transactions that wrote */
+	pg_atomic_uint64 nfinished;
+	pg_atomic_uint64 ncalls;
+	pg_atomic_uint64 ncall_errors;
+	pg_atomic_uint64 nerrors;	/* rows postponed because of an error */
+	pg_atomic_uint32 loaded;	/* transactions in memory */
+	pg_atomic_uint32 in_flight; /* calls */
+	pg_atomic_uint32 queued;	/* calls waiting for their turn */
+} DtmSharedSlot;
+
+/* Databases that the launcher is asked to look at, before it looks at all. */
+#define DTM_MAX_REQUESTED 32
+
+typedef struct DtmShared
+{
+	slock_t		mutex;			/* over the launcher's part */
+	Latch	   *launcher;		/* NULL: not running */
+	bool		look_at_all;
+	int			nrequested;
+	Oid			requested[DTM_MAX_REQUESTED];
+	int			nslots;
+	DtmSharedSlot slots[FLEXIBLE_ARRAY_MEMBER];
+} DtmShared;
+
+/* NULL without shared_preload_libraries. */
+extern DtmShared *dtm_shared;
+
+/* From _PG_init of the postmaster. */
+extern void dtm_shmem_init(void);
+
+/* This database's slot, or NULL. */
+extern DtmSharedSlot *dtm_slot_of(Oid database);
+
+/* At commit of this transaction: tell the coordinator about a row. */
+extern void dtm_announce(int64 id);
+
+/* At commit of this transaction: ask it for something (DTM_ASK_ bits). */
+extern void dtm_announce_ask(uint32 what);
+
+/* Now: ask the coordinator of a database, or the launcher if it has none. */
+extern void dtm_ask(Oid database, uint32 what);
+
+/* The launcher shall see whether this database needs a coordinator. */
+extern void dtm_ask_launcher(Oid database);
+
+/*
+ * The coordinator's side: takes up to "max" ids that were announced, the end
+ * of their commits in the WAL, and the requests.
+ */
+extern int	dtm_take_announced(DtmSharedSlot *slot, int64 *ids, int max,
+							   uint32 *asked, XLogRecPtr *committed);
+
+/* Wakes sessions that wait for a transaction of this slot to end. */
+extern void dtm_wake_waiters(DtmSharedSlot *slot);
+
+extern void dtm_set_state(DtmSharedSlot *slot, DtmCoordinatorState state);
+extern const char *dtm_state_name(DtmCoordinatorState state);
+
+#endif							/* DTM_SHMEM_H */

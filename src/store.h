@@ -1,0 +1,167 @@
+/*
+ * store.h
+ *		Global transactions in tables: the only place that knows the SQL.
+ *
+ * Every function works inside the caller's PostgreSQL transaction and throws
+ * what goes wrong with a statement.  Functions for sessions run as the owner
+ * of the extension, whatever role calls them: rights are the caller's to
+ * check.
+ */
+#ifndef DTM_STORE_H
+#define DTM_STORE_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+
+#include "core/core.h"
+
+/* The request_timeout of a transaction that has none of its own. */
+#define DTM_NO_REQUEST_TIMEOUT 0
+
+/*
+ * A global transaction with all that is stored of it.  Everything that it
+ * points to is in one memory context.
+ */
+typedef struct StoreTrans
+{
+	int64		id;				/* 0: not stored yet */
+	int32		version;		/* of the row as read */
+	char	   *gid;
+	Oid			submitted_by;
+	int			request_timeout;	/* ms, or DTM_NO_REQUEST_TIMEOUT */
+	bool		wait_result;
+	const char *protocol;		/* NULL: http */
+	const char *query_prepared; /* NULL: none */
+	char	  **action;			/* core.nsteps URLs, "" for none */
+	char	  **compensate;		/* the same; NULL for a msg */
+	bytea	  **payload;		/* the same; NULL where there is none */
+	int			nheaders;
+	char	  **header_name;
+	char	  **header_value;
+	DtmTrans	core;
+	bool		is_mine;		/* store_find: written by this transaction */
+} StoreTrans;
+
+/* The outcome of looking for a gid. */
+typedef enum StoreFound
+{
+	STORE_ABSENT,
+	STORE_ACTIVE,
+	STORE_FINISHED				/* core has the status, branches and reason */
+} StoreFound;
+
+/* A call that was made. */
+typedef struct StoreAttempt
+{
+	int64		id;
+	int			op;				/* DTM_CALL_QUERY, or index in ops */
+	TimestampTz started;
+	int64		duration;		/* us */
+	int			http_status;	/* 0: no reply */
+	DtmResult	result;
+	const char *error;			/* NULL: none; in the server's encoding */
+} StoreAttempt;
+
+/* Where a search for due transactions goes on: those after (time, id). */
+typedef struct StorePosition
+{
+	TimestampTz time;
+	int64		id;
+} StorePosition;
+
+/* ---------- for sessions ---------- */
+
+/*
+ * Writes a new transaction, and sets its id.  False if the gid is there
+ * already; waits for a transaction that is just writing it.
+ */
+extern bool store_insert(StoreTrans *trans);
+
+/*
+ * Looks for a gid and, with "lock", locks its row until the end of this
+ * transaction.  Allocates in the current memory context.  A row that can't be
+ * understood is an error (DTM_ERRCODE_BAD_ROW).
+ */
+extern StoreFound store_find(const char *gid, bool lock, StoreTrans **trans);
+
+/* Status and owner of a gid as of now, rather than of this statement. */
+extern StoreFound store_peek(const char *gid, DtmStatus *status,
+							 Oid *submitted_by);
+
+/* Writes the state of a transaction that was found with its lock. */
+extern void store_update(StoreTrans *trans);
+
+/* Writes the options that a late submit brought: delay, timeouts, headers. */
+extern void store_update_options(const StoreTrans *trans);
+
+/* dtm_reset_cron_time: CR-05. */
+extern int	store_reset_next_time(TimestampTz later_than, TimestampTz now,
+								  int max);
+
+/* ---------- for the coordinator ---------- */
+
+/* To be called once in a process that does nothing else. */
+extern void store_own_session(void);
+
+/*
+ * The next due transactions after a position, in order, at most "max", in an
+ * array allocated in the current context.  Rows that can't be understood are
+ * NULL in it, with their id in bad_ids and the reason in bad_errors.
+ */
+typedef struct StoreLoad
+{
+	int			n;
+	StoreTrans **trans;			/* each in a context of its own */
+	MemoryContext *context;		/* that context; delete it to free trans */
+	int			nbad;
+	int64	   *bad_id;
+	char	  **bad_error;
+	StorePosition last;			/* of the last row, bad or not */
+	int			nrows;			/* good and bad */
+} StoreLoad;
+
+extern void store_load_due(TimestampTz now, StorePosition after, int max,
+						   MemoryContext parent, StoreLoad *load);
+extern void store_load_ids(const int64 *ids, int n, MemoryContext parent,
+						   StoreLoad *load);
+
+/* Id of the first row that store_load_due would read; 0: there is none. */
+extern int64 store_first_due(TimestampTz now, StorePosition after);
+
+/* The earliest next_time after a time; DT_NOEND if there is none. */
+extern TimestampTz store_next_deadline(TimestampTz after);
+
+/*
+ * Writes many transactions: the unfinished ones' state, the final ones'
+ * outcome.  saved[i] tells whether trans[i] was written; once that is
+ * committed, its version is one higher.  It was not written if its row has
+ * another version by now, or is locked: its caller reads it again.
+ */
+extern void store_save(StoreTrans **trans, int n, TimestampTz now,
+					   bool *saved);
+
+extern void store_add_attempts(const StoreAttempt *attempts, int n);
+
+/*
+ * Moves a row that can't be processed out of the way until next_time.  False
+ * if it is locked.
+ */
+extern bool store_postpone(int64 id, TimestampTz next_time);
+
+/* ---------- where this database lives ---------- */
+
+typedef enum StoreHome
+{
+	STORE_HOME_HERE,
+	STORE_HOME_PAUSED,			/* dtm_pause */
+	STORE_HOME_ELSEWHERE		/* restored or copied from another database */
+} StoreHome;
+
+extern StoreHome store_home(void);
+extern void store_set_home(bool paused);
+
+/* The role that owns the extension; errors if it isn't installed. */
+extern Oid	dtm_extension_owner(void);
+
+#endif							/* DTM_STORE_H */

@@ -1,0 +1,123 @@
+/*
+ * transport.h
+ *		Many HTTP calls at a time, from one thread that never blocks.
+ *
+ * A transport takes calls, keeps those above its limits waiting (per host, so
+ * that a slow host does not hold up the others), runs the rest through
+ * libcurl and gives each back when it has ended.  It knows URLs, requests and
+ * replies, and nothing of global transactions, of PostgreSQL or of retries:
+ * a call that fails is given back with its error, once.
+ *
+ * Its owner waits on dtm_transport_fd() becoming readable, or until
+ * dtm_transport_deadline(), calls dtm_transport_drive(), and then reaps.
+ * Nothing here throws; memory is malloc's.
+ */
+#ifndef DTM_TRANSPORT_H
+#define DTM_TRANSPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define DTM_CALL_ERROR_SIZE 512
+
+typedef struct DtmTransport DtmTransport;
+
+typedef struct DtmTransportLimits
+{
+	int			max_requests;	/* calls in flight, in all */
+	int			max_requests_per_host;	/* to one scheme, host and port */
+	size_t		max_reply_size; /* bytes of body; longer is an error */
+} DtmTransportLimits;
+
+/* The headers of a call that has no list of its own. */
+#define DTM_NDEFAULT_HEADERS 3
+extern const char *const dtm_default_headers[DTM_NDEFAULT_HEADERS];
+
+typedef struct DtmCall
+{
+	/* The request; all of it stays the caller's, and in place until reaped. */
+	const char *url;			/* http or https, complete with its query */
+	bool		post;			/* POST with body, or GET */
+	const char *body;
+	size_t		body_len;
+	const char *const *headers; /* "Name: value" */
+	int			nheaders;		/* 0: dtm_default_headers */
+	int64_t		timeout;		/* us, from the start of the request */
+	void	   *owner;			/* the caller's */
+
+	/* The reply, set when reaped; valid until the call is freed. */
+	int			http_status;	/* 0: there was no complete reply */
+	char	   *reply;			/* the body, NUL-terminated, or NULL; to be
+								 * freed by dtm_call_release() */
+	size_t		reply_len;
+	char		error[DTM_CALL_ERROR_SIZE]; /* why http_status is 0 */
+	int64_t		started;		/* us since the Unix epoch; 0: never sent */
+	int64_t		duration;		/* us */
+
+	/* Private to the transport. */
+	struct DtmCall *next;
+	struct DtmHost *host;
+	struct DtmSlot *slot;
+} DtmCall;
+
+/*
+ * A transport for this process, or NULL with the reason in "error".  If the
+ * limit of open files does not allow max_requests, the soft limit is raised,
+ * and where that isn't enough, fewer are used: see max_requests below.
+ */
+extern DtmTransport *dtm_transport_create(const DtmTransportLimits *limits,
+										  char *error, size_t error_size);
+
+/* Ends every call without giving it back. */
+extern void dtm_transport_destroy(DtmTransport *transport);
+
+/* For calls not yet started.  */
+extern void dtm_transport_set_limits(DtmTransport *transport,
+									 const DtmTransportLimits *limits);
+
+/* How many calls can be in flight, given the limit of open files. */
+extern int	dtm_transport_max_requests(const DtmTransport *transport);
+
+/* Takes a call; it starts at the next drive, or when its turn comes. */
+extern void dtm_transport_submit(DtmTransport *transport, DtmCall *call);
+
+/* Takes a call back that has not been reaped; it may have been sent. */
+extern void dtm_transport_cancel(DtmTransport *transport, DtmCall *call);
+
+/* A descriptor that is readable when there is something to drive. */
+extern int	dtm_transport_fd(const DtmTransport *transport);
+
+/* Microseconds until drive is due whatever happens; -1: no limit. */
+extern int64_t dtm_transport_due_in(const DtmTransport *transport);
+
+/* Does what can be done without waiting. */
+extern void dtm_transport_drive(DtmTransport *transport);
+
+/* The next call that has ended, or NULL. */
+extern DtmCall *dtm_transport_reap(DtmTransport *transport);
+
+/* Frees what the transport allocated for a call that was reaped. */
+extern void dtm_call_release(DtmCall *call);
+
+/*
+ * Scheme, host and port of a URL, in lower case and with the port always
+ * there: what max_requests_per_host counts by.  Cut to fit.
+ */
+#define DTM_HOST_NAME_SIZE 300
+extern void dtm_host_name(const char *url, char name[DTM_HOST_NAME_SIZE]);
+
+/* Calls to a host of this name, in flight and waiting. */
+extern int	dtm_transport_host_load(const DtmTransport *transport,
+									const char *name);
+
+extern int	dtm_transport_in_flight(const DtmTransport *transport);
+extern int	dtm_transport_waiting(const DtmTransport *transport);
+
+/*
+ * Is this a URL that can be called?  If not, returns what is wrong with it,
+ * for an error message.
+ */
+extern const char *dtm_url_problem(const char *url);
+
+#endif							/* DTM_TRANSPORT_H */

@@ -1,0 +1,364 @@
+/*
+ * worker.c
+ *		The background worker that runs the coordinator of one database.
+ *
+ * It is started by the launcher for each database that may need one, and goes
+ * away by itself where the extension isn't installed.  When nothing is due it
+ * sleeps until the next deadline, or until a commit wakes it.
+ */
+#include "worker.h"
+
+#include "compat.h"
+#include "coordinator.h"
+#include "dtm.h"
+#include "shmem.h"
+#include "store.h"
+
+#include "access/xact.h"
+#include "commands/dbcommands.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "tcop/tcopprot.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+/* Ids taken from shared memory at a time. */
+#define TAKE_BATCH 512
+
+/* Pause after an error that concerns more than one row, in ms. */
+#define ERROR_PAUSE_MIN		1000
+#define ERROR_PAUSE_MAX		60000
+
+/* How often it looks whether the lock has become free, in ms. */
+#define LOCK_PAUSE			100
+
+/* Events waited for. */
+enum
+{
+	EVENT_LATCH, EVENT_POSTMASTER, EVENT_CALLS, NEVENTS
+};
+
+static DtmSharedSlot *my_slot = NULL;
+
+static void
+at_exit(int code, Datum arg)
+{
+	SpinLockAcquire(&my_slot->mutex);
+	if (my_slot->pid == MyProcPid)
+	{
+		my_slot->latch = NULL;
+		my_slot->pid = 0;
+		if (my_slot->state != DTM_COORDINATOR_GONE)
+			my_slot->state = DTM_COORDINATOR_STOPPED;
+	}
+	SpinLockRelease(&my_slot->mutex);
+	/* waiters look for themselves */
+	dtm_wake_waiters(my_slot);
+}
+
+/* False: this database is not to be connected to. */
+static bool
+attach(DtmSharedSlot *slot)
+{
+	my_slot = slot;
+	before_shmem_exit(at_exit, (Datum) 0);
+	SpinLockAcquire(&slot->mutex);
+	if (slot->holds > 0 || slot->pid != 0)
+	{
+		/* not now, or a former launcher's worker is still there */
+		SpinLockRelease(&slot->mutex);
+		return false;
+	}
+	slot->pid = MyProcPid;
+	slot->latch = MyLatch;
+	slot->state = DTM_COORDINATOR_STARTING;
+	/* what was announced to a predecessor is found in the tables */
+	slot->ring_head = slot->ring_tail;
+	slot->asked = 0;
+	SpinLockRelease(&slot->mutex);
+	pg_atomic_write_u64(&slot->started_at, (uint64) GetCurrentTimestamp());
+	pg_atomic_write_u64(&slot->ncommits, 0);
+	pg_atomic_write_u64(&slot->nfinished, 0);
+	pg_atomic_write_u64(&slot->ncalls, 0);
+	pg_atomic_write_u64(&slot->ncall_errors, 0);
+	pg_atomic_write_u64(&slot->nerrors, 0);
+	pg_atomic_write_u32(&slot->loaded, 0);
+	pg_atomic_write_u32(&slot->in_flight, 0);
+	pg_atomic_write_u32(&slot->queued, 0);
+	return true;
+}
+
+/* What this database asks of its coordinator. */
+typedef enum Orders
+{
+	ORDERS_RUN,
+	ORDERS_PAUSE,
+	ORDERS_LEAVE				/* the extension is not here */
+} Orders;
+
+static Orders
+read_orders(void)
+{
+	static StoreHome reported = STORE_HOME_HERE;
+	Orders		orders = ORDERS_LEAVE;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	if (OidIsValid(get_extension_oid("dtm", true)))
+	{
+		StoreHome	home = store_home();
+
+		orders = home == STORE_HOME_HERE ? ORDERS_RUN : ORDERS_PAUSE;
+		if (home != reported && home == STORE_HOME_ELSEWHERE)
+			ereport(LOG,
+					(errmsg("dtm coordinator for database \"%s\" is paused: the database was restored or copied from another one",
+							get_database_name(MyDatabaseId)),
+					 errhint("If it shall call the services of its global transactions from here, run SELECT dtm_resume() in it.")));
+		else if (home != reported && home == STORE_HOME_PAUSED)
+			ereport(LOG,
+					(errmsg("dtm coordinator for database \"%s\" is paused",
+							get_database_name(MyDatabaseId)),
+					 errhint("SELECT dtm_resume() lets it go on.")));
+		reported = home;
+	}
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	return orders;
+}
+
+static bool
+try_lock(void)
+{
+	bool		locked;
+
+	StartTransactionCommand();
+	locked = coordinator_lock();
+	CommitTransactionCommand();
+	return locked;
+}
+
+static bool
+others_want_to_run(void)
+{
+	bool		wanted;
+
+	SpinLockAcquire(&my_slot->mutex);
+	wanted = my_slot->yields > 0;
+	SpinLockRelease(&my_slot->mutex);
+	return wanted;
+}
+
+/* Everything that the loop knows. */
+typedef struct Worker
+{
+	bool		locked;			/* we have the coordinator's lock */
+	Coordinator *coordinator;	/* NULL: not running */
+	WaitEventSet *events;		/* with the coordinator's descriptor */
+	Orders		orders;
+	uint32		asked;			/* DTM_ASK_ bits to be seen to */
+	int			error_pause;	/* ms; 0: no error of late */
+	TimestampTz not_before;		/* end of that pause */
+} Worker;
+
+static void
+start_coordinator(Worker *w)
+{
+	if (!w->locked)
+		w->locked = try_lock();
+	if (!w->locked)
+		return;
+	w->coordinator = coordinator_create(COORDINATOR_WORKER, my_slot);
+	w->events = dtm_create_wait_event_set(NEVENTS);
+	AddWaitEventToSet(w->events, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
+	AddWaitEventToSet(w->events, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
+	AddWaitEventToSet(w->events, WL_SOCKET_READABLE,
+					  coordinator_fd(w->coordinator), NULL, NULL);
+	dtm_set_state(my_slot, DTM_COORDINATOR_RUNNING);
+}
+
+static void
+stop_coordinator(Worker *w, DtmCoordinatorState state)
+{
+	if (w->events != NULL)
+		FreeWaitEventSet(w->events);
+	w->events = NULL;
+	if (w->coordinator != NULL)
+		coordinator_destroy(w->coordinator);
+	w->coordinator = NULL;
+	if (w->locked)
+		coordinator_unlock();
+	w->locked = false;
+	dtm_set_state(my_slot, state);
+}
+
+static void
+take_announced(Worker *w)
+{
+	int64		ids[TAKE_BATCH];
+	XLogRecPtr	committed;
+	uint32		asked;
+	int			n;
+
+	do
+	{
+		n = dtm_take_announced(my_slot, ids, TAKE_BATCH, &asked, &committed);
+		w->asked |= asked;
+		if (w->coordinator != NULL)
+		{
+			coordinator_look_at(w->coordinator, ids, n);
+			coordinator_flush_until(w->coordinator, committed);
+		}
+	} while (n == TAKE_BATCH);
+}
+
+/* One turn of the loop, up to the wait. */
+static void
+turn(Worker *w)
+{
+	bool		wanted = w->orders == ORDERS_RUN && !others_want_to_run();
+
+	take_announced(w);
+	if (w->asked & DTM_ASK_RECHECK)
+	{
+		w->orders = read_orders();
+		w->asked &= ~DTM_ASK_RECHECK;
+		wanted = w->orders == ORDERS_RUN && !others_want_to_run();
+	}
+	if (w->orders == ORDERS_LEAVE)
+		return;
+	if (w->coordinator == NULL && wanted)
+		start_coordinator(w);
+	if (w->coordinator == NULL)
+	{
+		w->asked &= ~DTM_ASK_SWEEP; /* it begins with one */
+		if (!wanted)
+			dtm_set_state(my_slot, w->orders == ORDERS_PAUSE ?
+						  DTM_COORDINATOR_PAUSED : DTM_COORDINATOR_YIELDING);
+		return;
+	}
+	if (w->asked & DTM_ASK_SWEEP)
+	{
+		coordinator_sweep(w->coordinator);
+		w->asked &= ~DTM_ASK_SWEEP;
+	}
+	coordinator_set_draining(w->coordinator, !wanted);
+	coordinator_cycle(w->coordinator);
+	if (!wanted && coordinator_is_idle(w->coordinator))
+		stop_coordinator(w, w->orders == ORDERS_PAUSE ?
+						 DTM_COORDINATOR_PAUSED : DTM_COORDINATOR_YIELDING);
+}
+
+/* turn(), and what to do when it fails: start over after a while. */
+static void
+guarded_turn(Worker *w)
+{
+	/* commits may wake us before the pause is over */
+	if (w->error_pause > 0 && GetCurrentTimestamp() < w->not_before)
+	{
+		take_announced(w);
+		return;
+	}
+	PG_TRY();
+	{
+		turn(w);
+		w->error_pause = 0;
+	}
+	PG_CATCH();
+	{
+		EmitErrorReport();
+		FlushErrorState();
+		AbortCurrentTransaction();
+		stop_coordinator(w, DTM_COORDINATOR_STARTING);
+		/* perhaps the extension has been dropped under our feet */
+		w->asked |= DTM_ASK_RECHECK;
+		w->error_pause = w->error_pause == 0 ? ERROR_PAUSE_MIN :
+			Min(w->error_pause * 2, ERROR_PAUSE_MAX);
+		w->not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													w->error_pause);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(TopMemoryContext);
+}
+
+/* How long to wait, in ms; -1: until something happens. */
+static long
+pause_of(Worker *w)
+{
+	if (w->error_pause > 0)
+		return Max(TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
+												   w->not_before), 1);
+	if (w->coordinator != NULL)
+		return coordinator_timeout(w->coordinator);
+	if (w->orders == ORDERS_RUN)
+		return LOCK_PAUSE;		/* a session has the lock for a while */
+	return -1;
+}
+
+static void
+wait_for_work(Worker *w)
+{
+	long		timeout = pause_of(w);
+
+	if (timeout != 0)
+	{
+		pgstat_report_stat(true);
+		pgstat_report_activity(STATE_IDLE, w->coordinator != NULL ?
+							   "waiting for work" : "waiting for permission to run");
+	}
+	if (w->coordinator != NULL)
+	{
+		WaitEvent	happened[NEVENTS];
+
+		WaitEventSetWait(w->events, timeout, happened, NEVENTS,
+						 PG_WAIT_EXTENSION);
+	}
+	else
+		WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH |
+				  (timeout >= 0 ? WL_TIMEOUT : 0), timeout, PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	if (timeout != 0)
+		pgstat_report_activity(STATE_RUNNING, "running global transactions");
+}
+
+void
+dtm_worker_main(Datum arg)
+{
+	Worker		w = {.orders = ORDERS_RUN, .asked = DTM_ASK_RECHECK};
+	DtmSharedSlot *slot = &dtm_shared->slots[DatumGetInt32(arg)];
+
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+
+	if (!attach(slot))
+		proc_exit(0);
+	BackgroundWorkerInitializeConnectionByOid(slot->database, InvalidOid, 0);
+	store_own_session();
+	pgstat_report_appname("dtm coordinator");
+
+	for (;;)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+			if (w.coordinator != NULL)
+				coordinator_reconfigure(w.coordinator);
+		}
+		guarded_turn(&w);
+		if (w.orders == ORDERS_LEAVE || (w.asked & DTM_ASK_STOP))
+			break;
+		wait_for_work(&w);
+	}
+
+	/* calls under way are given up; who runs next makes them again */
+	stop_coordinator(&w, DTM_COORDINATOR_STOPPED);
+	dtm_set_state(my_slot, w.orders == ORDERS_LEAVE ? DTM_COORDINATOR_GONE :
+				  DTM_COORDINATOR_STOPPED);
+	proc_exit(0);
+}

@@ -1,0 +1,341 @@
+# The scenarios of dtm's own tests, by their ids: final status, branch
+# statuses, calls and their order.  If one fails, a service written for dtm
+# would see something else than it is used to.
+#
+# The coordinator worker is paused; dtm_run_due() runs what is due at a time
+# that the test chooses.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use DtmTest;
+use Test::More;
+
+my $node = start_server('scenarios');
+my $busi = start_participant();
+my $saga = "ARRAY[dtm_step('$busi/TransOut', '$busi/TransOutRevert', '{\"amount\": 30}'), dtm_step('$busi/TransIn', '$busi/TransInRevert', '{\"amount\": 30}')]";
+my $msg = "ARRAY[dtm_step('$busi/TransOut', payload => '{\"amount\": 30}'), dtm_step('$busi/TransIn', payload => '{\"amount\": 30}')]";
+my $query = "\"query_prepared\": \"$busi/QueryPrepared\"";
+
+$node->safe_psql('postgres', 'SELECT dtm_pause()');
+eventually($node, 'SELECT state FROM dtm.stat_coordinator', 'paused');
+
+my $ok = { status => 200 };
+my $fail = { status => 409, body => '{"error":"reason:Insufficient balance. FAILURE"}' };
+my $ongoing = { status => 425, body => '{"error":"ONGOING"}' };
+my $error = { status => 500, body => '{"error":"ERROR from user"}' };
+
+sub submit
+{
+	my ($type, $gid, $steps, $options) = @_;
+	$node->safe_psql('postgres',
+		"SELECT dtm_submit('$type', $steps, gid => '$gid', options => '{"
+		  . ($options || '') . "}')");
+	return;
+}
+
+sub prepare
+{
+	my ($gid, $options) = @_;
+	$node->safe_psql('postgres',
+		"SELECT dtm_prepare('msg', '$gid', $msg, '{" . ($options || $query) . "}')");
+	return;
+}
+
+sub status_is
+{
+	my ($gid, $status, $branches, $calls, $name) = @_;
+	my $got = $node->safe_psql('postgres', "SELECT dtm_status('$gid')");
+	is( join(' | ', $got, branches_of($node, $gid),
+			defined $calls ? one_line($gid) : ()),
+		join(' | ', $status, $branches, defined $calls ? $calls : ()),
+		"$gid: $name");
+	return;
+}
+
+sub reason
+{
+	my ($gid) = @_;
+	return $node->safe_psql('postgres',
+		"SELECT rollback_reason FROM dtm.transactions WHERE gid = '$gid'");
+}
+
+# ---------- saga ----------
+
+submit('saga', 'SG-01', $saga);
+run_due($node);
+status_is('SG-01', 'succeed', 'P S P S', 'TransOut TransIn', 'all succeed');
+is(reason('SG-01'), '', 'SG-01: no rollback_reason');
+{
+	# §5.2, to the letter
+	my ($call) = calls_of('SG-01');
+	is($call->{method}, 'POST', 'a payload is POSTed');
+	is($call->{body}, '{"amount": 30}', 'the body is the payload');
+	is($call->{raw_query}, 'branch_id=01&gid=SG-01&op=action&trans_type=saga',
+		'the parameters and their order');
+	is($call->{headers}{'Content-Type'}, 'application/json', 'Content-Type');
+	is($call->{headers}{'Accept'}, 'application/json', 'Accept');
+	ok(!exists $call->{headers}{'Expect'}, 'no Expect');
+}
+
+reply('/TransIn', $fail);
+submit('saga', 'SG-02', $saga);
+run_due($node);
+status_is('SG-02', 'failed', 'S S S F',
+	'TransOut TransIn TransInRevert TransOutRevert', 'refused and undone');
+is( reason('SG-02'),
+	"url:$busi/TransIn return failed: {\"error\":\"reason:Insufficient balance. FAILURE\"} FAILURE",
+	'SG-02: rollback_reason');
+
+reply('/TransOut', $ongoing);
+submit('saga', 'SG-03', $saga);
+run_due($node);
+status_is('SG-03', 'submitted', 'P P P P', 'TransOut', 'ongoing');
+run_due($node, 9);
+status_is('SG-03', 'submitted', 'P P P P', 'TransOut', 'not before the interval');
+run_due($node, 11);
+status_is('SG-03', 'succeed', 'P S P S', 'TransOut TransOut TransIn', 'asked again');
+
+reply('/TransIn', $fail);
+reply('/TransOutRevert', $error);
+submit('saga', 'SG-04', $saga);
+run_due($node);
+status_is('SG-04', 'aborting', 'P S S F',
+	'TransOut TransIn TransInRevert TransOutRevert', 'a compensation fails');
+run_due($node, 21);
+status_is('SG-04', 'failed', 'S S S F',
+	'TransOut TransIn TransInRevert TransOutRevert TransOutRevert',
+	'only the failed compensation is called again');
+
+reply('/TransOut', $ongoing);
+submit('saga', 'SG-05', $saga);
+run_due($node);
+submit('saga', 'SG-05', $saga);
+run_due($node);
+status_is('SG-05', 'succeed', 'P S P S', 'TransOut TransOut TransIn',
+	'submitted again, it runs at once');
+my ($rc, $out, $err) = $node->psql('postgres', "SELECT dtm_submit('saga', $saga, gid => 'SG-05')");
+like($err, qr/current status is 'succeed'/, 'SG-05: a third submit is an error');
+
+submit('saga', 'SG-06', "ARRAY[dtm_step('$busi/TransOut', '', '{}'), dtm_step('', '')]");
+run_due($node);
+status_is('SG-06', 'succeed', 'P S P S', 'TransOut', 'empty URLs');
+
+submit('saga', 'R-04', "ARRAY[dtm_step('$busi/a', '$busi/A', '{}')]");
+reply('/a', { status => 201 }, { status => 204, body => '' }, { status => 302 },
+	{ status => 404 }, { drop => JSON::PP::true }, { half => JSON::PP::true });
+my $due = 0;
+for my $n (1 .. 6)
+{
+	run_due($node, $due);
+	status_is('R-04', 'submitted', 'P P', join(' ', ('a') x $n), "only 200 is success ($n)");
+	$due = $due + 10 * 2**$n + 1;
+}
+run_due($node, $due);
+status_is('R-04', 'succeed', 'P S', join(' ', ('a') x 7), 'at last');
+is( $node->safe_psql('postgres',
+		"SELECT string_agg(coalesce(http_status::text, '-') || ' ' || result, ', ' ORDER BY started) FROM dtm.calls WHERE gid = 'R-04'"),
+	'201 ERROR, 204 ERROR, 302 ERROR, 404 ERROR, - ERROR, - ERROR, 200 SUCCESS',
+	'every call is in dtm.calls');
+
+for my $case (
+	[ 'R-01', { status => 409, body => '' }, 'failed' ],
+	[ 'R-02a', { status => 200, body => '{"dtm_result":"FAILURE"}' }, 'failed' ],
+	[ 'R-02b', { status => 500, body => 'FAILURE' }, 'failed' ],
+	[ 'R-03a', { status => 200, body => '{"dtm_result":"ONGOING"}' }, 'submitted' ],
+	[ 'R-03b', { status => 409, body => 'ONGOING FAILURE' }, 'submitted' ])
+{
+	my ($id, $reply, $status) = @$case;
+	reply('/x', $reply);
+	submit('saga', $id, "ARRAY[dtm_step('$busi/x', '')]");
+	run_due($node);
+	is($node->safe_psql('postgres', "SELECT dtm_status('$id')"), $status, $id);
+}
+
+# ---------- concurrent saga ----------
+
+submit('saga', 'SC-01', $saga, '"concurrent": true');
+run_due($node);
+status_is('SC-01', 'succeed', 'P S P S', undef, 'concurrent');
+
+reply('/TransOut', $fail);
+reply('/TransOutRevert', $ongoing);
+submit('saga', 'SC-02', $saga, '"concurrent": true');
+run_due($node);
+is($node->safe_psql('postgres', "SELECT dtm_status('SC-02')"), 'aborting', 'SC-02');
+run_due($node, 11);
+is($node->safe_psql('postgres', "SELECT dtm_status('SC-02')"), 'failed', 'SC-02');
+
+reply('/TransOut', $fail);
+submit('saga', 'SC-03', $saga, '"concurrent": true, "orders": {"1": [0]}');
+run_due($node);
+status_is('SC-03', 'failed', 'S F P P', 'TransOut TransOutRevert',
+	'what could not start is not undone');
+
+reply('/TransIn', $fail);
+submit('saga', 'SC-04', $saga, '"concurrent": true, "orders": {"1": [0]}');
+run_due($node);
+status_is('SC-04', 'failed', 'S S S F',
+	'TransOut TransIn TransInRevert TransOutRevert', 'undone in reverse');
+
+reply('/TransOut', $ongoing);
+submit('saga', 'SC-05', $saga, '"concurrent": true');
+run_due($node);
+status_is('SC-05', 'submitted', 'P P P S', undef, 'one ongoing');
+run_due($node, 11);
+status_is('SC-05', 'succeed', 'P S P S', undef, 'only that one is called again');
+is(scalar(calls_of('SC-05')), 3, 'SC-05: three calls');
+
+# ---------- saga options ----------
+
+reply('/TransOut', $ongoing);
+submit('saga', 'SO-01', "ARRAY[dtm_step('$busi/TransOut', '')]", '"retry_interval": 150');
+run_due($node);
+run_due($node, 180);
+status_is('SO-01', 'succeed', 'P S', 'TransOut TransOut', 'ONGOING keeps the interval');
+
+reply('/TransOut', $error);
+submit('saga', 'SO-02', "ARRAY[dtm_step('$busi/TransOut', '')]", '"retry_interval": 150');
+run_due($node);
+run_due($node, 180);
+status_is('SO-02', 'submitted', 'P P', 'TransOut', 'an error doubles it');
+run_due($node, 360);
+status_is('SO-02', 'succeed', 'P S', 'TransOut TransOut', 'an error doubles it');
+
+reply('/TransOut', $ongoing);
+submit('saga', 'SO-03', $saga, '"timeout_to_fail": 1800');
+run_due($node);
+run_due($node, 3600);
+status_is('SO-03', 'failed', 'S P P P', 'TransOut TransOutRevert', 'time-out');
+like(reason('SO-03'), qr/^Timeout after \d+ seconds$/, 'SO-03: reason');
+
+submit('saga', 'SO-04', "ARRAY[dtm_step('$busi/TransIn', '', 'null')]", '"request_timeout": 6');
+run_due($node);
+is((calls_of('SO-04'))[0]{body}, 'null', 'SO-04: the body is null');
+
+reply('/TransOut', $ongoing);
+submit('saga', 'SO-09', $saga, '"branch_headers": {"test_header": "yes", "Content-Type": "text/plain", "empty": ""}');
+run_due($node);
+run_due($node, 11);
+is(join(' ', map { $_->{headers}{test_header} } calls_of('SO-09')), 'yes yes yes',
+	'SO-08, SO-09: headers are sent every time');
+is((calls_of('SO-09'))[0]{headers}{'Content-Type'}, 'text/plain', 'a header replaces ours');
+is((calls_of('SO-09'))[0]{headers}{'empty'}, '', 'an empty header is sent');
+
+reply('/TransIn', $error, $error, $error);
+submit('saga', 'SO-10', $saga, '"retry_limit": 3');
+run_due($node);
+status_is('SO-10', 'succeed', 'P S P S', 'TransOut TransIn TransIn TransIn TransIn',
+	'retried at once');
+
+reply('/TransIn', $error, $error);
+submit('saga', 'SO-11', $saga, '"retry_limit": 1');
+run_due($node);
+status_is('SO-11', 'failed', 'S S S P',
+	'TransOut TransIn TransIn TransInRevert TransOutRevert', 'given up');
+is(reason('SO-11'), 'RetryCount is greater than RetryLimit, RetryLimit: 1', 'SO-11: reason');
+
+# ---------- msg ----------
+
+submit('msg', 'MS-01', $msg);
+run_due($node);
+status_is('MS-01', 'succeed', 'S S', 'TransOut TransIn', 'submit without prepare');
+
+reply('/QueryPrepared', $ongoing);
+prepare('MS-02');
+run_due($node, 34);
+status_is('MS-02', 'prepared', 'P P', '', 'no query before the time-out');
+run_due($node, 180);
+status_is('MS-02', 'prepared', 'P P', 'QueryPrepared', 'query ongoing');
+reply('/TransIn', $ongoing);
+run_due($node, 191);
+status_is('MS-02', 'submitted', 'S P', 'QueryPrepared QueryPrepared TransOut TransIn', 'query ok');
+run_due($node, 202);
+status_is('MS-02', 'succeed', 'S S', 'QueryPrepared QueryPrepared TransOut TransIn TransIn', 'succeed');
+{
+	my ($call) = calls_of('MS-02');
+	is("$call->{method} $call->{raw_query}",
+		'GET branch_id=00&gid=MS-02&op=msg&trans_type=msg', 'MS-02: the query');
+}
+
+reply('/QueryPrepared', $ongoing, $fail);
+prepare('MS-03');
+run_due($node, 180);
+run_due($node, 360);
+status_is('MS-03', 'failed', 'P P', 'QueryPrepared QueryPrepared', 'query says no');
+
+prepare('MS-07', "$query, \"timeout_to_fail\": 120");
+run_due($node, 60);
+status_is('MS-07', 'prepared', 'P P', '', 'its own time-out');
+run_due($node, 121);
+status_is('MS-07', 'succeed', 'S S', 'QueryPrepared TransOut TransIn', 'its own time-out');
+
+reply('/QueryPrepared', $fail);
+prepare('MS-08', "$query, \"timeout_to_fail\": 120");
+run_due($node, 180);
+status_is('MS-08', 'failed', 'P P', 'QueryPrepared', 'and then no');
+
+submit('msg', 'MS-09', $msg, '"concurrent": true');
+run_due($node);
+status_is('MS-09', 'succeed', 'S S', undef, 'concurrent');
+
+submit('msg', 'MS-10', $msg, '"delay": 10');
+run_due($node, 0);
+run_due($node, 8);
+status_is('MS-10', 'submitted', 'P P', '', 'delayed');
+run_due($node, 12);
+status_is('MS-10', 'succeed', 'S S', 'TransOut TransIn', 'delayed');
+
+reply('/TransOut', $ongoing);
+submit('msg', 'MS-14', $msg);
+run_due($node);
+status_is('MS-14', 'submitted', 'P P', 'TransOut', 'a branch that is not done stops it');
+run_due($node, 11);
+status_is('MS-14', 'succeed', 'S S', 'TransOut TransOut TransIn', 'a branch that is not done stops it');
+
+reply('/TransOut', $fail);
+submit('msg', 'JR-02', $msg);
+run_due($node);
+status_is('JR-02', 'submitted', 'P P', 'TransOut', 'even FAILURE is retried');
+run_due($node, 21);
+status_is('JR-02', 'succeed', 'S S', 'TransOut TransOut TransIn', 'even FAILURE is retried');
+
+# R-32: 500 doubles
+reply('/QueryPrepared', $error);
+prepare('R-32');
+run_due($node, 36);
+run_due($node, 52);
+status_is('R-32', 'prepared', 'P P', 'QueryPrepared', 'not yet');
+run_due($node, 57);
+status_is('R-32', 'succeed', 'S S', 'QueryPrepared QueryPrepared TransOut TransIn', 'then');
+
+# a GET where there is no payload; the URL's own parameters and its fragment;
+# characters that have to be escaped
+$node->safe_psql('postgres',
+	"SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/path?a=1&gid=mine#part')], gid => 'a b/c?&=ü%')");
+run_due($node);
+{
+	my ($call) = grep { $_->{path} eq '/path' } calls_of();
+	is("$call->{method} $call->{raw_query}",
+		'GET a=1&gid=mine&branch_id=01&gid=a%20b%2Fc%3F%26%3D%C3%BC%25&op=action&trans_type=msg',
+		'§5.2: GET, own parameters first, escaped');
+}
+
+# R-41: stopped, it makes no further call
+reply('/TransOut', $ongoing);
+submit('saga', 'R-41', $saga);
+run_due($node);
+$node->safe_psql('postgres', "SELECT dtm_force_stop('R-41')");
+run_due($node, 100);
+status_is('R-41', 'failed', 'P P P P', 'TransOut', 'force stop');
+
+# /query, as the SDKs read it
+my $answer = JSON::PP->new->decode($node->safe_psql('postgres', "SELECT dtm_query('SG-02')"));
+is($answer->{transaction}{status}, 'failed', 'query: status');
+ok(exists $answer->{transaction}{rollback_time} && !exists $answer->{transaction}{finish_time},
+	'query: rollback_time');
+is(join(' ', map { "$_->{branch_id} $_->{op} $_->{status}" } @{ $answer->{branches} }),
+	'01 compensate succeed 01 action succeed 02 compensate succeed 02 action failed',
+	'query: branches');
+
+done_testing();

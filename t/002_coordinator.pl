@@ -1,0 +1,206 @@
+# The coordinator worker at work: woken by commits, asleep otherwise, and
+# nothing lost when a process dies.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use DtmTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = start_server('coordinator',
+	conf => "max_prepared_transactions = 5\ndtm.retry_interval = '200ms'\nrestart_after_crash = on");
+my $busi = start_participant();
+my $running = "SELECT state FROM dtm.stat_coordinator";
+eventually($node, $running, 'running');
+
+sub saga
+{
+	my ($gid, $out, $in) = @_;
+	$out = '/TransOut' unless defined $out;
+	$in = '/TransIn' unless defined $in;
+	return "dtm_submit('saga', ARRAY[dtm_step('$busi$out', '$busi/TransOutRevert', '{\"amount\": 30}'), dtm_step('$busi$in', '$busi/TransInRevert', '{\"amount\": 30}')], gid => '$gid')";
+}
+
+sub wait_for
+{
+	my ($gid) = @_;
+	return $node->safe_psql('postgres', "SELECT dtm_wait('$gid', '180 s')");
+}
+
+my $pid = $node->safe_psql('postgres', 'SELECT pid FROM dtm.stat_coordinator');
+is( $node->safe_psql('postgres', "SELECT backend_type, application_name, datname FROM pg_stat_activity WHERE pid = $pid"),
+	'dtm coordinator|dtm coordinator|postgres', 'pg_stat_activity says what it is');
+is($node->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'dtm launcher'"),
+	'1', 'so it does of the launcher');
+
+# a commit starts it, whatever the transaction looks like
+$node->safe_psql('postgres', 'SELECT ' . saga('plain'));
+is(wait_for('plain'), 'succeed', 'committed: it runs');
+is(one_line('plain'), 'TransOut TransIn', 'each branch once');
+$node->safe_psql('postgres', 'BEGIN; SELECT ' . saga('undone') . '; ROLLBACK');
+$node->safe_psql('postgres',
+	'BEGIN; SAVEPOINT a; SELECT ' . saga('sub-undone') . '; ROLLBACK TO a; SELECT ' . saga('sub-kept') . '; COMMIT');
+is(wait_for('sub-kept'), 'succeed', 'a subtransaction that was undone leaves the rest');
+is($node->safe_psql('postgres', "SELECT count(*) FROM dtm.transactions WHERE gid IN ('undone', 'sub-undone')"),
+	'0', 'rolled back: no row');
+is(scalar(calls_of('undone')) + scalar(calls_of('sub-undone')), 0, 'and no call');
+$node->safe_psql('postgres',
+	'BEGIN; SELECT ' . saga('two-phase') . "; PREPARE TRANSACTION 'p'");
+$node->safe_psql('postgres',
+	'BEGIN; SELECT ' . saga('two-phase-undone') . "; PREPARE TRANSACTION 'q'");
+$node->safe_psql('postgres', 'SELECT ' . saga('meanwhile'));
+is(wait_for('meanwhile'), 'succeed', 'others go on');
+is(scalar(calls_of('two-phase')), 0, 'a prepared transaction has not committed');
+$node->safe_psql('postgres', "COMMIT PREPARED 'p'");
+is(wait_for('two-phase'), 'succeed', 'COMMIT PREPARED starts it');
+$node->safe_psql('postgres', "ROLLBACK PREPARED 'q'");
+
+# more in one transaction than are announced one by one, and than fit the ring
+$node->safe_psql('postgres',
+	"SELECT count(" . ("dtm_submit('msg', ARRAY[dtm_step('$busi/many')], gid => 'many' || n)") . ") FROM generate_series(1, 5000) n");
+ok(eventually($node, "SELECT count(*) FROM dtm.transactions WHERE gid LIKE 'many%' AND status = 'succeed'", '5000'),
+	'5000 in one transaction');
+is(scalar(grep { $_->{path} eq '/many' } calls_of()), 5000, 'each called once');
+clear_participant();
+
+# refused and undone, retried, delayed
+reply('/TransIn', { status => 409, body => 'no' });
+$node->safe_psql('postgres', 'SELECT ' . saga('refused'));
+is(wait_for('refused'), 'failed', 'refused');
+is(one_line('refused'), 'TransOut TransIn TransInRevert TransOutRevert', 'undone');
+reply('/TransOut', { status => 500 }, { status => 425 });
+$node->safe_psql('postgres', 'SELECT ' . saga('retried'));
+is(wait_for('retried'), 'succeed', 'retried');
+is(one_line('retried'), 'TransOut TransOut TransOut TransIn', 'as often as needed');
+$node->safe_psql('postgres', "SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/late')], gid => 'late', options => '{\"delay\": 0.5}')");
+is(wait_for('late'), 'succeed', 'delayed');
+
+# forced to stop while a call is under way: no further call
+reply('/TransOut', { delay => 60 });
+$node->safe_psql('postgres', 'SELECT ' . saga('stopped'));
+ok(eventually($node, "SELECT in_flight FROM dtm.stat_coordinator", '1'), 'a call is under way');
+$node->safe_psql('postgres', "SELECT dtm_force_stop('stopped')");
+is(wait_for('stopped'), 'failed', 'stopped');
+ok(eventually($node, "SELECT loaded FROM dtm.stat_coordinator", '0'), 'the call is given up');
+is(one_line('stopped'), 'TransOut', 'no further call');
+is($node->safe_psql('postgres', "SELECT result, error FROM dtm.calls WHERE gid = 'stopped'"),
+	'ERROR|given up: the global transaction is not run any more', 'and dtm.calls says so');
+
+# pause and resume
+$node->safe_psql('postgres', 'SELECT dtm_pause()');
+ok(eventually($node, $running, 'paused'), 'paused');
+$node->safe_psql('postgres', 'SELECT ' . saga('paused'));
+$node->restart;
+ok(eventually($node, $running, 'paused'), 'a restart does not end the pause');
+is(scalar(calls_of('paused')), 0, 'no call while paused');
+$node->safe_psql('postgres', 'SELECT dtm_resume()');
+is(wait_for('paused'), 'succeed', 'resumed');
+
+# settings are reloaded
+reply('/TransOut', ({ status => 500 }) x 3);
+$node->append_conf('postgresql.conf', "dtm.retry_interval = '1h'");
+$node->reload;
+ok(eventually($node, "SHOW dtm.retry_interval", '1h'), 'reloaded');
+$node->safe_psql('postgres', 'SELECT ' . saga('slow-retry'));
+ok(eventually($node, "SELECT failures FROM dtm.transactions WHERE gid = 'slow-retry'", '1'), 'failed once');
+ok($node->safe_psql('postgres', "SELECT next_attempt > now() + interval '40 min' FROM dtm.transactions WHERE gid = 'slow-retry'") eq 't',
+	'the new interval is used');
+$node->append_conf('postgresql.conf', "dtm.retry_interval = '100ms'");
+$node->reload;
+ok(eventually($node, "SHOW dtm.retry_interval", '100ms'), 'reloaded');
+$node->safe_psql('postgres', "SELECT dtm_retry_now('slow-retry')");
+is(wait_for('slow-retry'), 'succeed', 'dtm_retry_now');
+
+# dtm_run_due takes over from the worker for a while
+$node->safe_psql('postgres', "SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/tomorrow')], gid => 'tomorrow', options => '{\"delay\": 86400}')");
+run_due($node, 86401);
+is($node->safe_psql('postgres', "SELECT dtm_status('tomorrow')"), 'succeed', 'dtm_run_due beside the worker');
+$node->safe_psql('postgres', 'SELECT ' . saga('after'));
+is(wait_for('after'), 'succeed', 'the worker goes on');
+
+# two databases, each with a coordinator of its own
+$node->safe_psql('postgres', 'CREATE DATABASE other');
+$node->safe_psql('other', 'CREATE EXTENSION dtm');
+ok(eventually($node, $running, 'running', 'other'), 'another database has its own');
+$node->safe_psql('other', 'SELECT ' . saga('in-other'));
+is($node->safe_psql('other', "SELECT dtm_wait('in-other', '180 s')"), 'succeed', 'and it runs');
+
+# pg_terminate_backend on any of ours
+$pid = $node->safe_psql('postgres', 'SELECT pid FROM dtm.stat_coordinator');
+$node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
+$node->safe_psql('postgres', 'SELECT ' . saga('terminated'));
+is(wait_for('terminated'), 'succeed', 'a terminated coordinator comes back');
+$node->safe_psql('postgres', "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'dtm launcher'");
+ok(eventually($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'dtm launcher'", '1'),
+	'so does a terminated launcher');
+$node->safe_psql('postgres', 'SELECT ' . saga('terminated2'));
+is(wait_for('terminated2'), 'succeed', 'and coordinators run');
+ok(eventually($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'dtm coordinator'", '2'),
+	'one for each database');
+
+# kill -9 in mid-saga: the second call is under way
+sub kill_in_mid_saga
+{
+	my ($gid, $how) = @_;
+	clear_participant();
+	reply('/TransIn', { delay => 60 });
+	$node->safe_psql('postgres', 'SELECT ' . saga($gid));
+	eventually($node, "SELECT status FROM dtm.branches WHERE gid = '$gid' AND ordinal = 2", 'succeed');
+	for (1 .. 1800)
+	{
+		last if one_line($gid) eq 'TransOut TransIn';
+		select undef, undef, undef, 0.1;
+	}
+	is(one_line($gid), 'TransOut TransIn', "$gid: under way");
+	$how->();
+	$node->poll_query_until('postgres', 'SELECT 1', '1');
+	ok(eventually($node, "SELECT dtm_status('$gid')", 'succeed'), "$gid: ends");
+	is(one_line($gid), 'TransOut TransIn TransIn',
+		"$gid: what had not answered is called again, what had is not");
+	return;
+}
+
+kill_in_mid_saga('coordinator-killed', sub {
+	my $victim = $node->safe_psql('postgres', 'SELECT pid FROM dtm.stat_coordinator');
+	kill 'KILL', $victim;
+	# the server restarts its processes
+	ok($node->poll_query_until('postgres',
+			"SELECT pid <> $victim FROM dtm.stat_coordinator WHERE state = 'running'"),
+		'a killed coordinator has a successor');
+});
+kill_in_mid_saga('server-crashed', sub { $node->stop('immediate'); $node->start; });
+kill_in_mid_saga('server-restarted', sub { $node->restart; });
+
+# the row of a session that keeps it locked does not hold up others
+my $locker = $node->background_psql('postgres', on_error_stop => 0)
+  if $node->can('background_psql');
+SKIP:
+{
+	skip 'no background_psql', 2 unless $locker && ref $locker;
+	$node->safe_psql('postgres', "SELECT dtm_prepare('msg', 'locked', ARRAY[dtm_step('$busi/locked')], '{\"timeout_to_fail\": 0.2}')");
+	$locker->query_safe("BEGIN; SELECT dtm_retry_now('locked');");
+	$node->safe_psql('postgres', 'SELECT ' . saga('not-locked'));
+	is(wait_for('not-locked'), 'succeed', 'a locked row holds up nobody else');
+	$locker->query_safe('ROLLBACK;');
+	$locker->quit;
+	is(wait_for('locked'), 'succeed', 'and is seen to when it is free');
+}
+
+# no snapshot is held while calls are under way
+reply('/TransOut', { delay => 60 });
+$node->safe_psql('postgres', 'SELECT ' . saga('no-snapshot'));
+ok(eventually($node, "SELECT in_flight FROM dtm.stat_coordinator", '1'), 'a call is under way');
+is($node->safe_psql('postgres',
+		"SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'dtm coordinator' AND (backend_xmin IS NOT NULL OR xact_start IS NOT NULL)"),
+	'0', 'no transaction is open meanwhile');
+$node->safe_psql('postgres', "SELECT dtm_force_stop('no-snapshot')");
+
+# a clean stop, with a call under way, is quick and clean
+reply('/TransOut', { delay => 60 });
+$node->safe_psql('postgres', 'SELECT ' . saga('stop-fast'));
+ok(eventually($node, "SELECT in_flight FROM dtm.stat_coordinator", '1'), 'a call is under way');
+$node->stop('fast');
+unlike(slurp_file($node->logfile), qr/PANIC|TRAP|segmentation|Segmentation/, 'nothing ugly in the log');
+
+done_testing();

@@ -1,0 +1,142 @@
+# Extensions and databases come and go, are copied and restored; servers
+# without preload, and standbys.  If this fails, a coordinator blocks a DROP,
+# stays where it is not wanted, or calls services from a copy.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use DtmTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = start_server('lifecycle', extension => 0,
+	init => { allows_streaming => 1 },
+	conf => "dtm.retry_interval = '200ms'\nmax_worker_processes = 12");
+my $busi = start_participant();
+my $running = 'SELECT state FROM dtm.stat_coordinator';
+my $coordinators =
+  "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'dtm coordinator'";
+
+sub submit
+{
+	my ($database, $gid) = @_;
+	return $node->psql($database,
+		"SELECT dtm_submit('saga', ARRAY[dtm_step('$busi/a', '$busi/A', '{}'), dtm_step('$busi/b', '$busi/B', '{}')], gid => '$gid')");
+}
+
+# CREATE and DROP EXTENSION
+ok(eventually($node, $coordinators, '0'), 'no extension, no coordinator');
+$node->safe_psql('postgres', 'BEGIN; CREATE EXTENSION dtm; ROLLBACK');
+$node->safe_psql('postgres', 'CREATE EXTENSION dtm');
+ok(eventually($node, $running, 'running'), 'CREATE EXTENSION starts one');
+$node->safe_psql('postgres', 'DROP EXTENSION dtm');
+ok(eventually($node, $coordinators, '0'), 'DROP EXTENSION ends it');
+$node->safe_psql('postgres', 'CREATE EXTENSION dtm');
+ok(eventually($node, $running, 'running'), 'and again');
+
+# the same under load, with calls under way
+reply({ path => '/a' }, ({ delay => 0.2 }) x 200);
+submit('postgres', "load$_") for 1 .. 50;
+$node->safe_psql('postgres', 'DROP EXTENSION dtm');
+ok(eventually($node, $coordinators, '0'), 'DROP EXTENSION under load');
+$node->safe_psql('postgres', 'CREATE EXTENSION dtm');
+submit('postgres', 'after-drop');
+is($node->safe_psql('postgres', "SELECT dtm_wait('after-drop', '180 s')"), 'succeed', 'a new start');
+
+# DROP DATABASE, RENAME and TEMPLATE find nobody connected
+$node->safe_psql('postgres', 'CREATE DATABASE shop');
+$node->safe_psql('shop', 'CREATE EXTENSION dtm');
+ok(eventually($node, $running, 'running', 'shop'), 'a coordinator in shop');
+submit('shop', 'shop1');
+is($node->safe_psql('shop', "SELECT dtm_wait('shop1', '180 s')"), 'succeed', 'it runs');
+reply('/a', { status => 500 });
+$node->safe_psql('shop', "SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/copied')], gid => 'copied', options => '{\"delay\": 2}')");
+$node->safe_psql('postgres', 'CREATE DATABASE copy TEMPLATE shop');
+ok(eventually($node, $running, 'running', 'shop'), 'after CREATE DATABASE ... TEMPLATE it is back');
+is($node->safe_psql('shop', "SELECT dtm_wait('copied', '180 s')"), 'succeed', 'and works');
+$node->safe_psql('postgres', 'ALTER DATABASE shop RENAME TO store');
+ok(eventually($node, $running, 'running', 'store'), 'after a rename it is back');
+$node->safe_psql('postgres', 'DROP DATABASE store');
+is($node->safe_psql('postgres', "SELECT count(*) FROM pg_database WHERE datname = 'store'"), '0', 'DROP DATABASE');
+ok(eventually($node, $coordinators, '1'), 'its coordinator is gone');
+
+# the copy does not call anybody until it is told to
+is($node->safe_psql('copy', "SELECT dtm_status('copied')"), 'submitted', 'the copy has what was not final');
+submit('copy', 'in-copy');
+ok(eventually($node, $running, 'paused', 'copy'), 'a copy is paused');
+like(slurp_file($node->logfile), qr/"copy" is paused: the database was restored or copied.*\n.*dtm_resume/, 'the log says why and what to do');
+clear_participant();
+$node->safe_psql('copy', 'SELECT dtm_resume()');
+is($node->safe_psql('copy', "SELECT dtm_wait('in-copy', '180 s')"), 'succeed', 'resumed');
+$node->safe_psql('postgres', 'DROP DATABASE copy');
+
+# pg_dump and restore
+$node->safe_psql('postgres', 'SELECT dtm_pause()');
+eventually($node, $running, 'paused');
+submit('postgres', 'dumped');
+$node->safe_psql('postgres', "SELECT dtm_barrier('saga', 'dumped', '01', 'action')");
+my $dump = $node->backup_dir . '/dump';
+mkdir $node->backup_dir;
+$node->command_ok([ 'pg_dump', '-Fc', '-f', $dump, $node->connstr('postgres') ], 'pg_dump');
+$node->safe_psql('postgres', 'SELECT dtm_resume()');
+is($node->safe_psql('postgres', "SELECT dtm_wait('dumped', '180 s')"), 'succeed', 'the original goes on');
+clear_participant();
+$node->safe_psql('postgres', 'CREATE DATABASE restored');
+$node->command_ok([ 'pg_restore', '-d', $node->connstr('restored'), $dump ], 'pg_restore');
+ok(eventually($node, $running, 'paused', 'restored'), 'a restored database is paused');
+is($node->safe_psql('restored', "SELECT dtm_status('dumped'), (SELECT count(*) FROM dtm_barrier.barrier WHERE gid = 'dumped'), dtm_status('after-drop')"),
+	'submitted|1|succeed', 'all is there');
+is(scalar(calls_of('dumped')), 0, 'nothing was called from it');
+submit('restored', 'new-id');
+is($node->safe_psql('restored', "SELECT count(*) FROM dtm.transactions WHERE gid = 'new-id'"), '1', 'ids go on');
+$node->safe_psql('restored', 'SELECT dtm_resume()');
+is($node->safe_psql('restored', "SELECT dtm_wait('dumped', '180 s')"), 'succeed', 'resumed, it runs');
+
+# a limit on databases
+$node->append_conf('postgresql.conf', "dtm.databases = 'postgres'");
+$node->restart;
+ok(eventually($node, $running, 'running'), 'dtm.databases: postgres has one');
+is($node->safe_psql('restored', $running), 'not running', 'the other has none');
+$node->append_conf('postgresql.conf', "dtm.databases = '*'");
+$node->reload;
+ok(eventually($node, $running, 'running', 'restored'), 'reloaded: both');
+$node->safe_psql('postgres', 'DROP DATABASE restored');
+
+# a standby calls nobody; promoted, it goes on
+$node->backup('base');
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($node, 'base', has_streaming => 1);
+$standby->start;
+reply({ path => '/b', gid => 'failover' }, ({ status => 500 }) x 20);
+submit('postgres', 'failover');
+ok(eventually($node, "SELECT status FROM dtm.branches WHERE gid = 'failover' AND ordinal = 2", 'succeed'), 'half done');
+$node->wait_for_catchup($standby, 'replay', $node->lsn('insert'));
+is($standby->safe_psql('postgres', "SELECT dtm_status('failover')"), 'submitted', 'the standby shows it');
+is($standby->safe_psql('postgres', $running), 'standby', 'and says what it is');
+is($standby->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'dtm%'"), '0', 'nothing of ours runs there');
+my ($rc, $out, $err) = $standby->psql('postgres', "SELECT dtm_submit('msg')");
+like($err, qr/read-only|during recovery/, 'a submit is refused there');
+$node->stop('immediate');
+clear_participant();
+$standby->promote;
+ok(eventually($standby, "SELECT dtm_status('failover')", 'succeed'), 'promoted, it goes on by itself');
+is(join(' ', map { substr $_->{path}, 1 } calls_of('failover')), 'b', 'where the other had stopped');
+$standby->stop;
+
+# without preload
+my $bare = start_server('bare', preload => 0);
+is($bare->safe_psql('postgres', "SELECT dtm_barrier('saga', 'g', '01', 'action')"), 't', 'the barrier needs no preload');
+($rc, $out, $err) = $bare->psql('postgres', "SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/bare')], gid => 'bare')");
+is($rc, 0, 'nor does a submit');
+like($err, qr/WARNING:.*no coordinator runs.*\n.*shared_preload_libraries/, 'but it says that nobody will run it');
+run_due($bare);
+is($bare->safe_psql('postgres', "SELECT dtm_status('bare')"), 'succeed', 'dtm_run_due does');
+
+# no worker to be had
+my $tight = start_server('tight', extension => 0, conf => "max_worker_processes = 1\nmax_parallel_workers = 0");
+$tight->safe_psql('postgres', 'CREATE EXTENSION dtm');
+ok($tight->poll_query_until('postgres', "SELECT pg_read_file('" . $tight->logfile . "') ~ 'no background worker is free for a dtm coordinator'"),
+	'too few workers: the log says what to raise');
+
+done_testing();

@@ -1,0 +1,103 @@
+# Calls: many at a time, slow and dead hosts, replies that hurt.  If this
+# fails, one participant can stop the others, or the server.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use DtmTest;
+use IO::Socket::INET;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = start_server('transport', conf => <<'CONF');
+dtm.retry_interval = '200ms'
+dtm.max_requests = 60
+dtm.max_requests_per_host = 20
+dtm.max_reply_size = '64kB'
+CONF
+my $busi = start_participant();
+eventually($node, 'SELECT state FROM dtm.stat_coordinator', 'running');
+
+# A socket that accepts connections and never answers.
+my $dead = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 500, Proto => 'tcp') or die;
+my $dead_url = 'http://127.0.0.1:' . $dead->sockport;
+
+# a host that does not answer has its share of calls, and no more
+$node->safe_psql('postgres', "SELECT count(dtm_submit('msg', ARRAY[dtm_step('$dead_url/')], gid => 'dead' || n, options => '{\"request_timeout\": 300}')) FROM generate_series(1, 500) n");
+ok(eventually($node, 'SELECT in_flight FROM dtm.stat_coordinator', '20'), 'calls to a dead host stop at the limit');
+$node->safe_psql('postgres', "SELECT count(dtm_submit('msg', ARRAY[dtm_step('$busi/live')], gid => 'live' || n)) FROM generate_series(1, 100) n");
+ok(eventually($node, "SELECT count(*) FROM dtm.transactions WHERE gid LIKE 'live%' AND status = 'succeed'", '100'),
+	'other hosts are called meanwhile');
+is($node->safe_psql('postgres', 'SELECT in_flight FROM dtm.stat_coordinator'), '20', 'the dead ones still wait');
+$node->safe_psql('postgres', "SELECT count(dtm_force_stop(gid)) FROM dtm.transactions WHERE gid LIKE 'dead%'");
+ok(eventually($node, 'SELECT loaded FROM dtm.stat_coordinator', '0'), 'stopped, they leave memory');
+
+# as many at a time as the limits allow
+$node->safe_psql('postgres', "SELECT count(dtm_submit('msg', ARRAY[dtm_step('$busi/slow?delay=2')], gid => 'slow' || n)) FROM generate_series(1, 60) n");
+ok(eventually($node, 'SELECT in_flight, queued FROM dtm.stat_coordinator', '20|40'), 'the per-host limit holds, the rest waits');
+$node->append_conf('postgresql.conf', 'dtm.max_requests_per_host = 60');
+$node->reload;
+ok(eventually($node, "SELECT count(*) FROM dtm.transactions WHERE gid LIKE 'slow%' AND status = 'succeed'", '60'), 'all are called');
+
+sub outcome
+{
+	my ($gid, $url, $options) = @_;
+	$node->safe_psql('postgres',
+		"SELECT dtm_submit('saga', ARRAY[dtm_step('$url', '')], gid => '$gid', options => '{\"retry_limit\": 1" . ($options || '') . "}')");
+	$node->safe_psql('postgres', "SELECT dtm_wait('$gid', '180 s')");
+	return $node->safe_psql('postgres', "SELECT result, coalesce(http_status, 0), coalesce(error, '-') FROM dtm.calls WHERE gid = '$gid' ORDER BY started LIMIT 1");
+}
+
+like(outcome('nobody', 'http://127.0.0.1:1/'), qr/^ERROR\|0\|.*onnect/, 'refused: the error says so');
+like(outcome('no-name', 'http://no-such-host.invalid/'), qr/^ERROR\|0\|.*resolve/, 'a name that is not known');
+like(outcome('timeout', "$busi/x?delay=30", ', "request_timeout": 0.2'), qr/^ERROR\|0\|.*timed out/, 'request_timeout');
+like(outcome('tls', "https://127.0.0.1:" . participant_port() . '/'), qr/^ERROR\|0\|.*(SSL|TLS)/, 'no TLS there');
+reply('/long', { body => 'x' x 70000 }, { body => 'x' x 70000 });
+like(outcome('long', "$busi/long"), qr/^ERROR\|0\|reply is longer than 65536 bytes/, 'a long reply is cut off');
+reply('/redirect', ({ status => 302, headers => { Location => "$busi/elsewhere" } }) x 2);
+is(outcome('redirect', "$busi/redirect"), 'ERROR|302|null', 'redirects are not followed');
+is(scalar(grep { $_->{path} eq '/elsewhere' } calls_of()), 0, 'really not');
+reply('/half', ({ half => JSON::PP::true }) x 2);
+like(outcome('half', "$busi/half"), qr/^ERROR\|0\|./, 'half a reply is none');
+reply('/nul', ({ status => 500, body => "a\0b" }) x 2);
+is(outcome('nul', "$busi/nul"), 'ERROR|500|a b', 'NUL bytes do not reach a text column');
+
+# invalid UTF-8, from a participant of the rawest kind
+my $raw = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 5, Proto => 'tcp') or die;
+my $raw_url = 'http://127.0.0.1:' . $raw->sockport . '/';
+$node->safe_psql('postgres', "SELECT dtm_submit('saga', ARRAY[dtm_step('$raw_url', '')], gid => 'raw')");
+{
+	my $client = $raw->accept;
+	sysread $client, my $request, 4096;
+	syswrite $client, "HTTP/1.1 409 Conflict\r\nContent-Length: 6\r\nX-Nul: a\r\n\r\nno\xff\xfe\xc3!";
+	close $client;
+}
+is($node->safe_psql('postgres', "SELECT dtm_wait('raw', '180 s')"), 'failed', 'a refusal in bad UTF-8 is a refusal');
+is($node->safe_psql('postgres', "SELECT rollback_reason FROM dtm.transactions WHERE gid = 'raw'"),
+	"url:$raw_url return failed: no???! FAILURE", 'with what can be kept of it');
+
+# connections are kept
+clear_participant();
+$node->safe_psql('postgres', "SELECT dtm_submit('msg', array_fill(dtm_step('$busi/kept'), ARRAY[50]), gid => 'kept')");
+is($node->safe_psql('postgres', "SELECT dtm_wait('kept', '180 s')"), 'succeed', '50 calls, one after the other');
+
+# TLS, with a certificate that nobody vouches for
+SKIP:
+{
+	my $dir = PostgreSQL::Test::Utils::tempdir;
+	skip 'no openssl', 1
+	  if system("openssl req -x509 -newkey rsa:2048 -nodes -keyout $dir/key.pem -out $dir/cert.pem -days 1 -subj /CN=localhost >/dev/null 2>&1") != 0;
+	my $port = PostgreSQL::Test::Cluster::get_free_port();
+	my ($in, $out) = ('', '');
+	my $server = IPC::Run::start([ 'openssl', 's_server', '-accept', "127.0.0.1:$port", '-www', '-key', "$dir/key.pem", '-cert', "$dir/cert.pem" ],
+		'<', \$in, '>&', \$out);
+	IPC::Run::pump($server) until $out =~ /ACCEPT/;
+	like(outcome('untrusted', "https://127.0.0.1:$port/"), qr/^ERROR\|0\|.*certificate/, 'an untrusted certificate is refused');
+	$server->kill_kill;
+}
+
+# no descriptors or memory are left behind
+ok(eventually($node, 'SELECT loaded, in_flight, queued FROM dtm.stat_coordinator', '0|0|0'), 'nothing is left');
+is($node->safe_psql('postgres', 'SELECT state, errors FROM dtm.stat_coordinator'), 'running|0', 'and nothing went wrong');
+
+done_testing();

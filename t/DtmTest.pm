@@ -1,0 +1,147 @@
+# What the TAP tests share: a server with dtm, and a participant to call.
+package DtmTest;
+
+use strict;
+use warnings;
+
+use Exporter 'import';
+use File::Basename qw(dirname);
+use HTTP::Tiny;
+use IPC::Run ();
+use JSON::PP;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+
+our @EXPORT = qw(
+  start_server start_participant stop_participant
+  reply calls_of clear_participant participant_port
+  run_due eventually branches_of one_line
+);
+
+my $json = JSON::PP->new->canonical;
+my $http = HTTP::Tiny->new(timeout => 30);
+my %participant;
+
+# A running server that has dtm preloaded (unless preload => 0), with the
+# extension in database postgres.
+sub start_server
+{
+	my ($name, %options) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+	$node->init(%{ $options{init} || {} });
+	$node->append_conf('postgresql.conf',
+		"shared_preload_libraries = 'dtm'")
+	  unless defined $options{preload} && !$options{preload};
+	$node->append_conf('postgresql.conf', $options{conf}) if $options{conf};
+	$node->start;
+	$node->safe_psql('postgres', 'CREATE EXTENSION dtm')
+	  unless defined $options{extension} && !$options{extension};
+	return $node;
+}
+
+# A participant (test/participant.py) on a free port, or on the one given.
+sub start_participant
+{
+	my ($port) = @_;
+	my ($in, $out) = ('', '');
+	my $script = dirname(__FILE__) . '/../test/participant.py';
+	my $handle = IPC::Run::start(
+		[ '/usr/bin/python3', $script, defined $port ? $port : () ],
+		'<', \$in, '>', \$out,
+		IPC::Run::timeout(600));
+	IPC::Run::pump($handle) until $out =~ /\n/;
+	my ($got) = $out =~ /^(\d+)/ or die "participant did not start: $out";
+	%participant = (port => $got, handle => $handle, in => \$in);
+	return "http://127.0.0.1:$got";
+}
+
+sub stop_participant
+{
+	return unless $participant{handle};
+	$participant{handle}->kill_kill;
+	delete $participant{handle};
+	return;
+}
+
+END
+{
+	local $?;
+	stop_participant();
+}
+
+sub participant_port { return $participant{port}; }
+
+sub post
+{
+	my ($path, $content) = @_;
+	my $response = $http->post("http://127.0.0.1:$participant{port}$path",
+		{ content => defined $content ? $json->encode($content) : '' });
+	die "participant: $response->{status} $response->{content}"
+	  unless $response->{success};
+	return;
+}
+
+# The next replies to requests of a path: reply('/TransIn', {status => 409})
+sub reply
+{
+	my ($path, @replies) = @_;
+	my %rule = ref $path ? %$path : (path => $path);
+	post('/_reply', { %rule, replies => \@replies });
+	return;
+}
+
+sub clear_participant
+{
+	post('/_clear');
+	return;
+}
+
+# The requests of a gid, as they came.
+sub calls_of
+{
+	my ($gid) = @_;
+	my $response = $http->get(
+		"http://127.0.0.1:$participant{port}/_log"
+		  . (defined $gid ? "?gid=$gid" : ''));
+	die "participant: $response->{status}" unless $response->{success};
+	return @{ $json->decode($response->{content}) };
+}
+
+# CALL dtm_run_due as of so many seconds from now.
+sub run_due
+{
+	my ($node, $seconds) = @_;
+	$node->safe_psql('postgres',
+		'CALL dtm_run_due('
+		  . (defined $seconds
+			? "clock_timestamp() + interval '$seconds s'"
+			: '')
+		  . ')');
+	return;
+}
+
+# Waits until a query returns what is expected.
+sub eventually
+{
+	my ($node, $query, $expected, $database) = @_;
+	return $node->poll_query_until($database || 'postgres', $query,
+		defined $expected ? $expected : 't');
+}
+
+# Statuses of a transaction's branches as dtm's tests list them: "P S P S"
+sub branches_of
+{
+	my ($node, $gid) = @_;
+	return $node->safe_psql('postgres',
+		"SELECT string_agg(upper(left(status, 1)), ' ' ORDER BY ordinal) FROM dtm.branches WHERE gid = '$gid'"
+	);
+}
+
+# A transaction's calls in one line: "TransOut TransIn TransInRevert"
+sub one_line
+{
+	my ($gid) = @_;
+	return join ' ', map { substr($_->{path}, 1) } calls_of($gid);
+}
+
+1;

@@ -1,0 +1,184 @@
+/*
+ * sim.c
+ *		See sim.h.
+ */
+#include "sim.h"
+
+#include <assert.h>
+#include <string.h>
+
+void
+sim_init(Sim *sim, DtmTransType type, int nsteps)
+{
+	assert(nsteps <= SIM_MAX_STEPS);
+	memset(sim, 0, sizeof(*sim));
+	sim->cfg.retry_interval = 10 * DTM_USEC_PER_SEC;
+	sim->cfg.retry_interval_max = 3600 * DTM_USEC_PER_SEC;
+	sim->cfg.timeout_to_fail = 35 * DTM_USEC_PER_SEC;
+	sim->cfg.alert_retry_limit = 3;
+	sim->memory.type = type;
+	sim->memory.nsteps = nsteps;
+	sim->memory.nops = dtm_core_ops_of(type, nsteps);
+	sim->memory.ops = sim->memory_ops;
+	sim->memory.has_query_url = type == DTM_MSG;
+	dtm_core_lay_out(&sim->memory);
+	for (int i = 0; i < sim->memory.nops; i++)
+		sim->memory_ops[i].has_url = true;
+}
+
+void
+sim_order(Sim *sim, int step, int pre)
+{
+	sim->memory.concurrent = true;
+	sim->memory.orders.start = sim->start;
+	sim->memory.orders.pre = sim->pre;
+	sim->pre[sim->start[step + 1]] = (uint16_t) pre;
+	for (int i = step + 1; i <= sim->memory.nsteps; i++)
+		sim->start[i]++;
+}
+
+static void
+store(Sim *sim)
+{
+	sim->stored = sim->memory;
+	sim->stored.ops = sim->stored_ops;
+	memcpy(sim->stored_ops, sim->memory_ops, sizeof(sim->stored_ops));
+	sim->version++;
+	sim->loaded_version = sim->version;
+	if (sim->on_store)
+		sim->on_store(sim);
+}
+
+static void
+load(Sim *sim)
+{
+	DtmBranchOp before[SIM_MAX_OPS];
+	bool		query_running = sim->memory.query_running;
+
+	memcpy(before, sim->memory_ops, sizeof(before));
+	sim->memory = sim->stored;
+	sim->memory.ops = sim->memory_ops;
+	memcpy(sim->memory_ops, sim->stored_ops, sizeof(sim->memory_ops));
+	dtm_core_loaded(&sim->memory, sim->now);
+	if (sim->loaded)
+	{
+		/* read again: calls under way stay so */
+		for (int i = 0; i < sim->memory.nops; i++)
+			sim->memory_ops[i].running = before[i].running;
+		sim->memory.query_running = query_running;
+	}
+	sim->loaded = true;
+	sim->loaded_version = sim->version;
+}
+
+void
+sim_start(Sim *sim, bool submitted)
+{
+	dtm_core_start(&sim->memory, &sim->cfg, submitted, sim->now);
+	store(sim);
+}
+
+int
+sim_slot(int op)
+{
+	return op == DTM_CALL_QUERY ? SIM_MAX_OPS : op;
+}
+
+void
+sim_die(Sim *sim)
+{
+	sim->loaded = false;
+	memset(sim->in_flight, 0, sizeof(sim->in_flight));
+}
+
+static bool
+dies(Sim *sim)
+{
+	if (sim->crash == NULL || !sim->crash(sim))
+		return false;
+	sim_die(sim);
+	return true;
+}
+
+static bool
+step(Sim *sim, DtmEvent *ev)
+{
+	int			calls[SIM_MAX_OPS + 1];
+	DtmUpdate	u = {.calls = calls};
+
+	ev->now = sim->now;
+	ev->jitter = sim->jitter;
+	if (!sim->loaded)
+		load(sim);
+	dtm_core_step(&sim->memory, &sim->cfg, ev, &u);
+	if (dies(sim))
+		return false;
+	if (u.changed)
+	{
+		if (sim->loaded_version != sim->version)
+		{
+			/* somebody changed the row: what we decided does not hold */
+			bool		was_running[SIM_MAX_OPS];
+
+			for (int i = 0; i < sim->memory.nops; i++)
+				was_running[i] = sim->in_flight[i];
+			load(sim);
+			for (int i = 0; i < sim->memory.nops; i++)
+				sim->memory_ops[i].running = was_running[i];
+			sim->memory.query_running = sim->in_flight[SIM_MAX_OPS];
+			return sim_wake(sim);
+		}
+		store(sim);
+		if (dies(sim))
+			return false;
+	}
+	for (int i = 0; i < u.ncalls; i++)
+	{
+		assert(!sim->in_flight[sim_slot(u.calls[i])]);
+		sim->in_flight[sim_slot(u.calls[i])] = true;
+		if (sim->on_call)
+			sim->on_call(sim, u.calls[i]);
+		if (dies(sim))
+			return false;
+	}
+	return true;
+}
+
+bool
+sim_wake(Sim *sim)
+{
+	DtmEvent	ev = {.kind = DTM_EVENT_WAKE};
+
+	if (sim->loaded && sim->loaded_version != sim->version)
+		load(sim);
+	return step(sim, &ev);
+}
+
+bool
+sim_reply(Sim *sim, int op, DtmResult result, const char *text)
+{
+	DtmEvent	ev = {.kind = DTM_EVENT_REPLY, .op = op, .result = result,
+	.url = "http://busi", .text = text};
+
+	sim->in_flight[sim_slot(op)] = false;
+	return step(sim, &ev);
+}
+
+DtmReject
+sim_request(Sim *sim, DtmEventKind kind, const char *reason)
+{
+	int			calls[SIM_MAX_OPS + 1];
+	DtmUpdate	u = {.calls = calls};
+	DtmEvent	ev = {.kind = kind, .now = sim->now, .text = reason};
+
+	dtm_core_loaded(&sim->stored, sim->now);
+	dtm_core_step(&sim->stored, &sim->cfg, &ev, &u);
+	assert(u.ncalls == 0);
+	if (u.changed)
+	{
+		sim->version++;
+		if (sim->on_store)
+			sim->on_store(sim);
+	}
+	return u.reject;
+}

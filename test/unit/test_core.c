@@ -1,0 +1,847 @@
+/*
+ * test_core.c
+ *		The rules of core one by one: names, replies, back-off, orders, the
+ *		state table of every request, and the main scenarios as traces in
+ *		virtual time.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "sim.h"
+
+#define SEC DTM_USEC_PER_SEC
+
+/* --- If this fails, stored letters or wire names can't be read back. --- */
+static void
+names_round_trip(void **state)
+{
+	(void) state;
+	for (int i = DTM_SAGA; i <= DTM_WORKFLOW; i++)
+	{
+		DtmTransType type;
+
+		assert_true(dtm_trans_type_parse(dtm_trans_type_name(i), &type));
+		assert_int_equal(type, i);
+		assert_true(dtm_trans_type_of_letter(dtm_trans_type_letter(i), &type));
+		assert_int_equal(type, i);
+	}
+	for (int i = DTM_PREPARED; i <= DTM_FAILED; i++)
+	{
+		DtmStatus	status;
+
+		assert_true(dtm_status_of_letter(dtm_status_letter(i), &status));
+		assert_int_equal(status, i);
+	}
+	for (int i = DTM_BRANCH_PREPARED; i <= DTM_BRANCH_FAILED; i++)
+	{
+		DtmBranchStatus status;
+
+		assert_true(dtm_branch_status_of_letter(dtm_branch_status_letter(i),
+												&status));
+		assert_int_equal(status, i);
+	}
+	{
+		DtmTransType type;
+		DtmStatus	status;
+		char		id[DTM_BRANCH_ID_SIZE];
+
+		assert_false(dtm_trans_type_parse("Saga", &type));
+		assert_false(dtm_trans_type_of_letter('?', &type));
+		assert_false(dtm_status_of_letter('?', &status));
+		dtm_step_branch_id(0, id);
+		assert_string_equal(id, "01");
+		dtm_step_branch_id(99, id);
+		assert_string_equal(id, "100");
+		dtm_step_branch_id(999, id);
+		assert_string_equal(id, "1000");
+	}
+}
+
+/* --- If this fails, a business "no" is taken for a "yes" or the like. --- */
+static void
+replies_are_classified(void **state)
+{
+	static const struct
+	{
+		int			status;
+		const char *body;
+		DtmResult	result;
+	}			cases[] = {
+		{200, "", DTM_RESULT_SUCCESS},
+		{200, "null", DTM_RESULT_SUCCESS},
+		{200, "{\"dtm_result\":\"SUCCESS\"}", DTM_RESULT_SUCCESS},
+		{409, "", DTM_RESULT_FAILURE},	/* */
+		{200, "{\"dtm_result\":\"FAILURE\"}", DTM_RESULT_FAILURE},	/* */
+		{500, "it was a FAILURE", DTM_RESULT_FAILURE},
+		{425, "", DTM_RESULT_ONGOING},	/* */
+		{200, "ONGOING", DTM_RESULT_ONGOING},
+		{409, "ONGOING FAILURE", DTM_RESULT_ONGOING},
+		{425, "FAILURE", DTM_RESULT_ONGOING},
+		{201, "", DTM_RESULT_TEMPORARY},	/* */
+		{204, "", DTM_RESULT_TEMPORARY},
+		{302, "", DTM_RESULT_TEMPORARY},
+		{404, "", DTM_RESULT_TEMPORARY},
+		{500, "FAILUR", DTM_RESULT_TEMPORARY},
+		{500, "FAFAILUR E", DTM_RESULT_TEMPORARY},
+		{500, "FAFAILURE", DTM_RESULT_FAILURE},
+		{200, "failure", DTM_RESULT_SUCCESS}
+	};
+
+	(void) state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		assert_int_equal(dtm_classify_http(cases[i].status, cases[i].body,
+										   strlen(cases[i].body)),
+						 cases[i].result);
+	/* the word counts behind a NUL byte too, and not past the end */
+	assert_int_equal(dtm_classify_http(200, "\0FAILURE", 8),
+					 DTM_RESULT_FAILURE);
+	assert_int_equal(dtm_classify_http(200, "FAILURE", 6), DTM_RESULT_SUCCESS);
+}
+
+/* --- CR-01, CR-02; if this fails, retries come at the wrong time. --- */
+static void
+interval_backs_off_to_the_cap(void **state)
+{
+	Sim			sim;
+	DtmTrans   *t = &sim.memory;
+
+	(void) state;
+	sim_init(&sim, DTM_SAGA, 1);
+	assert_int_equal(dtm_core_interval(t, &sim.cfg), 10 * SEC);
+	t->timeout_to_fail = 3 * SEC;
+	assert_int_equal(dtm_core_interval(t, &sim.cfg), 3 * SEC);
+	t->timeout_to_fail = 30 * SEC;
+	assert_int_equal(dtm_core_interval(t, &sim.cfg), 10 * SEC);
+	t->retry_interval = 15 * SEC;
+	assert_int_equal(dtm_core_interval(t, &sim.cfg), 15 * SEC);
+	t->retry_interval = 0;
+	t->failures = 1;
+	assert_int_equal(dtm_core_interval(t, &sim.cfg), 20 * SEC);
+	t->failures = UINT16_MAX;
+	assert_int_equal(dtm_core_interval(t, &sim.cfg), 3600 * SEC);
+	t->retry_interval = 7200 * SEC;
+	assert_int_equal(dtm_core_interval(t, &sim.cfg), 7200 * SEC);
+	t->retry_interval = INT64_MAX;
+	assert_true(dtm_core_interval(t, &sim.cfg) == INT64_MAX);
+}
+
+/* --- If this fails, a saga is stored that can never end. --- */
+static void
+cyclic_orders_are_found(void **state)
+{
+	uint16_t	scratch[2 * SIM_MAX_STEPS];
+	Sim			sim;
+
+	(void) state;
+	sim_init(&sim, DTM_SAGA, 3);
+	assert_false(dtm_core_orders_cyclic(&sim.memory.orders, 3, scratch));
+	sim_order(&sim, 0, 2);
+	sim_order(&sim, 1, 0);
+	assert_false(dtm_core_orders_cyclic(&sim.memory.orders, 3, scratch));
+	sim_order(&sim, 2, 1);
+	assert_true(dtm_core_orders_cyclic(&sim.memory.orders, 3, scratch));
+	sim_init(&sim, DTM_SAGA, 2);
+	sim_order(&sim, 1, 1);
+	assert_true(dtm_core_orders_cyclic(&sim.memory.orders, 2, scratch));
+}
+
+/* --- §1.3; if this fails, a finished or aborting one can be changed. --- */
+static void
+requests_follow_the_state_table(void **state)
+{
+	static const DtmEventKind kinds[] = {
+		DTM_EVENT_PREPARE, DTM_EVENT_SUBMIT, DTM_EVENT_ABORT,
+		DTM_EVENT_FORCE_STOP, DTM_EVENT_RETRY_NOW
+	};
+
+	/* columns: prepared, submitted, aborting, succeed, failed; rows: kinds */
+	static const char *const expected[][5] = {
+		/* saga */
+		{"prepared", "409", "409", "409", "409"},
+		{"submitted", "submitted", "409", "409", "409"},
+		{"type", "type", "type", "type", "type"},
+		{"failed", "failed", "failed", "409", "409"},
+		{"prepared", "submitted", "aborting", "409", "409"},
+		/* msg */
+		{"prepared", "409", "409", "409", "409"},
+		{"submitted", "submitted", "409", "409", "409"},
+		{"failed", "409", "409", "409", "409"},
+		{"failed", "failed", "failed", "409", "409"},
+		{"prepared", "submitted", "aborting", "409", "409"}
+	};
+	static const DtmTransType types[] = {DTM_SAGA, DTM_MSG};
+
+	(void) state;
+	for (int type = 0; type < 2; type++)
+		for (int kind = 0; kind < 5; kind++)
+			for (int status = DTM_PREPARED; status <= DTM_FAILED; status++)
+			{
+				const char *want = expected[type * 5 + kind][status];
+				Sim			sim;
+				DtmReject	reject;
+
+				sim_init(&sim, types[type], 2);
+				sim_start(&sim, true);
+				sim.stored.status = (DtmStatus) status;
+				reject = sim_request(&sim, kinds[kind], "because");
+				if (strcmp(want, "409") == 0)
+					assert_int_equal(reject, DTM_REJECT_STATUS);
+				else if (strcmp(want, "type") == 0)
+					assert_int_equal(reject, DTM_REJECT_TYPE);
+				else
+				{
+					assert_int_equal(reject, DTM_ACCEPTED);
+					assert_string_equal(dtm_status_name(sim.stored.status),
+										want);
+					continue;
+				}
+				/* refused: nothing has changed */
+				assert_int_equal(sim.stored.status, status);
+				assert_int_equal(sim.version, 1);
+			}
+}
+
+/*
+ * --- Every status x every event of the coordinator, on every op: nothing
+ * asserts, and a final row never changes. ---
+ */
+static void
+every_state_takes_every_event(void **state)
+{
+	static const DtmTransType types[] = {DTM_SAGA, DTM_MSG};
+
+	(void) state;
+	for (int type = 0; type < 2; type++)
+		for (int status = DTM_PREPARED; status <= DTM_FAILED; status++)
+			for (int branches = 0; branches < 81; branches++)
+				for (int op = DTM_CALL_QUERY; op < (type == 0 ? 4 : 2); op++)
+					for (int result = DTM_RESULT_SUCCESS;
+						 result <= DTM_RESULT_TEMPORARY; result++)
+					{
+						Sim			sim;
+						int			digits = branches;
+						DtmStatus	after;
+
+						sim_init(&sim, types[type], 2);
+						sim_start(&sim, true);
+						if (types[type] == DTM_MSG && status == DTM_ABORTING)
+							continue;	/* a msg has no such state */
+						sim.stored.status = (DtmStatus) status;
+						for (int i = 0; i < sim.stored.nops; i++, digits /= 3)
+							sim.stored_ops[i].status = digits % 3;
+						sim_wake(&sim);
+						sim_reply(&sim, op, result, "text");
+						after = sim.memory.status;
+						if (dtm_core_is_final((DtmStatus) status))
+						{
+							assert_int_equal(after, status);
+							assert_int_equal(sim.version, 1);
+						}
+						if (status == DTM_ABORTING)
+							assert_true(after == DTM_ABORTING ||
+										after == DTM_FAILED);
+					}
+}
+
+/* --- Traces ---
+ *
+ * A script names what a call answers: "02 action" -> "E F" (first an error,
+ * then FAILURE, success from then on).  The trace has a line for each call,
+ * status and wait.
+ */
+typedef struct Script
+{
+	const char *op;				/* "02 action", "query" */
+	const char *replies;		/* letters S F O E; last one is followed by S */
+} Script;
+
+typedef struct Trace
+{
+	char		text[8192];
+	const Script *script;
+	int			nscript;
+	int			used[8];
+	int			queue[64];
+	int			nqueue;
+	DtmStatus	status;
+} Trace;
+
+static void
+put(Sim *sim, const char *text)
+{
+	Trace	   *trace = sim->arg;
+	size_t		len = strlen(trace->text);
+
+	snprintf(trace->text + len, sizeof(trace->text) - len, "%4d  %s\n",
+			 (int) (sim->now / SEC), text);
+}
+
+static void
+op_name(const Sim *sim, int op, char *name, size_t size)
+{
+	char		id[DTM_BRANCH_ID_SIZE];
+
+	if (op == DTM_CALL_QUERY)
+	{
+		snprintf(name, size, "query");
+		return;
+	}
+	dtm_step_branch_id(sim->memory_ops[op].step, id);
+	snprintf(name, size, "%s %s", id, dtm_op_name(sim->memory_ops[op].op));
+}
+
+static void
+trace_call(Sim *sim, int op)
+{
+	Trace	   *trace = sim->arg;
+	char		name[64];
+	char		line[80];
+
+	op_name(sim, op, name, sizeof(name));
+	snprintf(line, sizeof(line), "call %s", name);
+	put(sim, line);
+	trace->queue[trace->nqueue++] = op;
+}
+
+static void
+trace_store(Sim *sim)
+{
+	Trace	   *trace = sim->arg;
+	char		line[2 * DTM_REASON_SIZE];
+
+	if (sim->stored.status == trace->status)
+		return;
+	trace->status = sim->stored.status;
+	snprintf(line, sizeof(line), "-> %s%s%s", dtm_status_name(trace->status),
+			 sim->stored.reason[0] ? ": " : "", sim->stored.reason);
+	put(sim, line);
+}
+
+static DtmResult
+scripted(Trace *trace, const char *name)
+{
+	static const char letters[] = "SFOE";
+
+	for (int i = 0; i < trace->nscript; i++)
+		if (strcmp(trace->script[i].op, name) == 0)
+		{
+			int			n = trace->used[i]++;
+
+			if (n < (int) strlen(trace->script[i].replies))
+				return (DtmResult) (strchr(letters, trace->script[i].replies[n]) -
+									letters);
+		}
+	return DTM_RESULT_SUCCESS;
+}
+
+/* Runs until final, or until nothing is scheduled, or for "until" seconds. */
+static const char *
+run_trace(Sim *sim, Trace *trace, const Script *script, int nscript,
+		  bool submitted, int until)
+{
+	trace->script = script;
+	trace->nscript = nscript;
+	sim->arg = trace;
+	sim->on_call = trace_call;
+	sim->on_store = trace_store;
+	sim_start(sim, submitted);
+	while (!dtm_core_is_final(sim->stored.status))
+	{
+		sim_wake(sim);
+		while (trace->nqueue > 0)
+		{
+			char		name[64];
+			char		line[80];
+			int			op = trace->queue[0];
+			DtmResult	result;
+
+			memmove(trace->queue, trace->queue + 1,
+					sizeof(int) * (size_t) --trace->nqueue);
+			op_name(sim, op, name, sizeof(name));
+			result = scripted(trace, name);
+			if (result != DTM_RESULT_SUCCESS)
+			{
+				snprintf(line, sizeof(line), "%s answers %s", name,
+						 dtm_result_name(result));
+				put(sim, line);
+			}
+			sim_reply(sim, op, result, "no");
+		}
+		if (dtm_core_is_final(sim->stored.status))
+			break;
+		if (sim->stored.next_time > until * SEC)
+		{
+			put(sim, "waits");
+			break;
+		}
+		sim->now = sim->stored.next_time;
+	}
+	{
+		char		line[64] = "branches";
+
+		for (int i = 0; i < sim->stored.nops; i++)
+			snprintf(line + strlen(line), sizeof(line) - strlen(line), " %c",
+					 dtm_branch_status_letter(sim->stored_ops[i].status));
+		put(sim, line);
+	}
+	return trace->text;
+}
+
+#define TRACE(sim, submitted, until, ...) \
+	run_trace(&(sim), &(Trace) {.status = DTM_PREPARED}, \
+			  (Script[]) {__VA_ARGS__}, \
+			  (int) (sizeof((Script[]) {__VA_ARGS__}) / sizeof(Script)), \
+			  (submitted), (until))
+
+static void
+saga_traces(void **state)
+{
+	Sim			sim;
+
+	(void) state;
+
+	/* SG-01 */
+	sim_init(&sim, DTM_SAGA, 2);
+	assert_string_equal(TRACE(sim, true, 1000, {"", ""}),
+						"   0  -> submitted\n"
+						"   0  call 01 action\n"
+						"   0  call 02 action\n"
+						"   0  -> succeed\n"
+						"   0  branches P S P S\n");
+
+	/* SG-02 */
+	sim_init(&sim, DTM_SAGA, 2);
+	assert_string_equal(TRACE(sim, true, 1000, {"02 action", "F"}),
+						"   0  -> submitted\n"
+						"   0  call 01 action\n"
+						"   0  call 02 action\n"
+						"   0  02 action answers FAILURE\n"
+						"   0  -> aborting: url:http://busi return failed: no FAILURE\n"
+						"   0  call 02 compensate\n"
+						"   0  call 01 compensate\n"
+						"   0  -> failed: url:http://busi return failed: no FAILURE\n"
+						"   0  branches S S S F\n");
+
+	/* SG-03, CR-03: ONGOING keeps the interval */
+	sim_init(&sim, DTM_SAGA, 2);
+	assert_string_equal(TRACE(sim, true, 1000, {"01 action", "OO"}),
+						"   0  -> submitted\n"
+						"   0  call 01 action\n"
+						"   0  01 action answers ONGOING\n"
+						"  10  call 01 action\n"
+						"  10  01 action answers ONGOING\n"
+						"  20  call 01 action\n"
+						"  20  call 02 action\n"
+						"  20  -> succeed\n"
+						"  20  branches P S P S\n");
+
+	/* SG-04, R-06, CR-02: a compensation is repeated, FAILURE or not */
+	sim_init(&sim, DTM_SAGA, 2);
+	assert_string_equal(TRACE(sim, true, 1000, {"02 action", "F"},
+							  {"01 compensate", "EF"}),
+						"   0  -> submitted\n"
+						"   0  call 01 action\n"
+						"   0  call 02 action\n"
+						"   0  02 action answers FAILURE\n"
+						"   0  -> aborting: url:http://busi return failed: no FAILURE\n"
+						"   0  call 02 compensate\n"
+						"   0  call 01 compensate\n"
+						"   0  01 compensate answers ERROR\n"
+						"  20  call 01 compensate\n"
+						"  20  01 compensate answers FAILURE\n"
+						"  60  call 01 compensate\n"
+						"  60  -> failed: url:http://busi return failed: no FAILURE\n"
+						"  60  branches S S S F\n");
+
+	/* SG-06: empty URLs */
+	sim_init(&sim, DTM_SAGA, 2);
+	sim.memory_ops[0].has_url = sim.memory_ops[2].has_url =
+		sim.memory_ops[3].has_url = false;
+	assert_string_equal(TRACE(sim, true, 1000, {"", ""}),
+						"   0  -> submitted\n"
+						"   0  call 01 action\n"
+						"   0  -> succeed\n"
+						"   0  branches P S P S\n");
+
+	/* no steps */
+	sim_init(&sim, DTM_SAGA, 0);
+	assert_string_equal(TRACE(sim, true, 1000, {"", ""}),
+						"   0  -> submitted\n"
+						"   0  -> succeed\n"
+						"   0  branches\n");
+
+	/* a prepared saga waits for ever */
+	sim_init(&sim, DTM_SAGA, 2);
+	assert_string_equal(TRACE(sim, false, 100000, {"", ""}),
+						"   0  waits\n"
+						"   0  branches P P P P\n");
+
+	/* SO-03: the time-out compensates what may have started, no more */
+	sim_init(&sim, DTM_SAGA, 2);
+	sim.memory.timeout_to_fail = 25 * SEC;
+	assert_string_equal(TRACE(sim, true, 1000, {"01 action", "OOOO"}),
+						"   0  -> submitted\n"
+						"   0  call 01 action\n"
+						"   0  01 action answers ONGOING\n"
+						"  10  call 01 action\n"
+						"  10  01 action answers ONGOING\n"
+						"  20  call 01 action\n"
+						"  20  01 action answers ONGOING\n"
+						"  25  -> aborting: Timeout after 25 seconds\n"
+						"  25  call 01 compensate\n"
+						"  25  -> failed: Timeout after 25 seconds\n"
+						"  25  branches S P P P\n");
+
+	/* SO-10 */
+	sim_init(&sim, DTM_SAGA, 2);
+	sim.memory.retry_limit = 3;
+	assert_string_equal(TRACE(sim, true, 1000, {"02 action", "EEE"}),
+						"   0  -> submitted\n"
+						"   0  call 01 action\n"
+						"   0  call 02 action\n"
+						"   0  02 action answers ERROR\n"
+						"   0  call 02 action\n"
+						"   0  02 action answers ERROR\n"
+						"   0  call 02 action\n"
+						"   0  02 action answers ERROR\n"
+						"   0  call 02 action\n"
+						"   0  -> succeed\n"
+						"   0  branches P S P S\n");
+
+	/* SO-11 */
+	sim_init(&sim, DTM_SAGA, 2);
+	sim.memory.retry_limit = 1;
+	assert_string_equal(TRACE(sim, true, 1000, {"02 action", "EO"}),
+						"   0  -> submitted\n"
+						"   0  call 01 action\n"
+						"   0  call 02 action\n"
+						"   0  02 action answers ERROR\n"
+						"   0  call 02 action\n"
+						"   0  02 action answers ONGOING\n"
+						"   0  -> aborting: RetryCount is greater than RetryLimit, RetryLimit: 1\n"
+						"   0  call 02 compensate\n"
+						"   0  call 01 compensate\n"
+						"   0  -> failed: RetryCount is greater than RetryLimit, RetryLimit: 1\n"
+						"   0  branches S S S P\n");
+}
+
+static void
+concurrent_saga_traces(void **state)
+{
+	Sim			sim;
+
+	(void) state;
+
+	/* SC-01 */
+	sim_init(&sim, DTM_SAGA, 2);
+	sim.memory.concurrent = true;
+	assert_string_equal(TRACE(sim, true, 1000, {"", ""}),
+						"   0  -> submitted\n"
+						"   0  call 01 action\n"
+						"   0  call 02 action\n"
+						"   0  -> succeed\n"
+						"   0  branches P S P S\n");
+
+	/* SC-02, R-35: 02 is still under way when 01 fails, and is waited for */
+	sim_init(&sim, DTM_SAGA, 2);
+	sim.memory.concurrent = true;
+	assert_string_equal(TRACE(sim, true, 1000, {"01 action", "F"},
+							  {"01 compensate", "O"}),
+						"   0  -> submitted\n"
+						"   0  call 01 action\n"
+						"   0  call 02 action\n"
+						"   0  01 action answers FAILURE\n"
+						"   0  -> aborting: url:http://busi return failed: no FAILURE\n"
+						"   0  call 01 compensate\n"
+						"   0  call 02 compensate\n"
+						"   0  01 compensate answers ONGOING\n"
+						"  10  call 01 compensate\n"
+						"  10  -> failed: url:http://busi return failed: no FAILURE\n"
+						"  10  branches S F S S\n");
+
+	/* SC-03 */
+	sim_init(&sim, DTM_SAGA, 2);
+	sim_order(&sim, 1, 0);
+	assert_string_equal(TRACE(sim, true, 1000, {"01 action", "F"}),
+						"   0  -> submitted\n"
+						"   0  call 01 action\n"
+						"   0  01 action answers FAILURE\n"
+						"   0  -> aborting: url:http://busi return failed: no FAILURE\n"
+						"   0  call 01 compensate\n"
+						"   0  -> failed: url:http://busi return failed: no FAILURE\n"
+						"   0  branches S F P P\n");
+
+	/* SC-04 */
+	sim_init(&sim, DTM_SAGA, 2);
+	sim_order(&sim, 1, 0);
+	assert_string_equal(TRACE(sim, true, 1000, {"02 action", "F"}),
+						"   0  -> submitted\n"
+						"   0  call 01 action\n"
+						"   0  call 02 action\n"
+						"   0  02 action answers FAILURE\n"
+						"   0  -> aborting: url:http://busi return failed: no FAILURE\n"
+						"   0  call 02 compensate\n"
+						"   0  call 01 compensate\n"
+						"   0  -> failed: url:http://busi return failed: no FAILURE\n"
+						"   0  branches S S S F\n");
+
+	/* SC-05 */
+	sim_init(&sim, DTM_SAGA, 2);
+	sim.memory.concurrent = true;
+	assert_string_equal(TRACE(sim, true, 1000, {"01 action", "O"}),
+						"   0  -> submitted\n"
+						"   0  call 01 action\n"
+						"   0  call 02 action\n"
+						"   0  01 action answers ONGOING\n"
+						"  10  call 01 action\n"
+						"  10  -> succeed\n"
+						"  10  branches P S P S\n");
+
+	/* the interval doubles once a round, not once a branch */
+	sim_init(&sim, DTM_SAGA, 3);
+	sim.memory.concurrent = true;
+	assert_string_equal(TRACE(sim, true, 30, {"01 action", "EEE"},
+							  {"02 action", "EEE"}, {"03 action", "EEE"}),
+						"   0  -> submitted\n"
+						"   0  call 01 action\n"
+						"   0  call 02 action\n"
+						"   0  call 03 action\n"
+						"   0  01 action answers ERROR\n"
+						"   0  02 action answers ERROR\n"
+						"   0  03 action answers ERROR\n"
+						"  20  call 01 action\n"
+						"  20  call 02 action\n"
+						"  20  call 03 action\n"
+						"  20  01 action answers ERROR\n"
+						"  20  02 action answers ERROR\n"
+						"  20  03 action answers ERROR\n"
+						"  20  waits\n"
+						"  20  branches P P P P P P\n");
+}
+
+static void
+msg_traces(void **state)
+{
+	Sim			sim;
+
+	(void) state;
+
+	/* MS-01 */
+	sim_init(&sim, DTM_MSG, 2);
+	assert_string_equal(TRACE(sim, true, 1000, {"", ""}),
+						"   0  -> submitted\n"
+						"   0  call 01 action\n"
+						"   0  call 02 action\n"
+						"   0  -> succeed\n"
+						"   0  branches S S\n");
+
+	/* MS-02, R-32: the query's ONGOING, its error, and an ONGOING branch */
+	sim_init(&sim, DTM_MSG, 2);
+	assert_string_equal(TRACE(sim, false, 1000, {"query", "OEO"},
+							  {"02 action", "O"}),
+						"  35  call query\n"
+						"  35  query answers ONGOING\n"
+						"  45  call query\n"
+						"  45  query answers ERROR\n"
+						"  65  call query\n"
+						"  65  query answers ONGOING\n"
+						"  75  call query\n"
+						"  75  -> submitted\n"
+						"  75  call 01 action\n"
+						"  75  call 02 action\n"
+						"  75  02 action answers ONGOING\n"
+						"  85  call 02 action\n"
+						"  85  -> succeed\n"
+						"  85  branches S S\n");
+
+	/* MS-03 */
+	sim_init(&sim, DTM_MSG, 2);
+	assert_string_equal(TRACE(sim, false, 1000, {"query", "OF"}),
+						"  35  call query\n"
+						"  35  query answers ONGOING\n"
+						"  45  call query\n"
+						"  45  query answers FAILURE\n"
+						"  45  -> failed\n"
+						"  45  branches P P\n");
+
+	/* MS-07 */
+	sim_init(&sim, DTM_MSG, 1);
+	sim.memory.timeout_to_fail = 120 * SEC;
+	assert_string_equal(TRACE(sim, false, 1000, {"", ""}),
+						" 120  call query\n"
+						" 120  -> submitted\n"
+						" 120  call 01 action\n"
+						" 120  -> succeed\n"
+						" 120  branches S\n");
+
+	/* */
+	sim_init(&sim, DTM_MSG, 1);
+	sim.memory.has_query_url = false;
+	assert_string_equal(TRACE(sim, false, 1000, {"", ""}),
+						"  35  -> submitted\n"
+						"  35  call 01 action\n"
+						"  35  -> succeed\n"
+						"  35  branches S\n");
+
+	/* MS-09, JR-02: FAILURE is repeated too */
+	sim_init(&sim, DTM_MSG, 2);
+	sim.memory.concurrent = true;
+	assert_string_equal(TRACE(sim, true, 1000, {"01 action", "F"}),
+						"   0  -> submitted\n"
+						"   0  call 01 action\n"
+						"   0  call 02 action\n"
+						"   0  01 action answers FAILURE\n"
+						"  20  call 01 action\n"
+						"  20  -> succeed\n"
+						"  20  branches S S\n");
+
+	/* MS-10; an empty URL waits for the delay like the others */
+	sim_init(&sim, DTM_MSG, 2);
+	sim.memory.delay = 10 * SEC;
+	sim.memory_ops[0].has_url = false;
+	assert_string_equal(TRACE(sim, true, 1000, {"", ""}),
+						"   0  -> submitted\n"
+						"  10  call 02 action\n"
+						"  10  -> succeed\n"
+						"  10  branches S S\n");
+
+	/* MS-14: a branch that is not done stops the pass */
+	sim_init(&sim, DTM_MSG, 2);
+	assert_string_equal(TRACE(sim, true, 1000, {"01 action", "O"}),
+						"   0  -> submitted\n"
+						"   0  call 01 action\n"
+						"   0  01 action answers ONGOING\n"
+						"  10  call 01 action\n"
+						"  10  call 02 action\n"
+						"  10  -> succeed\n"
+						"  10  branches S S\n");
+}
+
+/* --- MS-11: an alert at the third failure and at every later one. --- */
+static void
+alerts_after_the_limit(void **state)
+{
+	Sim			sim;
+	int			calls[SIM_MAX_OPS + 1];
+	DtmUpdate	u = {.calls = calls};
+
+	(void) state;
+	sim_init(&sim, DTM_MSG, 1);
+	sim_start(&sim, true);
+	for (int failure = 1; failure <= 5; failure++)
+	{
+		DtmEvent	wake = {.kind = DTM_EVENT_WAKE, .now = sim.now};
+		DtmEvent	reply = {.kind = DTM_EVENT_REPLY, .now = sim.now,
+		.op = 0, .result = DTM_RESULT_TEMPORARY};
+
+		dtm_core_step(&sim.memory, &sim.cfg, &wake, &u);
+		assert_int_equal(u.ncalls, 1);
+		dtm_core_step(&sim.memory, &sim.cfg, &reply, &u);
+		assert_int_equal(u.alert_op, failure >= 3 ? 0 : DTM_NO_ALERT);
+		assert_int_equal(sim.memory.next_time,
+						 sim.now + (10 << failure) * SEC);
+		sim.now = sim.memory.next_time;
+	}
+}
+
+/* --- the row of a coordinator that died between two writes. --- */
+static void
+failed_action_without_abort_is_recovered(void **state)
+{
+	Sim			sim;
+
+	(void) state;
+	sim_init(&sim, DTM_SAGA, 1);
+	sim_start(&sim, true);
+	sim.stored_ops[1].status = DTM_BRANCH_FAILED;
+	sim_wake(&sim);
+	assert_int_equal(sim.stored.status, DTM_ABORTING);
+	assert_string_equal(sim.stored.reason, "fail message lost");
+	assert_true(sim.in_flight[0]);
+}
+
+/* --- what could have been started is compensated, nothing else. --- */
+static void
+recovery_compensates_what_may_have_started(void **state)
+{
+	Sim			sim;
+
+	(void) state;
+	sim_init(&sim, DTM_SAGA, 3);
+	sim_start(&sim, true);
+	sim.stored.status = DTM_ABORTING;
+	sim.stored_ops[1].status = DTM_BRANCH_SUCCEED;
+	sim_wake(&sim);
+	assert_true(sim.in_flight[2]);	/* 02 compensate */
+	assert_false(sim.in_flight[0]);
+	sim_reply(&sim, 2, DTM_RESULT_SUCCESS, "");
+	assert_true(sim.in_flight[0]);	/* 01 compensate */
+	sim_reply(&sim, 0, DTM_RESULT_SUCCESS, "");
+	assert_int_equal(sim.stored.status, DTM_FAILED);
+	assert_int_equal(sim.stored_ops[4].status, DTM_BRANCH_PREPARED);
+}
+
+/* --- A long or multi-byte reason is cut, on a character. --- */
+static void
+long_reasons_are_cut(void **state)
+{
+	Sim			sim;
+	char		text[3 * DTM_REASON_SIZE];
+
+	(void) state;
+	sim_init(&sim, DTM_SAGA, 1);
+	sim_start(&sim, true);
+	sim_wake(&sim);
+	for (size_t i = 0; i + 2 < sizeof(text); i += 2)
+		memcpy(text + i, "\xc3\xa9", 3);
+	sim_reply(&sim, 1, DTM_RESULT_FAILURE, text);
+	assert_true(strlen(sim.stored.reason) >= DTM_REASON_SIZE - 4);
+	assert_true(strlen(sim.stored.reason) < DTM_REASON_SIZE);
+	assert_int_equal((unsigned char) sim.stored.reason[strlen(sim.stored.reason) - 1],
+					 0xa9);
+}
+
+/* --- a FAILURE at the end of the body is not said twice. --- */
+static void
+failure_is_said_once(void **state)
+{
+	Sim			sim;
+
+	(void) state;
+	sim_init(&sim, DTM_SAGA, 1);
+	sim_start(&sim, true);
+	sim_wake(&sim);
+	sim_reply(&sim, 1, DTM_RESULT_FAILURE, "balance too low. FAILURE");
+	assert_string_equal(sim.stored.reason,
+						"url:http://busi return failed: balance too low. FAILURE");
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(names_round_trip),
+		cmocka_unit_test(replies_are_classified),
+		cmocka_unit_test(interval_backs_off_to_the_cap),
+		cmocka_unit_test(cyclic_orders_are_found),
+		cmocka_unit_test(requests_follow_the_state_table),
+		cmocka_unit_test(every_state_takes_every_event),
+		cmocka_unit_test(saga_traces),
+		cmocka_unit_test(concurrent_saga_traces),
+		cmocka_unit_test(msg_traces),
+		cmocka_unit_test(alerts_after_the_limit),
+		cmocka_unit_test(failed_action_without_abort_is_recovered),
+		cmocka_unit_test(recovery_compensates_what_may_have_started),
+		cmocka_unit_test(long_reasons_are_cut),
+		cmocka_unit_test(failure_is_said_once),
+	};
+
+	return cmocka_run_group_tests_name("core", tests, NULL, NULL);
+}

@@ -1,0 +1,373 @@
+/*
+ * test_random.c
+ *		Random sagas and msgs under random faults, and what must hold of every
+ *		one of them.
+ *
+ *		test_random [seeds [first seed]]
+ *
+ * Each seed makes a transaction and plays replies, time-outs, crashes between
+ * any two effects, repeated replies and requests of SQL callers.  After a
+ * while the faults stop; then the transaction has to end.  A failing seed is
+ * printed and replays.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "sim.h"
+
+#define SEC DTM_USEC_PER_SEC
+#define MAX_EVENTS 20000
+#define FAULTY_EVENTS 200
+
+static unsigned long first_seed = 1;
+static unsigned long nseeds = 20000;
+static unsigned long current_seed;	/* while it runs */
+
+typedef struct World
+{
+	uint64_t	random;
+	bool		faulty;			/* faults are still on */
+	DtmStatus	status;			/* stored, as last seen */
+	bool		forced;			/* force_stop was accepted */
+	bool		called[SIM_MAX_OPS];	/* ever */
+	bool		succeeded[SIM_MAX_OPS]; /* answered success, ever */
+	bool		refused[SIM_MAX_OPS];	/* answered FAILURE, ever */
+	DtmResult	verdict[SIM_MAX_OPS];	/* a branch does not change its mind */
+	int			crashes;
+	int			ncalls;
+} World;
+
+static uint32_t
+next(World *w)
+{
+	/* splitmix64 */
+	uint64_t	z = (w->random += UINT64_C(0x9E3779B97F4A7C15));
+
+	z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
+	z = (z ^ (z >> 27)) * UINT64_C(0x94D049BB133111EB);
+	return (uint32_t) ((z ^ (z >> 31)) >> 32);
+}
+
+static bool
+chance(World *w, unsigned percent)
+{
+	return next(w) % 100 < percent;
+}
+
+/* The rule says: step b of the saga comes after step a. */
+static bool
+comes_after(const Sim *sim, int b, int a)
+{
+	if (!sim->memory.concurrent)
+		return b == a + 1;
+	if (sim->memory.orders.start == NULL)
+		return false;
+	for (int i = sim->start[b]; i < sim->start[b + 1]; i++)
+		if (sim->pre[i] == a)
+			return true;
+	return false;
+}
+
+static void
+check_call(Sim *sim, int op)
+{
+	World	   *w = sim->arg;
+	const DtmBranchOp *stored = sim->stored_ops;
+
+	w->ncalls++;
+	if (op == DTM_CALL_QUERY)
+	{
+		assert_int_equal(sim->stored.status, DTM_PREPARED);
+		return;
+	}
+	assert_true(sim->memory_ops[op].has_url);
+	assert_int_equal(stored[op].status, DTM_BRANCH_PREPARED);
+	w->called[op] = true;
+
+	if (sim->memory.type == DTM_MSG)
+	{
+		/* intent before act; in order */
+		assert_int_equal(sim->stored.status, DTM_SUBMITTED);
+		if (!sim->memory.concurrent && op > 0)
+			assert_int_equal(stored[op - 1].status, DTM_BRANCH_SUCCEED);
+		return;
+	}
+	if (op % 2 == 1)
+	{
+		/* an action: never once aborting, and after its predecessors */
+		assert_int_equal(sim->stored.status, DTM_SUBMITTED);
+		for (int step = 0; step < sim->memory.nsteps; step++)
+			if (comes_after(sim, op / 2, step))
+				assert_int_equal(stored[2 * step + 1].status,
+								 DTM_BRANCH_SUCCEED);
+	}
+	else
+	{
+		/* a compensation: only when aborting, and in reverse */
+		assert_int_equal(sim->stored.status, DTM_ABORTING);
+		assert_false(sim->in_flight[op + 1]);
+		for (int step = 0; step < sim->memory.nsteps; step++)
+			if (comes_after(sim, step, op / 2) && w->called[2 * step + 1] &&
+				sim->memory_ops[2 * step].has_url)
+				assert_int_equal(stored[2 * step].status, DTM_BRANCH_SUCCEED);
+	}
+}
+
+static void
+check_store(Sim *sim)
+{
+	World	   *w = sim->arg;
+	DtmStatus	before = w->status;
+	DtmStatus	after = sim->stored.status;
+
+	w->status = after;
+	if (before == after)
+		return;
+	assert_false(dtm_core_is_final(before));
+	if (before == DTM_SUBMITTED)
+		assert_true(after != DTM_PREPARED);
+	if (before == DTM_ABORTING)
+		assert_int_equal(after, DTM_FAILED);
+	if (after == DTM_SUCCEED)
+		for (int op = 0; op < sim->stored.nops; op++)
+			if (sim->stored_ops[op].op == DTM_OP_ACTION &&
+				sim->memory_ops[op].has_url)
+				assert_true(w->succeeded[op]);
+}
+
+static bool
+crash(Sim *sim)
+{
+	World	   *w = sim->arg;
+
+	if (!w->faulty || !chance(w, 8))
+		return false;
+	w->crashes++;
+	return true;
+}
+
+static DtmResult
+answer(World *w, const Sim *sim, int op)
+{
+	unsigned	dice = next(w) % 100;
+
+	if (w->faulty && dice < 35)
+		return dice < 12 ? DTM_RESULT_ONGOING : DTM_RESULT_TEMPORARY;
+	if (op == DTM_CALL_QUERY)
+		return dice < 70 ? DTM_RESULT_SUCCESS : DTM_RESULT_FAILURE;
+	/* second phases and messages may say FAILURE for a while only */
+	if (sim->memory.type == DTM_MSG || op % 2 == 0)
+		return w->faulty && dice < 45 ? DTM_RESULT_FAILURE : DTM_RESULT_SUCCESS;
+	return w->verdict[op];
+}
+
+static void
+make_transaction(Sim *sim, World *w)
+{
+	bool		saga = chance(w, 70);
+	int			nsteps = (int) (next(w) % (SIM_MAX_STEPS + 1));
+
+	sim_init(sim, saga ? DTM_SAGA : DTM_MSG, nsteps);
+	if (saga && chance(w, 50))
+	{
+		sim->memory.concurrent = true;
+		for (int step = 1; step < nsteps; step++)
+			for (int pre = 0; pre < step; pre++)
+				if (chance(w, 20))
+					sim_order(sim, step, pre);
+	}
+	else if (!saga)
+	{
+		sim->memory.concurrent = chance(w, 50);
+		sim->memory.has_query_url = chance(w, 80);
+		if (chance(w, 30))
+			sim->memory.delay = 5 * SEC;
+	}
+	if (chance(w, 30))
+		sim->memory.timeout_to_fail = (int64_t) (1 + next(w) % 200) * SEC;
+	if (chance(w, 30))
+		sim->memory.retry_interval = (int64_t) (1 + next(w) % 30) * SEC;
+	if (saga && chance(w, 20))
+		sim->memory.retry_limit = (int32_t) (1 + next(w) % 4);
+	for (int op = 0; op < sim->memory.nops; op++)
+	{
+		sim->memory_ops[op].has_url = !chance(w, 10);
+		w->verdict[op] = chance(w, 12) ? DTM_RESULT_FAILURE : DTM_RESULT_SUCCESS;
+	}
+}
+
+static void
+one_event(Sim *sim, World *w)
+{
+	int			candidates[SIM_MAX_OPS + 1];
+	int			n = 0;
+
+	for (int i = 0; i <= SIM_MAX_OPS; i++)
+		if (sim->in_flight[i])
+			candidates[n++] = i;
+
+	if (w->faulty && chance(w, 6))
+	{
+		static const DtmEventKind kinds[] = {
+			DTM_EVENT_PREPARE, DTM_EVENT_SUBMIT, DTM_EVENT_RETRY_NOW,
+			DTM_EVENT_ABORT, DTM_EVENT_FORCE_STOP
+		};
+		DtmEventKind kind = kinds[next(w) % (chance(w, 20) ? 5 : 3)];
+
+		if (sim_request(sim, kind, "asked for") == DTM_ACCEPTED &&
+			kind == DTM_EVENT_FORCE_STOP)
+			w->forced = true;
+		if (chance(w, 70))
+			sim_wake(sim);		/* the request's commit wakes us */
+	}
+	else if (n > 0 && chance(w, 80))
+	{
+		int			slot = candidates[next(w) % (unsigned) n];
+		int			op = slot == SIM_MAX_OPS ? DTM_CALL_QUERY : slot;
+		DtmResult	result = answer(w, sim, op);
+
+		if (op != DTM_CALL_QUERY && result == DTM_RESULT_SUCCESS)
+			w->succeeded[op] = true;
+		if (op != DTM_CALL_QUERY && result == DTM_RESULT_FAILURE)
+			w->refused[op] = true;
+		sim->now += next(w) % (2 * SEC);
+		if (sim_reply(sim, op, result, "text") && w->faulty && chance(w, 5) &&
+			!sim->in_flight[slot])
+			sim_reply(sim, op, result, "text");	/* the same once more */
+	}
+	else if (n == 0 || chance(w, 20))
+	{
+		if (n == 0 && sim->stored.next_time != DTM_TIME_NEVER &&
+			sim->stored.next_time > sim->now)
+			sim->now = sim->stored.next_time;
+		sim_wake(sim);
+	}
+	else
+		sim->now += next(w) % (5 * SEC);
+}
+
+static void
+check_end(Sim *sim, World *w)
+{
+	const DtmTrans *t = &sim->stored;
+
+	if (t->type != DTM_SAGA || w->forced)
+		return;
+	for (int step = 0; step < t->nsteps; step++)
+	{
+		const DtmBranchOp *compensate = &sim->stored_ops[2 * step];
+		int			action = 2 * step + 1;
+
+		if (t->status == DTM_SUCCEED)
+		{
+			assert_false(w->called[2 * step]);
+			assert_false(w->refused[action]);
+		}
+		else if (w->called[action])
+		{
+			/* whatever may have run has been undone */
+			assert_int_equal(compensate->status, DTM_BRANCH_SUCCEED);
+			if (compensate->has_url)
+				assert_true(w->succeeded[2 * step]);
+		}
+		else if (sim->stored_ops[action].status == DTM_BRANCH_PREPARED)
+		{
+			/* not called: undone only if it could have been */
+			bool		startable = true;
+
+			for (int pre = 0; pre < t->nsteps; pre++)
+				if (comes_after(sim, step, pre) &&
+					sim->stored_ops[2 * pre + 1].status != DTM_BRANCH_SUCCEED)
+					startable = false;
+			assert_int_equal(compensate->status == DTM_BRANCH_SUCCEED,
+							 startable);
+		}
+	}
+}
+
+static void
+one_seed(unsigned long seed, World *w)
+{
+	Sim			sim;
+	int			events;
+
+	memset(w, 0, sizeof(*w));
+	w->random = seed;
+	make_transaction(&sim, w);
+	w->status = DTM_PREPARED;
+	w->faulty = true;
+	sim.arg = w;
+	sim.on_call = check_call;
+	sim.on_store = check_store;
+	sim.crash = crash;
+	sim.jitter = next(w);
+	sim_start(&sim, chance(w, 70));
+
+	for (events = 0; events < MAX_EVENTS; events++)
+	{
+		if (dtm_core_is_final(sim.stored.status) && events >= FAULTY_EVENTS / 4)
+			break;
+		if (events == FAULTY_EVENTS)
+		{
+			w->faulty = false;
+			if (sim.stored.status == DTM_PREPARED)
+				sim_request(&sim, DTM_EVENT_SUBMIT, NULL);
+		}
+		one_event(&sim, w);
+	}
+	assert_true(dtm_core_is_final(sim.stored.status));
+	check_end(&sim, w);
+}
+
+static void
+random_faults_keep_the_promises(void **state)
+{
+	long		ncrashes = 0;
+	long		ncalls = 0;
+
+	(void) state;
+	for (unsigned long seed = first_seed; seed < first_seed + nseeds; seed++)
+	{
+		World		w;
+
+		current_seed = seed;
+		one_seed(seed, &w);
+		ncrashes += w.crashes;
+		ncalls += w.ncalls;
+	}
+	current_seed = 0;
+	printf("%lu seeds from %lu: %ld calls, %ld crashes\n",
+		   nseeds, first_seed, ncalls, ncrashes);
+	/* the driver itself does what it says */
+	assert_true(ncrashes > 0 && ncalls > 0);
+}
+
+static int
+report_seed(void **state)
+{
+	(void) state;
+	if (current_seed != 0)
+		printf("failed; replays with: test_random 1 %lu\n", current_seed);
+	return 0;
+}
+
+int
+main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_teardown(random_faults_keep_the_promises, report_seed),
+	};
+
+	if (argc > 1)
+		nseeds = strtoul(argv[1], NULL, 10);
+	if (argc > 2)
+		first_seed = strtoul(argv[2], NULL, 10);
+	return cmocka_run_group_tests_name("random", tests, NULL, NULL);
+}
