@@ -11,7 +11,7 @@ failed=0
 
 install build-essential "postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR" \
 	libcurl4-openssl-dev libcmocka-dev libipc-run-perl python3-aiohttp \
-	python3-psycopg2 openssl util-linux
+	openssl procps util-linux
 make_scratch
 
 # count LOG PASSED-PATTERN FAILED-PATTERN

@@ -84,7 +84,8 @@ clean_up() {
 		[ -e "$cluster" ] &&
 			as_user "$PG_BIN/pg_ctl" -D "$(dirname "$cluster")" -m immediate -w stop >/dev/null 2>&1
 	done
-	[ -z "${PIDS:-}" ] || kill $PIDS 2>/dev/null || true
+	# whatever else was started from there
+	pkill -f -- "$SCRATCH/" 2>/dev/null || true
 	rm -rf "$SCRATCH"
 	exit $status
 }

@@ -260,8 +260,7 @@ dtm_core_interval(const DtmTrans *t, const DtmConfig *cfg)
 		interval = t->retry_interval;
 	else if (t->timeout_to_fail > 0 && t->timeout_to_fail < interval)
 		interval = t->timeout_to_fail;
-	if (cap < interval)
-		cap = interval;			/* a transaction's own interval wins */
+	/* a transaction's own interval may be longer than the cap */
 	for (int i = 0; i < t->failures && interval < cap; i++)
 		interval = interval > cap / 2 ? cap : interval * 2;
 	return interval;

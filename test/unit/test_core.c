@@ -147,6 +147,12 @@ cyclic_orders_are_found(void **state)
 	assert_false(dtm_core_orders_cyclic(&sim.memory.orders, 3, scratch));
 	sim_order(&sim, 2, 1);
 	assert_true(dtm_core_orders_cyclic(&sim.memory.orders, 3, scratch));
+	/* a step with two predecessors, one of them on the cycle */
+	sim_init(&sim, DTM_SAGA, 3);
+	sim_order(&sim, 0, 1);
+	sim_order(&sim, 1, 0);
+	sim_order(&sim, 1, 2);
+	assert_true(dtm_core_orders_cyclic(&sim.memory.orders, 3, scratch));
 	sim_init(&sim, DTM_SAGA, 2);
 	sim_order(&sim, 1, 1);
 	assert_true(dtm_core_orders_cyclic(&sim.memory.orders, 2, scratch));
@@ -200,6 +206,11 @@ requests_follow_the_state_table(void **state)
 					assert_int_equal(reject, DTM_ACCEPTED);
 					assert_string_equal(dtm_status_name(sim.stored.status),
 										want);
+					if (kinds[kind] == DTM_EVENT_FORCE_STOP ||
+						kinds[kind] == DTM_EVENT_ABORT)
+						assert_string_equal(sim.stored.reason, "because");
+					if (dtm_core_is_final(sim.stored.status))
+						assert_true(sim.stored.next_time == DTM_TIME_NEVER);
 					continue;
 				}
 				/* refused: nothing has changed */
@@ -247,6 +258,18 @@ every_state_takes_every_event(void **state)
 						if (status == DTM_ABORTING)
 							assert_true(after == DTM_ABORTING ||
 										after == DTM_FAILED);
+						/* a reply that fits no call of this status */
+						if (type == 0 && status == DTM_SUBMITTED && op == 0 &&
+							branches == 0)
+							assert_int_equal(sim.memory_ops[0].status,
+											 DTM_BRANCH_PREPARED);
+						if (type == 1 && status == DTM_SUBMITTED &&
+							op == DTM_CALL_QUERY)
+							assert_true(after != DTM_FAILED);
+						if (type == 1 && status == DTM_PREPARED && op == 0 &&
+							branches == 0)
+							assert_int_equal(sim.memory_ops[0].status,
+											 DTM_BRANCH_PREPARED);
 					}
 }
 
@@ -459,6 +482,30 @@ saga_traces(void **state)
 						"  60  call 01 compensate\n"
 						"  60  -> failed: url:http://busi return failed: no FAILURE\n"
 						"  60  branches S S S F\n");
+
+	/* a success resets the back-off, and so does the abort */
+	sim_init(&sim, DTM_SAGA, 2);
+	assert_string_equal(TRACE(sim, true, 1000, {"01 action", "EE"},
+							  {"02 action", "EEF"}, {"02 compensate", "E"}),
+						"   0  -> submitted\n"
+						"   0  call 01 action\n"
+						"   0  01 action answers ERROR\n"
+						"  20  call 01 action\n"
+						"  20  01 action answers ERROR\n"
+						"  60  call 01 action\n"
+						"  60  call 02 action\n"
+						"  60  02 action answers ERROR\n"
+						"  80  call 02 action\n"
+						"  80  02 action answers ERROR\n"
+						" 120  call 02 action\n"
+						" 120  02 action answers FAILURE\n"
+						" 120  -> aborting: url:http://busi return failed: no FAILURE\n"
+						" 120  call 02 compensate\n"
+						" 120  02 compensate answers ERROR\n"
+						" 140  call 02 compensate\n"
+						" 140  call 01 compensate\n"
+						" 140  -> failed: url:http://busi return failed: no FAILURE\n"
+						" 140  branches S S S F\n");
 
 	/* SG-06: empty URLs */
 	sim_init(&sim, DTM_SAGA, 2);
@@ -799,7 +846,8 @@ long_reasons_are_cut(void **state)
 	sim_init(&sim, DTM_SAGA, 1);
 	sim_start(&sim, true);
 	sim_wake(&sim);
-	for (size_t i = 0; i + 2 < sizeof(text); i += 2)
+	text[0] = 'x';
+	for (size_t i = 1; i + 2 < sizeof(text); i += 2)
 		memcpy(text + i, "\xc3\xa9", 3);
 	sim_reply(&sim, 1, DTM_RESULT_FAILURE, text);
 	assert_true(strlen(sim.stored.reason) >= DTM_REASON_SIZE - 4);
@@ -823,6 +871,286 @@ failure_is_said_once(void **state)
 						"url:http://busi return failed: balance too low. FAILURE");
 }
 
+/* --- MS-10, CS-03: a delay counts from the submit, whoever repeats it. --- */
+static void
+delay_counts_from_the_submit(void **state)
+{
+	Sim			sim;
+
+	(void) state;
+	sim_init(&sim, DTM_MSG, 2);
+	sim.memory.delay = 60 * SEC;
+	sim.memory_ops[0].has_url = false;
+	sim_start(&sim, false);
+	sim.now = 5 * SEC;
+	assert_int_equal(sim_request(&sim, DTM_EVENT_SUBMIT, NULL), DTM_ACCEPTED);
+	assert_true(sim.stored.next_time == 65 * SEC);
+	sim.now = 10 * SEC;
+	assert_int_equal(sim_request(&sim, DTM_EVENT_SUBMIT, NULL), DTM_ACCEPTED);
+	assert_true(sim.stored.next_time == 65 * SEC);
+	sim_wake(&sim);
+	assert_false(sim.in_flight[1]);
+	assert_int_equal(sim.stored_ops[0].status, DTM_BRANCH_PREPARED);
+	/* an operator who says now means now */
+	assert_int_equal(sim_request(&sim, DTM_EVENT_RETRY_NOW, NULL), DTM_ACCEPTED);
+	assert_true(sim.stored.next_time == 10 * SEC);
+	sim_wake(&sim);
+	assert_true(sim.in_flight[1]);
+
+	/* the query-back is a submit, too */
+	sim_init(&sim, DTM_MSG, 1);
+	sim.memory.delay = 60 * SEC;
+	sim_start(&sim, false);
+	sim.now = 40 * SEC;
+	sim_wake(&sim);
+	assert_true(sim.in_flight[SIM_MAX_OPS]);
+	sim_reply(&sim, DTM_CALL_QUERY, DTM_RESULT_SUCCESS, "");
+	assert_int_equal(sim.stored.status, DTM_SUBMITTED);
+	assert_true(sim.stored.next_time == 100 * SEC);
+	assert_false(sim.in_flight[0]);
+	sim.now = 100 * SEC;
+	sim_wake(&sim);
+	assert_true(sim.in_flight[0]);
+}
+
+/* --- SG-05: a repeated submit, or dtm_retry_now, is due at once. --- */
+static void
+repeated_submit_is_due(void **state)
+{
+	static const DtmEventKind kinds[] = {DTM_EVENT_SUBMIT, DTM_EVENT_RETRY_NOW};
+
+	(void) state;
+	for (int i = 0; i < 2; i++)
+	{
+		Sim			sim;
+
+		sim_init(&sim, DTM_SAGA, 1);
+		sim_start(&sim, true);
+		sim_wake(&sim);
+		sim_reply(&sim, 1, DTM_RESULT_TEMPORARY, "");
+		assert_true(sim.stored.next_time == 20 * SEC);
+		sim.now = 5 * SEC;
+		sim_wake(&sim);
+		assert_false(sim.in_flight[1]);
+		sim_request(&sim, kinds[i], NULL);
+		assert_true(sim.stored.next_time == 5 * SEC);
+		sim_wake(&sim);
+		assert_true(sim.in_flight[1]);
+	}
+}
+
+/* --- dtm_retry_now on what can't go on yet does not keep it due. --- */
+static void
+retry_now_of_a_prepared_one_waits_again(void **state)
+{
+	Sim			sim;
+
+	(void) state;
+	sim_init(&sim, DTM_SAGA, 1);
+	sim_start(&sim, false);
+	sim_request(&sim, DTM_EVENT_RETRY_NOW, NULL);
+	sim_wake(&sim);
+	assert_true(sim.stored.next_time == DTM_TIME_NEVER);
+	sim_init(&sim, DTM_MSG, 1);
+	sim_start(&sim, false);
+	sim_request(&sim, DTM_EVENT_RETRY_NOW, NULL);
+	sim_wake(&sim);
+	assert_true(sim.stored.next_time == 35 * SEC);
+	assert_false(sim.in_flight[SIM_MAX_OPS]);
+}
+
+/* --- A coordinator that has just loaded a row respects its schedule. --- */
+static void
+loaded_rows_wait_for_their_time(void **state)
+{
+	Sim			sim;
+
+	(void) state;
+	sim_init(&sim, DTM_SAGA, 1);
+	sim_start(&sim, true);
+	sim.stored.next_time = 10 * SEC;
+	sim_wake(&sim);
+	assert_false(sim.in_flight[1]);
+	sim.now = 10 * SEC;
+	sim_wake(&sim);
+	assert_true(sim.in_flight[1]);
+
+	sim_init(&sim, DTM_MSG, 1);
+	sim_start(&sim, false);
+	sim.stored.next_time = 50 * SEC;
+	sim.now = 40 * SEC;
+	sim_wake(&sim);
+	assert_false(sim.in_flight[SIM_MAX_OPS]);
+}
+
+/* --- An abort is not held up by what an action waits for. --- */
+static void
+abort_does_not_wait(void **state)
+{
+	Sim			sim;
+
+	(void) state;
+	sim_init(&sim, DTM_SAGA, 2);
+	sim.memory.concurrent = true;
+	sim_start(&sim, true);
+	sim_wake(&sim);
+	sim_reply(&sim, 1, DTM_RESULT_TEMPORARY, "");
+	sim_reply(&sim, 3, DTM_RESULT_FAILURE, "");
+	assert_true(sim.in_flight[0] && sim.in_flight[2]);
+	assert_true(sim.stored.next_time == 0);
+
+	/* and a process that has loaded it in the meantime does the same */
+	sim_init(&sim, DTM_SAGA, 1);
+	sim_start(&sim, true);
+	sim.stored.next_time = 100 * SEC;
+	sim_wake(&sim);
+	sim_reply(&sim, 1, DTM_RESULT_FAILURE, "");
+	assert_true(sim.in_flight[0]);
+}
+
+/* --- A later reply of the same round does not move the schedule. --- */
+static void
+one_schedule_a_round(void **state)
+{
+	Sim			sim;
+
+	(void) state;
+	sim_init(&sim, DTM_SAGA, 2);
+	sim.memory.concurrent = true;
+	sim_start(&sim, true);
+	sim_wake(&sim);
+	sim_reply(&sim, 1, DTM_RESULT_TEMPORARY, "");
+	assert_true(sim.stored.next_time == 20 * SEC);
+	sim.now = 5 * SEC;
+	sim_reply(&sim, 3, DTM_RESULT_ONGOING, "");
+	assert_true(sim.stored.next_time == 20 * SEC);
+	sim.now = 20 * SEC;
+	sim_wake(&sim);
+	assert_true(sim.in_flight[1] && sim.in_flight[3]);
+}
+
+/* --- A second reply of an op that has ended changes nothing. --- */
+static void
+second_replies_are_ignored(void **state)
+{
+	Sim			sim;
+
+	(void) state;
+	sim_init(&sim, DTM_SAGA, 2);
+	sim_start(&sim, true);
+	sim_wake(&sim);
+	sim_reply(&sim, 1, DTM_RESULT_SUCCESS, "");
+	sim_reply(&sim, 1, DTM_RESULT_FAILURE, "");
+	assert_int_equal(sim.stored.status, DTM_SUBMITTED);
+	assert_int_equal(sim.stored_ops[1].status, DTM_BRANCH_SUCCEED);
+}
+
+/* --- a success that comes after the abort does not widen it. --- */
+static void
+late_replies_do_not_widen_the_abort(void **state)
+{
+	Sim			sim;
+
+	(void) state;
+	/* 01 fails while 02, which 03 comes after, is under way */
+	sim_init(&sim, DTM_SAGA, 3);
+	sim_order(&sim, 2, 1);
+	sim_start(&sim, true);
+	sim_wake(&sim);
+	assert_true(sim.in_flight[1] && sim.in_flight[3]);
+	sim_reply(&sim, 1, DTM_RESULT_FAILURE, "");
+	assert_true(sim.in_flight[0]);
+	assert_false(sim.in_flight[2]); /* waits for the action's reply */
+	sim_reply(&sim, 3, DTM_RESULT_SUCCESS, "");
+	assert_true(sim.in_flight[2]);
+	assert_false(sim.in_flight[4] || sim.in_flight[5]);
+	sim_reply(&sim, 0, DTM_RESULT_SUCCESS, "");
+	sim_reply(&sim, 2, DTM_RESULT_SUCCESS, "");
+	assert_int_equal(sim.stored.status, DTM_FAILED);
+	assert_int_equal(sim.stored_ops[3].status, DTM_BRANCH_PREPARED);
+	assert_int_equal(sim.stored_ops[4].status, DTM_BRANCH_PREPARED);
+}
+
+/* --- re-runs are counted in the row, and are made at once. --- */
+static void
+retry_limit_is_stored(void **state)
+{
+	Sim			sim;
+
+	(void) state;
+	sim_init(&sim, DTM_SAGA, 1);
+	sim.memory.retry_limit = 2;
+	sim_start(&sim, true);
+	sim_wake(&sim);
+	sim.now = 5 * SEC;
+	sim_reply(&sim, 1, DTM_RESULT_TEMPORARY, "");
+	assert_true(sim.in_flight[1]);
+	assert_int_equal(sim.stored.retries, 1);
+	assert_true(sim.stored.next_time == 5 * SEC);
+	sim_die(&sim);
+	sim_wake(&sim);
+	sim_reply(&sim, 1, DTM_RESULT_ONGOING, "");
+	assert_int_equal(sim.stored.retries, 2);
+	sim_reply(&sim, 1, DTM_RESULT_TEMPORARY, "");
+	assert_int_equal(sim.stored.status, DTM_ABORTING);
+}
+
+/* --- Steps without URLs that wait for later ones need no second wake. --- */
+static void
+chains_of_empty_urls_end_at_once(void **state)
+{
+	Sim			sim;
+
+	(void) state;
+	sim_init(&sim, DTM_SAGA, 3);
+	sim_order(&sim, 0, 1);
+	sim_order(&sim, 1, 2);
+	for (int i = 0; i < 6; i++)
+		sim.memory_ops[i].has_url = false;
+	sim_start(&sim, true);
+	sim_wake(&sim);
+	assert_int_equal(sim.stored.status, DTM_SUCCEED);
+
+	sim_init(&sim, DTM_SAGA, 3);
+	sim_order(&sim, 0, 1);
+	sim_order(&sim, 1, 2);
+	for (int i = 0; i < 6; i++)
+		sim.memory_ops[i].has_url = i == 1;
+	sim_start(&sim, true);
+	sim_wake(&sim);
+	sim_reply(&sim, 1, DTM_RESULT_FAILURE, "");
+	assert_int_equal(sim.stored.status, DTM_FAILED);
+}
+
+/* --- Jitter comes early by an eighth at most; ONGOING alerts nobody. --- */
+static void
+jitter_alerts_and_counters_keep_their_bounds(void **state)
+{
+	Sim			sim;
+	int			calls[SIM_MAX_OPS + 1];
+	DtmUpdate	u = {.calls = calls};
+	DtmEvent	reply = {.kind = DTM_EVENT_REPLY, .op = 1,
+	.result = DTM_RESULT_TEMPORARY, .jitter = UINT32_MAX};
+
+	(void) state;
+	sim_init(&sim, DTM_SAGA, 1);
+	sim_start(&sim, true);
+	dtm_core_step(&sim.memory, &sim.cfg, &reply, &u);
+	assert_true(sim.memory.next_time >= 20 * SEC * 7 / 8);
+	assert_true(sim.memory.next_time < 20 * SEC * 9 / 10);
+
+	sim.memory.failures = UINT16_MAX;
+	sim.memory.round_failed = false;
+	dtm_core_step(&sim.memory, &sim.cfg, &reply, &u);
+	assert_int_equal(sim.memory.failures, UINT16_MAX);
+	assert_int_equal(u.alert_op, 1);
+
+	sim.memory.next_time = 0;
+	reply.result = DTM_RESULT_ONGOING;
+	dtm_core_step(&sim.memory, &sim.cfg, &reply, &u);
+	assert_int_equal(u.alert_op, DTM_NO_ALERT);
+}
+
 int
 main(void)
 {
@@ -841,6 +1169,17 @@ main(void)
 		cmocka_unit_test(recovery_compensates_what_may_have_started),
 		cmocka_unit_test(long_reasons_are_cut),
 		cmocka_unit_test(failure_is_said_once),
+		cmocka_unit_test(delay_counts_from_the_submit),
+		cmocka_unit_test(repeated_submit_is_due),
+		cmocka_unit_test(retry_now_of_a_prepared_one_waits_again),
+		cmocka_unit_test(loaded_rows_wait_for_their_time),
+		cmocka_unit_test(abort_does_not_wait),
+		cmocka_unit_test(one_schedule_a_round),
+		cmocka_unit_test(second_replies_are_ignored),
+		cmocka_unit_test(late_replies_do_not_widen_the_abort),
+		cmocka_unit_test(retry_limit_is_stored),
+		cmocka_unit_test(chains_of_empty_urls_end_at_once),
+		cmocka_unit_test(jitter_alerts_and_counters_keep_their_bounds),
 	};
 
 	return cmocka_run_group_tests_name("core", tests, NULL, NULL);

@@ -35,7 +35,8 @@ typedef struct World
 	uint64_t	random;
 	bool		faulty;			/* faults are still on */
 	DtmStatus	status;			/* stored, as last seen */
-	bool		forced;			/* force_stop was accepted */
+	bool		stopping;		/* force_stop is being asked for */
+	bool		forced;			/* it was accepted */
 	bool		called[SIM_MAX_OPS];	/* ever */
 	bool		succeeded[SIM_MAX_OPS]; /* answered success, ever */
 	bool		refused[SIM_MAX_OPS];	/* answered FAILURE, ever */
@@ -135,6 +136,11 @@ check_store(Sim *sim)
 		assert_true(after != DTM_PREPARED);
 	if (before == DTM_ABORTING)
 		assert_int_equal(after, DTM_FAILED);
+	if (before == DTM_SUBMITTED && sim->stored.type == DTM_MSG &&
+		after == DTM_FAILED)
+		assert_true(w->stopping);	/* nothing else fails a msg */
+	if (dtm_core_is_final(after))
+		assert_true(sim->stored.next_time == DTM_TIME_NEVER);
 	if (after == DTM_SUCCEED)
 		for (int op = 0; op < sim->stored.nops; op++)
 			if (sim->stored_ops[op].op == DTM_OP_ACTION &&
@@ -221,9 +227,11 @@ one_event(Sim *sim, World *w)
 		};
 		DtmEventKind kind = kinds[next(w) % (chance(w, 20) ? 5 : 3)];
 
+		w->stopping = kind == DTM_EVENT_FORCE_STOP;
 		if (sim_request(sim, kind, "asked for") == DTM_ACCEPTED &&
-			kind == DTM_EVENT_FORCE_STOP)
+			w->stopping)
 			w->forced = true;
+		w->stopping = false;
 		if (chance(w, 70))
 			sim_wake(sim);		/* the request's commit wakes us */
 	}
@@ -239,8 +247,9 @@ one_event(Sim *sim, World *w)
 			w->refused[op] = true;
 		sim->now += next(w) % (2 * SEC);
 		if (sim_reply(sim, op, result, "text") && w->faulty && chance(w, 5) &&
-			!sim->in_flight[slot])
-			sim_reply(sim, op, result, "text");	/* the same once more */
+			!sim->in_flight[slot] && result == DTM_RESULT_SUCCESS)
+			/* another reply to what has been answered */
+			sim_reply(sim, op, (DtmResult) (next(w) % 4), "text");
 	}
 	else if (n == 0 || chance(w, 20))
 	{
@@ -251,6 +260,25 @@ one_event(Sim *sim, World *w)
 	}
 	else
 		sim->now += next(w) % (5 * SEC);
+}
+
+/* Nothing under way and nothing scheduled would be a row that spins, or is lost. */
+static void
+check_rest(Sim *sim)
+{
+	if (dtm_core_is_final(sim->stored.status) || !sim->loaded ||
+		sim->loaded_version != sim->version)
+		return;
+	for (int i = 0; i <= SIM_MAX_OPS; i++)
+		if (sim->in_flight[i])
+			return;
+	if (!sim_wake(sim))
+		return;
+	for (int i = 0; i <= SIM_MAX_OPS; i++)
+		if (sim->in_flight[i])
+			return;
+	assert_true(dtm_core_is_final(sim->stored.status) ||
+				sim->stored.next_time > sim->now);
 }
 
 static void
@@ -321,6 +349,7 @@ one_seed(unsigned long seed, World *w)
 				sim_request(&sim, DTM_EVENT_SUBMIT, NULL);
 		}
 		one_event(&sim, w);
+		check_rest(&sim);
 	}
 	assert_true(dtm_core_is_final(sim.stored.status));
 	check_end(&sim, w);
