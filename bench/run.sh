@@ -28,7 +28,6 @@ for scenario in ${*:-latency concurrent idle}; do
 		after=$(awk '{print $14 + $15}' "/proc/$pid/stat")
 		printf '%-44s %s system calls, %s ticks of CPU\n' "idle: an idle coordinator, in a minute" \
 			"$(grep -cvE 'detached|attached|epoll_wait.*<unfinished|epoll_wait\(.*, -1, $|^[0-9]+ +epoll_wait\([^)]*$' "$SCRATCH/strace.out" || true)" $((after - before))
-		cat "$SCRATCH/strace.out"
 	else
 		as_user /usr/bin/python3 "$SCRATCH/dtm/bench/bench.py" "$scenario" \
 			"host=$SCRATCH user=postgres dbname=postgres"

@@ -16,6 +16,7 @@ SELECT dtm_submit('msg', options => '{"branch_headers": {"a": 1}}');
 SELECT dtm_submit('msg', options => '{"branch_headers": {"a b": "1"}}');
 SELECT dtm_submit('msg', options => '{"branch_headers": {"": "1"}}');
 SELECT dtm_submit('msg', options => '{"branch_headers": {"a": "1\r\nX-Evil: 1"}}');
+SELECT dtm_submit('msg', options => '{"branch_headers": {"content-length": "1"}}');
 SELECT dtm_submit('msg', options => '{"query_prepared": "ftp://a/"}');
 SELECT dtm_submit('msg', options => '{"protocol": "grpc"}');
 SELECT dtm_submit('msg', options => '{"orders": {"0": [0]}}');

@@ -76,6 +76,12 @@ is(one_line('retried'), 'TransOut TransOut TransOut TransIn', 'as often as neede
 $node->safe_psql('postgres', "SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/late')], gid => 'late', options => '{\"delay\": 0.5}')");
 is(wait_for('late'), 'succeed', 'delayed');
 
+# a prepared saga that is told to go on still waits for its submit
+$node->safe_psql('postgres', "SELECT dtm_prepare('saga', 'waits', ARRAY[dtm_step('$busi/x', '')])");
+$node->safe_psql('postgres', "SELECT dtm_retry_now('waits')");
+ok(eventually($node, "SELECT next_attempt IS NULL FROM dtm.transactions WHERE gid = 'waits'"), 'it is not due for ever');
+$node->safe_psql('postgres', "SELECT dtm_force_stop('waits')");
+
 # forced to stop while a call is under way: no further call
 reply('/TransOut', { delay => 60 });
 $node->safe_psql('postgres', 'SELECT ' . saga('stopped'));
@@ -126,6 +132,26 @@ ok(eventually($node, $running, 'running', 'other'), 'another database has its ow
 $node->safe_psql('other', 'SELECT ' . saga('in-other'));
 is($node->safe_psql('other', "SELECT dtm_wait('in-other', '180 s')"), 'succeed', 'and it runs');
 
+# databases of another encoding, and with settings that are not for us
+$node->safe_psql('postgres', "CREATE DATABASE latin1 TEMPLATE template0 ENCODING LATIN1 LC_COLLATE 'C' LC_CTYPE 'C'");
+$node->safe_psql('postgres', "ALTER DATABASE latin1 SET $_")
+  for ('default_transaction_isolation = serializable', 'statement_timeout = 1000', 'synchronous_commit = off');
+$node->safe_psql('latin1', 'CREATE EXTENSION dtm');
+$node->safe_psql('latin1', "SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/latin1', payload => '{\"a\": 1}')], gid => 'gid-' || chr(252))");
+ok(eventually($node, "SELECT status FROM dtm.transactions WHERE gid LIKE 'gid-%'", 'succeed', 'latin1'), 'a LATIN1 database');
+{
+	my ($call) = grep { $_->{path} eq '/latin1' } calls_of();
+	like($call->{raw_query}, qr/gid=gid-%C3%BC/, 'its gids go out in UTF-8');
+}
+$node->safe_psql('postgres', 'DROP DATABASE latin1');
+
+# a session that takes over and is cancelled leaves nothing behind
+reply('/TransOut', { delay => 3 });
+$node->safe_psql('postgres', 'SELECT ' . saga('slow-one'));
+ok(eventually($node, "SELECT in_flight FROM dtm.stat_coordinator", '1'), 'a call is under way');
+$node->psql('postgres', "SET statement_timeout = 300; CALL dtm_run_due()");
+is(wait_for('slow-one'), 'succeed', 'a cancelled dtm_run_due holds up nobody');
+
 # pg_terminate_backend on any of ours
 $pid = $node->safe_psql('postgres', 'SELECT pid FROM dtm.stat_coordinator');
 $node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
@@ -172,20 +198,14 @@ kill_in_mid_saga('coordinator-killed', sub {
 kill_in_mid_saga('server-crashed', sub { $node->stop('immediate'); $node->start; });
 kill_in_mid_saga('server-restarted', sub { $node->restart; });
 
-# the row of a session that keeps it locked does not hold up others
-my $locker = $node->background_psql('postgres', on_error_stop => 0)
-  if $node->can('background_psql');
-SKIP:
-{
-	skip 'no background_psql', 2 unless $locker && ref $locker;
-	$node->safe_psql('postgres', "SELECT dtm_prepare('msg', 'locked', ARRAY[dtm_step('$busi/locked')], '{\"timeout_to_fail\": 0.2}')");
-	$locker->query_safe("BEGIN; SELECT dtm_retry_now('locked');");
-	$node->safe_psql('postgres', 'SELECT ' . saga('not-locked'));
-	is(wait_for('not-locked'), 'succeed', 'a locked row holds up nobody else');
-	$locker->query_safe('ROLLBACK;');
-	$locker->quit;
-	is(wait_for('locked'), 'succeed', 'and is seen to when it is free');
-}
+# a row that stays locked, here by a prepared transaction, does not hold up others
+$node->safe_psql('postgres', "SELECT dtm_prepare('msg', 'locked', ARRAY[dtm_step('$busi/locked')], '{\"timeout_to_fail\": 0.2}')");
+$node->safe_psql('postgres', "BEGIN; SELECT dtm_retry_now('locked'); PREPARE TRANSACTION 'locker'");
+ok(eventually($node, "SELECT loaded FROM dtm.stat_coordinator", '1'), 'it is due, and can not be written');
+$node->safe_psql('postgres', 'SELECT ' . saga('not-locked'));
+is(wait_for('not-locked'), 'succeed', 'a locked row holds up nobody else');
+$node->safe_psql('postgres', "ROLLBACK PREPARED 'locker'");
+is(wait_for('locked'), 'succeed', 'and is seen to when it is free');
 
 # no snapshot is held while calls are under way
 reply('/TransOut', { delay => 60 });
