@@ -3,24 +3,7 @@
 EXTENSION = dtm
 DATA = dtm--0.1.0.sql
 MODULE_big = dtm
-OBJS = \
-	src/api.o \
-	src/barrier.o \
-	src/coordinator.o \
-	src/core/core.o \
-	src/core/msg.o \
-	src/core/names.o \
-	src/core/reply.o \
-	src/core/saga.o \
-	src/dtm.o \
-	src/hooks.o \
-	src/http.o \
-	src/launcher.o \
-	src/request.o \
-	src/shmem.o \
-	src/store.o \
-	src/transport.o \
-	src/worker.o
+OBJS = $(patsubst $(srcdir)/%.c,%.o,$(wildcard $(srcdir)/src/*.c $(srcdir)/src/*/*.c))
 
 PG_CPPFLAGS = -I$(srcdir)/src -D_GNU_SOURCE $(if $(CASSERT),,-DNDEBUG) $(shell curl-config --cflags)
 PG_CFLAGS = -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers -Wno-declaration-after-statement $(if $(WERROR),-Werror)
@@ -40,7 +23,7 @@ PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
 # Headers are few; whoever changes one builds all
-$(OBJS): $(wildcard $(srcdir)/src/*.h $(srcdir)/src/core/*.h)
+$(OBJS): $(wildcard $(srcdir)/src/*.h $(srcdir)/src/*/*.h)
 
 unit:
 	$(MAKE) -C $(srcdir)/test/unit check

@@ -8,17 +8,16 @@
 #include "postgres.h"
 
 #include "compat.h"
-#include "coordinator.h"
+#include "coordinator/coordinator.h"
 #include "dtm.h"
-#include "request.h"
+#include "request/request.h"
 #include "shmem.h"
-#include "store.h"
+#include "store/store.h"
 
 #include "access/htup_details.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "commands/trigger.h"
-#include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -571,11 +570,7 @@ dtm_run_due(PG_FUNCTION_ARGS)
 				 errhint("NULL is now.")));
 	PreventCommandIfReadOnly("dtm_run_due()");
 
-	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	/* away with the snapshot of the CALL */
-	SPI_commit();
-	SPI_start_transaction();
+	store_start_procedure();
 	run.slot = dtm_slot_of(MyDatabaseId);
 	if (run.slot != NULL)
 	{
@@ -588,7 +583,7 @@ dtm_run_due(PG_FUNCTION_ARGS)
 	{
 		while (!(run.locked = coordinator_lock()))
 			nap(-1, LOCK_POLL);
-		run.coordinator = coordinator_create(COORDINATOR_PROCEDURE, run.slot);
+		run.coordinator = coordinator_create(STORE_PROCEDURE, run.slot);
 		coordinator_set_time(run.coordinator, as_of);
 		coordinator_set_budget(run.coordinator, max);
 		coordinator_cycle(run.coordinator);
@@ -603,7 +598,7 @@ dtm_run_due(PG_FUNCTION_ARGS)
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(end_run_at_exit, PointerGetDatum(&run));
 	end_run(&run);
-	SPI_finish();
+	store_end_procedure();
 	PG_RETURN_VOID();
 }
 

@@ -10,7 +10,7 @@
 
 #include "compat.h"
 #include "dtm.h"
-#include "store.h"
+#include "store/store.h"
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"

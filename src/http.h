@@ -7,8 +7,8 @@
 
 #include "postgres.h"
 
-#include "store.h"
-#include "transport.h"
+#include "store/store.h"
+#include "transport/transport.h"
 
 /*
  * Fills the request part of a call of an op (or DTM_CALL_QUERY), but for its

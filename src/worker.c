@@ -9,10 +9,10 @@
 #include "worker.h"
 
 #include "compat.h"
-#include "coordinator.h"
+#include "coordinator/coordinator.h"
 #include "dtm.h"
 #include "shmem.h"
-#include "store.h"
+#include "store/store.h"
 
 #include "access/xact.h"
 #include "commands/dbcommands.h"
@@ -171,7 +171,7 @@ start_coordinator(Worker *w)
 		w->locked = try_lock();
 	if (!w->locked)
 		return;
-	w->coordinator = coordinator_create(COORDINATOR_WORKER, my_slot);
+	w->coordinator = coordinator_create(STORE_WORKER, my_slot);
 	w->events = dtm_create_wait_event_set(NEVENTS);
 	AddWaitEventToSet(w->events, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
 	AddWaitEventToSet(w->events, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);

@@ -11,10 +11,8 @@
  * process must not be given its signals, so all are blocked while libcurl
  * may start one.
  */
-#include "transport.h"
+#include "private.h"
 
-#include <ctype.h>
-#include <curl/curl.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -35,8 +33,6 @@
 /* Those that a call may need: its socket, and a pair while its name is resolved. */
 #define FILES_PER_REQUEST	3
 
-#define HOST_BUCKETS		256
-
 #define Max(a, b)			((a) > (b) ? (a) : (b))
 
 /* First size of the buffer of a reply, in bytes; most replies fit. */
@@ -49,52 +45,6 @@ const char *const dtm_default_headers[DTM_NDEFAULT_HEADERS] = {
 	"Expect:"
 };
 
-/* Calls to one host. */
-typedef struct DtmHost
-{
-	char	   *name;			/* scheme, host and port */
-	struct DtmHost *next_in_bucket;
-	int			in_flight;
-	int			waiting;
-	DtmCall    *first;			/* waiting for their turn */
-	DtmCall    *last;
-	struct DtmHost *next;		/* ring of the hosts that have waiting calls */
-	struct DtmHost *previous;
-} DtmHost;
-
-/* One libcurl handle, used for call after call. */
-typedef struct DtmSlot
-{
-	DtmTransport *transport;
-	CURL	   *easy;
-	DtmCall    *call;			/* NULL: free */
-	struct curl_slist *headers; /* NULL: the transport's default ones */
-	bool		too_long;		/* the reply exceeded max_reply_size */
-	size_t		reply_size;		/* allocated for call->reply */
-	int64_t		started;		/* monotonic */
-	char		error[CURL_ERROR_SIZE];
-	struct DtmSlot *next;		/* list of free ones */
-	struct DtmSlot *next_of_all;
-} DtmSlot;
-
-struct DtmTransport
-{
-	CURLM	   *multi;
-	int			epoll;
-	DtmTransportLimits limits;
-	int			max_requests;	/* limits.max_requests, or fewer */
-	int64_t		deadline;		/* libcurl's timer, monotonic us; -1: none */
-	struct curl_slist *default_headers;
-	DtmSlot    *free_slots;
-	DtmSlot    *all_slots;
-	DtmHost    *hosts[HOST_BUCKETS];
-	DtmHost    *waiting_hosts;	/* ring; the next to be served */
-	DtmCall    *done;			/* ended, not yet reaped */
-	DtmCall    *last_done;
-	int			in_flight;
-	int			waiting;
-};
-
 static int64_t
 clock_us(clockid_t clock)
 {
@@ -102,149 +52,6 @@ clock_us(clockid_t clock)
 
 	clock_gettime(clock, &ts);
 	return (int64_t) ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
-}
-
-/* ---------- hosts ---------- */
-
-void
-dtm_host_name(const char *url, char name[DTM_HOST_NAME_SIZE])
-{
-	const char *scheme_end = strstr(url, "://");
-	const char *host = scheme_end ? scheme_end + 3 : url;
-	size_t		len = strcspn(host, "/?#");
-	const char *user_end = memrchr(host, '@', len);
-	bool		has_port;
-
-	if (user_end != NULL)
-	{
-		len -= (size_t) (user_end + 1 - host);
-		host = user_end + 1;
-	}
-	/* the colons of an IPv6 address are within brackets */
-	has_port = memrchr(host, ':', len) != NULL &&
-		(memrchr(host, ']', len) == NULL ||
-		 memrchr(host, ':', len) > memrchr(host, ']', len));
-	snprintf(name, DTM_HOST_NAME_SIZE, "%.*s://%.*s%s",
-			 scheme_end ? (int) (scheme_end - url) : 0, url, (int) len, host,
-			 has_port ? "" : strncasecmp(url, "https:", 6) == 0 ? ":443" : ":80");
-	for (char *c = name; *c; c++)
-		*c = (char) tolower((unsigned char) *c);
-}
-
-static DtmHost *const *
-find_bucket(const DtmTransport *t, const char *name)
-{
-	uint32_t	hash = 2166136261u; /* FNV-1a */
-
-	for (const char *c = name; *c; c++)
-		hash = (hash ^ (unsigned char) *c) * 16777619u;
-	return &t->hosts[hash % HOST_BUCKETS];
-}
-
-static DtmHost **
-host_bucket(DtmTransport *t, const char *name)
-{
-	return (DtmHost **) find_bucket(t, name);
-}
-
-static DtmHost *
-find_host(const DtmTransport *t, const char *name)
-{
-	DtmHost    *host = *find_bucket(t, name);
-
-	while (host != NULL && strcmp(host->name, name) != 0)
-		host = host->next_in_bucket;
-	return host;
-}
-
-static DtmHost *
-host_of(DtmTransport *t, const char *url)
-{
-	char		name[DTM_HOST_NAME_SIZE];
-	DtmHost   **bucket;
-	DtmHost    *host;
-
-	dtm_host_name(url, name);
-	host = find_host(t, name);
-	if (host != NULL)
-		return host;
-
-	bucket = host_bucket(t, name);
-	host = calloc(1, sizeof(DtmHost));
-	if (host == NULL)
-		return NULL;
-	host->name = strdup(name);
-	if (host->name == NULL)
-	{
-		free(host);
-		return NULL;
-	}
-	host->next_in_bucket = *bucket;
-	*bucket = host;
-	return host;
-}
-
-/* Forgets a host that has nothing to do. */
-static void
-host_release(DtmTransport *t, DtmHost *host)
-{
-	DtmHost   **link;
-
-	if (host->in_flight > 0 || host->first != NULL)
-		return;
-	link = host_bucket(t, host->name);
-	while (*link != host)
-		link = &(*link)->next_in_bucket;
-	*link = host->next_in_bucket;
-	free(host->name);
-	free(host);
-}
-
-static void
-ring_add(DtmTransport *t, DtmHost *host)
-{
-	if (t->waiting_hosts == NULL)
-	{
-		host->next = host->previous = host;
-		t->waiting_hosts = host;
-		return;
-	}
-	host->next = t->waiting_hosts;
-	host->previous = t->waiting_hosts->previous;
-	host->previous->next = host;
-	host->next->previous = host;
-}
-
-static void
-ring_remove(DtmTransport *t, DtmHost *host)
-{
-	if (host->next == host)
-		t->waiting_hosts = NULL;
-	else
-	{
-		host->previous->next = host->next;
-		host->next->previous = host->previous;
-		if (t->waiting_hosts == host)
-			t->waiting_hosts = host->next;
-	}
-	host->next = host->previous = NULL;
-}
-
-static DtmCall *
-host_take_first(DtmTransport *t, DtmHost *host)
-{
-	DtmCall    *call = host->first;
-
-	host->first = call->next;
-	call->next = NULL;
-	if (host->first == NULL)
-	{
-		host->last = NULL;
-		ring_remove(t, host);
-	}
-	host->waiting--;
-	t->waiting--;
-	return call;
 }
 
 /* ---------- libcurl's callbacks ---------- */
@@ -718,16 +525,7 @@ dtm_transport_submit(DtmTransport *t, DtmCall *call)
 		append_done(t, call);
 		return;
 	}
-	if (host->last)
-		host->last->next = call;
-	else
-	{
-		host->first = call;
-		ring_add(t, host);
-	}
-	host->last = call;
-	host->waiting++;
-	t->waiting++;
+	host_append(t, host, call);
 }
 
 void
@@ -748,23 +546,9 @@ dtm_transport_cancel(DtmTransport *t, DtmCall *call)
 	}
 	else if (call->host != NULL)
 	{
-		/* waiting: unlink it */
 		DtmHost    *host = call->host;
-		DtmCall   **link = &host->first;
-		DtmCall    *previous = NULL;
 
-		while (*link != call)
-		{
-			previous = *link;
-			link = &previous->next;
-		}
-		*link = call->next;
-		if (host->last == call)
-			host->last = previous;
-		if (host->first == NULL)
-			ring_remove(t, host);
-		host->waiting--;
-		t->waiting--;
+		host_remove(t, host, call);
 		call->host = NULL;
 		host_release(t, host);
 	}
@@ -884,14 +668,6 @@ dtm_call_release(DtmCall *call)
 }
 
 int
-dtm_transport_host_load(const DtmTransport *t, const char *name)
-{
-	const DtmHost *host = find_host(t, name);
-
-	return host == NULL ? 0 : host->in_flight + host->waiting;
-}
-
-int
 dtm_transport_in_flight(const DtmTransport *t)
 {
 	return t->in_flight;
@@ -911,15 +687,7 @@ dtm_transport_destroy(DtmTransport *t)
 	if (t == NULL)
 		return;
 	block_signals(&before);
-	for (int i = 0; i < HOST_BUCKETS; i++)
-		while (t->hosts[i] != NULL)
-		{
-			DtmHost    *host = t->hosts[i];
-
-			t->hosts[i] = host->next_in_bucket;
-			free(host->name);
-			free(host);
-		}
+	hosts_free(t);
 	for (DtmCall *call = t->done; call != NULL; call = call->next)
 		dtm_call_release(call);
 	while (t->all_slots != NULL)

@@ -18,21 +18,15 @@
 #include "datatype/timestamp.h"
 
 #include "shmem.h"
+#include "store/store.h"
 
 typedef struct Coordinator Coordinator;
-
-/* How it runs transactions of PostgreSQL. */
-typedef enum CoordinatorMode
-{
-	COORDINATOR_WORKER,			/* its process has no other business */
-	COORDINATOR_PROCEDURE		/* in a CALL: SPI is connected, non-atomic */
-} CoordinatorMode;
 
 /*
  * Takes over this database's transactions.  The lock must be held.  slot may
  * be NULL.  Errors if there is no transport to be had.
  */
-extern Coordinator *coordinator_create(CoordinatorMode mode,
+extern Coordinator *coordinator_create(StoreMode mode,
 									   DtmSharedSlot *slot);
 extern void coordinator_destroy(Coordinator *coordinator);
 

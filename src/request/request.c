@@ -2,30 +2,14 @@
  * request.c
  *		What a caller asks for, checked.
  */
-#include "request.h"
-
-#include "compat.h"
-#include "dtm.h"
-#include "transport.h"
-
-#include <ctype.h>
-#include <math.h>
+#include "private.h"
 
 #include "access/htup_details.h"
-#include "catalog/pg_type.h"
 #include "executor/executor.h"
-#include "funcapi.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
-#include "utils/numeric.h"
 #include "utils/timestamp.h"
-#include "utils/typcache.h"
-
-/* Bounds of what a caller may ask for. */
-#define MAX_SECONDS			(366.0 * 24 * 3600 * 100)
-#define MAX_RETRY_LIMIT		10000
-#define MAX_HEADERS			100
 
 /* ---------- gids ---------- */
 
@@ -79,145 +63,7 @@ request_gid(text *gid)
 	return string;
 }
 
-/* ---------- reading jsonb ---------- */
-
-/* "what" has another type than the one it must have. */
-static void
-error_type(const char *what, const char *expected)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("%s is not %s", what, expected),
-			 errhint("docs/sql-reference.md lists the keys and their types.")));
-}
-
-/* One pair of a JSON object. */
-typedef struct Pair
-{
-	char	   *key;
-	JsonbValue	value;
-} Pair;
-
-/* The pairs of an object in *n; an error naming "what" for anything else. */
-static Pair *
-pairs_of(JsonbContainer *container, const char *what, int *n)
-{
-	JsonbIterator *it;
-	JsonbIteratorToken token;
-	JsonbValue	v;
-	Pair	   *pairs;
-
-	if (!JsonContainerIsObject(container))
-		error_type(what, "a JSON object");
-	pairs = palloc(sizeof(Pair) * (JsonContainerSize(container) + 1));
-	*n = 0;
-	it = JsonbIteratorInit(container);
-	token = JsonbIteratorNext(&it, &v, true);	/* the object's beginning */
-	while ((token = JsonbIteratorNext(&it, &v, true)) == WJB_KEY)
-	{
-		pairs[*n].key = pnstrdup(v.val.string.val, v.val.string.len);
-		JsonbIteratorNext(&it, &v, true);
-		pairs[(*n)++].value = v;
-	}
-	return pairs;
-}
-
-/* The elements of an array in *n; an error naming "what" for anything else. */
-static JsonbValue *
-elements_of(const JsonbValue *value, const char *what, int *n)
-{
-	JsonbIterator *it;
-	JsonbIteratorToken token;
-	JsonbValue	v;
-	JsonbValue *elements;
-
-	if (value->type != jbvBinary ||
-		!JsonContainerIsArray(value->val.binary.data) ||
-		JsonContainerIsScalar(value->val.binary.data))
-		error_type(what, "a JSON array");
-	elements = palloc(sizeof(JsonbValue) *
-					  (JsonContainerSize(value->val.binary.data) + 1));
-	*n = 0;
-	it = JsonbIteratorInit(value->val.binary.data);
-	token = JsonbIteratorNext(&it, &v, true);	/* the array's beginning */
-	while ((token = JsonbIteratorNext(&it, &v, true)) == WJB_ELEM)
-		elements[(*n)++] = v;
-	return elements;
-}
-
-static char *
-string_of(const JsonbValue *value, const char *what)
-{
-	if (value->type != jbvString)
-		error_type(what, "a JSON string");
-	return pnstrdup(value->val.string.val, value->val.string.len);
-}
-
-static bool
-bool_of(const JsonbValue *value, const char *what)
-{
-	if (value->type != jbvBool)
-		error_type(what, "true or false");
-	return value->val.boolean;
-}
-
-static double
-number_of(const JsonbValue *value, const char *what, double max)
-{
-	double		number;
-
-	if (value->type != jbvNumeric)
-		error_type(what, "a number");
-	number = DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow,
-												NumericGetDatum(value->val.numeric)));
-	if (!(number >= 0 && number <= max))
-		ereport(ERROR,
-				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-				 errmsg("%s is out of range", what),
-				 errhint("It must be between 0 and %.0f.", max)));
-	return number;
-}
-
-/* Seconds, with a fraction, as microseconds. */
-static int64
-seconds_of(const JsonbValue *value, const char *what)
-{
-	return (int64) rint(number_of(value, what, MAX_SECONDS) *
-						DTM_USEC_PER_SEC);
-}
-
-static JsonbContainer *
-object_of(const JsonbValue *value, const char *what)
-{
-	if (value->type != jbvBinary ||
-		!JsonContainerIsObject(value->val.binary.data))
-		error_type(what, "a JSON object");
-	return value->val.binary.data;
-}
-
 /* ---------- checks ---------- */
-
-static void
-check_url(const char *url, const char *what)
-{
-	const char *problem;
-
-	if (url[0] == '\0')
-		return;					/* success without a call */
-	if (strncmp(url, "topic://", 8) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("%s is a topic, which this version of dtm does not serve", what),
-				 errdetail("URL: %s", url),
-				 errhint("Give one step for each URL.")));
-	problem = dtm_url_problem(url);
-	if (problem != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s can't be called: %s", what, problem),
-				 errdetail("URL: %s", url),
-				 errhint("Give an http or https URL with its host, or '' for no call.")));
-}
 
 static DtmTransType
 check_trans_type(const char *name)
@@ -249,39 +95,6 @@ check_step_count(int n)
 				 errhint("A global transaction has %d at most.", DTM_MAX_STEPS)));
 }
 
-/*
- * A header's name is a token, and its value has no line end (RFC 9110).
- * Headers that say where a request ends are the transport's: others share the
- * connection.
- */
-static void
-check_header(const char *name, const char *value)
-{
-	static const char *const framing[] = {
-		"Content-Length", "Transfer-Encoding", "Connection", "Keep-Alive",
-		"Upgrade", "TE", "Trailer", "Expect", "Proxy-Connection"
-	};
-	bool		good = name[0] != '\0';
-
-	for (size_t i = 0; i < lengthof(framing); i++)
-		if (pg_strcasecmp(name, framing[i]) == 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("branch_headers must not have \"%s\"", name),
-					 errhint("The headers that frame a request are set by dtm.")));
-
-	for (const char *c = name; *c; c++)
-		good = good && (isalnum((unsigned char) *c) ||
-						strchr("!#$%&'*+-.^_`|~", *c) != NULL);
-	for (const char *c = value; *c; c++)
-		good = good && (unsigned char) *c >= 0x20 && *c != 0x7f;
-	if (!good)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("branch_headers has a header that can't be sent: \"%s\"", name),
-				 errhint("A name consists of letters, digits and hyphens; a value has no control characters.")));
-}
-
 static void
 check_size(const StoreTrans *trans)
 {
@@ -302,192 +115,6 @@ check_size(const StoreTrans *trans)
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("global transaction is too large: its URLs, payloads and headers have %zu bytes", size),
 				 errhint("Keep large data in a place of its own and pass its key, or raise dtm.max_request_size.")));
-}
-
-/* ---------- options ---------- */
-
-/* {"<step>": [<steps before it>...]}, both from 0 */
-static void
-read_orders(Request *request, JsonbContainer *container)
-{
-	DtmTrans   *core = &request->trans.core;
-	int			nsteps = core->nsteps;
-	int			npairs;
-	Pair	   *pairs = pairs_of(container, "orders", &npairs);
-	bool	   *before = palloc0(sizeof(bool) * (nsteps * nsteps + 1));
-	uint16	   *start = palloc0(sizeof(uint16) * (nsteps + 1));
-	uint16	   *pre = palloc(sizeof(uint16) * DTM_MAX_ORDERS);
-	int			total = 0;
-
-	for (int i = 0; i < npairs; i++)
-	{
-		char	   *end;
-		long		step = strtol(pairs[i].key, &end, 10);
-		int			n;
-		JsonbValue *elements;
-
-		if (pairs[i].value.type == jbvNull)
-			continue;
-		if (*pairs[i].key == '\0' || *end != '\0' || step < 0 || step >= nsteps)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("orders names a step that there is not: \"%s\"", pairs[i].key),
-					 errhint("Steps are numbered from 0.")));
-		elements = elements_of(&pairs[i].value, "an element of orders", &n);
-		for (int j = 0; j < n; j++)
-		{
-			double		number = number_of(&elements[j], "an element of orders",
-										   DTM_MAX_STEPS);
-
-			if (number != floor(number) || number >= nsteps)
-				ereport(ERROR,
-						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						 errmsg("orders names a step that there is not: \"%g\"", number),
-						 errhint("Steps are numbered from 0.")));
-			before[step * nsteps + (int) number] = true;
-		}
-	}
-	for (int step = 0; step < nsteps; step++)
-	{
-		start[step] = (uint16) total;
-		for (int i = 0; i < nsteps; i++)
-		{
-			if (!before[step * nsteps + i])
-				continue;
-			if (total == DTM_MAX_ORDERS)
-				ereport(ERROR,
-						(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-						 errmsg("orders has more than %d elements", DTM_MAX_ORDERS),
-						 errhint("A step need not name those that come before its predecessors.")));
-			pre[total++] = (uint16) i;
-		}
-	}
-	start[nsteps] = (uint16) total;
-	pfree(before);
-	if (total == 0)
-		return;
-	core->orders.start = start;
-	core->orders.pre = pre;
-	if (dtm_core_orders_cyclic(&core->orders, nsteps,
-							   palloc(sizeof(uint16) * 2 * nsteps)))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("orders has a cycle"),
-				 errhint("Some step would have to come after itself.")));
-}
-
-static void
-read_headers(Request *request, JsonbContainer *container)
-{
-	StoreTrans *trans = &request->trans;
-	int			n;
-	Pair	   *pairs = pairs_of(container, "branch_headers", &n);
-
-	if (n > MAX_HEADERS)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("branch_headers has more than %d headers", MAX_HEADERS),
-				 errhint("Put data into the payload.")));
-	trans->header_name = palloc(sizeof(char *) * (n + 1));
-	trans->header_value = palloc(sizeof(char *) * (n + 1));
-	trans->nheaders = 0;
-	for (int i = 0; i < n; i++)
-	{
-		char	   *value;
-
-		if (pairs[i].value.type == jbvNull)
-			continue;
-		value = string_of(&pairs[i].value, "a value of branch_headers");
-		check_header(pairs[i].key, value);
-		trans->header_name[trans->nheaders] = pairs[i].key;
-		trans->header_value[trans->nheaders++] = value;
-	}
-}
-
-/* Reads one option; false if there is none of this name. */
-static bool
-read_option(Request *request, const char *key, const JsonbValue *value)
-{
-	StoreTrans *trans = &request->trans;
-	DtmTrans   *core = &trans->core;
-	uint32		given;
-
-	if (strcmp(key, "timeout_to_fail") == 0)
-	{
-		core->timeout_to_fail = seconds_of(value, key);
-		given = REQUEST_TIMEOUT_TO_FAIL;
-	}
-	else if (strcmp(key, "retry_interval") == 0)
-	{
-		core->retry_interval = seconds_of(value, key);
-		given = REQUEST_RETRY_INTERVAL;
-	}
-	else if (strcmp(key, "request_timeout") == 0)
-	{
-		int64		us = seconds_of(value, key);
-
-		if (us / 1000 > INT_MAX)
-			ereport(ERROR,
-					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-					 errmsg("%s is out of range", key),
-					 errhint("It must be between 0 and %d.", INT_MAX / 1000)));
-		trans->request_timeout = us > 0 ? Max((int) (us / 1000), 1) : 0;
-		given = REQUEST_REQUEST_TIMEOUT;
-	}
-	else if (strcmp(key, "retry_limit") == 0)
-	{
-		core->retry_limit = (int32) number_of(value, key, MAX_RETRY_LIMIT);
-		given = REQUEST_RETRY_LIMIT;
-	}
-	else if (strcmp(key, "branch_headers") == 0)
-	{
-		read_headers(request, object_of(value, key));
-		given = REQUEST_BRANCH_HEADERS;
-	}
-	else if (strcmp(key, "concurrent") == 0)
-	{
-		core->concurrent = bool_of(value, key);
-		given = REQUEST_CONCURRENT;
-	}
-	else if (strcmp(key, "orders") == 0)
-	{
-		read_orders(request, object_of(value, key));
-		given = REQUEST_ORDERS;
-	}
-	else if (strcmp(key, "delay") == 0)
-	{
-		core->delay = seconds_of(value, key);
-		given = REQUEST_DELAY;
-	}
-	else if (strcmp(key, "query_prepared") == 0)
-	{
-		char	   *url = string_of(value, key);
-
-		check_url(url, key);
-		trans->query_prepared = url;
-		core->has_query_url = url[0] != '\0';
-		given = REQUEST_QUERY_PREPARED;
-	}
-	else if (strcmp(key, "wait_result") == 0)
-	{
-		trans->wait_result = bool_of(value, key);
-		given = REQUEST_WAIT_RESULT;
-	}
-	else if (strcmp(key, "protocol") == 0)
-	{
-		char	   *protocol = string_of(value, key);
-
-		if (protocol[0] != '\0' && strcmp(protocol, "http") != 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("this version of dtm does not call branches over protocol \"%s\"", protocol),
-					 errhint("It calls them over http.")));
-		given = REQUEST_PROTOCOL;
-	}
-	else
-		return false;
-	request->given |= given;
-	return true;
 }
 
 /* What can be judged only when all is known. */
@@ -541,11 +168,11 @@ set_step(Request *request, int i, char *action, char *compensate, bool strict)
 {
 	StoreTrans *trans = &request->trans;
 
-	check_url(action, psprintf("action of step %d", i + 1));
+	request_check_url(action, psprintf("action of step %d", i + 1));
 	trans->action[i] = action;
 	if (trans->core.type == DTM_SAGA)
 	{
-		check_url(compensate, psprintf("compensation of step %d", i + 1));
+		request_check_url(compensate, psprintf("compensation of step %d", i + 1));
 		trans->compensate[i] = compensate;
 	}
 	else if (strict && compensate[0] != '\0')
@@ -633,9 +260,9 @@ read_wire_steps(Request *request, const JsonbValue *steps,
 	JsonbValue *bodies = NULL;
 
 	if (steps->type != jbvNull)
-		elements = elements_of(steps, "steps", &n);
+		elements = read_elements(steps, "steps", &n);
 	if (payloads->type != jbvNull)
-		bodies = elements_of(payloads, "payloads", &npayloads);
+		bodies = read_elements(payloads, "payloads", &npayloads);
 	allocate_steps(request, n);
 	for (int i = 0; i < n; i++)
 	{
@@ -643,7 +270,7 @@ read_wire_steps(Request *request, const JsonbValue *steps,
 		char	   *compensate = pstrdup("");
 		char	   *data = NULL;
 		int			npairs;
-		Pair	   *pairs = pairs_of(object_of(&elements[i], "an element of steps"),
+		JsonPair	   *pairs = read_pairs(read_object(&elements[i], "an element of steps"),
 									 "an element of steps", &npairs);
 
 		for (int j = 0; j < npairs; j++)
@@ -651,11 +278,11 @@ read_wire_steps(Request *request, const JsonbValue *steps,
 			if (pairs[j].value.type == jbvNull)
 				continue;
 			if (strcmp(pairs[j].key, "action") == 0)
-				action = string_of(&pairs[j].value, "action of a step");
+				action = read_string(&pairs[j].value, "action of a step");
 			else if (strcmp(pairs[j].key, "compensate") == 0)
-				compensate = string_of(&pairs[j].value, "compensate of a step");
+				compensate = read_string(&pairs[j].value, "compensate of a step");
 			else if (strcmp(pairs[j].key, "data") == 0)
-				data = string_of(&pairs[j].value, "data of a step");
+				data = read_string(&pairs[j].value, "data of a step");
 		}
 		if (action == NULL)
 			ereport(ERROR,
@@ -668,7 +295,7 @@ read_wire_steps(Request *request, const JsonbValue *steps,
 			request->trans.payload[i] = body_of(data);
 		else if (i < npayloads)
 			request->trans.payload[i] = bodies[i].type == jbvNull ? NULL :
-				body_of(string_of(&bodies[i], "an element of payloads"));
+				body_of(read_string(&bodies[i], "an element of payloads"));
 		else
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -685,7 +312,7 @@ request_from_arguments(text *trans_type, ArrayType *steps, text *gid,
 {
 	Request    *request = palloc0(sizeof(Request));
 	int			n;
-	Pair	   *pairs;
+	JsonPair	   *pairs;
 
 	if (trans_type == NULL)
 		ereport(ERROR,
@@ -700,10 +327,10 @@ request_from_arguments(text *trans_type, ArrayType *steps, text *gid,
 		allocate_steps(request, 0);
 	if (options != NULL)
 	{
-		pairs = pairs_of(&options->root, "options", &n);
+		pairs = read_pairs(&options->root, "options", &n);
 		for (int i = 0; i < n; i++)
 			if (pairs[i].value.type != jbvNull &&
-				!read_option(request, pairs[i].key, &pairs[i].value))
+				!request_read_option(request, pairs[i].key, &pairs[i].value))
 				ereport(ERROR,
 						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						 errmsg("unknown option \"%s\"", pairs[i].key),
@@ -723,11 +350,11 @@ say_custom_data(void *arg)
 static void
 read_custom_data(Request *request, const JsonbValue *value)
 {
-	char	   *string = string_of(value, "custom_data");
+	char	   *string = read_string(value, "custom_data");
 	ErrorContextCallback callback = {.callback = say_custom_data};
 	Jsonb	   *custom_data;
 	int			n;
-	Pair	   *pairs;
+	JsonPair	   *pairs;
 	bool		saga = request->trans.core.type == DTM_SAGA;
 
 	if (string[0] == '\0')
@@ -739,7 +366,7 @@ read_custom_data(Request *request, const JsonbValue *value)
 	error_context_stack = callback.previous;
 	if (JB_ROOT_IS_SCALAR(custom_data) && strcmp(string, "null") == 0)
 		return;
-	pairs = pairs_of(&custom_data->root, "custom_data", &n);
+	pairs = read_pairs(&custom_data->root, "custom_data", &n);
 	for (int i = 0; i < n; i++)
 	{
 		const char *key = pairs[i].key;
@@ -748,7 +375,7 @@ read_custom_data(Request *request, const JsonbValue *value)
 			continue;
 		if (saga ? strcmp(key, "concurrent") == 0 || strcmp(key, "orders") == 0 :
 			strcmp(key, "delay") == 0)
-			read_option(request, key, &pairs[i].value);
+			request_read_option(request, key, &pairs[i].value);
 	}
 	/* here, orders without concurrent are ignored, as dtm does */
 	if (!request->trans.core.concurrent)
@@ -769,14 +396,14 @@ request_from_object(Jsonb *object)
 	char	   *trans_type = NULL;
 	char	   *gid = NULL;
 	int			n;
-	Pair	   *pairs;
+	JsonPair	   *pairs;
 
 	if (object == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("request is null"),
 				 errhint("Pass an object with trans_type, gid, steps and payloads.")));
-	pairs = pairs_of(&object->root, "request", &n);
+	pairs = read_pairs(&object->root, "request", &n);
 	for (int i = 0; i < n; i++)
 	{
 		const char *key = pairs[i].key;
@@ -785,9 +412,9 @@ request_from_object(Jsonb *object)
 		if (value->type == jbvNull)
 			continue;			/* null is absent */
 		if (strcmp(key, "trans_type") == 0)
-			trans_type = string_of(value, key);
+			trans_type = read_string(value, key);
 		else if (strcmp(key, "gid") == 0)
-			gid = string_of(value, key);
+			gid = read_string(value, key);
 		else if (strcmp(key, "steps") == 0)
 			steps = *value;
 		else if (strcmp(key, "payloads") == 0)
@@ -795,7 +422,7 @@ request_from_object(Jsonb *object)
 		else if (strcmp(key, "custom_data") == 0)
 			custom_data = *value;
 		else if (strcmp(key, "rollback_reason") == 0)
-			request->reason = string_of(value, key);
+			request->reason = read_string(value, key);
 	}
 	if (trans_type == NULL)
 		ereport(ERROR,
@@ -823,7 +450,7 @@ request_from_object(Jsonb *object)
 		for (size_t j = 0; j < lengthof(taken_as_they_are); j++)
 			known = known || strcmp(pairs[i].key, taken_as_they_are[j]) == 0;
 		if (known && pairs[i].value.type != jbvNull)
-			read_option(request, pairs[i].key, &pairs[i].value);
+			request_read_option(request, pairs[i].key, &pairs[i].value);
 	}
 	if (custom_data.type != jbvNull)
 		read_custom_data(request, &custom_data);

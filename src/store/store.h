@@ -70,6 +70,26 @@ typedef struct StorePosition
 	int64		id;
 } StorePosition;
 
+/* ---------- PostgreSQL transactions of a coordinator ---------- */
+
+typedef enum StoreMode
+{
+	STORE_WORKER,				/* the process has no other business */
+	STORE_PROCEDURE				/* in a CALL, between the two below */
+} StoreMode;
+
+/*
+ * A commit waits for the disk whatever synchronous_commit says; it returns
+ * whether there was something to commit.  roll_back() is for PG_CATCH.
+ */
+extern void store_begin(StoreMode mode);
+extern bool store_commit(StoreMode mode);
+extern void store_roll_back(StoreMode mode);
+
+/* Makes a non-atomic CALL ready for them, and ends that. */
+extern void store_start_procedure(void);
+extern void store_end_procedure(void);
+
 /* ---------- for sessions ---------- */
 
 /*

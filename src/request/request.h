@@ -13,7 +13,7 @@
 #include "utils/array.h"
 #include "utils/jsonb.h"
 
-#include "store.h"
+#include "store/store.h"
 
 /* Options that a request brought (bits), for those that come late. */
 #define REQUEST_TIMEOUT_TO_FAIL	0x0001

@@ -1,0 +1,435 @@
+/*
+ * coordinator.c
+ *		Drives the global transactions of one database.
+ *
+ * A turn (coordinator_cycle) has two halves.  The first takes the replies of
+ * calls that have ended, without touching the database.  The second is one
+ * PostgreSQL transaction: it reads what is new or due, lets core decide, and
+ * writes all that has changed and all attempts in a few statements.  Only when
+ * that has committed are calls sent.  So:
+ *
+ * 1. No call is made before the decision to make it is durable: a decision
+ *    that changes nothing in the row follows from what is durable already.
+ * 2. A reply that core has seen, but whose effects are not committed, is kept
+ *    (Entry.replies).  If the row turns out to have been changed by somebody
+ *    else, the row is read again and the replies are applied to that.
+ *    A commit here waits for the disk whatever synchronous_commit says, and
+ *    so does a call for the commit of the submit that it follows from.
+ * 3. If this process dies at any point, its successor reads the same rows and
+ *    makes the same decisions; calls that were under way are made again.
+ *
+ * Transactions stay in memory only while calls of theirs are under way.  One
+ * that waits for a later time is dropped, and found again by its next_time.
+ */
+#include "private.h"
+
+#include "access/xlog.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/timestamp.h"
+
+/* dtm_run_due() leaves a locked row alone after so many tries. */
+#define LOCKED_ROW_TRIES	3
+
+/* First size of the list of attempts. */
+#define ATTEMPTS_SIZE		1024
+
+/* ---------- time and transactions ---------- */
+
+TimestampTz
+coordinator_time(Coordinator *c)
+{
+	return c->fixed_now != 0 ? c->fixed_now : GetCurrentTimestamp();
+}
+
+void
+turn_begin(Coordinator *c)
+{
+	store_begin(c->mode);
+	MemoryContextSwitchTo(c->turn);
+}
+
+void
+turn_commit(Coordinator *c)
+{
+	bool		wrote = store_commit(c->mode);
+
+	MemoryContextSwitchTo(c->turn);
+	if (wrote && c->slot)
+		pg_atomic_fetch_add_u64(&c->slot->ncommits, 1);
+}
+
+void
+turn_roll_back(Coordinator *c)
+{
+	store_roll_back(c->mode);
+	MemoryContextSwitchTo(c->turn);
+}
+
+/* ---------- the turn ---------- */
+
+/* Has this turn anything to do with the database? */
+static bool
+needs_database(Coordinator *c)
+{
+	return c->ntouched > 0 || c->nattempts > 0 || read_can(c);
+}
+
+/* The committed entries' replies have had their effect. */
+static void
+settle(Coordinator *c, Entry *entry)
+{
+	DtmTrans   *core = &entry->trans->core;
+
+	if (entry->gone)
+	{
+		c->wake_waiters = true;
+		entry_forget(c, entry);
+		return;
+	}
+	if (entry->reload)
+	{
+		if (c->mode == STORE_PROCEDURE && entry->ncalls == 0 &&
+			entry->nrefused >= LOCKED_ROW_TRIES)
+			entry_forget(c, entry); /* whoever has it locked goes first */
+		return;					/* else it stays touched */
+	}
+	if (entry->saved)
+		entry->trans->version++;
+	entry->changed = entry->saved = false;
+	entry->replies = NULL;
+	if (dtm_core_is_final(core->status))
+	{
+		c->wake_waiters = true;
+		if (c->slot)
+			pg_atomic_fetch_add_u64(&c->slot->nfinished, 1);
+		entry_forget(c, entry);
+		return;
+	}
+	if (c->draining)
+		entry_drop_ready(entry);		/* the next one to run makes them */
+	else
+		entry_send(c, entry);
+	if (core->next_time > coordinator_time(c))
+		c->deadline = Min(c->deadline, core->next_time);
+	if (entry->ncalls == 0)
+	{
+		/* it waits for a later time, or for a caller */
+		int64		id = entry->id;
+		bool		due = core->next_time <= coordinator_time(c);
+
+		entry_forget(c, entry);
+		if (due && !queue_push(&c->announced, id))
+			coordinator_sweep(c);
+		return;
+	}
+	entry->touched = false;
+	dlist_delete(&entry->node);
+	c->ntouched--;
+}
+
+/*
+ * The touched entries that have to be written or called, in an array of the
+ * turn.
+ */
+static Entry **
+changed_entries(Coordinator *c, int *n)
+{
+	Entry	  **entries = palloc(sizeof(Entry *) * (c->ntouched + 1));
+	dlist_iter	iter;
+
+	*n = 0;
+	dlist_foreach(iter, &c->touched)
+	{
+		Entry	   *entry = dlist_container(Entry, node, iter.cur);
+
+		if (entry->wake && !entry->reload)
+			entry_decide(c, entry);
+		if ((entry->changed || entry->nto_call > 0) && !entry->reload)
+			entries[(*n)++] = entry;
+	}
+	return entries;
+}
+
+/* False: nothing was written, and the entries are as they were. */
+static bool
+use_database(Coordinator *c)
+{
+	Entry	  **volatile entries = NULL;
+	volatile int n = 0;
+	volatile bool failed = false;
+
+	PG_TRY();
+	{
+		turn_begin(c);
+		read_reload(c);
+		read_announced(c);
+		read_due(c);
+		read_parked(c);
+		{
+			int			nchanged;
+
+			entries = changed_entries(c, &nchanged);
+			n = nchanged;
+		}
+		write_entries(c, entries, n);
+		store_add_attempts(c->attempts, c->nattempts);
+		turn_commit(c);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		MemoryContextSwitchTo(c->turn);
+		edata = CopyErrorData();
+		FlushErrorState();
+		turn_roll_back(c);
+
+		if (entries == NULL && read_failed(c, edata))
+			return false;
+		if (entries == NULL || n == 0 || write_concerns_all(edata))
+			ReThrowError(edata);
+		ereport(LOG,
+				(errcode(edata->sqlerrcode),
+				 errmsg("writing %d global transactions failed, writing them one by one: %s",
+						n, edata->message)));
+		failed = true;
+	}
+	PG_END_TRY();
+
+	if (failed)
+	{
+		write_one_by_one(c, entries, n);
+		turn_begin(c);
+		store_add_attempts(c->attempts, c->nattempts);
+		turn_commit(c);
+	}
+	c->nattempts = 0;
+	MemoryContextReset(c->attempts_context);
+	return true;
+}
+
+void
+coordinator_cycle(Coordinator *c)
+{
+	MemoryContext before = CurrentMemoryContext;
+
+	MemoryContextSwitchTo(c->turn);
+	entry_collect(c);
+	if (needs_database(c) && use_database(c))
+	{
+		dlist_mutable_iter iter;
+
+		if (c->flush_until != InvalidXLogRecPtr)
+			XLogFlush(c->flush_until);
+		c->flush_until = InvalidXLogRecPtr;
+		dlist_foreach_modify(iter, &c->touched)
+			settle(c, dlist_container(Entry, node, iter.cur));
+		/* off they go */
+		dtm_transport_drive(c->transport);
+	}
+	read_park(c);
+	if (c->slot)
+	{
+		if (c->wake_waiters)
+			dtm_wake_waiters(c->slot);
+		c->wake_waiters = false;
+		pg_atomic_write_u32(&c->slot->loaded, (uint32) entry_count(c));
+		pg_atomic_write_u32(&c->slot->in_flight,
+							(uint32) dtm_transport_in_flight(c->transport));
+		pg_atomic_write_u32(&c->slot->queued,
+							(uint32) dtm_transport_waiting(c->transport));
+	}
+	MemoryContextSwitchTo(before);
+	MemoryContextReset(c->turn);
+}
+
+void
+coordinator_flush_until(Coordinator *c, XLogRecPtr lsn)
+{
+	c->flush_until = Max(c->flush_until, lsn);
+}
+
+bool
+coordinator_is_idle(Coordinator *c)
+{
+	return entry_count(c) == 0 && c->nattempts == 0;
+}
+
+bool
+coordinator_is_done(Coordinator *c)
+{
+	return coordinator_is_idle(c) &&
+		(read_room(c) == 0 ||
+		 (!c->sweeping && queue_length(&c->announced) == 0 &&
+		  c->nparked == 0 && c->deadline > coordinator_time(c)));
+}
+
+int
+coordinator_fd(Coordinator *c)
+{
+	return dtm_transport_fd(c->transport);
+}
+
+long
+coordinator_timeout(Coordinator *c)
+{
+	int64		us = dtm_transport_due_in(c->transport);
+	TimestampTz now = GetCurrentTimestamp();
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &c->touched)
+	{
+		Entry	   *entry = dlist_container(Entry, node, iter.cur);
+		int64		left = Max(entry->not_before - now, 0);
+
+		us = us < 0 ? left : Min(us, left);
+	}
+	if (c->nattempts > 0 || read_can(c))
+		us = 0;
+	else if (read_room(c) > 0 && c->deadline != DT_NOEND && c->fixed_now == 0)
+	{
+		int64		left = Max(c->deadline - now, 0);
+
+		us = us < 0 ? left : Min(us, left);
+	}
+	if (us < 0)
+		return -1;
+	/* round up, so that it is due when we wake */
+	return (long) Min((us + 999) / 1000, INT_MAX / 2);
+}
+
+/* ---------- life ---------- */
+
+static void
+read_limits(DtmTransportLimits *limits)
+{
+	limits->max_requests = dtm_max_requests;
+	limits->max_requests_per_host = dtm_max_requests_per_host;
+	limits->max_reply_size = (size_t) dtm_max_reply_size * 1024;
+}
+
+static void
+report_limits(Coordinator *c)
+{
+	int			most = dtm_transport_max_requests(c->transport);
+
+	if (most < dtm_max_requests)
+		ereport(LOG,
+				(errmsg("the limit of open files allows %d calls in flight, fewer than dtm.max_requests (%d)",
+						most, dtm_max_requests),
+				 errhint("Raise the server's limit of open files (LimitNOFILE, ulimit -n), or lower dtm.max_requests.")));
+}
+
+Coordinator *
+coordinator_create(StoreMode mode, DtmSharedSlot *slot)
+{
+	MemoryContext context = AllocSetContextCreate(TopMemoryContext,
+												  "dtm coordinator",
+												  ALLOCSET_DEFAULT_SIZES);
+	Coordinator *c = MemoryContextAllocZero(context, sizeof(Coordinator));
+	DtmTransportLimits limits;
+	char		error[256];
+	HASHCTL		hash;
+
+	c->mode = mode;
+	c->slot = slot;
+	c->context = context;
+	c->turn = AllocSetContextCreate(context, "dtm turn",
+									ALLOCSET_DEFAULT_SIZES);
+	c->attempts_context = AllocSetContextCreate(context, "dtm attempts",
+												ALLOCSET_DEFAULT_SIZES);
+	dlist_init(&c->touched);
+	c->budget = -1;
+	c->attempts_size = ATTEMPTS_SIZE;
+	c->attempts = MemoryContextAlloc(context,
+									 sizeof(StoreAttempt) * c->attempts_size);
+	memset(&hash, 0, sizeof(hash));
+	hash.keysize = sizeof(int64);
+	hash.entrysize = sizeof(Entry);
+	hash.hcxt = context;
+	c->entries = hash_create("dtm transactions", 1024, &hash,
+							 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	dtm_core_config(&c->config);
+	read_limits(&limits);
+	c->transport = dtm_transport_create(&limits, error, sizeof(error));
+	if (c->transport == NULL)
+	{
+		MemoryContextDelete(context);
+		ereport(ERROR,
+				(errcode(ERRCODE_SYSTEM_ERROR),
+				 errmsg("could not prepare for calls: %s", error)));
+	}
+	report_limits(c);
+	read_init(c);
+	return c;
+}
+
+void
+coordinator_destroy(Coordinator *c)
+{
+	if (CurrentMemoryContext == c->turn)
+		MemoryContextSwitchTo(TopMemoryContext);
+	dtm_transport_destroy(c->transport);
+	MemoryContextDelete(c->context);
+}
+
+void
+coordinator_reconfigure(Coordinator *c)
+{
+	DtmTransportLimits limits;
+
+	dtm_core_config(&c->config);
+	read_limits(&limits);
+	dtm_transport_set_limits(c->transport, &limits);
+	report_limits(c);
+}
+
+void
+coordinator_set_time(Coordinator *c, TimestampTz now)
+{
+	c->fixed_now = now;
+	c->sweep_until = coordinator_time(c);
+}
+
+void
+coordinator_set_budget(Coordinator *c, int64 budget)
+{
+	c->budget = budget;
+}
+
+void
+coordinator_set_draining(Coordinator *c, bool draining)
+{
+	c->draining = draining;
+}
+
+/* ---------- the lock ---------- */
+
+/*
+ * An advisory lock of this database in a space that SQL's functions, which
+ * use 1 and 2, can't reach.
+ */
+static void
+set_lock_tag(LOCKTAG *tag)
+{
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, 0x64746d, 0, 0xd7);
+}
+
+bool
+coordinator_lock(void)
+{
+	LOCKTAG		tag;
+
+	set_lock_tag(&tag);
+	return LockAcquire(&tag, ExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+void
+coordinator_unlock(void)
+{
+	LOCKTAG		tag;
+
+	set_lock_tag(&tag);
+	LockRelease(&tag, ExclusiveLock, true);
+}

@@ -1,0 +1,362 @@
+/*
+ * entry.c
+ *		Global transactions in memory: the replies of their calls, what core
+ *		decides about them, and the calls that follow.
+ *
+ * Nothing here touches the database.
+ */
+#include "private.h"
+
+#include "http.h"
+
+#include "mb/pg_wchar.h"
+#include "utils/timestamp.h"
+
+/* Bytes of a reply's body that are kept as the error of an attempt. */
+#define MAX_ERROR_BYTES		1000
+
+static uint32
+jitter_of(Coordinator *c)
+{
+	/* a time that was given asks for results that can be told beforehand */
+	return c->fixed_now != 0 ? 0 : (uint32) random();
+}
+
+void
+entry_touch(Coordinator *c, Entry *entry)
+{
+	if (entry->touched)
+		return;
+	entry->touched = true;
+	dlist_push_tail(&c->touched, &entry->node);
+	c->ntouched++;
+}
+
+Entry *
+entry_find(Coordinator *c, int64 id)
+{
+	return hash_search(c->entries, &id, HASH_FIND, NULL);
+}
+
+int
+entry_count(Coordinator *c)
+{
+	return (int) hash_get_num_entries(c->entries);
+}
+
+/*
+ * Text from outside in the server's encoding, without NUL bytes, cut to what
+ * is worth keeping.
+ */
+static char *
+clean_text(const char *text, size_t len)
+{
+	char	   *clean;
+	int			good;
+
+	len = Min(len, MAX_ERROR_BYTES);
+	clean = palloc(len + 1);
+	memcpy(clean, text, len);
+	clean[len] = '\0';
+	for (size_t i = 0; i < len; i++)
+		if (clean[i] == '\0')
+			clean[i] = ' ';
+	good = pg_encoding_mbcliplen(PG_UTF8, clean, (int) len, (int) len);
+	if (!pg_verify_mbstr(PG_UTF8, clean, good, true) ||
+		GetDatabaseEncoding() != PG_UTF8)
+		for (size_t i = 0; i < len; i++)
+			if (IS_HIGHBIT_SET(clean[i]))
+				clean[i] = '?';
+	clean[good] = '\0';
+	return clean;
+}
+
+static void
+free_call(EntryCall *call)
+{
+	dtm_call_release(&call->call);
+	pfree(call);
+}
+
+/* Calls that were made ready, but are not sent after all. */
+void
+entry_drop_ready(Entry *entry)
+{
+	while (entry->ready != NULL)
+	{
+		EntryCall  *call = entry->ready;
+
+		entry->ready = call->next;
+		pfree(call);
+	}
+}
+
+static void
+add_attempt(Coordinator *c, Entry *entry, EntryCall *call, DtmResult result,
+			const char *text)
+{
+	StoreAttempt *attempt;
+	MemoryContext before = MemoryContextSwitchTo(c->attempts_context);
+
+	if (c->nattempts == c->attempts_size)
+	{
+		c->attempts_size *= 2;
+		c->attempts = repalloc(c->attempts,
+							   sizeof(StoreAttempt) * c->attempts_size);
+	}
+	attempt = &c->attempts[c->nattempts++];
+	attempt->id = entry->id;
+	attempt->op = call->op;
+	attempt->started = call->call.started -
+		(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+	attempt->duration = call->call.duration;
+	attempt->http_status = call->call.http_status;
+	attempt->result = result;
+	attempt->error = result == DTM_RESULT_SUCCESS ? NULL : pstrdup(text);
+	MemoryContextSwitchTo(before);
+}
+
+/* Its calls under way are given up. */
+void
+entry_forget(Coordinator *c, Entry *entry)
+{
+	while (entry->calls != NULL)
+	{
+		EntryCall  *call = entry->calls;
+
+		entry->calls = call->next;
+		if (call->call.slot != NULL)
+			add_attempt(c, entry, call, DTM_RESULT_TEMPORARY,
+						"given up: the global transaction is not run any more");
+		dtm_transport_cancel(c->transport, &call->call);
+		free_call(call);
+	}
+	if (entry->touched)
+	{
+		dlist_delete(&entry->node);
+		c->ntouched--;
+	}
+	c->bytes -= entry->bytes;
+	entry_drop_ready(entry);
+	MemoryContextDelete(entry->context);
+	hash_search(c->entries, &entry->id, HASH_REMOVE, NULL);
+}
+
+/* A row that was read into memory; its context becomes the entry's. */
+void
+entry_add(Coordinator *c, StoreTrans *trans, MemoryContext context)
+{
+	bool		found;
+	Entry	   *entry = hash_search(c->entries, &trans->id, HASH_ENTER, &found);
+
+	Assert(!found);
+	memset((char *) entry + sizeof(int64), 0, sizeof(Entry) - sizeof(int64));
+	entry->trans = trans;
+	entry->context = context;
+	entry->to_call = MemoryContextAlloc(context,
+										sizeof(int) * (trans->core.nops + 1));
+	entry->bytes = MemoryContextMemAllocated(context, true);
+	c->bytes += entry->bytes;
+	dtm_core_loaded(&trans->core, coordinator_time(c));
+	entry->wake = true;
+	entry_touch(c, entry);
+	if (c->budget > 0)
+		c->budget--;
+}
+
+/* The row as it is now, for an entry that we have; calls go on. */
+void
+entry_replace(Coordinator *c, Entry *entry, StoreTrans *trans,
+			  MemoryContext context)
+{
+	Reply	   *replies = NULL;
+	Reply	  **last = &replies;
+
+	dtm_core_loaded(&trans->core, coordinator_time(c));
+	for (EntryCall *call = entry->calls; call != NULL; call = call->next)
+	{
+		if (call->op == DTM_CALL_QUERY)
+			trans->core.query_running = true;
+		else
+			trans->core.ops[call->op].running = true;
+	}
+	entry_drop_ready(entry);
+	for (Reply *reply = entry->replies; reply != NULL; reply = reply->next)
+	{
+		Reply	   *copy = MemoryContextAlloc(context, sizeof(Reply));
+
+		*copy = *reply;
+		copy->text = MemoryContextStrdup(context, reply->text);
+		copy->next = NULL;
+		*last = copy;
+		last = &copy->next;
+	}
+	/* the requests of calls under way lie in the old context */
+	if (entry->calls != NULL)
+		MemoryContextSetParent(entry->context, context);
+	else
+		MemoryContextDelete(entry->context);
+	c->bytes -= entry->bytes;
+	entry->trans = trans;
+	entry->context = context;
+	entry->bytes = MemoryContextMemAllocated(context, true);
+	c->bytes += entry->bytes;
+	entry->replies = replies;
+	entry->to_call = MemoryContextAlloc(context,
+										sizeof(int) * (trans->core.nops + 1));
+	entry->nto_call = 0;
+	entry->changed = false;
+	entry->reload = false;
+	entry->wake = entry->replay = true;
+	entry_touch(c, entry);
+}
+
+static void
+step(Coordinator *c, Entry *entry, DtmEvent *event)
+{
+	DtmTrans   *core = &entry->trans->core;
+	DtmUpdate	update;
+
+	/*
+	 * Calls that were decided on, but not sent yet, are decided on anew: core
+	 * asks again for those that are still right.
+	 */
+	for (int i = 0; i < entry->nto_call; i++)
+		if (entry->to_call[i] == DTM_CALL_QUERY)
+			core->query_running = false;
+		else
+			core->ops[entry->to_call[i]].running = false;
+
+	update.calls = entry->to_call;
+	event->now = coordinator_time(c);
+	event->jitter = jitter_of(c);
+	dtm_core_step(core, &c->config, event, &update);
+	entry->nto_call = update.ncalls;
+	entry->changed = entry->changed || update.changed;
+	if (update.alert_op != DTM_NO_ALERT)
+		ereport(WARNING,
+				(errmsg("global transaction \"%s\" has failed %d times in a row",
+						entry->trans->gid, core->failures),
+				 errdetail("%s answered: %s", event->url, event->text),
+				 errhint("It is tried again at %s, or now with dtm_retry_now().",
+						 timestamptz_to_str(core->next_time))));
+}
+
+static void
+apply_reply(Coordinator *c, Entry *entry, const Reply *reply)
+{
+	DtmEvent	event = {.kind = DTM_EVENT_REPLY};
+
+	event.op = reply->op;
+	event.result = reply->result;
+	event.url = http_target(entry->trans, reply->op);
+	event.text = reply->text;
+	step(c, entry, &event);
+}
+
+/* What core has to say about an entry, from the row as it is in memory. */
+void
+entry_decide(Coordinator *c, Entry *entry)
+{
+	DtmEvent	event = {.kind = DTM_EVENT_WAKE};
+
+	if (entry->replay)
+		for (Reply *reply = entry->replies; reply != NULL; reply = reply->next)
+			apply_reply(c, entry, reply);
+	entry->wake = entry->replay = false;
+	step(c, entry, &event);
+}
+
+void
+entry_collect(Coordinator *c)
+{
+	DtmCall    *done;
+
+	dtm_transport_drive(c->transport);
+	while ((done = dtm_transport_reap(c->transport)) != NULL)
+	{
+		Entry	   *entry = done->owner;
+		EntryCall **link = &entry->calls;
+		EntryCall  *call;
+		DtmResult	result = DTM_RESULT_TEMPORARY;
+		Reply	   *reply;
+		Reply	  **last = &entry->replies;
+
+		while (&(*link)->call != done)
+			link = &(*link)->next;
+		call = *link;
+		*link = call->next;
+		entry->ncalls--;
+
+		if (done->http_status != 0)
+			result = dtm_classify_http(done->http_status,
+									   done->reply ? done->reply : "",
+									   done->reply_len);
+		reply = MemoryContextAlloc(entry->context, sizeof(Reply));
+		reply->op = call->op;
+		reply->result = result;
+		reply->next = NULL;
+		MemoryContextSwitchTo(entry->context);
+		if (result == DTM_RESULT_SUCCESS)
+			reply->text = "";
+		else if (done->http_status == 0)
+			reply->text = clean_text(done->error, strlen(done->error));
+		else
+			reply->text = clean_text(done->reply ? done->reply : "",
+									 done->reply_len);
+		MemoryContextSwitchTo(c->turn);
+		add_attempt(c, entry, call, result, reply->text);
+		while (*last != NULL)
+			last = &(*last)->next;
+		*last = reply;
+		if (!entry->reload)
+			apply_reply(c, entry, reply);
+		entry_touch(c, entry);
+		free_call(call);
+		if (c->slot)
+		{
+			pg_atomic_fetch_add_u64(&c->slot->ncalls, 1);
+			if (result != DTM_RESULT_SUCCESS)
+				pg_atomic_fetch_add_u64(&c->slot->ncall_errors, 1);
+		}
+	}
+}
+
+/* Makes the calls of an entry, to be sent once the turn has committed. */
+void
+entry_make_ready(Entry *entry)
+{
+	int			timeout = entry->trans->request_timeout > 0 ?
+		entry->trans->request_timeout : dtm_request_timeout;
+	MemoryContext before = MemoryContextSwitchTo(entry->context);
+
+	entry_drop_ready(entry);
+	for (int i = entry->nto_call - 1; i >= 0; i--)
+	{
+		EntryCall  *call = palloc0(sizeof(EntryCall));
+
+		call->op = entry->to_call[i];
+		call->call.owner = entry;
+		call->call.timeout = (int64) timeout * 1000;
+		call->next = entry->ready;
+		entry->ready = call;
+		http_request(entry->trans, call->op, &call->call);
+	}
+	MemoryContextSwitchTo(before);
+}
+
+void
+entry_send(Coordinator *c, Entry *entry)
+{
+	while (entry->ready != NULL)
+	{
+		EntryCall  *call = entry->ready;
+
+		entry->ready = call->next;
+		call->next = entry->calls;
+		entry->calls = call;
+		entry->ncalls++;
+		dtm_transport_submit(c->transport, &call->call);
+	}
+	entry->nto_call = 0;
+}

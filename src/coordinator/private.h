@@ -1,0 +1,220 @@
+/*
+ * private.h
+ *		What the files of the coordinator share.
+ *
+ * entry.c has the transactions in memory, read.c brings them there, write.c
+ * brings what has changed back, coordinator.c has the turn that joins these.
+ */
+#ifndef DTM_COORDINATOR_PRIVATE_H
+#define DTM_COORDINATOR_PRIVATE_H
+
+#include "coordinator.h"
+
+#include "dtm.h"
+#include "store/store.h"
+#include "transport/transport.h"
+
+#include "lib/ilist.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+
+/* Ids waiting to be read, first in first out. */
+typedef struct IdQueue
+{
+	int64	   *ids;
+	int			head;			/* next to be taken */
+	int			tail;
+	int			size;			/* allocated */
+} IdQueue;
+
+/* Transactions put aside because a host of theirs has enough to do. */
+typedef struct ParkedHost
+{
+	dlist_node	node;			/* in Coordinator.parked */
+	char		name[DTM_HOST_NAME_SIZE];
+	IdQueue		ids;
+} ParkedHost;
+
+/* A reply whose effects are not committed yet. */
+typedef struct Reply
+{
+	int			op;
+	DtmResult	result;
+	char	   *text;			/* in the server's encoding */
+	struct Reply *next;
+} Reply;
+
+/* A call of an entry. */
+typedef struct EntryCall
+{
+	DtmCall		call;			/* call.owner is the entry */
+	int			op;
+	struct EntryCall *next;
+} EntryCall;
+
+/* A global transaction in memory. */
+typedef struct Entry
+{
+	int64		id;				/* hash key; must be first */
+	StoreTrans *trans;
+	MemoryContext context;		/* of trans, and of what is made for it */
+	Size		bytes;			/* that context's, when it was loaded */
+	dlist_node	node;			/* in Coordinator.touched, if touched */
+	bool		touched;		/* has to be seen to in this turn */
+	bool		wake;			/* let core look at it */
+	bool		replay;			/* the row was read again: replies have to be
+								 * applied to it */
+	bool		changed;		/* the row has to be written */
+	bool		saved;			/* it was, in the turn's transaction */
+	bool		reload;			/* the row has been changed by somebody else */
+	bool		gone;			/* it is not active any more */
+	TimestampTz not_before;		/* the row was locked: try again then */
+	int			nrefused;		/* times in a row that it was not written */
+	Reply	   *replies;		/* in the order they came */
+	int		   *to_call;		/* room for nops + 1 */
+	int			nto_call;
+	EntryCall  *ready;			/* to be sent when the turn has committed */
+	EntryCall  *calls;			/* under way */
+	int			ncalls;
+} Entry;
+
+struct Coordinator
+{
+	StoreMode	mode;
+	DtmSharedSlot *slot;
+	MemoryContext context;		/* of it all */
+	MemoryContext turn;			/* reset each turn */
+	DtmTransport *transport;
+	DtmConfig	config;
+	HTAB	   *entries;
+	dlist_head	touched;
+	int			ntouched;
+	int64		bytes;			/* of all entries */
+	int64		budget;			/* transactions it may still take up; -1: any */
+	bool		draining;
+	TimestampTz fixed_now;		/* 0: the clock */
+
+	IdQueue		announced;		/* not read yet */
+	dlist_head	parked;			/* ParkedHost */
+	int			nparked;		/* transactions in them */
+	int			batch;			/* rows read by one statement; 1 after an error */
+	int64		suspect;		/* the row that is just read alone; 0: none */
+	bool		wake_waiters;	/* something may have become final */
+	XLogRecPtr	flush_until;	/* to be on disk before calls are sent */
+
+	/* The search for due rows. */
+	bool		sweeping;		/* one is on its way */
+	bool		sweep_again;	/* asked for meanwhile */
+	StorePosition position;		/* how far it has come */
+	TimestampTz sweep_until;	/* the "now" that it goes by */
+	TimestampTz swept_until;	/* the last complete one's */
+	TimestampTz deadline;		/* next row that becomes due; DT_NOEND: none */
+
+	/* Attempts to be written. */
+	StoreAttempt *attempts;
+	int			nattempts;
+	int			attempts_size;
+	MemoryContext attempts_context;
+};
+
+/* ---------- coordinator.c ---------- */
+
+/* The time that it goes by. */
+extern TimestampTz coordinator_time(Coordinator *c);
+
+/* PostgreSQL transactions; afterwards the turn's memory context is current. */
+extern void turn_begin(Coordinator *c);
+extern void turn_commit(Coordinator *c);
+extern void turn_roll_back(Coordinator *c);
+
+/* ---------- entry.c ---------- */
+
+extern Entry *entry_find(Coordinator *c, int64 id);
+extern int	entry_count(Coordinator *c);
+
+/* It has to be seen to in this turn. */
+extern void entry_touch(Coordinator *c, Entry *entry);
+
+/* A row that was read into memory; its context becomes the entry's. */
+extern void entry_add(Coordinator *c, StoreTrans *trans,
+					  MemoryContext context);
+
+/* The row as it is now, for an entry that we have; its calls go on. */
+extern void entry_replace(Coordinator *c, Entry *entry, StoreTrans *trans,
+						  MemoryContext context);
+
+/* Out of memory with it; its calls under way are given up. */
+extern void entry_forget(Coordinator *c, Entry *entry);
+
+/* Takes the replies of calls that have ended, and what core says to them. */
+extern void entry_collect(Coordinator *c);
+
+/* What core has to say about an entry, from the row as it is in memory. */
+extern void entry_decide(Coordinator *c, Entry *entry);
+
+/* Makes the calls that were decided on, to be sent after the commit. */
+extern void entry_make_ready(Entry *entry);
+extern void entry_drop_ready(Entry *entry);
+extern void entry_send(Coordinator *c, Entry *entry);
+
+/* ---------- read.c ---------- */
+
+static inline int
+queue_length(const IdQueue *queue)
+{
+	return queue->tail - queue->head;
+}
+
+/* Where reading begins: with a search for all that is due. */
+extern void read_init(Coordinator *c);
+
+/* False if it is as long as it may get. */
+extern bool queue_push(IdQueue *queue, int64 id);
+
+/* How many more transactions may be taken up now. */
+extern int	read_room(Coordinator *c);
+
+/* Is there something to read, and room for it? */
+extern bool read_can(Coordinator *c);
+
+/* Reads, in this order: what others have changed; what is new, due, parked. */
+extern void read_reload(Coordinator *c);
+extern void read_announced(Coordinator *c);
+extern void read_due(Coordinator *c);
+extern void read_parked(Coordinator *c);
+
+/*
+ * Reading has failed.  True if it's worth going on: one row at a time, until
+ * the one that can't be read is found, which is put out of the way.
+ */
+extern bool read_failed(Coordinator *c, ErrorData *edata);
+
+extern void read_start_sweep(Coordinator *c, bool from_beginning);
+
+/* Has a row out of the way until a later time. */
+extern void read_postpone(Coordinator *c, int64 id, TimestampTz next_time);
+
+/* Puts transactions aside whose hosts are busy, if they fill the memory. */
+extern void read_park(Coordinator *c);
+
+/* ---------- write.c ---------- */
+
+/*
+ * Writes those of entries[0 .. n-1] that have changed, and makes their calls
+ * ready; what could not be written is read again.
+ */
+extern void write_entries(Coordinator *c, Entry **entries, int n);
+
+/*
+ * Each on its own, after writing all together has failed; puts those aside
+ * that it fails for.
+ */
+extern void write_one_by_one(Coordinator *c, Entry **entries, int n);
+
+/*
+ * Is this an error that no row is to blame for?  Concurrency, resources, the
+ * operator, a missing table.
+ */
+extern bool write_concerns_all(const ErrorData *edata);
+
+#endif							/* DTM_COORDINATOR_PRIVATE_H */

@@ -1,0 +1,460 @@
+/*
+ * read.c
+ *		Which rows the coordinator reads, and when: those that were announced,
+ *		those that are due, those that others have changed, and those that
+ *		were put aside ("parked") because their host has enough to do.
+ */
+#include "private.h"
+
+#include "access/xlog.h"
+#include "utils/timestamp.h"
+
+/* Rows read by one statement. */
+#define LOAD_BATCH			256
+
+/* Transactions in memory, for each call that may be in flight. */
+#define LOADED_PER_REQUEST	2
+
+/* Memory that they may take, in bytes; beyond it no more are loaded. */
+#define MAX_LOADED_BYTES	(INT64CONST(256) * 1024 * 1024)
+
+/* Ids kept in memory to be read later; beyond that they are searched for. */
+#define MAX_QUEUED			1000000
+
+static void
+queue_init(IdQueue *queue, MemoryContext context)
+{
+	queue->head = queue->tail = 0;
+	queue->size = 1024;
+	queue->ids = MemoryContextAlloc(context, sizeof(int64) * queue->size);
+}
+
+/* Leaves out the next one, if it is this. */
+static void
+skip_first(IdQueue *queue, int64 id)
+{
+	if (queue_length(queue) > 0 && queue->ids[queue->head] == id)
+		queue->head++;
+}
+
+/* False if it is as long as it may get. */
+bool
+queue_push(IdQueue *queue, int64 id)
+{
+	if (queue_length(queue) >= MAX_QUEUED)
+		return false;
+	if (queue->tail == queue->size)
+	{
+		int			n = queue_length(queue);
+
+		if (queue->head > queue->size / 2)
+			memmove(queue->ids, queue->ids + queue->head, sizeof(int64) * n);
+		else
+		{
+			int64	   *ids = MemoryContextAllocHuge(GetMemoryChunkContext(queue->ids),
+													 sizeof(int64) * queue->size * 2);
+
+			memcpy(ids, queue->ids + queue->head, sizeof(int64) * n);
+			pfree(queue->ids);
+			queue->ids = ids;
+			queue->size *= 2;
+		}
+		queue->head = 0;
+		queue->tail = n;
+	}
+	queue->ids[queue->tail++] = id;
+	return true;
+}
+
+static int
+capacity(Coordinator *c)
+{
+	return LOADED_PER_REQUEST * dtm_transport_max_requests(c->transport);
+}
+
+int
+read_room(Coordinator *c)
+{
+	int64		left = capacity(c) - entry_count(c);
+
+	if (c->draining || c->bytes > MAX_LOADED_BYTES)
+		return 0;
+	if (c->budget >= 0)
+		left = Min(left, c->budget);
+	return (int) Max(left, 0);
+}
+
+/* Its row may have been changed. */
+static void
+look_again(Coordinator *c, Entry *entry)
+{
+	entry->reload = true;
+	entry->not_before = 0;
+	entry_touch(c, entry);
+}
+
+void
+coordinator_look_at(Coordinator *c, const int64 *ids, int n)
+{
+	for (int i = 0; i < n; i++)
+	{
+		Entry	   *entry = entry_find(c, ids[i]);
+
+		if (entry != NULL)
+			look_again(c, entry);
+		else if (!queue_push(&c->announced, ids[i]))
+			coordinator_sweep(c);
+	}
+}
+
+/*
+ * Has a row out of the way until a later time.  If that can't be written now,
+ * the next search is one from the beginning, and finds it.
+ */
+void
+read_postpone(Coordinator *c, int64 id, TimestampTz next_time)
+{
+	if (!store_postpone(id, next_time))
+		c->swept_until = DT_NOBEGIN;
+	c->deadline = Min(c->deadline, next_time);
+}
+
+static void
+report_bad_row(Coordinator *c, int64 id, const char *problem)
+{
+	TimestampTz next_time = coordinator_time(c) + c->config.retry_interval_max;
+
+	ereport(WARNING,
+			(errcode(DTM_ERRCODE_BAD_ROW),
+			 errmsg("global transaction %lld can't be read: %s",
+					(long long) id, problem),
+			 errdetail("It is looked at again at %s.",
+					   timestamptz_to_str(next_time)),
+			 errhint("Its rows in schema dtm have been changed by hand.")));
+	if (c->slot)
+		pg_atomic_fetch_add_u64(&c->slot->nerrors, 1);
+	read_postpone(c, id, next_time);
+}
+
+/* Rows that were read: new ones become entries, known ones are replaced. */
+static void
+take_rows(Coordinator *c, StoreLoad *load)
+{
+	for (int i = 0; i < load->n; i++)
+	{
+		Entry	   *entry = entry_find(c, load->trans[i]->id);
+
+		if (entry == NULL)
+			entry_add(c, load->trans[i], load->context[i]);
+		else if (entry->reload &&
+				 entry->trans->version != load->trans[i]->version)
+			entry_replace(c, entry, load->trans[i], load->context[i]);
+		else if (entry->reload)
+		{
+			/* nobody changed it: it was locked, and is tried again as it is */
+			MemoryContextDelete(load->context[i]);
+			entry->reload = false;
+		}
+		else
+		{
+			/* it is being driven; one of its branches may be due again */
+			MemoryContextDelete(load->context[i]);
+			if (entry->trans->core.next_time > entry->trans->core.created)
+			{
+				entry->wake = true;
+				entry_touch(c, entry);
+			}
+		}
+	}
+	for (int i = 0; i < load->nbad; i++)
+		report_bad_row(c, load->bad_id[i], load->bad_error[i]);
+}
+
+/* Entries whose row was changed by somebody else are read again. */
+void
+read_reload(Coordinator *c)
+{
+	int64	   *ids = palloc(sizeof(int64) * (c->ntouched + 1));
+	int			n = 0;
+	dlist_iter	iter;
+	StoreLoad	load;
+
+	dlist_foreach(iter, &c->touched)
+	{
+		Entry	   *entry = dlist_container(Entry, node, iter.cur);
+
+		if (entry->reload && entry->not_before <= GetCurrentTimestamp())
+			ids[n++] = entry->id;
+	}
+	if (n == 0)
+		return;
+	store_load_ids(ids, n, c->context, &load);
+	take_rows(c, &load);
+	for (int i = 0; i < n; i++)
+	{
+		Entry	   *entry = entry_find(c, ids[i]);
+
+		/* no row: it has become final, by dtm_force_stop or dtm_abort */
+		if (entry != NULL && entry->reload)
+			entry->gone = true;
+	}
+}
+
+/* Reads the next of a queue, "max" at most. */
+static void
+load_queued(Coordinator *c, IdQueue *queue, int max)
+{
+	int			n = Min(Min(queue_length(queue), c->batch), max);
+	StoreLoad	load;
+
+	c->suspect = c->batch == 1 ? queue->ids[queue->head] : 0;
+	store_load_ids(queue->ids + queue->head, n, c->context, &load);
+	c->suspect = 0;
+	/* no row: it has become final meanwhile */
+	if (load.nrows < n)
+		c->wake_waiters = true;
+	take_rows(c, &load);
+	queue->head += n;
+	if (queue->head == queue->tail)
+	{
+		queue->head = queue->tail = 0;
+		c->batch = LOAD_BATCH;
+	}
+}
+
+void
+read_announced(Coordinator *c)
+{
+	while (queue_length(&c->announced) > 0 && read_room(c) > 0)
+		load_queued(c, &c->announced, read_room(c));
+}
+
+/*
+ * Due rows are found in the order of their next_time, so that a search can go
+ * on where it was when the memory was full, and the next one begins where the
+ * last has ended: what has been committed behind that was announced.
+ */
+void
+read_start_sweep(Coordinator *c, bool from_beginning)
+{
+	TimestampTz now = coordinator_time(c);
+
+	/* what is found has to be as durable as what was announced */
+	if (c->mode == STORE_WORKER)
+		c->flush_until = GetXLogInsertRecPtr();
+	c->sweeping = true;
+	c->sweep_again = false;
+	c->sweep_until = now;
+	c->position.time = from_beginning || c->swept_until > now ?
+		DT_NOBEGIN : c->swept_until;
+	c->position.id = PG_INT64_MAX;
+}
+
+void
+coordinator_sweep(Coordinator *c)
+{
+	HASH_SEQ_STATUS seq;
+	Entry	   *entry;
+
+	/* those in memory may have been changed, or be gone */
+	hash_seq_init(&seq, c->entries);
+	while ((entry = hash_seq_search(&seq)) != NULL)
+		look_again(c, entry);
+	if (c->sweeping)
+		c->sweep_again = true;
+	else
+		read_start_sweep(c, true);
+}
+
+void
+read_due(Coordinator *c)
+{
+	if (!c->sweeping && c->deadline <= coordinator_time(c))
+		read_start_sweep(c, false);
+	while (c->sweeping && read_room(c) > 0)
+	{
+		int			max = Min(c->batch, read_room(c));
+		StoreLoad	load;
+
+		if (c->batch == 1)
+			c->suspect = store_first_due(c->sweep_until, c->position);
+		store_load_due(c->sweep_until, c->position, max, c->context, &load);
+		c->suspect = 0;
+		if (load.nrows < max)
+		{
+			c->batch = LOAD_BATCH;
+			c->sweeping = false;
+			c->swept_until = c->sweep_until;
+			c->deadline = store_next_deadline(c->swept_until);
+		}
+		take_rows(c, &load);
+		if (load.nrows > 0)
+			c->position = load.last;
+		if (!c->sweeping && c->sweep_again)
+			read_start_sweep(c, true);
+	}
+}
+
+/* How many more calls a host can do with: what it may have, and some to wait. */
+static int
+appetite(Coordinator *c, const ParkedHost *host)
+{
+	return dtm_max_requests_per_host + dtm_max_requests_per_host / 2 -
+		dtm_transport_host_load(c->transport, host->name);
+}
+
+static bool
+can_unpark(Coordinator *c)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &c->parked)
+		if (appetite(c, dlist_container(ParkedHost, node, iter.cur)) > 0)
+			return true;
+	return false;
+}
+
+/* Reads those again that were put aside, where their host has time now. */
+void
+read_parked(Coordinator *c)
+{
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &c->parked)
+	{
+		ParkedHost *host = dlist_container(ParkedHost, node, iter.cur);
+		int			n = Min(appetite(c, host), read_room(c));
+		int			before = queue_length(&host->ids);
+
+		if (n > 0)
+			load_queued(c, &host->ids, n);
+		c->nparked -= before - queue_length(&host->ids);
+		if (queue_length(&host->ids) == 0)
+		{
+			dlist_delete(&host->node);
+			pfree(host->ids.ids);
+			pfree(host);
+		}
+	}
+}
+
+static ParkedHost *
+parked_host(Coordinator *c, const char *name)
+{
+	ParkedHost *host;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &c->parked)
+	{
+		host = dlist_container(ParkedHost, node, iter.cur);
+		if (strcmp(host->name, name) == 0)
+			return host;
+	}
+	host = MemoryContextAllocZero(c->context, sizeof(ParkedHost));
+	strlcpy(host->name, name, sizeof(host->name));
+	queue_init(&host->ids, c->context);
+	dlist_push_tail(&c->parked, &host->node);
+	return host;
+}
+
+/*
+ * Memory is full, and still there is room for calls: those in memory wait for
+ * hosts that are at their limit.  Puts half of them aside, so that
+ * transactions that need other hosts come to their turn.
+ */
+void
+read_park(Coordinator *c)
+{
+	HASH_SEQ_STATUS seq;
+	Entry	   *entry;
+	char		name[DTM_HOST_NAME_SIZE];
+	int			surplus = entry_count(c) - Min(entry_count(c), capacity(c)) / 2;
+
+	if ((entry_count(c) < capacity(c) && c->bytes <= MAX_LOADED_BYTES) ||
+		dtm_transport_in_flight(c->transport) >=
+		dtm_transport_max_requests(c->transport) ||
+		!(c->sweeping || queue_length(&c->announced) > 0))
+		return;
+	hash_seq_init(&seq, c->entries);
+	while ((entry = hash_seq_search(&seq)) != NULL)
+	{
+		bool		waiting = !entry->touched && entry->calls != NULL;
+
+		for (EntryCall *call = entry->calls; call != NULL; call = call->next)
+			waiting = waiting && call->call.slot == NULL &&
+				call->call.host != NULL;
+		if (!waiting)
+			continue;
+		if (c->nparked < MAX_QUEUED)
+		{
+			dtm_host_name(entry->calls->call.url, name);
+			queue_push(&parked_host(c, name)->ids, entry->id);
+			c->nparked++;
+			entry_forget(c, entry);
+		}
+		else
+			surplus = 0;
+		if (--surplus <= 0)
+		{
+			hash_seq_term(&seq);
+			break;
+		}
+	}
+}
+
+/* Is there something to read, and room for it? */
+bool
+read_can(Coordinator *c)
+{
+	return read_room(c) > 0 &&
+		(queue_length(&c->announced) > 0 || c->sweeping ||
+		 c->deadline <= coordinator_time(c) ||
+		 can_unpark(c));
+}
+
+/*
+ * Reading rows has failed.  Returns true if it's worth going on: one at a time
+ * until the one that can't be read is found, which is put out of the way.
+ */
+bool
+read_failed(Coordinator *c, ErrorData *edata)
+{
+	if (write_concerns_all(edata))
+		return false;
+	if (c->suspect != 0)
+	{
+		int64		id = c->suspect;
+		dlist_iter	iter;
+
+		c->suspect = 0;
+		skip_first(&c->announced, id);
+		dlist_foreach(iter, &c->parked)
+			skip_first(&dlist_container(ParkedHost, node, iter.cur)->ids, id);
+		turn_begin(c);
+		report_bad_row(c, id, edata->message);
+		turn_commit(c);
+		return true;
+	}
+	if (c->batch == 1)
+		return false;
+	/* rows that were read, but not kept, are to be found again */
+	c->swept_until = DT_NOBEGIN;
+	c->sweep_again = true;
+	ereport(LOG,
+			(errcode(edata->sqlerrcode),
+			 errmsg("reading global transactions failed, reading them one by one: %s",
+					edata->message)));
+	c->batch = 1;
+	return true;
+}
+
+void
+read_init(Coordinator *c)
+{
+	c->batch = LOAD_BATCH;
+	c->deadline = DT_NOEND;
+	c->swept_until = DT_NOBEGIN;
+	queue_init(&c->announced, c->context);
+	dlist_init(&c->parked);
+	read_start_sweep(c, true);
+}

@@ -1,0 +1,143 @@
+/*
+ * write.c
+ *		Writing what has changed, many transactions at once; and what becomes
+ *		of one that can't be written.
+ */
+#include "private.h"
+
+#include "utils/timestamp.h"
+
+/*
+ * Pause before another try to write a row that is locked, in us; it doubles
+ * this many times.
+ */
+#define LOCKED_ROW_PAUSE	INT64CONST(10000)
+#define LOCKED_ROW_DOUBLES	7
+
+/*
+ * Is this an error that no row is to blame for?  Concurrency, resources, the
+ * operator, a missing table.
+ */
+bool
+write_concerns_all(const ErrorData *edata)
+{
+	switch (ERRCODE_TO_CATEGORY(edata->sqlerrcode))
+	{
+		case MAKE_SQLSTATE('0', '8', '0', '0', '0'):
+		case ERRCODE_INVALID_TRANSACTION_STATE: /* 25 */
+		case ERRCODE_TRANSACTION_ROLLBACK:	/* 40 */
+		case ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION: /* 42 */
+		case ERRCODE_INSUFFICIENT_RESOURCES:	/* 53 */
+		case ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE:	/* 55 */
+		case ERRCODE_OPERATOR_INTERVENTION: /* 57 */
+		case ERRCODE_SYSTEM_ERROR:	/* 58 */
+			return true;
+		default:
+			return false;
+	}
+}
+
+/*
+ * Writes those of entries[0 .. n-1] that have changed, and makes their calls
+ * ready; what could not be written is read again.
+ */
+void
+write_entries(Coordinator *c, Entry **entries, int n)
+{
+	Entry	  **changed = palloc(sizeof(Entry *) * (n + 1));
+	StoreTrans **trans = palloc(sizeof(StoreTrans *) * (n + 1));
+	bool	   *saved = palloc(sizeof(bool) * (n + 1));
+	int			nchanged = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		entry_make_ready(entries[i]);
+		if (!entries[i]->changed)
+			continue;
+		changed[nchanged] = entries[i];
+		trans[nchanged++] = entries[i]->trans;
+	}
+	store_save(trans, nchanged, coordinator_time(c), saved);
+	entries = changed;
+	for (int i = 0; i < nchanged; i++)
+	{
+		entries[i]->saved = saved[i];
+		entries[i]->reload = !saved[i];
+		if (saved[i])
+		{
+			entries[i]->nrefused = 0;
+			entries[i]->not_before = 0;
+			continue;
+		}
+		entries[i]->not_before = GetCurrentTimestamp() +
+			(LOCKED_ROW_PAUSE << Min(entries[i]->nrefused, LOCKED_ROW_DOUBLES));
+		entries[i]->nrefused++;
+	}
+}
+
+/* Puts a transaction that can't be processed out of the way. */
+static void
+postpone_entry(Coordinator *c, Entry *entry, ErrorData *edata)
+{
+	int64		id = entry->id;
+	TimestampTz next_time = coordinator_time(c) + c->config.retry_interval_max;
+
+	ereport(WARNING,
+			(errcode(edata->sqlerrcode),
+			 errmsg("global transaction \"%s\" can't be processed: %s",
+					entry->trans->gid, edata->message),
+			 errdetail("It is looked at again at %s; the others go on.",
+					   timestamptz_to_str(next_time))));
+	entry_forget(c, entry);
+	if (c->slot)
+		pg_atomic_fetch_add_u64(&c->slot->nerrors, 1);
+	PG_TRY();
+	{
+		turn_begin(c);
+		read_postpone(c, id, next_time);
+		turn_commit(c);
+	}
+	PG_CATCH();
+	{
+		/* not even that: it stays due, and is found again */
+		FlushErrorState();
+		turn_roll_back(c);
+		c->swept_until = DT_NOBEGIN;
+		c->deadline = Min(c->deadline, next_time);
+	}
+	PG_END_TRY();
+}
+
+/*
+ * Writes entries each on its own, after writing all together has failed, and
+ * puts those aside that it fails for.
+ */
+void
+write_one_by_one(Coordinator *c, Entry **entries, int n)
+{
+	for (int i = 0; i < n; i++)
+	{
+		ErrorData  *volatile edata = NULL;
+
+		PG_TRY();
+		{
+			turn_begin(c);
+			write_entries(c, &entries[i], 1);
+			turn_commit(c);
+		}
+		PG_CATCH();
+		{
+			MemoryContextSwitchTo(c->turn);
+			edata = CopyErrorData();
+			FlushErrorState();
+			turn_roll_back(c);
+		}
+		PG_END_TRY();
+		if (edata != NULL)
+		{
+			if (write_concerns_all(edata))
+				ReThrowError(edata);
+			postpone_entry(c, entries[i], edata);
+		}
+	}
+}

@@ -1,0 +1,108 @@
+/*
+ * json.c
+ *		Reading jsonb: pairs, elements and scalars, with an error that names
+ *		what has the wrong type.
+ */
+#include "private.h"
+
+#include "utils/builtins.h"
+#include "utils/numeric.h"
+
+/* "what" has another type than the one it must have. */
+static void
+error_type(const char *what, const char *expected)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("%s is not %s", what, expected),
+			 errhint("docs/sql-reference.md lists the keys and their types.")));
+}
+
+/* The pairs of an object in *n; an error naming "what" for anything else. */
+JsonPair *
+read_pairs(JsonbContainer *container, const char *what, int *n)
+{
+	JsonbIterator *it;
+	JsonbIteratorToken token;
+	JsonbValue	v;
+	JsonPair	   *pairs;
+
+	if (!JsonContainerIsObject(container))
+		error_type(what, "a JSON object");
+	pairs = palloc(sizeof(JsonPair) * (JsonContainerSize(container) + 1));
+	*n = 0;
+	it = JsonbIteratorInit(container);
+	token = JsonbIteratorNext(&it, &v, true);	/* the object's beginning */
+	while ((token = JsonbIteratorNext(&it, &v, true)) == WJB_KEY)
+	{
+		pairs[*n].key = pnstrdup(v.val.string.val, v.val.string.len);
+		JsonbIteratorNext(&it, &v, true);
+		pairs[(*n)++].value = v;
+	}
+	return pairs;
+}
+
+/* The elements of an array in *n; an error naming "what" for anything else. */
+JsonbValue *
+read_elements(const JsonbValue *value, const char *what, int *n)
+{
+	JsonbIterator *it;
+	JsonbIteratorToken token;
+	JsonbValue	v;
+	JsonbValue *elements;
+
+	if (value->type != jbvBinary ||
+		!JsonContainerIsArray(value->val.binary.data) ||
+		JsonContainerIsScalar(value->val.binary.data))
+		error_type(what, "a JSON array");
+	elements = palloc(sizeof(JsonbValue) *
+					  (JsonContainerSize(value->val.binary.data) + 1));
+	*n = 0;
+	it = JsonbIteratorInit(value->val.binary.data);
+	token = JsonbIteratorNext(&it, &v, true);	/* the array's beginning */
+	while ((token = JsonbIteratorNext(&it, &v, true)) == WJB_ELEM)
+		elements[(*n)++] = v;
+	return elements;
+}
+
+char *
+read_string(const JsonbValue *value, const char *what)
+{
+	if (value->type != jbvString)
+		error_type(what, "a JSON string");
+	return pnstrdup(value->val.string.val, value->val.string.len);
+}
+
+bool
+read_bool(const JsonbValue *value, const char *what)
+{
+	if (value->type != jbvBool)
+		error_type(what, "true or false");
+	return value->val.boolean;
+}
+
+double
+read_number(const JsonbValue *value, const char *what, double max)
+{
+	double		number;
+
+	if (value->type != jbvNumeric)
+		error_type(what, "a number");
+	number = DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow,
+												NumericGetDatum(value->val.numeric)));
+	if (!(number >= 0 && number <= max))
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("%s is out of range", what),
+				 errhint("It must be between 0 and %.0f.", max)));
+	return number;
+}
+
+JsonbContainer *
+read_object(const JsonbValue *value, const char *what)
+{
+	if (value->type != jbvBinary ||
+		!JsonContainerIsObject(value->val.binary.data))
+		error_type(what, "a JSON object");
+	return value->val.binary.data;
+}

@@ -1,0 +1,332 @@
+/*
+ * session.c
+ *		The store for sessions that submit, watch and steer.
+ */
+#include "private.h"
+
+#include "miscadmin.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+/* Pairs of orders, sorted by step; NULL datum if there are none. */
+static Datum
+orders_array(const DtmTrans *core, char *null)
+{
+	Datum	   *values;
+	int			n = 0;
+
+	*null = 'n';
+	if (core->orders.start == NULL)
+		return (Datum) 0;
+	values = palloc(sizeof(Datum) * 2 * (core->orders.start[core->nsteps] + 1));
+	for (int step = 0; step < core->nsteps; step++)
+		for (int i = core->orders.start[step]; i < core->orders.start[step + 1]; i++)
+		{
+			values[n++] = Int32GetDatum(step);
+			values[n++] = Int32GetDatum(core->orders.pre[i]);
+		}
+	*null = ' ';
+	return array_of(values, NULL, n, INT4OID);
+}
+
+static Datum
+headers_array(const StoreTrans *trans, char *null)
+{
+	char	  **strings;
+
+	*null = 'n';
+	if (trans->nheaders == 0)
+		return (Datum) 0;
+	strings = palloc(sizeof(char *) * 2 * trans->nheaders);
+	for (int i = 0; i < trans->nheaders; i++)
+	{
+		strings[2 * i] = trans->header_name[i];
+		strings[2 * i + 1] = trans->header_value[i];
+	}
+	*null = ' ';
+	return text_array_of(strings, 2 * trans->nheaders);
+}
+
+static Datum
+payload_array(const StoreTrans *trans, char *null)
+{
+	int			n = trans->core.nsteps;
+	Datum	   *values = palloc0(sizeof(Datum) * (n + 1));
+	bool	   *nulls = palloc0(sizeof(bool) * (n + 1));
+
+	*null = 'n';
+	for (int i = 0; i < n; i++)
+	{
+		nulls[i] = trans->payload[i] == NULL;
+		if (!nulls[i])
+		{
+			values[i] = PointerGetDatum(trans->payload[i]);
+			*null = ' ';
+		}
+	}
+	return *null == 'n' ? (Datum) 0 : array_of(values, nulls, n, BYTEAOID);
+}
+
+static Datum
+nonzero_int64(int64 value, char *null)
+{
+	*null = value > 0 ? ' ' : 'n';
+	return Int64GetDatum(value);
+}
+
+static Datum
+nonzero_int32(int32 value, char *null)
+{
+	*null = value > 0 ? ' ' : 'n';
+	return Int32GetDatum(value);
+}
+
+static Datum
+optional_text(const char *value, char *null)
+{
+	bool		some = value != NULL && value[0] != '\0';
+
+	*null = some ? ' ' : 'n';
+	return some ? CStringGetTextDatum(value) : (Datum) 0;
+}
+
+/*
+ * No operators here, so that a caller's search_path can't lead astray: this
+ * statement alone runs without the planner's settings, for speed.
+ */
+static Statement insert_statement = {
+	"WITH r AS ("
+	"INSERT INTO dtm.request (created, timeout_to_fail, retry_interval, delay, "
+	"submitted_by, request_timeout, retry_limit, trans_type, concurrent, "
+	"wait_result, gid, protocol, query_prepared, action, compensate, payload, "
+	"orders, branch_headers) "
+	"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, "
+	"$16, $17, $18) "
+	"ON CONFLICT ON CONSTRAINT request_gid DO NOTHING RETURNING id) "
+	"INSERT INTO dtm.active (id, next_time, updated, status, branch_status) "
+	"SELECT r.id, $19, $1, $20, pg_catalog.repeat('P', $21) FROM r "
+	"RETURNING id",
+	21,
+	{TIMESTAMPTZOID, INT8OID, INT8OID, INT8OID, OIDOID, INT4OID, INT4OID,
+	CHAROID, BOOLOID, BOOLOID, TEXTOID, TEXTOID, TEXTOID, TEXTARRAYOID,
+	TEXTARRAYOID, BYTEAARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TIMESTAMPTZOID,
+	CHAROID, INT4OID}
+};
+
+bool
+store_insert(StoreTrans *trans)
+{
+	const DtmTrans *core = &trans->core;
+	Datum		values[MAX_PARAMS + 1];
+	char		nulls[MAX_PARAMS + 1];
+	Oid			user;
+	int			sec_context;
+	bool		inserted;
+
+	memset(nulls, ' ', sizeof(nulls));
+	values[0] = TimestampTzGetDatum(core->created);
+	values[1] = nonzero_int64(core->timeout_to_fail, &nulls[1]);
+	values[2] = nonzero_int64(core->retry_interval, &nulls[2]);
+	values[3] = nonzero_int64(core->delay, &nulls[3]);
+	values[4] = ObjectIdGetDatum(trans->submitted_by);
+	values[5] = nonzero_int32(trans->request_timeout, &nulls[5]);
+	values[6] = nonzero_int32(core->retry_limit, &nulls[6]);
+	values[7] = CharGetDatum(dtm_trans_type_letter(core->type));
+	values[8] = BoolGetDatum(core->concurrent);
+	values[9] = BoolGetDatum(trans->wait_result);
+	values[10] = CStringGetTextDatum(trans->gid);
+	values[11] = optional_text(trans->protocol, &nulls[11]);
+	values[12] = optional_text(trans->query_prepared, &nulls[12]);
+	values[13] = text_array_of(trans->action, core->nsteps);
+	if (trans->compensate != NULL)
+		values[14] = text_array_of(trans->compensate, core->nsteps);
+	else
+		nulls[14] = 'n';
+	values[15] = payload_array(trans, &nulls[15]);
+	values[16] = orders_array(core, &nulls[16]);
+	values[17] = headers_array(trans, &nulls[17]);
+	values[18] = TimestampTzGetDatum(core->next_time);
+	values[19] = CharGetDatum(dtm_status_letter(core->status));
+	values[20] = Int32GetDatum(core->nops);
+
+	GetUserIdAndSecContext(&user, &sec_context);
+	SetUserIdAndSecContext(dtm_extension_owner(),
+						   sec_context | SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_NOFORCE_RLS);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	statement_run(&insert_statement, values, nulls);
+	inserted = SPI_processed > 0;
+	if (inserted)
+		trans->id = column_int64(0, 1);
+	SPI_finish();
+	SetUserIdAndSecContext(user, sec_context);
+	return inserted;
+}
+
+static StoreTrans *
+decode_or_error(uint64 row, MemoryContext context)
+{
+	MemoryContext before = MemoryContextSwitchTo(context);
+	const char *problem;
+	StoreTrans *trans = row_decode(row, &problem);
+
+	if (trans == NULL)
+		ereport(ERROR,
+				(errcode(DTM_ERRCODE_BAD_ROW),
+				 errmsg("global transaction %lld can't be read: %s",
+						(long long) column_int64(row, C_ID), problem),
+				 errhint("Its rows in schema dtm have been changed by hand.")));
+	MemoryContextSwitchTo(before);
+	return trans;
+}
+
+StoreFound
+store_find(const char *gid, bool lock, StoreTrans **trans)
+{
+	static Statement active = {
+		"SELECT " REQUEST_COLUMNS ACTIVE_COLUMNS
+		"FROM dtm.request r JOIN dtm.active a ON a.id = r.id WHERE r.gid = $1",
+		1, {TEXTOID}
+	};
+	static Statement active_locked = {
+		"SELECT " REQUEST_COLUMNS ACTIVE_COLUMNS
+		"FROM dtm.request r JOIN dtm.active a ON a.id = r.id WHERE r.gid = $1 "
+		"FOR UPDATE OF a",
+		1, {TEXTOID}
+	};
+	static Statement finished = {
+		"SELECT " REQUEST_COLUMNS FINISHED_COLUMNS
+		"FROM dtm.request r JOIN dtm.finished f ON f.id = r.id WHERE r.gid = $1",
+		1, {TEXTOID}
+	};
+	MemoryContext context = CurrentMemoryContext;
+	StoreFound	found = STORE_ABSENT;
+	Session		session;
+	Datum		values[1];
+
+	values[0] = CStringGetTextDatum(gid);
+	statement_enter(&session);
+	statement_run(lock ? &active_locked : &active, values, NULL);
+	if (SPI_processed > 0)
+		found = STORE_ACTIVE;
+	else
+	{
+		statement_run(&finished, values, NULL);
+		if (SPI_processed > 0)
+			found = STORE_FINISHED;
+	}
+	if (found != STORE_ABSENT)
+		*trans = decode_or_error(0, context);
+	statement_leave(&session);
+	return found;
+}
+
+StoreFound
+store_peek(const char *gid, DtmStatus *status, Oid *submitted_by)
+{
+	static Statement statement = {
+		"SELECT a.status, r.submitted_by FROM dtm.request r JOIN dtm.active a ON a.id = r.id "
+		"WHERE r.gid = $1 "
+		"UNION ALL "
+		"SELECT f.status, r.submitted_by FROM dtm.request r JOIN dtm.finished f ON f.id = r.id "
+		"WHERE r.gid = $1",
+		1, {TEXTOID}
+	};
+	StoreFound	found = STORE_ABSENT;
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Session		session;
+	Datum		values[1];
+
+	values[0] = CStringGetTextDatum(gid);
+	statement_enter(&session);
+	if (SPI_execute_snapshot(statement_plan(&statement), values, NULL, snapshot,
+							 InvalidSnapshot, true, false, 0) < 0)
+		elog(ERROR, "SPI_execute_snapshot failed");
+	if (SPI_processed > 0 &&
+		dtm_status_of_letter(column_char(0, 1), status))
+	{
+		bool		isnull;
+
+		found = dtm_core_is_final(*status) ? STORE_FINISHED : STORE_ACTIVE;
+		*submitted_by = DatumGetObjectId(column_datum(0, 2, &isnull));
+	}
+	statement_leave(&session);
+	UnregisterSnapshot(snapshot);
+	return found;
+}
+
+void
+store_update(StoreTrans *trans)
+{
+	bool		saved;
+	Session		session;
+
+	statement_enter(&session);
+	store_save(&trans, 1, GetCurrentTimestamp(), &saved);
+	if (!saved)
+		elog(ERROR, "global transaction \"%s\" changed while it was locked",
+			 trans->gid);
+	statement_leave(&session);
+}
+
+void
+store_update_options(const StoreTrans *trans)
+{
+	static Statement statement = {
+		"UPDATE dtm.request SET timeout_to_fail = $2, retry_interval = $3, "
+		"delay = $4, request_timeout = $5, retry_limit = $6, "
+		"branch_headers = $7, query_prepared = $8, wait_result = $9, "
+		"concurrent = $10, orders = $11 "
+		"WHERE id = $1",
+		11,
+		{INT8OID, INT8OID, INT8OID, INT8OID, INT4OID, INT4OID, TEXTARRAYOID,
+		TEXTOID, BOOLOID, BOOLOID, INT4ARRAYOID}
+	};
+	const DtmTrans *core = &trans->core;
+	Datum		values[11];
+	char		nulls[11];
+	Session		session;
+
+	memset(nulls, ' ', sizeof(nulls));
+	values[0] = Int64GetDatum(trans->id);
+	values[1] = nonzero_int64(core->timeout_to_fail, &nulls[1]);
+	values[2] = nonzero_int64(core->retry_interval, &nulls[2]);
+	values[3] = nonzero_int64(core->delay, &nulls[3]);
+	values[4] = nonzero_int32(trans->request_timeout, &nulls[4]);
+	values[5] = nonzero_int32(core->retry_limit, &nulls[5]);
+	values[6] = headers_array(trans, &nulls[6]);
+	values[7] = optional_text(trans->query_prepared, &nulls[7]);
+	values[8] = BoolGetDatum(trans->wait_result);
+	values[9] = BoolGetDatum(core->concurrent);
+	values[10] = orders_array(core, &nulls[10]);
+	statement_enter(&session);
+	statement_run(&statement, values, nulls);
+	statement_leave(&session);
+}
+
+int
+store_reset_next_time(TimestampTz later_than, TimestampTz now, int max)
+{
+	static Statement statement = {
+		"WITH l AS MATERIALIZED ("
+		"SELECT a.id FROM dtm.active a "
+		"WHERE a.next_time > $1 AND a.next_time < 'infinity' "
+		"ORDER BY a.next_time, a.id LIMIT $3 FOR UPDATE SKIP LOCKED) "
+		"UPDATE dtm.active a SET next_time = $2, updated = $2, "
+		"version = a.version + 1 FROM l WHERE a.id = l.id",
+		3, {TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID}
+	};
+	Datum		values[3];
+	Session		session;
+	int			n;
+
+	values[0] = TimestampTzGetDatum(later_than);
+	values[1] = TimestampTzGetDatum(now);
+	values[2] = Int64GetDatum(max);
+	statement_enter(&session);
+	statement_run(&statement, values, NULL);
+	n = (int) SPI_processed;
+	statement_leave(&session);
+	return n;
+}

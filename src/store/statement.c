@@ -1,0 +1,243 @@
+/*
+ * statement.c
+ *		Statements: planned once a process, and what they return.
+ *
+ * So that a plan made while the tables were empty is not a sequential scan
+ * for ever, plans are made with the planner's other ideas switched off: every
+ * statement of the store finds its rows through an index.
+ */
+#include "private.h"
+
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "miscadmin.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+
+/* The whole process is ours: settings and user are set once. */
+bool		statement_own_session = false;
+
+/* The context of the latest SPI_connect(): gone when its statement is done. */
+static MemoryContext scratch;
+
+static const struct
+{
+	const char *name;
+	const char *value;
+}			planner_settings[] = {
+	/* names in our statements are qualified; operators are pg_catalog's */
+	{"search_path", "pg_catalog, pg_temp"},
+	{"enable_seqscan", "off"},
+	{"enable_bitmapscan", "off"},
+	{"enable_hashjoin", "off"},
+	{"enable_mergejoin", "off"},
+	{"enable_sort", "off"},
+	{"plan_cache_mode", "force_generic_plan"}
+};
+
+void
+statement_set_planner(GucAction action)
+{
+	for (size_t i = 0; i < lengthof(planner_settings); i++)
+		(void) set_config_option(planner_settings[i].name,
+								 planner_settings[i].value,
+								 PGC_USERSET, PGC_S_SESSION, action,
+								 true, 0, false);
+}
+
+Oid
+dtm_extension_owner(void)
+{
+	Oid			schema = get_namespace_oid("dtm", true);
+	Oid			table = OidIsValid(schema) ?
+		get_relname_relid("request", schema) : InvalidOid;
+	HeapTuple	tuple = OidIsValid(table) ?
+		SearchSysCache1(RELOID, ObjectIdGetDatum(table)) : NULL;
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("extension \"dtm\" is not installed in this database"),
+				 errhint("Run CREATE EXTENSION dtm.")));
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+void
+statement_enter(Session *session)
+{
+	if (!statement_own_session)
+	{
+		GetUserIdAndSecContext(&session->user, &session->sec_context);
+		SetUserIdAndSecContext(dtm_extension_owner(),
+							   session->sec_context |
+							   SECURITY_LOCAL_USERID_CHANGE |
+							   SECURITY_NOFORCE_RLS);
+		session->nest_level = NewGUCNestLevel();
+		statement_set_planner(GUC_ACTION_SAVE);
+	}
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	scratch = CurrentMemoryContext;
+}
+
+void
+statement_leave(Session *session)
+{
+	SPI_finish();
+	if (!statement_own_session)
+	{
+		AtEOXact_GUC(true, session->nest_level);
+		SetUserIdAndSecContext(session->user, session->sec_context);
+	}
+}
+
+SPIPlanPtr
+statement_plan(Statement *statement)
+{
+	if (statement->plan == NULL)
+	{
+		SPIPlanPtr	plan = SPI_prepare(statement->sql, statement->nparams,
+									   statement->types);
+
+		if (plan == NULL)
+			elog(ERROR, "SPI_prepare failed: %s",
+				 SPI_result_code_string(SPI_result));
+		SPI_keepplan(plan);
+		statement->plan = plan;
+	}
+	return statement->plan;
+}
+
+/* Runs a statement.  Nulls as SPI has them: 'n' for a null, or NULL. */
+void
+statement_run(Statement *statement, Datum *values, const char *nulls)
+{
+	int			rc = SPI_execute_plan(statement_plan(statement), values, nulls,
+									  false, 0);
+
+	if (rc < 0)
+		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(rc));
+}
+
+Datum
+column_datum(uint64 row, int number, bool *isnull)
+{
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
+						 number, isnull);
+}
+
+int64
+column_int64(uint64 row, int number)
+{
+	bool		isnull;
+	Datum		value = column_datum(row, number, &isnull);
+
+	return isnull ? 0 : DatumGetInt64(value);
+}
+
+int32
+column_int32(uint64 row, int number)
+{
+	bool		isnull;
+	Datum		value = column_datum(row, number, &isnull);
+
+	return isnull ? 0 : DatumGetInt32(value);
+}
+
+char *
+column_text(uint64 row, int number)
+{
+	bool		isnull;
+	Datum		value = column_datum(row, number, &isnull);
+
+	return isnull ? NULL : TextDatumGetCString(value);
+}
+
+char
+column_char(uint64 row, int number)
+{
+	bool		isnull;
+	Datum		value = column_datum(row, number, &isnull);
+
+	return isnull ? '\0' : DatumGetChar(value);
+}
+
+bool
+column_bool(uint64 row, int number)
+{
+	bool		isnull;
+	Datum		value = column_datum(row, number, &isnull);
+
+	return !isnull && DatumGetBool(value);
+}
+
+/* ---------- arrays ---------- */
+
+Datum
+array_of(Datum *values, const bool *nulls, int n, Oid type)
+{
+	int			dims[1] = {n};
+	int			lower[1] = {1};
+	int16		len;
+	bool		byval;
+	char		align;
+
+	get_typlenbyvalalign(type, &len, &byval, &align);
+	return PointerGetDatum(construct_md_array(values, (bool *) nulls, 1, dims,
+											  lower, type, len, byval, align));
+}
+
+Datum
+text_array_of(char **strings, int n)
+{
+	Datum	   *values = palloc(sizeof(Datum) * (n + 1));
+
+	for (int i = 0; i < n; i++)
+		values[i] = CStringGetTextDatum(strings[i]);
+	return array_of(values, NULL, n, TEXTOID);
+}
+
+/*
+ * Elements of an array column, for as long as the statement's result lives; n
+ * is -1 where it is null.
+ */
+Datum *
+column_array(uint64 row, int number, Oid type, int *n, bool **nulls)
+{
+	bool		isnull;
+	Datum		value = column_datum(row, number, &isnull);
+	Datum	   *values;
+	MemoryContext before;
+	int16		len;
+	bool		byval;
+	char		align;
+
+	*n = -1;
+	if (isnull)
+		return NULL;
+	get_typlenbyvalalign(type, &len, &byval, &align);
+	before = MemoryContextSwitchTo(scratch);
+	deconstruct_array(DatumGetArrayTypeP(value), type, len, byval, align,
+					  &values, nulls, n);
+	MemoryContextSwitchTo(before);
+	return values;
+}
+
+/* A text array column as strings, NULLs as ""; n is -1 where it is null. */
+char **
+column_strings(uint64 row, int number, int *n)
+{
+	bool	   *nulls;
+	Datum	   *values = column_array(row, number, TEXTOID, n, &nulls);
+	char	  **strings;
+
+	if (*n < 0)
+		return NULL;
+	strings = palloc(sizeof(char *) * (*n + 1));
+	for (int i = 0; i < *n; i++)
+		strings[i] = nulls[i] ? pstrdup("") : TextDatumGetCString(values[i]);
+	return strings;
+}

@@ -1,0 +1,211 @@
+/*
+ * hosts.c
+ *		The hosts that calls go to: who has how many in flight, and who waits.
+ *
+ * Hosts that have waiting calls are in a ring, so that each comes to its turn.
+ */
+#include "private.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+void
+dtm_host_name(const char *url, char name[DTM_HOST_NAME_SIZE])
+{
+	const char *scheme_end = strstr(url, "://");
+	const char *host = scheme_end ? scheme_end + 3 : url;
+	size_t		len = strcspn(host, "/?#");
+	const char *user_end = memrchr(host, '@', len);
+	bool		has_port;
+
+	if (user_end != NULL)
+	{
+		len -= (size_t) (user_end + 1 - host);
+		host = user_end + 1;
+	}
+	/* the colons of an IPv6 address are within brackets */
+	has_port = memrchr(host, ':', len) != NULL &&
+		(memrchr(host, ']', len) == NULL ||
+		 memrchr(host, ':', len) > memrchr(host, ']', len));
+	snprintf(name, DTM_HOST_NAME_SIZE, "%.*s://%.*s%s",
+			 scheme_end ? (int) (scheme_end - url) : 0, url, (int) len, host,
+			 has_port ? "" : strncasecmp(url, "https:", 6) == 0 ? ":443" : ":80");
+	for (char *c = name; *c; c++)
+		*c = (char) tolower((unsigned char) *c);
+}
+
+static DtmHost *const *
+find_bucket(const DtmTransport *t, const char *name)
+{
+	uint32_t	hash = 2166136261u; /* FNV-1a */
+
+	for (const char *c = name; *c; c++)
+		hash = (hash ^ (unsigned char) *c) * 16777619u;
+	return &t->hosts[hash % HOST_BUCKETS];
+}
+
+static DtmHost **
+host_bucket(DtmTransport *t, const char *name)
+{
+	return (DtmHost **) find_bucket(t, name);
+}
+
+static DtmHost *
+find_host(const DtmTransport *t, const char *name)
+{
+	DtmHost    *host = *find_bucket(t, name);
+
+	while (host != NULL && strcmp(host->name, name) != 0)
+		host = host->next_in_bucket;
+	return host;
+}
+
+DtmHost *
+host_of(DtmTransport *t, const char *url)
+{
+	char		name[DTM_HOST_NAME_SIZE];
+	DtmHost   **bucket;
+	DtmHost    *host;
+
+	dtm_host_name(url, name);
+	host = find_host(t, name);
+	if (host != NULL)
+		return host;
+
+	bucket = host_bucket(t, name);
+	host = calloc(1, sizeof(DtmHost));
+	if (host == NULL)
+		return NULL;
+	host->name = strdup(name);
+	if (host->name == NULL)
+	{
+		free(host);
+		return NULL;
+	}
+	host->next_in_bucket = *bucket;
+	*bucket = host;
+	return host;
+}
+
+/* Forgets a host that has nothing to do. */
+void
+host_release(DtmTransport *t, DtmHost *host)
+{
+	DtmHost   **link;
+
+	if (host->in_flight > 0 || host->first != NULL)
+		return;
+	link = host_bucket(t, host->name);
+	while (*link != host)
+		link = &(*link)->next_in_bucket;
+	*link = host->next_in_bucket;
+	free(host->name);
+	free(host);
+}
+
+static void
+ring_add(DtmTransport *t, DtmHost *host)
+{
+	if (t->waiting_hosts == NULL)
+	{
+		host->next = host->previous = host;
+		t->waiting_hosts = host;
+		return;
+	}
+	host->next = t->waiting_hosts;
+	host->previous = t->waiting_hosts->previous;
+	host->previous->next = host;
+	host->next->previous = host;
+}
+
+static void
+ring_remove(DtmTransport *t, DtmHost *host)
+{
+	if (host->next == host)
+		t->waiting_hosts = NULL;
+	else
+	{
+		host->previous->next = host->next;
+		host->next->previous = host->previous;
+		if (t->waiting_hosts == host)
+			t->waiting_hosts = host->next;
+	}
+	host->next = host->previous = NULL;
+}
+
+DtmCall *
+host_take_first(DtmTransport *t, DtmHost *host)
+{
+	DtmCall    *call = host->first;
+
+	host->first = call->next;
+	call->next = NULL;
+	if (host->first == NULL)
+	{
+		host->last = NULL;
+		ring_remove(t, host);
+	}
+	host->waiting--;
+	t->waiting--;
+	return call;
+}
+
+void
+host_append(DtmTransport *t, DtmHost *host, DtmCall *call)
+{
+	if (host->last)
+		host->last->next = call;
+	else
+	{
+		host->first = call;
+		ring_add(t, host);
+	}
+	host->last = call;
+	host->waiting++;
+	t->waiting++;
+}
+
+void
+host_remove(DtmTransport *t, DtmHost *host, DtmCall *call)
+{
+	DtmCall   **link = &host->first;
+	DtmCall    *previous = NULL;
+
+	while (*link != call)
+	{
+		previous = *link;
+		link = &previous->next;
+	}
+	*link = call->next;
+	if (host->last == call)
+		host->last = previous;
+	if (host->first == NULL)
+		ring_remove(t, host);
+	host->waiting--;
+	t->waiting--;
+}
+
+void
+hosts_free(DtmTransport *t)
+{
+	for (int i = 0; i < HOST_BUCKETS; i++)
+		while (t->hosts[i] != NULL)
+		{
+			DtmHost    *host = t->hosts[i];
+
+			t->hosts[i] = host->next_in_bucket;
+			free(host->name);
+			free(host);
+		}
+}
+
+int
+dtm_transport_host_load(const DtmTransport *t, const char *name)
+{
+	const DtmHost *host = find_host(t, name);
+
+	return host == NULL ? 0 : host->in_flight + host->waiting;
+}
