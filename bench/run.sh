@@ -13,7 +13,7 @@
 . "$(dirname "$0")/../scripts/common.sh"
 
 install build-essential "postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR" \
-	libcurl4-openssl-dev python3-psycopg2 python3-aiohttp strace procps util-linux
+	libcurl4-openssl-dev ca-certificates python3-psycopg2 python3-aiohttp strace procps util-linux
 make_scratch
 say "building dtm for PostgreSQL $PG_MAJOR"
 build

@@ -10,7 +10,7 @@ passed=0
 failed=0
 
 install build-essential "postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR" \
-	libcurl4-openssl-dev libcmocka-dev libipc-run-perl python3-aiohttp \
+	libcurl4-openssl-dev ca-certificates libcmocka-dev libipc-run-perl python3-aiohttp \
 	openssl procps util-linux
 make_scratch
 

@@ -6,7 +6,7 @@
 . "$(dirname "$0")/common.sh"
 
 install build-essential "postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR" \
-	libcurl4-openssl-dev python3 python3-psycopg2 procps util-linux
+	libcurl4-openssl-dev ca-certificates python3 python3-psycopg2 procps util-linux
 make_scratch
 
 say "building dtm for PostgreSQL $PG_MAJOR"

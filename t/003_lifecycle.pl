@@ -57,8 +57,13 @@ ok(eventually($node, $running, 'running', 'shop'), 'after CREATE DATABASE ... TE
 is($node->safe_psql('shop', "SELECT dtm_wait('copied', '180 s')"), 'succeed', 'and works');
 $node->safe_psql('postgres', 'ALTER DATABASE shop RENAME TO store');
 ok(eventually($node, $running, 'running', 'store'), 'after a rename it is back');
+clear_participant();
+reply({ path => '/a' }, ({ delay => 60 }) x 5);
+submit('store', "store$_") for 1 .. 5;
+ok(eventually($node, 'SELECT in_flight FROM dtm.stat_coordinator', '5', 'store'), 'calls are under way');
 $node->safe_psql('postgres', 'DROP DATABASE store');
-is($node->safe_psql('postgres', "SELECT count(*) FROM pg_database WHERE datname = 'store'"), '0', 'DROP DATABASE');
+clear_participant();
+is($node->safe_psql('postgres', "SELECT count(*) FROM pg_database WHERE datname = 'store'"), '0', 'DROP DATABASE under load');
 ok(eventually($node, $coordinators, '1'), 'its coordinator is gone');
 
 # the copy does not call anybody until it is told to

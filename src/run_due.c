@@ -1,0 +1,141 @@
+/*
+ * run_due.c
+ *		CALL dtm_run_due(): a coordinator in the calling session.
+ *
+ * For tests that choose the time, and where no background worker can run.
+ */
+#include "postgres.h"
+
+#include "compat.h"
+#include "coordinator/coordinator.h"
+#include "dtm.h"
+#include "shmem.h"
+#include "store/store.h"
+
+#include "access/xact.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "pgstat.h"
+#include "storage/ipc.h"
+#include "utils/timestamp.h"
+
+PG_FUNCTION_INFO_V1(dtm_run_due);
+
+/* What dtm_run_due() has to give back however it ends. */
+typedef struct Run
+{
+	Coordinator *coordinator;
+	DtmSharedSlot *slot;		/* yields was raised */
+	bool		locked;
+} Run;
+
+static void
+end_run(Run *run)
+{
+	if (run->coordinator != NULL)
+		coordinator_destroy(run->coordinator);
+	run->coordinator = NULL;
+	if (run->locked)
+		coordinator_unlock();
+	run->locked = false;
+	if (run->slot != NULL)
+	{
+		SpinLockAcquire(&run->slot->mutex);
+		run->slot->yields--;
+		SpinLockRelease(&run->slot->mutex);
+		/* it begins with a look at everything */
+		dtm_ask(MyDatabaseId, 0);
+	}
+	run->slot = NULL;
+}
+
+static void
+end_run_at_exit(int code, Datum arg)
+{
+	end_run((Run *) DatumGetPointer(arg));
+}
+
+/* Sleeps until something may have happened. */
+static void
+nap(int fd, long timeout)
+{
+	int			events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH;
+
+	if (timeout >= 0)
+		events |= WL_TIMEOUT;
+	if (fd >= 0)
+		(void) WaitLatchOrSocket(MyLatch, events | WL_SOCKET_READABLE, fd,
+								 timeout, PG_WAIT_EXTENSION);
+	else
+		(void) WaitLatch(MyLatch, events, timeout, PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+}
+
+/* How often it tries to get the coordinator's lock, in ms. */
+#define LOCK_POLL 10
+
+/*
+ * CALL dtm_run_due(as_of, max_transactions)
+ *
+ * A coordinator worker of this database makes room meanwhile.
+ */
+Datum
+dtm_run_due(PG_FUNCTION_ARGS)
+{
+	bool		atomic = !(fcinfo->context && IsA(fcinfo->context, CallContext) &&
+						   !castNode(CallContext, fcinfo->context)->atomic);
+	TimestampTz as_of = PG_ARGISNULL(0) ? GetCurrentTimestamp() :
+		PG_GETARG_TIMESTAMPTZ(0);
+	int			max = PG_ARGISNULL(1) ? -1 : PG_GETARG_INT32(1);
+	Run			run = {NULL};
+
+	if (atomic)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TRANSACTION_STATE),
+				 errmsg("dtm_run_due() cannot be called in a transaction block"),
+				 errhint("It commits what it does step by step: CALL it on its own.")));
+	if (!PG_ARGISNULL(1) && max < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("max_transactions must not be negative"),
+				 errhint("NULL is no limit.")));
+	if (TIMESTAMP_NOT_FINITE(as_of))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("as_of must be finite"),
+				 errhint("NULL is now.")));
+	PreventCommandIfReadOnly("dtm_run_due()");
+
+	store_start_procedure();
+	run.slot = dtm_slot_of(MyDatabaseId);
+	if (run.slot != NULL)
+	{
+		SpinLockAcquire(&run.slot->mutex);
+		run.slot->yields++;
+		SpinLockRelease(&run.slot->mutex);
+		dtm_ask(MyDatabaseId, 0);
+	}
+	PG_ENSURE_ERROR_CLEANUP(end_run_at_exit, PointerGetDatum(&run));
+	{
+		while (!(run.locked = coordinator_lock()))
+			nap(-1, LOCK_POLL);
+		run.coordinator = coordinator_create(STORE_PROCEDURE, run.slot);
+		coordinator_set_time(run.coordinator, as_of);
+		coordinator_set_budget(run.coordinator, max);
+		coordinator_cycle(run.coordinator);
+		while (!coordinator_is_done(run.coordinator))
+		{
+			long		timeout = coordinator_timeout(run.coordinator);
+
+			if (timeout != 0)
+				nap(coordinator_fd(run.coordinator), timeout);
+			coordinator_cycle(run.coordinator);
+		}
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(end_run_at_exit, PointerGetDatum(&run));
+	end_run(&run);
+	store_end_procedure();
+	PG_RETURN_VOID();
+}
