@@ -51,7 +51,7 @@ COMMENT ON TABLE dtm.home IS
 
 CREATE SEQUENCE dtm.request_id_seq;
 
-/* What was asked for.  Written once. */
+/* What was asked for.  Written once, but for the branches of a tcc or xa. */
 CREATE TABLE dtm.request (
   id bigint NOT NULL DEFAULT pg_catalog.nextval('dtm.request_id_seq') CONSTRAINT request_pkey PRIMARY KEY,
   created timestamptz NOT NULL,
@@ -71,13 +71,16 @@ CREATE TABLE dtm.request (
   compensate text[] COLLATE "C",
   payload bytea[],
   orders integer[],
-  branch_headers text[] COLLATE "C"
+  branch_headers text[] COLLATE "C",
+  branch_id text[] COLLATE "C"
 );
 COMMENT ON TABLE dtm.request IS 'global transactions as they were submitted';
 COMMENT ON COLUMN dtm.request.timeout_to_fail IS 'microseconds, as are retry_interval and delay';
 COMMENT ON COLUMN dtm.request.request_timeout IS 'milliseconds';
 COMMENT ON COLUMN dtm.request.orders IS 'pairs: a step, and one that it comes after; from 0';
 COMMENT ON COLUMN dtm.request.branch_headers IS 'pairs: name, value';
+COMMENT ON COLUMN dtm.request.action IS 'URLs; of a tcc or xa, confirm or commit, as compensate has cancel or rollback';
+COMMENT ON COLUMN dtm.request.branch_id IS 'of the registered branches of a tcc or xa; steps are numbered';
 
 /* How far it is.  The only table that the coordinator searches: small and hot. */
 CREATE TABLE dtm.active (
@@ -193,7 +196,26 @@ COMMENT ON FUNCTION @extschema@.dtm_prepare(jsonb) IS
 
 CREATE FUNCTION @extschema@.dtm_abort(gid text, reason text DEFAULT NULL) RETURNS void
 AS 'MODULE_PATHNAME', 'dtm_abort' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION @extschema@.dtm_abort(text, text) IS 'fails a prepared msg';
+COMMENT ON FUNCTION @extschema@.dtm_abort(text, text) IS 'rolls a prepared tcc or xa back, fails a prepared msg';
+
+CREATE FUNCTION dtm.register_tcc_branch(gid text, branch_id text, confirm text, cancel text, payload bytea) RETURNS void
+AS 'MODULE_PATHNAME', 'dtm_register_tcc_branch' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+CREATE FUNCTION @extschema@.dtm_register_branch(gid text, branch_id text, confirm text, cancel text, payload jsonb DEFAULT NULL) RETURNS void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+AS $$ SELECT dtm.register_tcc_branch(gid, branch_id, confirm, cancel, pg_catalog.convert_to(payload::pg_catalog.text, 'UTF8')) $$;
+COMMENT ON FUNCTION @extschema@.dtm_register_branch(text, text, text, text, jsonb) IS
+  'adds a branch to a prepared tcc: the URLs of its confirm and cancel, and the body sent to both';
+
+CREATE FUNCTION @extschema@.dtm_register_branch(gid text, branch_id text, url text) RETURNS void
+AS 'MODULE_PATHNAME', 'dtm_register_xa_branch' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.dtm_register_branch(text, text, text) IS
+  'adds a branch to a prepared xa: the URL that commits it or rolls it back';
+
+CREATE FUNCTION @extschema@.dtm_register_branch(request jsonb) RETURNS void
+AS 'MODULE_PATHNAME', 'dtm_register_branch_request' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.dtm_register_branch(jsonb) IS
+  'adds a branch given as the object that dtm''s SDKs send';
 
 /* ---------- participating ---------- */
 
@@ -265,40 +287,58 @@ CREATE VIEW dtm.transactions WITH (security_barrier) AS
    WHERE dtm.visible(r.submitted_by);
 COMMENT ON VIEW dtm.transactions IS 'global transactions that the current role may see';
 
+/*
+ * Place n (from 0) of a transaction's ops: which step or branch it belongs to
+ * (from 1), and its name.  -1 is the query of a prepared msg.
+ */
+CREATE FUNCTION dtm.op_step(trans_type "char", n integer) RETURNS integer
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT CASE WHEN $1 = 'm' THEN $2 + 1 ELSE $2 / 2 + 1 END $$;
+
+CREATE FUNCTION dtm.op_name(trans_type "char", n integer) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT CASE $1 WHEN 's' THEN CASE WHEN $2 % 2 = 0 THEN 'compensate' ELSE 'action' END
+                     WHEN 't' THEN CASE WHEN $2 % 2 = 0 THEN 'cancel' ELSE 'confirm' END
+                     WHEN 'x' THEN CASE WHEN $2 % 2 = 0 THEN 'rollback' ELSE 'commit' END
+                     ELSE CASE WHEN $2 < 0 THEN 'msg' ELSE 'action' END END $$;
+
+CREATE FUNCTION dtm.step_branch_id(branch_id text[], step integer) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT CASE WHEN $1 IS NOT NULL THEN $1[$2]
+                  WHEN $2 < 100 THEN pg_catalog.lpad($2::pg_catalog.text, 2, '0')
+                  ELSE $2::pg_catalog.text END $$;
+
 CREATE VIEW dtm.branches WITH (security_barrier) AS
   SELECT r.gid,
-         CASE WHEN o.step < 100 THEN pg_catalog.lpad(o.step::text, 2, '0') ELSE o.step::text END AS branch_id,
-         o.op,
-         CASE o.op WHEN 'compensate' THEN r.compensate[o.step] ELSE r.action[o.step] END AS url,
+         dtm.step_branch_id(r.branch_id, o.step) AS branch_id,
+         dtm.op_name(r.trans_type, b.n) AS op,
+         CASE WHEN r.trans_type = 'm' OR b.n % 2 = 1 THEN r.action[o.step] ELSE r.compensate[o.step] END AS url,
          CASE b.letter WHEN 'P' THEN 'prepared' WHEN 'S' THEN 'succeed' WHEN 'F' THEN 'failed' END AS status,
          c.attempts,
          c.last_attempt,
          c.last_error,
          r.payload[o.step] AS payload,
-         b.n AS ordinal,
+         b.n + 1 AS ordinal,
          r.id
     FROM dtm.request r
          CROSS JOIN LATERAL (SELECT a.branch_status FROM dtm.active a WHERE a.id = r.id
                              UNION ALL
                              SELECT f.branch_status FROM dtm.finished f WHERE f.id = r.id) s
-         CROSS JOIN LATERAL (SELECT u.letter, u.n::integer AS n
+         CROSS JOIN LATERAL (SELECT u.letter, u.n::integer - 1 AS n
                                FROM ROWS FROM (pg_catalog.unnest(pg_catalog.string_to_array(s.branch_status, NULL))) WITH ORDINALITY u(letter, n)) b
-         CROSS JOIN LATERAL (SELECT CASE r.trans_type WHEN 's' THEN (b.n + 1) / 2 ELSE b.n END AS step,
-                                    CASE WHEN r.trans_type = 's' AND b.n % 2 = 1 THEN 'compensate' ELSE 'action' END AS op) o
+         CROSS JOIN LATERAL (SELECT dtm.op_step(r.trans_type, b.n) AS step) o
          CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS attempts,
                                     pg_catalog.max(t.started) AS last_attempt,
                                     (pg_catalog.array_agg(t.error ORDER BY t.started DESC) FILTER (WHERE t.error IS NOT NULL))[1] AS last_error
                                FROM dtm.attempt t
-                              WHERE t.id = r.id AND t.branch = b.n - 1) c
+                              WHERE t.id = r.id AND t.branch = b.n) c
    WHERE dtm.visible(r.submitted_by);
 COMMENT ON VIEW dtm.branches IS 'branch operations of the transactions that the current role may see';
 
 CREATE VIEW dtm.calls WITH (security_barrier) AS
   SELECT r.gid,
-         CASE WHEN t.branch < 0 THEN '00'
-              WHEN o.step < 100 THEN pg_catalog.lpad(o.step::text, 2, '0') ELSE o.step::text END AS branch_id,
-         CASE WHEN t.branch < 0 THEN 'msg'
-              WHEN r.trans_type = 's' AND t.branch % 2 = 0 THEN 'compensate' ELSE 'action' END AS op,
+         CASE WHEN t.branch < 0 THEN '00' ELSE dtm.step_branch_id(r.branch_id, dtm.op_step(r.trans_type, t.branch)) END AS branch_id,
+         dtm.op_name(r.trans_type, t.branch) AS op,
          t.started,
          pg_catalog.make_interval(secs => t.duration / 1000000.0) AS duration,
          CASE t.result WHEN 'S' THEN 'SUCCESS' WHEN 'F' THEN 'FAILURE' WHEN 'O' THEN 'ONGOING' WHEN 'E' THEN 'ERROR' END AS result,
@@ -307,7 +347,6 @@ CREATE VIEW dtm.calls WITH (security_barrier) AS
          r.id
     FROM dtm.attempt t
          JOIN dtm.request r ON r.id = t.id
-         CROSS JOIN LATERAL (SELECT CASE r.trans_type WHEN 's' THEN t.branch / 2 + 1 ELSE t.branch + 1 END AS step) o
    WHERE dtm.visible(r.submitted_by);
 COMMENT ON VIEW dtm.calls IS 'calls of branches, one row for each attempt, of the transactions that the current role may see';
 
@@ -416,9 +455,12 @@ REVOKE ALL ON FUNCTION
   @extschema@.dtm_step(text, text, jsonb), @extschema@.dtm_new_gid(),
   @extschema@.dtm_submit(text, @extschema@.dtm_step[], text, jsonb), @extschema@.dtm_submit(jsonb),
   @extschema@.dtm_prepare(text, text, @extschema@.dtm_step[], jsonb), @extschema@.dtm_prepare(jsonb),
-  @extschema@.dtm_abort(text, text),
+  @extschema@.dtm_abort(text, text), dtm.register_tcc_branch(text, text, text, text, bytea),
+  @extschema@.dtm_register_branch(text, text, text, text, jsonb), @extschema@.dtm_register_branch(text, text, text),
+  @extschema@.dtm_register_branch(jsonb),
   @extschema@.dtm_barrier(text, text, text, text, text), @extschema@.dtm_query_prepared(text),
   dtm.trans_type_name("char"), dtm.status_name("char"), dtm.seconds(bigint), dtm.visible(oid), dtm.coordinator_stats(),
+  dtm.op_step("char", integer), dtm.op_name("char", integer), dtm.step_branch_id(text[], integer),
   @extschema@.dtm_status(text), @extschema@.dtm_query(text), @extschema@.dtm_wait(text, interval),
   @extschema@.dtm_retry_now(text), @extschema@.dtm_reset_cron_time(interval, integer), @extschema@.dtm_force_stop(text),
   @extschema@.dtm_pause(), @extschema@.dtm_resume()
@@ -430,9 +472,12 @@ GRANT EXECUTE ON FUNCTION
   @extschema@.dtm_step(text, text, jsonb), @extschema@.dtm_new_gid(),
   @extschema@.dtm_submit(text, @extschema@.dtm_step[], text, jsonb), @extschema@.dtm_submit(jsonb),
   @extschema@.dtm_prepare(text, text, @extschema@.dtm_step[], jsonb), @extschema@.dtm_prepare(jsonb),
-  @extschema@.dtm_abort(text, text),
+  @extschema@.dtm_abort(text, text), dtm.register_tcc_branch(text, text, text, text, bytea),
+  @extschema@.dtm_register_branch(text, text, text, text, jsonb), @extschema@.dtm_register_branch(text, text, text),
+  @extschema@.dtm_register_branch(jsonb),
   @extschema@.dtm_barrier(text, text, text, text, text), @extschema@.dtm_query_prepared(text),
   dtm.trans_type_name("char"), dtm.status_name("char"), dtm.seconds(bigint), dtm.visible(oid), dtm.coordinator_stats(),
+  dtm.op_step("char", integer), dtm.op_name("char", integer), dtm.step_branch_id(text[], integer),
   @extschema@.dtm_status(text), @extschema@.dtm_query(text), @extschema@.dtm_wait(text, interval),
   @extschema@.dtm_retry_now(text), @extschema@.dtm_force_stop(text)
 TO dtm_user;

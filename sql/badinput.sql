@@ -18,7 +18,7 @@ SELECT c.* FROM (VALUES
   (2, $$SELECT dtm_submit(NULL::text)$$),
   (3, $$SELECT dtm_submit(NULL::jsonb)$$),
   (4, $$SELECT dtm_submit('{"trans_type": "saga"}')$$),
-  (5, $$SELECT dtm_submit('tcc')$$),
+  (5, $$SELECT dtm_submit('workflow')$$),
   (6, $$SELECT dtm_submit('saga', ARRAY[dtm_step(NULL)])$$),
   (7, $$SELECT dtm_submit('saga', ARRAY[NULL::dtm_step])$$),
   (8, $$SELECT dtm_submit('saga', ARRAY[dtm_step('foo')])$$),
@@ -62,7 +62,17 @@ SELECT c.* FROM (VALUES
   (46, $$SELECT dtm_barrier('saga', 'g', repeat('1', 129), 'action')$$),
   (47, $$SELECT dtm_barrier('saga', 'g', '01', repeat('x', 46))$$),
   (48, $$SELECT dtm_query_prepared(NULL)$$),
-  (49, $$CALL dtm_run_due()$$)
+  (49, $$CALL dtm_run_due()$$),
+  (50, $$SELECT dtm_submit('tcc', ARRAY[dtm_step('http://a/')])$$),
+  (51, $$SELECT dtm_register_branch(NULL, '01', 'http://a/', 'http://a/')$$),
+  (52, $$SELECT dtm_register_branch('g', NULL, 'http://a/', 'http://a/')$$),
+  (53, $$SELECT dtm_register_branch('g', '', 'http://a/', 'http://a/')$$),
+  (54, $$SELECT dtm_register_branch('g', '01', NULL, 'http://a/')$$),
+  (55, $$SELECT dtm_register_branch('g', '01', 'http://a/', 'ftp://a/')$$),
+  (56, $$SELECT dtm_register_branch('g', '01', 'http://a/', 'http://a/')$$),
+  (57, $$SELECT dtm_register_branch('{"gid": "g", "branch_id": 1, "trans_type": "tcc"}'::jsonb)$$),
+  (58, $$SELECT dtm_register_branch('{"gid": "g", "branch_id": "01"}'::jsonb)$$),
+  (59, $$SELECT dtm_register_branch('{"gid": "g", "branch_id": "01", "trans_type": "workflow"}'::jsonb)$$)
 ) v(n, statement), LATERAL complain(v.statement) c ORDER BY v.n;
 -- as long, as many and as large as it may be
 SELECT c.* FROM (VALUES

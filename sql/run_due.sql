@@ -43,7 +43,7 @@ SELECT dtm_submit('msg', ARRAY[dtm_step('')], gid => 'broken1');
 SELECT dtm_submit('msg', ARRAY[dtm_step('')], gid => 'broken2');
 SELECT dtm_submit('msg', ARRAY[dtm_step('')], gid => 'whole');
 UPDATE dtm.active a SET branch_status = 'PPPP' FROM dtm.request r WHERE r.id = a.id AND r.gid = 'broken1';
-UPDATE dtm.request SET trans_type = 'x' WHERE gid = 'broken2';
+UPDATE dtm.request SET trans_type = 'w' WHERE gid = 'broken2';
 CALL dtm_run_due();
 SELECT gid, status, next_attempt > clock_timestamp() AS postponed FROM dtm.transactions WHERE gid IN ('broken1', 'broken2', 'whole') ORDER BY gid;
 SELECT dtm_retry_now('broken1');

@@ -69,6 +69,29 @@ SELECT dtm_submit('saga', gid => 's2');
 CALL dtm_run_due(max_transactions => 0);
 SELECT dtm_status('s2');
 
+-- tcc and xa: branches are registered while it is prepared
+SELECT dtm_prepare('tcc', 't1', options => '{"timeout_to_fail": 100}');
+SELECT dtm_register_branch('t1', '01', 'http://a/confirm', 'http://a/cancel', '{"amount": 30}');
+SELECT dtm_register_branch('{"gid": "t1", "trans_type": "tcc", "branch_id": "0101", "data": "{\"amount\":30}", "confirm": "http://b/confirm", "cancel": "http://b/cancel", "status": "prepared", "try": ""}'::jsonb);
+SELECT dtm_register_branch('t1', '01', 'http://a/confirm', 'http://a/cancel');
+SELECT dtm_register_branch('t1', '02', 'http://a/xa');
+SELECT dtm_register_branch('m1', '02', 'http://a/confirm', 'http://a/cancel');
+SELECT trans_type, status, steps, next_attempt - created AS times_out FROM dtm.transactions WHERE gid = 't1';
+SELECT branch_id, op, url, status, convert_from(payload, 'UTF8') AS payload FROM dtm.branches WHERE gid = 't1';
+SELECT dtm_submit('tcc', gid => 't1');
+SELECT dtm_register_branch('t1', '03', 'http://a/confirm', 'http://a/cancel');
+SELECT dtm_submit('tcc', gid => 't1');
+SELECT dtm_abort('t1');
+SELECT dtm_prepare('xa', 'x1');
+SELECT dtm_register_branch('x1', '01', 'http://a/xa');
+SELECT branch_id, op, url FROM dtm.branches WHERE gid = 'x1';
+SELECT dtm_abort('x1', 'no');
+SELECT dtm_abort('x1');
+SELECT status, rollback_reason FROM dtm.transactions WHERE gid = 'x1';
+SELECT dtm_submit('xa', gid => 'x1');
+-- R-24: without branches there is nothing to do
+SELECT dtm_submit('tcc', gid => 't2');
+
 -- in functions, DO blocks, subtransactions, triggers
 CREATE TABLE orders (id int PRIMARY KEY);
 CREATE FUNCTION ship() RETURNS trigger LANGUAGE plpgsql AS

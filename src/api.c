@@ -35,6 +35,9 @@ PG_FUNCTION_INFO_V1(dtm_submit_request);
 PG_FUNCTION_INFO_V1(dtm_prepare);
 PG_FUNCTION_INFO_V1(dtm_prepare_request);
 PG_FUNCTION_INFO_V1(dtm_abort);
+PG_FUNCTION_INFO_V1(dtm_register_tcc_branch);
+PG_FUNCTION_INFO_V1(dtm_register_xa_branch);
+PG_FUNCTION_INFO_V1(dtm_register_branch_request);
 PG_FUNCTION_INFO_V1(dtm_wait);
 PG_FUNCTION_INFO_V1(dtm_retry_now);
 PG_FUNCTION_INFO_V1(dtm_reset_cron_time);
@@ -87,6 +90,7 @@ error_status(const StoreTrans *trans, DtmEventKind kind)
 	const char *what = kind == DTM_EVENT_PREPARE ? "prepare" :
 		kind == DTM_EVENT_SUBMIT ? "submit" :
 		kind == DTM_EVENT_ABORT ? "abort" :
+		kind == DTM_EVENT_REGISTER ? "register a branch of" :
 		kind == DTM_EVENT_FORCE_STOP ? "force stop" : "retry";
 
 	ereport(ERROR,
@@ -99,11 +103,11 @@ error_status(const StoreTrans *trans, DtmEventKind kind)
 }
 
 /*
- * Applies a caller's event to a transaction that was found with its lock, and
- * writes the outcome.
+ * Applies a caller's event to a transaction that was found with its lock; an
+ * error if it's not one for its type or status.  True if that changed it.
  */
-static void
-apply(StoreTrans *trans, DtmEventKind kind, const char *reason)
+static bool
+decide(StoreTrans *trans, DtmEventKind kind, const char *reason)
 {
 	DtmEvent	event = {.kind = kind};
 	DtmConfig	config;
@@ -114,15 +118,28 @@ apply(StoreTrans *trans, DtmEventKind kind, const char *reason)
 	dtm_core_config(&config);
 	update.calls = palloc(sizeof(int) * (trans->core.nops + 1));
 	dtm_core_step(&trans->core, &config, &event, &update);
+	if (update.reject == DTM_REJECT_TYPE && kind == DTM_EVENT_REGISTER)
+		ereport(ERROR,
+				(errcode(DTM_ERRCODE_WRONG_STATUS),
+				 errmsg("cannot register a branch of global transaction \"%s\": its trans_type is %s",
+						trans->gid, dtm_trans_type_name(trans->core.type)),
+				 errhint("Its steps are given when it is submitted or prepared.")));
 	if (update.reject == DTM_REJECT_TYPE)
 		ereport(ERROR,
 				(errcode(DTM_ERRCODE_WRONG_STATUS),
-				 errmsg("cannot abort global transaction \"%s\": it is a %s",
+				 errmsg("cannot abort global transaction \"%s\": its trans_type is %s",
 						trans->gid, dtm_trans_type_name(trans->core.type)),
 				 errhint("A saga rolls itself back when a step is refused; dtm_force_stop() stops it as it is.")));
 	if (update.reject == DTM_REJECT_STATUS)
 		error_status(trans, kind);
-	if (update.changed)
+	return update.changed;
+}
+
+/* The same, and writes the outcome. */
+static void
+apply(StoreTrans *trans, DtmEventKind kind, const char *reason)
+{
+	if (decide(trans, kind, reason))
 		store_update(trans);
 	dtm_announce(trans->id);
 }
@@ -178,7 +195,7 @@ repeat_request(Request *request, DtmEventKind kind)
 	if (stored->core.type != request->trans.core.type)
 		ereport(ERROR,
 				(errcode(DTM_ERRCODE_GID_IN_USE),
-				 errmsg("global transaction \"%s\" is a %s, not a %s", gid,
+				 errmsg("global transaction \"%s\" is of trans_type %s, not %s", gid,
 						dtm_trans_type_name(stored->core.type),
 						dtm_trans_type_name(request->trans.core.type)),
 				 errhint("Use another gid, or dtm_new_gid().")));
@@ -263,6 +280,58 @@ Datum
 dtm_new_gid(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_TEXT_P(cstring_to_text(request_new_gid()));
+}
+
+/* ---------- branches ---------- */
+
+static void
+register_branch(const BranchRequest *branch)
+{
+	StoreTrans *trans;
+
+	PreventCommandIfReadOnly("dtm_register_branch()");
+	trans = find_to_steer(branch->gid, DTM_EVENT_REGISTER);
+	/* its status can't change any more: the row is locked (§1.2) */
+	(void) decide(trans, DTM_EVENT_REGISTER, NULL);
+	if (trans->core.type != branch->type)
+		ereport(ERROR,
+				(errcode(DTM_ERRCODE_GID_IN_USE),
+				 errmsg("global transaction \"%s\" is of trans_type %s, not %s", trans->gid,
+						dtm_trans_type_name(trans->core.type),
+						dtm_trans_type_name(branch->type)),
+				 errhint("A tcc's branch has two URLs, confirm and cancel; an xa's has one.")));
+	request_add_branch(trans, branch);
+	store_update_branches(trans);
+}
+
+#define STRING_OR_NULL(n) \
+	(PG_ARGISNULL(n) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(n)))
+
+/* dtm_register_branch(gid, branch_id, confirm, cancel, payload) returns void */
+Datum
+dtm_register_tcc_branch(PG_FUNCTION_ARGS)
+{
+	register_branch(request_branch(DTM_TCC, TEXT_OR_NULL(0), TEXT_OR_NULL(1),
+								   STRING_OR_NULL(2), STRING_OR_NULL(3),
+								   PG_ARGISNULL(4) ? NULL : PG_GETARG_BYTEA_P(4)));
+	PG_RETURN_VOID();
+}
+
+/* dtm_register_branch(gid, branch_id, url) returns void */
+Datum
+dtm_register_xa_branch(PG_FUNCTION_ARGS)
+{
+	register_branch(request_branch(DTM_XA, TEXT_OR_NULL(0), TEXT_OR_NULL(1),
+								   STRING_OR_NULL(2), STRING_OR_NULL(2), NULL));
+	PG_RETURN_VOID();
+}
+
+/* dtm_register_branch(request) returns void */
+Datum
+dtm_register_branch_request(PG_FUNCTION_ARGS)
+{
+	register_branch(request_branch_from_object(JSONB_OR_NULL(0)));
+	PG_RETURN_VOID();
 }
 
 /* ---------- steering ---------- */

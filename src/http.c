@@ -17,7 +17,7 @@ http_target(const StoreTrans *trans, int op)
 	if (op == DTM_CALL_QUERY)
 		return trans->query_prepared;
 	branch = &trans->core.ops[op];
-	return branch->op == DTM_OP_COMPENSATE ? trans->compensate[branch->step] :
+	return dtm_op_undoes(branch->op) ? trans->compensate[branch->step] :
 		trans->action[branch->step];
 }
 
@@ -125,12 +125,14 @@ http_request(const StoreTrans *trans, int op, DtmCall *call)
 		char		id[DTM_BRANCH_ID_SIZE];
 
 		dtm_step_branch_id(branch->step, id);
-		call->url = url_of(trans, target, id, dtm_op_name(branch->op));
+		call->url = url_of(trans, target,
+						   trans->branch_id ? trans->branch_id[branch->step] : id,
+						   dtm_op_name(branch->op));
 		payload = trans->payload[branch->step];
 	}
-	/* POST if there is a body, else GET */
+	/* POST if there is a body, or for xa; else GET */
 	call->body = payload ? VARDATA_ANY(payload) : NULL;
 	call->body_len = payload ? VARSIZE_ANY_EXHDR(payload) : 0;
-	call->post = call->body_len > 0;
+	call->post = call->body_len > 0 || trans->core.type == DTM_XA;
 	set_headers(trans, call);
 }

@@ -329,6 +329,108 @@ $node->safe_psql('postgres', "SELECT dtm_force_stop('R-41')");
 run_due($node, 100);
 status_is('R-41', 'failed', 'P P P P', 'TransOut', 'force stop');
 
+# ---------- tcc and xa: what the coordinator does after the tries ----------
+
+# prepare, and register branches 01, 02 ... with a payload
+sub open_twophase
+{
+	my ($type, $gid, $branches, $options) = @_;
+	$node->safe_psql('postgres', "SELECT dtm_prepare('$type', '$gid', options => '{" . ($options || '') . "}')");
+	for my $branch (@$branches)
+	{
+		$node->safe_psql('postgres', $type eq 'tcc'
+			? "SELECT dtm_register_branch('$gid', '$branch', '$busi/Confirm$branch', '$busi/Cancel$branch', '{\"amount\": 30}')"
+			: "SELECT dtm_register_branch('$gid', '$branch', '$busi/Xa$branch')");
+	}
+	return;
+}
+
+sub submit_twophase
+{
+	my ($type, $gid) = @_;
+	$node->safe_psql('postgres', "SELECT dtm_submit('$type', gid => '$gid')");
+	return;
+}
+
+open_twophase('tcc', 'TC-01', [ '01', '02' ]);
+run_due($node);
+status_is('TC-01', 'prepared', 'P P P P', '', 'prepared: no call');
+submit_twophase('tcc', 'TC-01');
+run_due($node);
+status_is('TC-01', 'succeed', 'P S P S', 'Confirm02 Confirm01', 'last registered first');
+{
+	my ($call) = calls_of('TC-01');
+	is("$call->{method} $call->{raw_query} $call->{body}",
+		'POST branch_id=02&gid=TC-01&op=confirm&trans_type=tcc {"amount": 30}', 'TC-01: the request');
+}
+
+reply('/Cancel01', $ongoing);
+open_twophase('tcc', 'TC-03', [ '01', '02' ]);
+$node->safe_psql('postgres', "SELECT dtm_abort('TC-03', 'try 02 said FAILURE')");
+run_due($node);
+status_is('TC-03', 'aborting', 'P P S P', 'Cancel02 Cancel01', 'a cancel is ongoing');
+run_due($node, 11);
+status_is('TC-03', 'failed', 'S P S P', 'Cancel02 Cancel01 Cancel01', 'the branch whose try failed is cancelled too');
+like(reason('TC-03'), qr/FAILURE/, 'TC-03: reason');
+
+open_twophase('tcc', 'TC-04', ['01']);
+run_due($node, 300);
+status_is('TC-04', 'failed', 'S P', 'Cancel01', 'never submitted');
+like(reason('TC-04'), qr/^Timeout after \d+ seconds$/, 'TC-04: reason');
+($rc, $out, $err) = $node->psql('postgres', "SELECT dtm_register_branch('TC-04', '02', '$busi/x', '$busi/y')");
+like($err, qr/current status is 'failed'/, 'TC-04: too late to register a branch');
+($rc, $out, $err) = $node->psql('postgres', "SELECT dtm_abort('TC-04')");
+like($err, qr/current status is 'failed'/, 'TC-04: and to abort');
+
+$node->safe_psql('postgres', "SELECT dtm_prepare('tcc', 'TC-05')");
+$node->safe_psql('postgres', "SELECT dtm_register_branch('TC-05', '01', '', '')");
+submit_twophase('tcc', 'TC-05');
+run_due($node);
+status_is('TC-05', 'succeed', 'P S', '', 'empty URLs');
+
+open_twophase('tcc', 'TC-09', [ '01', '02', '0201' ]);
+submit_twophase('tcc', 'TC-09');
+run_due($node);
+status_is('TC-09', 'succeed', 'P S P S P S', 'Confirm0201 Confirm02 Confirm01', 'nested');
+
+open_twophase('xa', 'XA-01', [ '01', '02' ]);
+submit_twophase('xa', 'XA-01');
+run_due($node);
+status_is('XA-01', 'succeed', 'P S P S', 'Xa01 Xa02', 'first registered first');
+{
+	my ($call) = calls_of('XA-01');
+	is("$call->{method} $call->{raw_query} $call->{body}",
+		'POST branch_id=01&gid=XA-01&op=commit&trans_type=xa ', 'XA-01: an empty POST');
+}
+
+open_twophase('xa', 'XA-03', ['01']);
+$node->safe_psql('postgres', "SELECT dtm_abort('XA-03')");
+run_due($node);
+status_is('XA-03', 'failed', 'S P', 'Xa01', 'rolled back');
+is((calls_of('XA-03'))[0]{query}{op}, 'rollback', 'XA-03: op');
+
+open_twophase('xa', 'XA-05', []);
+run_due($node, 300);
+status_is('XA-05', 'failed', '', '', 'timed out without branches');
+($rc, $out, $err) = $node->psql('postgres', "SELECT dtm_submit('xa', gid => 'XA-05')");
+like($err, qr/current status is 'failed'/, 'XA-05: too late to submit');
+
+reply('/Xa01', { status => 200, body => '{"dtm_result":"ONGOING"}' });
+open_twophase('xa', 'XA-06', ['01']);
+submit_twophase('xa', 'XA-06');
+run_due($node);
+status_is('XA-06', 'submitted', 'P P', 'Xa01', 'commit ongoing');
+run_due($node, 11);
+status_is('XA-06', 'succeed', 'P S', 'Xa01 Xa01', 'commit ongoing');
+
+reply('/Xa01', { status => 500 });
+open_twophase('xa', 'XA-07', ['01']);
+$node->safe_psql('postgres', "SELECT dtm_abort('XA-07')");
+run_due($node);
+status_is('XA-07', 'aborting', 'P P', 'Xa01', 'rollback fails');
+run_due($node, 500);
+status_is('XA-07', 'failed', 'S P', 'Xa01 Xa01', 'and is tried again');
+
 # /query, as the SDKs read it
 my $answer = JSON::PP->new->decode($node->safe_psql('postgres', "SELECT dtm_query('SG-02')"));
 is($answer->{transaction}{status}, 'failed', 'query: status');

@@ -20,6 +20,7 @@ protocol_of(DtmTransType type)
 			return &dtm_msg_protocol;
 		case DTM_TCC:
 		case DTM_XA:
+			return &dtm_twophase_protocol;
 		case DTM_WORKFLOW:
 			break;
 	}
@@ -135,6 +136,11 @@ request(DtmTrans *t, const DtmProtocol *protocol, const DtmEvent *ev,
 
 		case DTM_EVENT_ABORT:
 			return protocol->abort(t, ev, u);
+
+		case DTM_EVENT_REGISTER:
+			if (protocol != &dtm_twophase_protocol)
+				return DTM_REJECT_TYPE;
+			return t->status == DTM_PREPARED ? DTM_ACCEPTED : DTM_REJECT_STATUS;
 
 		case DTM_EVENT_FORCE_STOP:
 			if (dtm_core_is_final(t->status))

@@ -123,7 +123,7 @@ typedef struct DtmTrans
 								 * stored */
 	uint16_t	failures;		/* temporary errors since the last success */
 	uint16_t	retries;		/* re-runs counted against retry_limit */
-	int			nsteps;
+	int			nsteps;			/* steps, or registered branches */
 	int			nops;
 	DtmBranchOp *ops;			/* nops of them */
 	DtmOrders	orders;
@@ -149,6 +149,7 @@ typedef enum DtmEventKind
 	DTM_EVENT_PREPARE,			/* a repeated prepare */
 	DTM_EVENT_SUBMIT,
 	DTM_EVENT_ABORT,
+	DTM_EVENT_REGISTER,			/* may a branch be added? */
 	DTM_EVENT_FORCE_STOP,
 	DTM_EVENT_RETRY_NOW
 } DtmEventKind;
@@ -216,7 +217,7 @@ extern int64_t dtm_core_interval(const DtmTrans *t, const DtmConfig *cfg);
 
 extern bool dtm_core_is_final(DtmStatus status);
 
-/* Number of ops that nsteps steps of this type have; 0 if it has no steps. */
+/* Number of ops that nsteps steps, or branches, of this type have. */
 extern int	dtm_core_ops_of(DtmTransType type, int nsteps);
 
 /*
@@ -251,6 +252,9 @@ extern bool dtm_status_of_letter(char letter, DtmStatus *status);
 extern char dtm_branch_status_letter(DtmBranchStatus status);
 extern bool dtm_branch_status_of_letter(char letter, DtmBranchStatus *status);
 extern char dtm_result_letter(DtmResult result);
+
+/* compensate, cancel, rollback */
+extern bool dtm_op_undoes(DtmOp op);
 
 /* Branch id of a step (from 0) of a saga or msg: "01", "02", ... */
 extern void dtm_step_branch_id(int step, char id[DTM_BRANCH_ID_SIZE]);

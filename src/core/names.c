@@ -153,6 +153,13 @@ dtm_result_letter(DtmResult result)
 	return results[result].letter;
 }
 
+bool
+dtm_op_undoes(DtmOp op)
+{
+	return op == DTM_OP_COMPENSATE || op == DTM_OP_CANCEL ||
+		op == DTM_OP_ROLLBACK;
+}
+
 void
 dtm_step_branch_id(int step, char id[DTM_BRANCH_ID_SIZE])
 {
@@ -166,11 +173,11 @@ dtm_core_ops_of(DtmTransType type, int nsteps)
 	switch (type)
 	{
 		case DTM_SAGA:
+		case DTM_TCC:
+		case DTM_XA:
 			return 2 * nsteps;
 		case DTM_MSG:
 			return nsteps;
-		case DTM_TCC:
-		case DTM_XA:
 		case DTM_WORKFLOW:
 			break;
 	}
@@ -180,20 +187,27 @@ dtm_core_ops_of(DtmTransType type, int nsteps)
 void
 dtm_core_lay_out(DtmTrans *t)
 {
+	/* of the types that have two ops for each step: undone first, then done */
+	static const uint8_t pairs[][2] = {
+		[DTM_SAGA] = {DTM_OP_COMPENSATE, DTM_OP_ACTION},
+		[DTM_TCC] = {DTM_OP_CANCEL, DTM_OP_CONFIRM},
+		[DTM_XA] = {DTM_OP_ROLLBACK, DTM_OP_COMMIT}
+	};
+
 	assert(t->nops == dtm_core_ops_of(t->type, t->nsteps));
 	for (int i = 0; i < t->nops; i++)
 	{
 		DtmBranchOp *op = &t->ops[i];
 
-		if (t->type == DTM_SAGA)
-		{
-			op->step = (uint16_t) (i / 2);
-			op->op = i % 2 == 0 ? DTM_OP_COMPENSATE : DTM_OP_ACTION;
-		}
-		else
+		if (t->type == DTM_MSG)
 		{
 			op->step = (uint16_t) i;
 			op->op = DTM_OP_ACTION;
+		}
+		else
+		{
+			op->step = (uint16_t) (i / 2);
+			op->op = pairs[t->type][i % 2];
 		}
 	}
 }

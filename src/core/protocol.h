@@ -1,6 +1,7 @@
 /*
  * protocol.h
- *		What core.c and the protocols (saga.c, msg.c) are to each other.
+ *		What core.c and the protocols (saga.c, msg.c, twophase.c) are to each
+ *		other.
  *
  * Private to core.
  */
@@ -35,6 +36,7 @@ typedef struct DtmProtocol
 
 extern const DtmProtocol dtm_saga_protocol;
 extern const DtmProtocol dtm_msg_protocol;
+extern const DtmProtocol dtm_twophase_protocol;
 
 /* Moves on to another status; next_time becomes now, or never if it's final. */
 extern void dtm_core_enter(DtmTrans *t, DtmStatus status, DtmTime now,

@@ -53,6 +53,26 @@ extern Request *request_from_arguments(text *trans_type, ArrayType *steps,
 /* The wire object. */
 extern Request *request_from_object(Jsonb *object);
 
+/* A branch of a tcc or xa, to be registered. */
+typedef struct BranchRequest
+{
+	DtmTransType type;
+	char	   *gid;
+	char	   *branch_id;
+	char	   *forward;		/* URL of confirm, commit; "" for no call */
+	char	   *backward;		/* URL of cancel, rollback */
+	bytea	   *payload;		/* body for both, or NULL */
+} BranchRequest;
+
+/* From SQL arguments, any of which may be NULL; from the object of §1.2. */
+extern BranchRequest *request_branch(DtmTransType type, text *gid,
+									 text *branch_id, char *forward,
+									 char *backward, bytea *payload);
+extern BranchRequest *request_branch_from_object(Jsonb *object);
+
+/* Adds it to a prepared transaction that was found with its lock. */
+extern void request_add_branch(StoreTrans *trans, const BranchRequest *branch);
+
 /* Do two transactions have the same steps? */
 extern bool request_same_steps(const StoreTrans *a, const StoreTrans *b);
 

@@ -17,7 +17,7 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 
-#define MAX_PARAMS 21
+#define MAX_PARAMS 22
 
 /* ---------- statement.c: statements ---------- */
 
@@ -86,7 +86,7 @@ extern Datum text_array_of(char **strings, int n);
 	"r.id, r.created, r.timeout_to_fail, r.retry_interval, r.delay, " \
 	"r.submitted_by, r.request_timeout, r.retry_limit, r.trans_type, " \
 	"r.concurrent, r.wait_result, r.gid, r.protocol, r.query_prepared, " \
-	"r.action, r.compensate, r.payload, r.orders, r.branch_headers, " \
+	"r.action, r.compensate, r.payload, r.orders, r.branch_headers, r.branch_id, " \
 	"r.xmin, "
 #define ACTIVE_COLUMNS \
 	"a.next_time, a.version, a.failures, a.retries, a.status, " \
@@ -101,6 +101,7 @@ enum
 	C_SUBMITTED_BY, C_REQUEST_TIMEOUT, C_RETRY_LIMIT, C_TRANS_TYPE,
 	C_CONCURRENT, C_WAIT_RESULT, C_GID, C_PROTOCOL, C_QUERY_PREPARED,
 	C_ACTION, C_COMPENSATE, C_PAYLOAD, C_ORDERS, C_BRANCH_HEADERS,
+	C_BRANCH_ID,
 	C_XMIN,
 	C_NEXT_TIME, C_VERSION, C_FAILURES, C_RETRIES, C_STATUS,
 	C_BRANCH_STATUS, C_ROLLBACK_REASON

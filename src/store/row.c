@@ -61,7 +61,7 @@ decode_ops(uint64 row, StoreTrans *trans)
 	{
 		DtmBranchOp *op = &core->ops[i];
 		DtmBranchStatus status;
-		char	  **urls = op->op == DTM_OP_COMPENSATE ? trans->compensate :
+		char	  **urls = dtm_op_undoes(op->op) ? trans->compensate :
 			trans->action;
 
 		if (!dtm_branch_status_of_letter(letters[i], &status))
@@ -111,7 +111,7 @@ row_decode(uint64 row, const char **problem)
 	core->failures = (uint16) DatumGetInt16(column_datum(row, C_FAILURES, &isnull));
 	core->retries = (uint16) DatumGetInt16(column_datum(row, C_RETRIES, &isnull));
 	if (!dtm_trans_type_of_letter(column_char(row, C_TRANS_TYPE), &core->type) ||
-		(core->type != DTM_SAGA && core->type != DTM_MSG))
+		core->type == DTM_WORKFLOW)
 	{
 		*problem = "its trans_type is not one of this version";
 		return NULL;
@@ -132,9 +132,15 @@ row_decode(uint64 row, const char **problem)
 		return NULL;
 	}
 	trans->compensate = column_strings(row, C_COMPENSATE, &n);
-	if (core->type == DTM_SAGA && n != core->nsteps)
+	if (core->type != DTM_MSG && n != core->nsteps)
 	{
 		*problem = "it has not as many compensations as actions";
+		return NULL;
+	}
+	trans->branch_id = column_strings(row, C_BRANCH_ID, &n);
+	if ((core->type == DTM_TCC || core->type == DTM_XA) && n != core->nsteps)
+	{
+		*problem = "it has not as many branch ids as branches";
 		return NULL;
 	}
 	trans->payload = palloc0(sizeof(bytea *) * (core->nsteps + 1));

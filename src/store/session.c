@@ -99,18 +99,18 @@ static Statement insert_statement = {
 	"INSERT INTO dtm.request (created, timeout_to_fail, retry_interval, delay, "
 	"submitted_by, request_timeout, retry_limit, trans_type, concurrent, "
 	"wait_result, gid, protocol, query_prepared, action, compensate, payload, "
-	"orders, branch_headers) "
+	"orders, branch_headers, branch_id) "
 	"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, "
-	"$16, $17, $18) "
+	"$16, $17, $18, $22) "
 	"ON CONFLICT ON CONSTRAINT request_gid DO NOTHING RETURNING id) "
 	"INSERT INTO dtm.active (id, next_time, updated, status, branch_status) "
 	"SELECT r.id, $19, $1, $20, pg_catalog.repeat('P', $21) FROM r "
 	"RETURNING id",
-	21,
+	22,
 	{TIMESTAMPTZOID, INT8OID, INT8OID, INT8OID, OIDOID, INT4OID, INT4OID,
 	CHAROID, BOOLOID, BOOLOID, TEXTOID, TEXTOID, TEXTOID, TEXTARRAYOID,
 	TEXTARRAYOID, BYTEAARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TIMESTAMPTZOID,
-	CHAROID, INT4OID}
+	CHAROID, INT4OID, TEXTARRAYOID}
 };
 
 bool
@@ -148,6 +148,10 @@ store_insert(StoreTrans *trans)
 	values[18] = TimestampTzGetDatum(core->next_time);
 	values[19] = CharGetDatum(dtm_status_letter(core->status));
 	values[20] = Int32GetDatum(core->nops);
+	if (trans->branch_id != NULL)
+		values[21] = text_array_of(trans->branch_id, core->nsteps);
+	else
+		nulls[21] = 'n';
 
 	GetUserIdAndSecContext(&user, &sec_context);
 	SetUserIdAndSecContext(dtm_extension_owner(),
@@ -174,8 +178,8 @@ decode_or_error(uint64 row, MemoryContext context)
 	if (trans == NULL)
 		ereport(ERROR,
 				(errcode(DTM_ERRCODE_BAD_ROW),
-				 errmsg("global transaction %lld can't be read: %s",
-						(long long) column_int64(row, C_ID), problem),
+				 errmsg("global transaction \"%s\" can't be read: %s",
+						column_text(row, C_GID), problem),
 				 errhint("Its rows in schema dtm have been changed by hand.")));
 	MemoryContextSwitchTo(before);
 	return trans;
@@ -268,6 +272,31 @@ store_update(StoreTrans *trans)
 		elog(ERROR, "global transaction \"%s\" changed while it was locked",
 			 trans->gid);
 	statement_leave(&session);
+}
+
+void
+store_update_branches(StoreTrans *trans)
+{
+	static Statement statement = {
+		"UPDATE dtm.request SET branch_id = $2, action = $3, compensate = $4, "
+		"payload = $5 WHERE id = $1",
+		5, {INT8OID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, BYTEAARRAYOID}
+	};
+	int			n = trans->core.nsteps;
+	Datum		values[5];
+	char		nulls[5];
+	Session		session;
+
+	memset(nulls, ' ', sizeof(nulls));
+	values[0] = Int64GetDatum(trans->id);
+	values[1] = text_array_of(trans->branch_id, n);
+	values[2] = text_array_of(trans->action, n);
+	values[3] = text_array_of(trans->compensate, n);
+	values[4] = payload_array(trans, &nulls[4]);
+	statement_enter(&session);
+	statement_run(&statement, values, nulls);
+	statement_leave(&session);
+	store_update(trans);
 }
 
 void

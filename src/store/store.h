@@ -33,8 +33,12 @@ typedef struct StoreTrans
 	bool		wait_result;
 	const char *protocol;		/* NULL: http */
 	const char *query_prepared; /* NULL: none */
-	char	  **action;			/* core.nsteps URLs, "" for none */
-	char	  **compensate;		/* the same; NULL for a msg */
+	char	  **branch_id;		/* of registered branches, core.nsteps of them;
+								 * NULL for steps, whose number it is */
+	char	  **action;			/* core.nsteps URLs, "" for none; or confirm,
+								 * commit */
+	char	  **compensate;		/* the same, or cancel, rollback; NULL for a
+								 * msg */
 	bytea	  **payload;		/* the same; NULL where there is none */
 	int			nheaders;
 	char	  **header_name;
@@ -111,6 +115,9 @@ extern StoreFound store_peek(const char *gid, DtmStatus *status,
 
 /* Writes the state of a transaction that was found with its lock. */
 extern void store_update(StoreTrans *trans);
+
+/* Writes the branches of a transaction that was found with its lock. */
+extern void store_update_branches(StoreTrans *trans);
 
 /* Writes the options that a late submit brought: delay, timeouts, headers. */
 extern void store_update_options(const StoreTrans *trans);

@@ -180,12 +180,24 @@ requests_follow_the_state_table(void **state)
 		{"submitted", "submitted", "409", "409", "409"},
 		{"failed", "409", "409", "409", "409"},
 		{"failed", "failed", "failed", "409", "409"},
+		{"prepared", "submitted", "aborting", "409", "409"},
+		/* tcc */
+		{"prepared", "409", "409", "409", "409"},
+		{"submitted", "submitted", "409", "409", "409"},
+		{"aborting", "409", "aborting", "409", "409"},
+		{"failed", "failed", "failed", "409", "409"},
+		{"prepared", "submitted", "aborting", "409", "409"},
+		/* xa */
+		{"prepared", "409", "409", "409", "409"},
+		{"submitted", "submitted", "409", "409", "409"},
+		{"aborting", "409", "aborting", "409", "409"},
+		{"failed", "failed", "failed", "409", "409"},
 		{"prepared", "submitted", "aborting", "409", "409"}
 	};
-	static const DtmTransType types[] = {DTM_SAGA, DTM_MSG};
+	static const DtmTransType types[] = {DTM_SAGA, DTM_MSG, DTM_TCC, DTM_XA};
 
 	(void) state;
-	for (int type = 0; type < 2; type++)
+	for (int type = 0; type < 4; type++)
 		for (int kind = 0; kind < 5; kind++)
 			for (int status = DTM_PREPARED; status <= DTM_FAILED; status++)
 			{
@@ -207,7 +219,8 @@ requests_follow_the_state_table(void **state)
 					assert_string_equal(dtm_status_name(sim.stored.status),
 										want);
 					if (kinds[kind] == DTM_EVENT_FORCE_STOP ||
-						kinds[kind] == DTM_EVENT_ABORT)
+						(kinds[kind] == DTM_EVENT_ABORT &&
+						 status == DTM_PREPARED))
 						assert_string_equal(sim.stored.reason, "because");
 					if (dtm_core_is_final(sim.stored.status))
 						assert_true(sim.stored.next_time == DTM_TIME_NEVER);
@@ -219,6 +232,30 @@ requests_follow_the_state_table(void **state)
 			}
 }
 
+/* --- §1.2: branches are added to a prepared tcc or xa, to nothing else. --- */
+static void
+branches_are_registered_while_prepared(void **state)
+{
+	(void) state;
+	for (int type = DTM_SAGA; type < DTM_WORKFLOW; type++)
+		for (int status = DTM_PREPARED; status <= DTM_FAILED; status++)
+		{
+			Sim			sim;
+			DtmReject	expected = DTM_REJECT_STATUS;
+
+			sim_init(&sim, (DtmTransType) type, 1);
+			sim_start(&sim, false);
+			sim.stored.status = (DtmStatus) status;
+			if (type == DTM_SAGA || type == DTM_MSG)
+				expected = DTM_REJECT_TYPE;
+			else if (status == DTM_PREPARED)
+				expected = DTM_ACCEPTED;
+			assert_int_equal(sim_request(&sim, DTM_EVENT_REGISTER, NULL),
+							 expected);
+			assert_int_equal(sim.stored.status, status);
+		}
+}
+
 /*
  * --- Every status x every event of the coordinator, on every op: nothing
  * asserts, and a final row never changes. ---
@@ -226,13 +263,13 @@ requests_follow_the_state_table(void **state)
 static void
 every_state_takes_every_event(void **state)
 {
-	static const DtmTransType types[] = {DTM_SAGA, DTM_MSG};
+	static const DtmTransType types[] = {DTM_SAGA, DTM_MSG, DTM_TCC, DTM_XA};
 
 	(void) state;
-	for (int type = 0; type < 2; type++)
+	for (int type = 0; type < 4; type++)
 		for (int status = DTM_PREPARED; status <= DTM_FAILED; status++)
 			for (int branches = 0; branches < 81; branches++)
-				for (int op = DTM_CALL_QUERY; op < (type == 0 ? 4 : 2); op++)
+				for (int op = DTM_CALL_QUERY; op < (type == 1 ? 2 : 4); op++)
 					for (int result = DTM_RESULT_SUCCESS;
 						 result <= DTM_RESULT_TEMPORARY; result++)
 					{
@@ -771,6 +808,88 @@ msg_traces(void **state)
 						"  10  branches S S\n");
 }
 
+static void
+twophase_traces(void **state)
+{
+	Sim			sim;
+
+	(void) state;
+
+	/* TC-01, TC-09, R-23: submitted at 5 s; the last registered first */
+	sim_init(&sim, DTM_TCC, 3);
+	sim_start(&sim, false);
+	sim.now = 5 * SEC;
+	sim_request(&sim, DTM_EVENT_SUBMIT, NULL);
+	sim_wake(&sim);
+	for (int branch = 2; branch >= 0; branch--)
+	{
+		for (int op = 0; op < 6; op++)
+			assert_int_equal(sim.in_flight[op], op == 2 * branch + 1);
+		sim_reply(&sim, 2 * branch + 1, DTM_RESULT_SUCCESS, "");
+	}
+	assert_int_equal(sim.stored.status, DTM_SUCCEED);
+
+	/* XA-01: the first registered first */
+	sim_init(&sim, DTM_XA, 2);
+	assert_string_equal(TRACE(sim, true, 1000, {"", ""}),
+						"   0  -> submitted\n"
+						"   0  call 01 commit\n"
+						"   0  call 02 commit\n"
+						"   0  -> succeed\n"
+						"   0  branches P S P S\n");
+
+	/* TC-04, R-06, R-29: never submitted; a cancel is repeated, FAILURE or not */
+	sim_init(&sim, DTM_TCC, 2);
+	assert_string_equal(TRACE(sim, false, 1000, {"02 cancel", "FO"}),
+						"  35  -> aborting: Timeout after 0 seconds\n"
+						"  35  call 02 cancel\n"
+						"  35  02 cancel answers FAILURE\n"
+						"  55  call 02 cancel\n"
+						"  55  02 cancel answers ONGOING\n"
+						"  75  call 02 cancel\n"
+						"  75  call 01 cancel\n"
+						"  75  -> failed: Timeout after 0 seconds\n"
+						"  75  branches S P S P\n");
+
+	/* XA-05: a time-out of its own, and no branches */
+	sim_init(&sim, DTM_XA, 0);
+	sim.memory.timeout_to_fail = 60 * SEC;
+	assert_string_equal(TRACE(sim, false, 1000, {"", ""}),
+						"  60  -> failed: Timeout after 60 seconds\n"
+						"  60  branches\n");
+
+	/* TC-03: aborted by its client; TC-05: an empty URL */
+	sim_init(&sim, DTM_TCC, 2);
+	sim.memory_ops[2].has_url = false;
+	sim_start(&sim, false);
+	assert_int_equal(sim_request(&sim, DTM_EVENT_ABORT, "try failed"),
+					 DTM_ACCEPTED);
+	sim_wake(&sim);
+	assert_int_equal(sim.stored_ops[2].status, DTM_BRANCH_SUCCEED);
+	assert_true(sim.in_flight[0]);
+	sim_reply(&sim, 0, DTM_RESULT_ONGOING, "");
+	assert_true(sim.stored.next_time == 10 * SEC);
+	/* abort again is due at once */
+	assert_int_equal(sim_request(&sim, DTM_EVENT_ABORT, "again"), DTM_ACCEPTED);
+	assert_string_equal(sim.stored.reason, "try failed");
+	sim_wake(&sim);
+	assert_true(sim.in_flight[0]);
+	sim_reply(&sim, 0, DTM_RESULT_SUCCESS, "");
+	assert_int_equal(sim.stored.status, DTM_FAILED);
+
+	/* a repeated submit goes on with what is left */
+	sim_init(&sim, DTM_XA, 2);
+	sim_start(&sim, true);
+	sim_wake(&sim);
+	sim_reply(&sim, 1, DTM_RESULT_SUCCESS, "");
+	sim_reply(&sim, 3, DTM_RESULT_TEMPORARY, "");
+	assert_int_equal(sim_request(&sim, DTM_EVENT_SUBMIT, NULL), DTM_ACCEPTED);
+	sim_wake(&sim);
+	assert_true(sim.in_flight[3] && !sim.in_flight[1]);
+	sim_reply(&sim, 3, DTM_RESULT_SUCCESS, "");
+	assert_int_equal(sim.stored.status, DTM_SUCCEED);
+}
+
 /* --- MS-11: an alert at the third failure and at every later one. --- */
 static void
 alerts_after_the_limit(void **state)
@@ -1164,6 +1283,8 @@ main(void)
 		cmocka_unit_test(saga_traces),
 		cmocka_unit_test(concurrent_saga_traces),
 		cmocka_unit_test(msg_traces),
+		cmocka_unit_test(twophase_traces),
+		cmocka_unit_test(branches_are_registered_while_prepared),
 		cmocka_unit_test(alerts_after_the_limit),
 		cmocka_unit_test(failed_action_without_abort_is_recovered),
 		cmocka_unit_test(recovery_compensates_what_may_have_started),

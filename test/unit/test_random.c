@@ -92,6 +92,21 @@ check_call(Sim *sim, int op)
 	assert_int_equal(stored[op].status, DTM_BRANCH_PREPARED);
 	w->called[op] = true;
 
+	if (sim->memory.type == DTM_TCC || sim->memory.type == DTM_XA)
+	{
+		/* one side only, as stored; one at a time, in order */
+		bool		commit = sim->stored.status == DTM_SUBMITTED;
+		int			side = op % 2;
+
+		assert_int_equal(side, commit);
+		assert_true(commit || sim->stored.status == DTM_ABORTING);
+		for (int other = side; other < sim->memory.nops; other += 2)
+			if (sim->memory.type == DTM_TCC ? other > op : other < op)
+				assert_int_equal(stored[other].status, DTM_BRANCH_SUCCEED);
+			else if (other != op)
+				assert_false(sim->in_flight[other]);
+		return;
+	}
 	if (sim->memory.type == DTM_MSG)
 	{
 		/* intent before act; in order */
@@ -136,14 +151,14 @@ check_store(Sim *sim)
 		assert_true(after != DTM_PREPARED);
 	if (before == DTM_ABORTING)
 		assert_int_equal(after, DTM_FAILED);
-	if (before == DTM_SUBMITTED && sim->stored.type == DTM_MSG &&
-		after == DTM_FAILED)
-		assert_true(w->stopping);	/* nothing else fails a msg */
+	if (before == DTM_SUBMITTED && sim->stored.type != DTM_SAGA &&
+		after != DTM_SUCCEED)
+		assert_true(w->stopping);	/* nothing else fails those */
 	if (dtm_core_is_final(after))
 		assert_true(sim->stored.next_time == DTM_TIME_NEVER);
 	if (after == DTM_SUCCEED)
 		for (int op = 0; op < sim->stored.nops; op++)
-			if (sim->stored_ops[op].op == DTM_OP_ACTION &&
+			if (!dtm_op_undoes(sim->stored_ops[op].op) &&
 				sim->memory_ops[op].has_url)
 				assert_true(w->succeeded[op]);
 }
@@ -169,7 +184,7 @@ answer(World *w, const Sim *sim, int op)
 	if (op == DTM_CALL_QUERY)
 		return dice < 70 ? DTM_RESULT_SUCCESS : DTM_RESULT_FAILURE;
 	/* second phases and messages may say FAILURE for a while only */
-	if (sim->memory.type == DTM_MSG || op % 2 == 0)
+	if (sim->memory.type != DTM_SAGA || op % 2 == 0)
 		return w->faulty && dice < 45 ? DTM_RESULT_FAILURE : DTM_RESULT_SUCCESS;
 	return w->verdict[op];
 }
@@ -177,10 +192,12 @@ answer(World *w, const Sim *sim, int op)
 static void
 make_transaction(Sim *sim, World *w)
 {
-	bool		saga = chance(w, 70);
+	bool		saga = chance(w, 60);
+	bool		msg = !saga && chance(w, 50);
 	int			nsteps = (int) (next(w) % (SIM_MAX_STEPS + 1));
 
-	sim_init(sim, saga ? DTM_SAGA : DTM_MSG, nsteps);
+	sim_init(sim, saga ? DTM_SAGA : msg ? DTM_MSG :
+			 chance(w, 50) ? DTM_TCC : DTM_XA, nsteps);
 	if (saga && chance(w, 50))
 	{
 		sim->memory.concurrent = true;
@@ -189,7 +206,7 @@ make_transaction(Sim *sim, World *w)
 				if (chance(w, 20))
 					sim_order(sim, step, pre);
 	}
-	else if (!saga)
+	else if (msg)
 	{
 		sim->memory.concurrent = chance(w, 50);
 		sim->memory.has_query_url = chance(w, 80);
@@ -286,6 +303,11 @@ check_end(Sim *sim, World *w)
 {
 	const DtmTrans *t = &sim->stored;
 
+	if ((t->type == DTM_TCC || t->type == DTM_XA) && !w->forced)
+		for (int op = 0; op < t->nops; op++)
+			assert_int_equal(sim->stored_ops[op].status,
+							 (op % 2 == 1) == (t->status == DTM_SUCCEED) ?
+							 DTM_BRANCH_SUCCEED : DTM_BRANCH_PREPARED);
 	if (t->type != DTM_SAGA || w->forced)
 		return;
 	for (int step = 0; step < t->nsteps; step++)
