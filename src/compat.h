@@ -20,6 +20,10 @@
 #if PG_VERSION_NUM >= 180000
 #include "storage/waiteventset.h"
 #endif
+/* 16: varlena macros have a header of their own */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
 
 #if PG_VERSION_NUM < 130000
 #error "dtm needs PostgreSQL 13 or newer"
@@ -65,11 +69,16 @@
 	pstmt, queryString, context, params, queryEnv, dest, qc
 #endif
 
-/* 17: backends are numbered from 0 and PGPROC's local id moved */
+/* 17: one more time-out that ends a process */
 #if PG_VERSION_NUM >= 170000
-#define DTM_MY_LXID (MyProc->vxid.lxid)
+#define DTM_MORE_SETTINGS	{"transaction_timeout", "0"},
 #else
-#define DTM_MY_LXID (MyProc->lxid)
+#define DTM_MORE_SETTINGS
+#endif
+
+/* later minor releases: a database that a DROP DATABASE has half removed */
+#ifndef DATCONNLIMIT_INVALID_DB
+#define DATCONNLIMIT_INVALID_DB (-2)
 #endif
 
 #endif							/* DTM_COMPAT_H */

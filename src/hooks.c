@@ -23,7 +23,6 @@
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "pgstat.h"
-#include "storage/ipc.h"
 #include "utils/timestamp.h"
 
 static ProcessUtility_hook_type previous_utility_hook = NULL;
@@ -59,34 +58,9 @@ object_access(ObjectAccessType access, Oid classId, Oid objectId, int subId,
 
 /* ---------- commands that want a database for themselves ---------- */
 
-static void
-change_holds(DtmSharedSlot *slot, int by)
-{
-	SpinLockAcquire(&slot->mutex);
-	slot->holds += by;
-	SpinLockRelease(&slot->mutex);
-}
-
-/* A database whose coordinator is kept away. */
-typedef struct Hold
-{
-	DtmSharedSlot *slot;
-	Oid			database;
-} Hold;
-
-/* If the database is still there, it gets its coordinator back. */
-static void
-end_hold(int code, Datum arg)
-{
-	Hold	   *hold = (Hold *) DatumGetPointer(arg);
-
-	change_holds(hold->slot, -1);
-	dtm_ask_launcher(hold->database);
-}
-
 /* Has the coordinator leave, and waits until it has. */
 static void
-await_leaving(Hold *hold)
+await_leaving(DtmSharedSlot *slot, Oid database)
 {
 	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 													LEAVE_TIMEOUT);
@@ -95,10 +69,10 @@ await_leaving(Hold *hold)
 	{
 		bool		left;
 
-		dtm_ask(hold->database, DTM_ASK_STOP);
-		SpinLockAcquire(&hold->slot->mutex);
-		left = hold->slot->pid == 0;
-		SpinLockRelease(&hold->slot->mutex);
+		dtm_ask(database, DTM_ASK_STOP);
+		SpinLockAcquire(&slot->mutex);
+		left = slot->pid == 0;
+		SpinLockRelease(&slot->mutex);
 		if (left || GetCurrentTimestamp() > until)
 			break;
 		(void) WaitLatch(MyLatch,
@@ -170,27 +144,21 @@ process_utility(DTM_UTILITY_PARAMS)
 	/* to be asked now: the command may free its parse tree */
 	bool		commit_prepared = IsA(parsetree, TransactionStmt) &&
 		((TransactionStmt *) parsetree)->kind == TRANS_STMT_COMMIT_PREPARED;
-	Hold		hold = {NULL, database};
+	DtmSharedSlot *slot = NULL;
 
 	if (OidIsValid(database) && database != MyDatabaseId &&
 		dtm_owns_database(database, GetUserId()))
-		hold.slot = dtm_slot_of(database);
-	if (hold.slot != NULL)
+		slot = dtm_slot_of(database);
+	if (slot != NULL)
 	{
-		change_holds(hold.slot, 1);
-		PG_ENSURE_ERROR_CLEANUP(end_hold, PointerGetDatum(&hold));
-		{
-			await_leaving(&hold);
-			run_utility(DTM_UTILITY_ARGS);
-		}
-		PG_END_ENSURE_ERROR_CLEANUP(end_hold, PointerGetDatum(&hold));
-		end_hold(0, PointerGetDatum(&hold));
-		return;
+		/* if the database is still there then, it gets its coordinator back */
+		dtm_hold_until_end(slot);
+		await_leaving(slot, database);
 	}
 
 	run_utility(DTM_UTILITY_ARGS);
 
-	if (commit_prepared)
+	if (commit_prepared && OidIsValid(get_extension_oid("dtm", true)))
 		dtm_ask(MyDatabaseId, DTM_ASK_SWEEP | DTM_ASK_RECHECK);
 }
 

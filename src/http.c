@@ -4,6 +4,7 @@
  */
 #include "http.h"
 
+#include "compat.h"
 #include "dtm.h"
 
 #include "lib/stringinfo.h"

@@ -29,6 +29,7 @@
 #include "storage/ipc.h"
 #include "tcop/tcopprot.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -100,6 +101,7 @@ list_databases(void)
 		Form_pg_database database = (Form_pg_database) GETSTRUCT(tuple);
 
 		if (database->datallowconn && !database->datistemplate &&
+			database->datconnlimit != DATCONNLIMIT_INVALID_DB &&
 			is_wanted(NameStr(database->datname)))
 		{
 			MemoryContext before = MemoryContextSwitchTo(TopMemoryContext);
@@ -158,7 +160,8 @@ free_slot(DtmSharedSlot *slot)
 	bool		free;
 
 	SpinLockAcquire(&slot->mutex);
-	free = slot->holds == 0 && slot->yields == 0 && slot->asked == 0 &&
+	free = slot->holds == 0 && slot->yields == 0 &&
+		(slot->asked & ~DTM_ASK_STOP) == 0 &&
 		slot->ring_head == slot->ring_tail;
 	if (free)
 	{
@@ -212,13 +215,19 @@ static bool
 start_worker(int i)
 {
 	BackgroundWorker worker;
+	DtmSharedSlot *slot = &dtm_shared->slots[i];
 	Child	   *child = &children[i];
 	MemoryContext before;
 	bool		started;
 
+	/* an order to stop was for its predecessor */
+	SpinLockAcquire(&slot->mutex);
+	slot->asked &= ~DTM_ASK_STOP;
+	SpinLockRelease(&slot->mutex);
+
 	dtm_describe_worker(&worker, "dtm_worker_main", "dtm coordinator");
 	snprintf(worker.bgw_name, BGW_MAXLEN, "dtm coordinator for database %u",
-			 dtm_shared->slots[i].database);
+			 slot->database);
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
 		BGWORKER_BACKEND_DATABASE_CONNECTION;
 	worker.bgw_restart_time = BGW_NEVER_RESTART;
@@ -375,6 +384,8 @@ dtm_register_launcher(void)
 {
 	BackgroundWorker worker;
 
+	if (IsBinaryUpgrade)
+		return;					/* pg_upgrade wants the servers for itself */
 	dtm_describe_worker(&worker, "dtm_launcher_main", "dtm launcher");
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
 		BGWORKER_BACKEND_DATABASE_CONNECTION;

@@ -29,6 +29,9 @@ static int	npending = 0;
 static uint32 pending_asks = 0;
 static bool callback_registered = false;
 
+/* A database whose coordinator is kept away by the current transaction. */
+static DtmSharedSlot *held = NULL;
+
 static Size
 shmem_size(void)
 {
@@ -201,6 +204,16 @@ at_transaction_end(XactEvent event, void *arg)
 	}
 	npending = 0;
 	pending_asks = 0;
+	if (held != NULL)
+	{
+		Oid			database = held->database;
+
+		SpinLockAcquire(&held->mutex);
+		held->holds--;
+		SpinLockRelease(&held->mutex);
+		held = NULL;
+		dtm_ask_launcher(database);
+	}
 }
 
 static void
@@ -232,6 +245,18 @@ dtm_announce_ask(uint32 what)
 		return;
 	register_callback();
 	pending_asks |= what;
+}
+
+void
+dtm_hold_until_end(DtmSharedSlot *slot)
+{
+	if (held != NULL)
+		return;					/* one command, one database */
+	register_callback();
+	SpinLockAcquire(&slot->mutex);
+	slot->holds++;
+	SpinLockRelease(&slot->mutex);
+	held = slot;
 }
 
 int

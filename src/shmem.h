@@ -99,6 +99,12 @@ extern void dtm_announce_ask(uint32 what);
 /* Now: ask the coordinator of a database, or the launcher if it has none. */
 extern void dtm_ask(Oid database, uint32 what);
 
+/*
+ * No coordinator in that database until this transaction ends, however it
+ * does.
+ */
+extern void dtm_hold_until_end(DtmSharedSlot *slot);
+
 /* The launcher shall see whether this database needs a coordinator. */
 extern void dtm_ask_launcher(Oid database);
 

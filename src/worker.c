@@ -22,6 +22,7 @@
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "tcop/tcopprot.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -78,7 +79,7 @@ attach(DtmSharedSlot *slot)
 	slot->state = DTM_COORDINATOR_STARTING;
 	/* what was announced to a predecessor is found in the tables */
 	slot->ring_head = slot->ring_tail;
-	slot->asked = 0;
+	slot->asked &= DTM_ASK_STOP;
 	SpinLockRelease(&slot->mutex);
 	pg_atomic_write_u64(&slot->started_at, (uint64) GetCurrentTimestamp());
 	pg_atomic_write_u64(&slot->ncommits, 0);
@@ -342,6 +343,8 @@ dtm_worker_main(Datum arg)
 
 	for (;;)
 	{
+		/* pg_cancel_backend has nothing to cancel between turns */
+		QueryCancelPending = false;
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)
 		{

@@ -207,6 +207,22 @@ is(wait_for('not-locked'), 'succeed', 'a locked row holds up nobody else');
 $node->safe_psql('postgres', "ROLLBACK PREPARED 'locker'");
 is(wait_for('locked'), 'succeed', 'and is seen to when it is free');
 
+# replies that come while the row is locked are not lost: nothing is called twice
+reply('/TransOut', { delay => 0.2 });
+reply('/TransIn', { delay => 0.4 });
+$node->safe_psql('postgres', 'SELECT ' . saga('kept-replies') =~ s/gid => 'kept-replies'/gid => 'kept-replies', options => '{"concurrent": true}'/r);
+ok(eventually($node, "SELECT in_flight FROM dtm.stat_coordinator", '2'), 'two calls are under way');
+$node->safe_psql('postgres', "BEGIN; SELECT dtm_retry_now('kept-replies'); PREPARE TRANSACTION 'locker'");
+ok(eventually($node, "SELECT in_flight FROM dtm.stat_coordinator", '0'), 'both have answered');
+$node->safe_psql('postgres', "ROLLBACK PREPARED 'locker'");
+is(wait_for('kept-replies'), 'succeed', 'their answers count');
+is(scalar(calls_of('kept-replies')), 2, 'each was called once');
+
+# a coordinator that starts right behind a switch of the WAL file
+$node->safe_psql('postgres', 'SELECT ' . saga('wal', '/TransOut?delay=1'));
+$node->safe_psql('postgres', 'SELECT pg_switch_wal(); SELECT pg_terminate_backend(pid) FROM dtm.stat_coordinator');
+is(wait_for('wal'), 'succeed', 'goes on');
+
 # no snapshot is held while calls are under way
 reply('/TransOut', { delay => 60 });
 $node->safe_psql('postgres', 'SELECT ' . saga('no-snapshot'));

@@ -97,7 +97,7 @@ settle(Coordinator *c, Entry *entry)
 	if (entry->saved)
 		entry->trans->version++;
 	entry->changed = entry->saved = false;
-	entry->replies = NULL;
+	entry->replies = NULL;		/* they have had their effect */
 	if (dtm_core_is_final(core->status))
 	{
 		c->wake_waiters = true;
@@ -112,6 +112,12 @@ settle(Coordinator *c, Entry *entry)
 		entry_send(c, entry);
 	if (core->next_time > coordinator_time(c))
 		c->deadline = Min(c->deadline, core->next_time);
+	else if (entry->ncalls > 0 && dtm_core_is_waiting(core))
+	{
+		/* while this turn was written, a retry has become due */
+		entry->wake = true;
+		return;
+	}
 	if (entry->ncalls == 0)
 	{
 		/* it waits for a later time, or for a caller */

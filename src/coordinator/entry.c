@@ -19,7 +19,7 @@ static uint32
 jitter_of(Coordinator *c)
 {
 	/* a time that was given asks for results that can be told beforehand */
-	return c->fixed_now != 0 ? 0 : (uint32) random();
+	return c->fixed_now != 0 ? 0 : (uint32) random() << 1;
 }
 
 void
@@ -187,6 +187,7 @@ entry_replace(Coordinator *c, Entry *entry, StoreTrans *trans,
 
 		*copy = *reply;
 		copy->text = MemoryContextStrdup(context, reply->text);
+		copy->applied = false;	/* not to this row */
 		copy->next = NULL;
 		*last = copy;
 		last = &copy->next;
@@ -207,7 +208,7 @@ entry_replace(Coordinator *c, Entry *entry, StoreTrans *trans,
 	entry->nto_call = 0;
 	entry->changed = false;
 	entry->reload = false;
-	entry->wake = entry->replay = true;
+	entry->wake = true;
 	entry_touch(c, entry);
 }
 
@@ -254,16 +255,25 @@ apply_reply(Coordinator *c, Entry *entry, const Reply *reply)
 	step(c, entry, &event);
 }
 
+void
+entry_apply_replies(Coordinator *c, Entry *entry)
+{
+	for (Reply *reply = entry->replies; reply != NULL; reply = reply->next)
+		if (!reply->applied)
+		{
+			reply->applied = true;
+			apply_reply(c, entry, reply);
+		}
+}
+
 /* What core has to say about an entry, from the row as it is in memory. */
 void
 entry_decide(Coordinator *c, Entry *entry)
 {
 	DtmEvent	event = {.kind = DTM_EVENT_WAKE};
 
-	if (entry->replay)
-		for (Reply *reply = entry->replies; reply != NULL; reply = reply->next)
-			apply_reply(c, entry, reply);
-	entry->wake = entry->replay = false;
+	entry_apply_replies(c, entry);
+	entry->wake = false;
 	step(c, entry, &event);
 }
 
@@ -295,6 +305,7 @@ entry_collect(Coordinator *c)
 		reply = MemoryContextAlloc(entry->context, sizeof(Reply));
 		reply->op = call->op;
 		reply->result = result;
+		reply->applied = false;
 		reply->next = NULL;
 		MemoryContextSwitchTo(entry->context);
 		if (result == DTM_RESULT_SUCCESS)
@@ -310,7 +321,7 @@ entry_collect(Coordinator *c)
 			last = &(*last)->next;
 		*last = reply;
 		if (!entry->reload)
-			apply_reply(c, entry, reply);
+			entry_apply_replies(c, entry);
 		entry_touch(c, entry);
 		free_call(call);
 		if (c->slot)

@@ -41,6 +41,7 @@ typedef struct Reply
 	int			op;
 	DtmResult	result;
 	char	   *text;			/* in the server's encoding */
+	bool		applied;		/* core has taken it, on the row in memory */
 	struct Reply *next;
 } Reply;
 
@@ -62,8 +63,6 @@ typedef struct Entry
 	dlist_node	node;			/* in Coordinator.touched, if touched */
 	bool		touched;		/* has to be seen to in this turn */
 	bool		wake;			/* let core look at it */
-	bool		replay;			/* the row was read again: replies have to be
-								 * applied to it */
 	bool		changed;		/* the row has to be written */
 	bool		saved;			/* it was, in the turn's transaction */
 	bool		reload;			/* the row has been changed by somebody else */
@@ -105,6 +104,7 @@ struct Coordinator
 	/* The search for due rows. */
 	bool		sweeping;		/* one is on its way */
 	bool		sweep_again;	/* asked for meanwhile */
+	bool		sweep_all;		/* the next one has to be from the beginning */
 	StorePosition position;		/* how far it has come */
 	TimestampTz sweep_until;	/* the "now" that it goes by */
 	TimestampTz swept_until;	/* the last complete one's */
@@ -151,6 +151,9 @@ extern void entry_collect(Coordinator *c);
 
 /* What core has to say about an entry, from the row as it is in memory. */
 extern void entry_decide(Coordinator *c, Entry *entry);
+
+/* Core takes the replies that it has not taken yet. */
+extern void entry_apply_replies(Coordinator *c, Entry *entry);
 
 /* Makes the calls that were decided on, to be sent after the commit. */
 extern void entry_make_ready(Entry *entry);

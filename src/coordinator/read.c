@@ -6,7 +6,6 @@
  */
 #include "private.h"
 
-#include "access/xlog.h"
 #include "utils/timestamp.h"
 
 /* Rows read by one statement. */
@@ -30,11 +29,13 @@ queue_init(IdQueue *queue, MemoryContext context)
 }
 
 /* Leaves out the next one, if it is this. */
-static void
+static bool
 skip_first(IdQueue *queue, int64 id)
 {
-	if (queue_length(queue) > 0 && queue->ids[queue->head] == id)
-		queue->head++;
+	if (queue_length(queue) == 0 || queue->ids[queue->head] != id)
+		return false;
+	queue->head++;
+	return true;
 }
 
 /* False if it is as long as it may get. */
@@ -115,7 +116,7 @@ void
 read_postpone(Coordinator *c, int64 id, TimestampTz next_time)
 {
 	if (!store_postpone(id, next_time))
-		c->swept_until = DT_NOBEGIN;
+		c->sweep_all = true;
 	c->deadline = Min(c->deadline, next_time);
 }
 
@@ -154,6 +155,7 @@ take_rows(Coordinator *c, StoreLoad *load)
 			/* nobody changed it: it was locked, and is tried again as it is */
 			MemoryContextDelete(load->context[i]);
 			entry->reload = false;
+			entry_apply_replies(c, entry);
 		}
 		else
 		{
@@ -189,6 +191,7 @@ read_reload(Coordinator *c)
 	if (n == 0)
 		return;
 	store_load_ids(ids, n, c->context, &load);
+	store_read_durably();
 	take_rows(c, &load);
 	for (int i = 0; i < n; i++)
 	{
@@ -239,14 +242,12 @@ read_start_sweep(Coordinator *c, bool from_beginning)
 {
 	TimestampTz now = coordinator_time(c);
 
-	/* what is found has to be as durable as what was announced */
-	if (c->mode == STORE_WORKER)
-		c->flush_until = GetXLogInsertRecPtr();
 	c->sweeping = true;
 	c->sweep_again = false;
 	c->sweep_until = now;
-	c->position.time = from_beginning || c->swept_until > now ?
+	c->position.time = from_beginning || c->sweep_all || c->swept_until > now ?
 		DT_NOBEGIN : c->swept_until;
+	c->sweep_all = false;
 	c->position.id = PG_INT64_MAX;
 }
 
@@ -280,12 +281,16 @@ read_due(Coordinator *c)
 			c->suspect = store_first_due(c->sweep_until, c->position);
 		store_load_due(c->sweep_until, c->position, max, c->context, &load);
 		c->suspect = 0;
+		/* nobody has announced these, with the end of their commit */
+		if (load.nrows > 0)
+			store_read_durably();
 		if (load.nrows < max)
 		{
 			c->batch = LOAD_BATCH;
 			c->sweeping = false;
 			c->swept_until = c->sweep_until;
-			c->deadline = store_next_deadline(c->swept_until);
+			c->deadline = Min(c->sweep_all ? c->deadline : DT_NOEND,
+							  store_next_deadline(c->swept_until));
 		}
 		take_rows(c, &load);
 		if (load.nrows > 0)
@@ -390,6 +395,8 @@ read_park(Coordinator *c)
 			dtm_host_name(entry->calls->call.url, name);
 			queue_push(&parked_host(c, name)->ids, entry->id);
 			c->nparked++;
+			if (c->budget >= 0)
+				c->budget++;	/* it is counted when it is read again */
 			entry_forget(c, entry);
 		}
 		else
@@ -427,9 +434,10 @@ read_failed(Coordinator *c, ErrorData *edata)
 		dlist_iter	iter;
 
 		c->suspect = 0;
-		skip_first(&c->announced, id);
+		(void) skip_first(&c->announced, id);
 		dlist_foreach(iter, &c->parked)
-			skip_first(&dlist_container(ParkedHost, node, iter.cur)->ids, id);
+			if (skip_first(&dlist_container(ParkedHost, node, iter.cur)->ids, id))
+				c->nparked--;
 		turn_begin(c);
 		report_bad_row(c, id, edata->message);
 		turn_commit(c);
@@ -438,7 +446,7 @@ read_failed(Coordinator *c, ErrorData *edata)
 	if (c->batch == 1)
 		return false;
 	/* rows that were read, but not kept, are to be found again */
-	c->swept_until = DT_NOBEGIN;
+	c->sweep_all = true;
 	c->sweep_again = true;
 	ereport(LOG,
 			(errcode(edata->sqlerrcode),

@@ -102,7 +102,7 @@ postpone_entry(Coordinator *c, Entry *entry, ErrorData *edata)
 		/* not even that: it stays due, and is found again */
 		FlushErrorState();
 		turn_roll_back(c);
-		c->swept_until = DT_NOBEGIN;
+		c->sweep_all = true;
 		c->deadline = Min(c->deadline, next_time);
 	}
 	PG_END_TRY();

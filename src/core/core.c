@@ -33,6 +33,15 @@ dtm_core_is_final(DtmStatus status)
 	return status == DTM_SUCCEED || status == DTM_FAILED;
 }
 
+bool
+dtm_core_is_waiting(const DtmTrans *t)
+{
+	for (int i = 0; i < t->nops; i++)
+		if (t->ops[i].waiting && t->ops[i].status == DTM_BRANCH_PREPARED)
+			return true;
+	return t->query_waiting && t->status == DTM_PREPARED;
+}
+
 void
 dtm_core_start(DtmTrans *t, const DtmConfig *cfg, bool submitted, DtmTime now)
 {

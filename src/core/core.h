@@ -217,6 +217,9 @@ extern int64_t dtm_core_interval(const DtmTrans *t, const DtmConfig *cfg);
 
 extern bool dtm_core_is_final(DtmStatus status);
 
+/* Does some op wait for next_time? */
+extern bool dtm_core_is_waiting(const DtmTrans *t);
+
 /* Number of ops that nsteps steps, or branches, of this type have. */
 extern int	dtm_core_ops_of(DtmTransType type, int nsteps);
 

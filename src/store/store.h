@@ -88,6 +88,12 @@ typedef enum StoreMode
  */
 extern void store_begin(StoreMode mode);
 extern bool store_commit(StoreMode mode);
+
+/*
+ * Makes the commit to come wait until all that this transaction has read is on
+ * disk, too: commits with synchronous_commit = off are seen before they are.
+ */
+extern void store_read_durably(void);
 extern void store_roll_back(StoreMode mode);
 
 /* Makes a non-atomic CALL ready for them, and ends that. */

@@ -54,6 +54,13 @@ store_commit(StoreMode mode)
 }
 
 void
+store_read_durably(void)
+{
+	/* with an id of its own, the commit writes a record and waits for it */
+	(void) GetTopTransactionId();
+}
+
+void
 store_roll_back(StoreMode mode)
 {
 	if (mode == STORE_WORKER)

@@ -22,6 +22,7 @@ store_own_session(void)
 		{"statement_timeout", "0"},
 		{"lock_timeout", "0"},
 		{"idle_in_transaction_session_timeout", "0"},
+		DTM_MORE_SETTINGS
 		{"jit", "off"}
 	};
 
