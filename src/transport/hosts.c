@@ -142,6 +142,8 @@ host_take_first(DtmTransport *t, DtmHost *host)
 	DtmCall    *call = host->first;
 
 	host->first = call->next;
+	if (host->first != NULL)
+		host->first->previous = NULL;
 	call->next = NULL;
 	if (host->first == NULL)
 	{
@@ -156,6 +158,7 @@ host_take_first(DtmTransport *t, DtmHost *host)
 void
 host_append(DtmTransport *t, DtmHost *host, DtmCall *call)
 {
+	call->previous = host->last;
 	if (host->last)
 		host->last->next = call;
 	else
@@ -171,17 +174,14 @@ host_append(DtmTransport *t, DtmHost *host, DtmCall *call)
 void
 host_remove(DtmTransport *t, DtmHost *host, DtmCall *call)
 {
-	DtmCall   **link = &host->first;
-	DtmCall    *previous = NULL;
-
-	while (*link != call)
-	{
-		previous = *link;
-		link = &previous->next;
-	}
-	*link = call->next;
-	if (host->last == call)
-		host->last = previous;
+	if (call->previous)
+		call->previous->next = call->next;
+	else
+		host->first = call->next;
+	if (call->next)
+		call->next->previous = call->previous;
+	else
+		host->last = call->previous;
 	if (host->first == NULL)
 		ring_remove(t, host);
 	host->waiting--;

@@ -57,6 +57,7 @@ typedef struct DtmCall
 
 	/* Private to the transport. */
 	struct DtmCall *next;
+	struct DtmCall *previous;	/* of those that wait for the same host */
 	struct DtmHost *host;
 	struct DtmSlot *slot;
 } DtmCall;
