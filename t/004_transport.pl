@@ -11,6 +11,7 @@ use Test::More;
 
 my $node = start_server('transport', conf => <<'CONF');
 dtm.retry_interval = '200ms'
+max_prepared_transactions = 2
 dtm.max_requests = 60
 dtm.max_requests_per_host = 20
 dtm.max_reply_size = '64kB'
@@ -75,6 +76,16 @@ $node->safe_psql('postgres', "SELECT dtm_submit('saga', ARRAY[dtm_step('$raw_url
 is($node->safe_psql('postgres', "SELECT dtm_wait('raw', '180 s')"), 'failed', 'a refusal in bad UTF-8 is a refusal');
 is($node->safe_psql('postgres', "SELECT rollback_reason FROM dtm.transactions WHERE gid = 'raw'"),
 	"url:$raw_url return failed: no???! FAILURE", 'with what can be kept of it');
+
+# replies that arrive while the coordinator is held up are no time-outs
+$node->safe_psql('postgres', "SELECT count(dtm_submit('msg', ARRAY[dtm_step('$busi/stalled?delay=0.3')], gid => 'stalled' || n, options => '{\"request_timeout\": 1}')) FROM generate_series(1, 20) n");
+ok(eventually($node, "SELECT in_flight FROM dtm.stat_coordinator", '20'), '20 calls are under way');
+$node->safe_psql('postgres', "BEGIN; LOCK TABLE dtm.active; PREPARE TRANSACTION 'stall'");
+ok(eventually($node, "SELECT wait_event_type = 'Lock' AND clock_timestamp() > query_start + interval '1.5 s' FROM pg_stat_activity WHERE backend_type = 'dtm coordinator'"),
+	'the coordinator is held up for longer than their time-out');
+$node->safe_psql('postgres', "ROLLBACK PREPARED 'stall'");
+ok(eventually($node, "SELECT count(*) FROM dtm.transactions WHERE gid LIKE 'stalled%' AND status = 'succeed'", '20'), 'all succeed');
+is(scalar(grep { $_->{path} eq '/stalled' } calls_of()), 20, 'each was called once');
 
 # connections are kept
 clear_participant();

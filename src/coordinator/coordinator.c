@@ -28,7 +28,7 @@
 #include "storage/lmgr.h"
 #include "utils/timestamp.h"
 
-/* dtm_run_due() leaves a locked row alone after so many tries. */
+/* Who can't wait (dtm_run_due, a pause) leaves a locked row after so many tries. */
 #define LOCKED_ROW_TRIES	3
 
 /* First size of the list of attempts. */
@@ -89,9 +89,10 @@ settle(Coordinator *c, Entry *entry)
 	}
 	if (entry->reload)
 	{
-		if (c->mode == STORE_PROCEDURE && entry->ncalls == 0 &&
-			entry->nrefused >= LOCKED_ROW_TRIES)
-			entry_forget(c, entry); /* whoever has it locked goes first */
+		/* whoever has it locked goes first */
+		if ((c->mode == STORE_PROCEDURE || c->draining) &&
+			entry->ncalls == 0 && entry->nrefused >= LOCKED_ROW_TRIES)
+			entry_forget(c, entry);
 		return;					/* else it stays touched */
 	}
 	if (entry->saved)

@@ -34,6 +34,7 @@ typedef struct DtmSlot
 	bool		too_long;		/* the reply exceeded max_reply_size */
 	size_t		reply_size;		/* allocated for call->reply */
 	int64_t		started;		/* monotonic */
+	int64_t		expires;		/* the same: when its time-out is over */
 	char		error[CURL_ERROR_SIZE];
 	struct DtmSlot *next;		/* list of free ones */
 	struct DtmSlot *next_of_all;
@@ -46,6 +47,7 @@ struct DtmTransport
 	DtmTransportLimits limits;
 	int			max_requests;	/* limits.max_requests, or fewer */
 	int64_t		deadline;		/* libcurl's timer, monotonic us; -1: none */
+	int64_t		next_expiry;	/* of the calls in flight, or earlier */
 	struct curl_slist *default_headers;
 	DtmSlot    *free_slots;
 	DtmSlot    *all_slots;

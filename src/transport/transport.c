@@ -219,7 +219,6 @@ static bool
 prepare_call(DtmTransport *t, DtmSlot *slot, DtmCall *call)
 {
 	CURL	   *easy = slot->easy;
-	long		timeout_ms = (long) ((call->timeout + 999) / 1000);
 	struct curl_slist *headers = t->default_headers;
 	CURLcode	rc;
 
@@ -248,9 +247,6 @@ prepare_call(DtmTransport *t, DtmSlot *slot, DtmCall *call)
 		rc = curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
 	if (rc == CURLE_OK)
 		rc = curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
-	if (rc == CURLE_OK)
-		rc = curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS,
-							  timeout_ms > 0 ? timeout_ms : 1L);
 	if (rc != CURLE_OK)
 		snprintf(call->error, sizeof(call->error), "could not prepare request: %s",
 				 curl_easy_strerror(rc));
@@ -287,6 +283,9 @@ start(DtmTransport *t, DtmCall *call)
 	slot->reply_size = 0;
 	slot->error[0] = '\0';
 	slot->started = clock_us(CLOCK_MONOTONIC);
+	slot->expires = slot->started + call->timeout;
+	if (slot->expires < t->next_expiry)
+		t->next_expiry = slot->expires;
 	if (!prepare_call(t, slot, call) ||
 		curl_multi_add_handle(t->multi, slot->easy) != CURLM_OK)
 	{
@@ -466,6 +465,7 @@ dtm_transport_create(const DtmTransportLimits *limits, char *error,
 		return NULL;
 	}
 	t->deadline = -1;
+	t->next_expiry = INT64_MAX;
 	t->epoll = epoll_create1(EPOLL_CLOEXEC);
 	t->multi = curl_multi_init();
 	t->default_headers = make_default_headers();
@@ -583,13 +583,17 @@ dtm_transport_fd(const DtmTransport *t)
 int64_t
 dtm_transport_due_in(const DtmTransport *t)
 {
+	int64_t		due;
 	int64_t		left;
 
 	if (t->done != NULL)
 		return 0;
-	if (t->deadline < 0)
+	due = t->in_flight > 0 ? t->next_expiry : INT64_MAX;
+	if (t->deadline >= 0 && t->deadline < due)
+		due = t->deadline;
+	if (due == INT64_MAX)
 		return -1;
-	left = t->deadline - clock_us(CLOCK_MONOTONIC);
+	left = due - clock_us(CLOCK_MONOTONIC);
 	return left > 0 ? left : 0;
 }
 
@@ -611,17 +615,17 @@ reap_multi(DtmTransport *t)
 	}
 }
 
-void
-dtm_transport_drive(DtmTransport *t)
+/* Lets libcurl see to the sockets that are ready; false: there may be more. */
+static bool
+drive_sockets(DtmTransport *t)
 {
 	struct epoll_event events[EVENTS_PER_DRIVE];
-	sigset_t	before;
 	int			running;
 	int			n;
 
-	block_signals(&before);
-	start_waiting(t);
-	n = t->in_flight > 0 ? epoll_wait(t->epoll, events, EVENTS_PER_DRIVE, 0) : 0;
+	if (t->in_flight == 0)
+		return true;
+	n = epoll_wait(t->epoll, events, EVENTS_PER_DRIVE, 0);
 	for (int i = 0; i < n; i++)
 	{
 		int			what = 0;
@@ -634,6 +638,48 @@ dtm_transport_drive(DtmTransport *t)
 			what |= CURL_CSELECT_ERR;
 		curl_multi_socket_action(t->multi, events[i].data.fd, what, &running);
 	}
+	return n < EVENTS_PER_DRIVE;
+}
+
+/*
+ * Ends the calls whose time-out is over.  Not left to libcurl, which ends them
+ * before it reads what has arrived: a process that was held up for longer than
+ * a time-out would take replies that are there for missing ones.
+ */
+static void
+expire(DtmTransport *t)
+{
+	int64_t		now = clock_us(CLOCK_MONOTONIC);
+
+	if (now < t->next_expiry)
+		return;
+	t->next_expiry = INT64_MAX;
+	for (DtmSlot *slot = t->all_slots; slot != NULL; slot = slot->next_of_all)
+	{
+		if (slot->call == NULL)
+			continue;
+		if (slot->expires <= now)
+		{
+			snprintf(slot->error, sizeof(slot->error),
+					 "timed out after %lld ms",
+					 (long long) (now - slot->started) / 1000);
+			finish(t, slot, CURLE_OPERATION_TIMEDOUT);
+		}
+		else if (slot->expires < t->next_expiry)
+			t->next_expiry = slot->expires;
+	}
+}
+
+void
+dtm_transport_drive(DtmTransport *t)
+{
+	sigset_t	before;
+	int			running;
+	bool		all;
+
+	block_signals(&before);
+	start_waiting(t);
+	all = drive_sockets(t);
 	if (t->deadline >= 0 && t->deadline <= clock_us(CLOCK_MONOTONIC))
 	{
 		t->deadline = -1;
@@ -641,6 +687,8 @@ dtm_transport_drive(DtmTransport *t)
 	}
 	/* before sleeping, or what has ended is not noticed */
 	reap_multi(t);
+	if (all)
+		expire(t);
 	start_waiting(t);
 	restore_signals(&before);
 }
