@@ -11,6 +11,9 @@
 /* Rows read by one statement. */
 #define LOAD_BATCH			256
 
+/* Pause before another look at rows that are not to be run, in us. */
+#define AWAY_PAUSE			INT64CONST(1000000)
+
 /* Transactions in memory, for each call that may be in flight. */
 #define LOADED_PER_REQUEST	2
 
@@ -267,6 +270,18 @@ coordinator_sweep(Coordinator *c)
 		read_start_sweep(c, true);
 }
 
+/*
+ * Have the rows that were just found been restored from another database, or
+ * is it paused?  A restore brings dtm.home before dtm.request, so whoever sees
+ * its requests can see that they are not ours; the order to pause that follows
+ * from it may not have reached us yet.
+ */
+static bool
+is_away(Coordinator *c)
+{
+	return c->mode == STORE_WORKER && store_home() != STORE_HOME_HERE;
+}
+
 void
 read_due(Coordinator *c)
 {
@@ -281,6 +296,15 @@ read_due(Coordinator *c)
 			c->suspect = store_first_due(c->sweep_until, c->position);
 		store_load_due(c->sweep_until, c->position, max, c->context, &load);
 		c->suspect = 0;
+		if (load.nrows > 0 && is_away(c))
+		{
+			for (int i = 0; i < load.n; i++)
+				MemoryContextDelete(load.context[i]);
+			c->sweeping = false;
+			c->sweep_all = true;
+			c->deadline = coordinator_time(c) + AWAY_PAUSE;
+			return;
+		}
 		/* nobody has announced these, with the end of their commit */
 		if (load.nrows > 0)
 			store_read_durably();
