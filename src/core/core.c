@@ -223,6 +223,13 @@ dtm_core_enter(DtmTrans *t, DtmStatus status, DtmTime now, DtmUpdate *u)
 	u->ncalls = 0;
 }
 
+DtmTime
+dtm_core_overdue_at(const DtmTrans *t, const DtmConfig *cfg)
+{
+	return t->created + (t->timeout_to_fail > 0 ? t->timeout_to_fail :
+						 cfg->timeout_to_fail);
+}
+
 void
 dtm_core_submit(DtmTrans *t, DtmTime now, DtmUpdate *u)
 {

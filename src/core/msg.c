@@ -7,19 +7,12 @@
  */
 #include "protocol.h"
 
-static DtmTime
-msg_prepared_until(const DtmTrans *t, const DtmConfig *cfg)
-{
-	return t->created + (t->timeout_to_fail > 0 ? t->timeout_to_fail :
-						 cfg->timeout_to_fail);
-}
-
 /* prepared: once it is overdue, ask whether the business was done. */
 static void
 query_back(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
 		   DtmUpdate *u)
 {
-	DtmTime		until = msg_prepared_until(t, cfg);
+	DtmTime		until = dtm_core_overdue_at(t, cfg);
 
 	if (ev->now < until)
 	{
@@ -127,7 +120,7 @@ msg_abort(DtmTrans *t, const DtmEvent *ev, DtmUpdate *u)
 }
 
 const DtmProtocol dtm_msg_protocol = {
-	.prepared_until = msg_prepared_until,
+	.prepared_until = dtm_core_overdue_at,
 	.advance = msg_advance,
 	.reply = msg_reply,
 	.abort = msg_abort

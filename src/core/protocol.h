@@ -45,6 +45,12 @@ extern void dtm_core_enter(DtmTrans *t, DtmStatus status, DtmTime now,
 /* prepared -> submitted, by whoever decides it; the delay begins. */
 extern void dtm_core_submit(DtmTrans *t, DtmTime now, DtmUpdate *u);
 
+/*
+ * When a prepared transaction that is not submitted is taken for lost; the
+ * prepared_until of those for which that matters.
+ */
+extern DtmTime dtm_core_overdue_at(const DtmTrans *t, const DtmConfig *cfg);
+
 /* Sets rollback_reason, cut to fit on a UTF-8 boundary. */
 extern void dtm_core_set_reason(DtmTrans *t, const char *text);
 

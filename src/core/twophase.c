@@ -14,13 +14,6 @@
 #define UNDO_OF(branch)	(2 * (branch))
 #define DO_OF(branch)	(2 * (branch) + 1)
 
-static DtmTime
-twophase_prepared_until(const DtmTrans *t, const DtmConfig *cfg)
-{
-	return t->created + (t->timeout_to_fail > 0 ? t->timeout_to_fail :
-						 cfg->timeout_to_fail);
-}
-
 /* Calls the next op of the second phase; the last one's success is the end. */
 static void
 second_phase(DtmTrans *t, const DtmEvent *ev, DtmUpdate *u)
@@ -50,7 +43,7 @@ twophase_advance(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
 {
 	if (t->status == DTM_PREPARED)
 	{
-		DtmTime		until = twophase_prepared_until(t, cfg);
+		DtmTime		until = dtm_core_overdue_at(t, cfg);
 
 		if (ev->now >= until)
 		{
@@ -108,7 +101,7 @@ twophase_abort(DtmTrans *t, const DtmEvent *ev, DtmUpdate *u)
 }
 
 const DtmProtocol dtm_twophase_protocol = {
-	.prepared_until = twophase_prepared_until,
+	.prepared_until = dtm_core_overdue_at,
 	.advance = twophase_advance,
 	.reply = twophase_reply,
 	.abort = twophase_abort

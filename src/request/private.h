@@ -43,4 +43,16 @@ extern bool request_read_option(Request *request, const char *key,
 /* An error unless a URL is empty or can be called. */
 extern void request_check_url(const char *url, const char *what);
 
+/* ---------- request.c ---------- */
+
+/* A type that this version coordinates, or an error. */
+extern DtmTransType request_check_trans_type(const char *name);
+
+/* Errors where there are too many steps, or too many bytes in them. */
+extern void request_check_step_count(int n);
+extern void request_check_size(const StoreTrans *trans);
+
+/* A string of the object as the bytes of a body; empty is none (§5.2). */
+extern bytea *request_body(const char *string);
+
 #endif							/* DTM_REQUEST_PRIVATE_H */

@@ -65,8 +65,8 @@ request_gid(text *gid)
 
 /* ---------- checks ---------- */
 
-static DtmTransType
-check_trans_type(const char *name)
+DtmTransType
+request_check_trans_type(const char *name)
 {
 	DtmTransType type;
 
@@ -85,8 +85,8 @@ check_trans_type(const char *name)
 	return type;
 }
 
-static void
-check_step_count(int n)
+void
+request_check_step_count(int n)
 {
 	if (n > DTM_MAX_STEPS)
 		ereport(ERROR,
@@ -95,8 +95,8 @@ check_step_count(int n)
 				 errhint("A global transaction has %d at most.", DTM_MAX_STEPS)));
 }
 
-static void
-check_size(const StoreTrans *trans)
+void
+request_check_size(const StoreTrans *trans)
 {
 	Size		size = 0;
 
@@ -143,7 +143,7 @@ check_whole(Request *request)
 	core->nops = dtm_core_ops_of(core->type, core->nsteps);
 	core->ops = palloc0(sizeof(DtmBranchOp) * (core->nops + 1));
 	dtm_core_lay_out(core);
-	check_size(&request->trans);
+	request_check_size(&request->trans);
 }
 
 /* ---------- steps ---------- */
@@ -160,7 +160,7 @@ allocate_steps(Request *request, int n)
 {
 	StoreTrans *trans = &request->trans;
 
-	check_step_count(n);
+	request_check_step_count(n);
 	if (has_branches(trans->core.type) && n > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -247,8 +247,8 @@ read_steps(Request *request, ArrayType *steps)
 }
 
 /* A string of the object as the bytes of a body; empty is none (§5.2). */
-static bytea *
-body_of(const char *string)
+bytea *
+request_body(const char *string)
 {
 	size_t		len = strlen(string);
 	char	   *utf8 = pg_server_to_any(string, (int) len, PG_UTF8);
@@ -306,10 +306,10 @@ read_wire_steps(Request *request, const JsonbValue *steps,
 		set_step(request, i, action, compensate, false);
 		/* SG-07: the old place of the body wins */
 		if (data != NULL && data[0] != '\0')
-			request->trans.payload[i] = body_of(data);
+			request->trans.payload[i] = request_body(data);
 		else if (i < npayloads)
 			request->trans.payload[i] = bodies[i].type == jbvNull ? NULL :
-				body_of(read_string(&bodies[i], "an element of payloads"));
+				request_body(read_string(&bodies[i], "an element of payloads"));
 		else
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -333,7 +333,7 @@ request_from_arguments(text *trans_type, ArrayType *steps, text *gid,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("trans_type is null"),
 				 errhint("It is one of saga, msg, tcc, xa.")));
-	request->trans.core.type = check_trans_type(text_to_cstring(trans_type));
+	request->trans.core.type = request_check_trans_type(text_to_cstring(trans_type));
 	request->trans.gid = request_gid(gid);
 	if (steps != NULL)
 		read_steps(request, steps);
@@ -435,15 +435,13 @@ request_from_object(Jsonb *object)
 			payloads = *value;
 		else if (strcmp(key, "custom_data") == 0)
 			custom_data = *value;
-		else if (strcmp(key, "rollback_reason") == 0)
-			request->reason = read_string(value, key);
 	}
 	if (trans_type == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("request has no trans_type"),
 				 errhint("It is one of saga, msg, tcc, xa.")));
-	request->trans.core.type = check_trans_type(trans_type);
+	request->trans.core.type = request_check_trans_type(trans_type);
 	if (gid != NULL)
 	{
 		/* §1.1: these are removed */
@@ -470,110 +468,6 @@ request_from_object(Jsonb *object)
 		read_custom_data(request, &custom_data);
 	check_whole(request);
 	return request;
-}
-
-/* ---------- branches ---------- */
-
-BranchRequest *
-request_branch(DtmTransType type, text *gid, text *branch_id, char *forward,
-			   char *backward, bytea *payload)
-{
-	BranchRequest *request = palloc0(sizeof(BranchRequest));
-
-	if (gid == NULL || branch_id == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s is null", gid == NULL ? "gid" : "branch_id"),
-				 errhint("Pass the gid that dtm_prepare() returned, and an id of the branch within it, such as 01.")));
-	request->type = type;
-	request->gid = request_gid(gid);
-	request->branch_id = text_to_cstring(branch_id);
-	if (request->branch_id[0] == '\0' ||
-		pg_mbstrlen(request->branch_id) > DTM_MAX_GID_CHARS)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("branch_id is empty, or longer than %d characters",
-						DTM_MAX_GID_CHARS),
-				 errhint("Pass an id of the branch within its transaction, such as 01.")));
-	if (forward == NULL || backward == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("branch \"%s\" has a URL that is null", request->branch_id),
-				 errhint("Pass '' where no call is needed.")));
-	request_check_url(forward, type == DTM_XA ? "url" : "confirm");
-	request_check_url(backward, type == DTM_XA ? "url" : "cancel");
-	request->forward = forward;
-	request->backward = backward;
-	request->payload = payload;
-	return request;
-}
-
-BranchRequest *
-request_branch_from_object(Jsonb *object)
-{
-	static const char *const keys[] = {
-		"gid", "trans_type", "branch_id", "data", "confirm", "cancel", "url"
-	};
-	char	   *values[lengthof(keys)] = {NULL};
-	DtmTransType type;
-	int			n;
-	JsonPair   *pairs;
-
-	if (object == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("request is null"),
-				 errhint("Pass an object with gid, trans_type, branch_id and URLs.")));
-	pairs = read_pairs(&object->root, "request", &n);
-	for (int i = 0; i < n; i++)
-		for (size_t key = 0; key < lengthof(keys); key++)
-			if (strcmp(pairs[i].key, keys[key]) == 0 &&
-				pairs[i].value.type != jbvNull)
-				values[key] = read_string(&pairs[i].value, keys[key]);
-	if (values[1] == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("request has no trans_type"),
-				 errhint("It is one of tcc, xa.")));
-	type = check_trans_type(values[1]);
-	return request_branch(type,
-						  values[0] ? cstring_to_text(values[0]) : NULL,
-						  values[2] ? cstring_to_text(values[2]) : NULL,
-						  type == DTM_XA ? values[6] : values[4],
-						  type == DTM_XA ? values[6] : values[5],
-						  values[3] ? body_of(values[3]) : NULL);
-}
-
-void
-request_add_branch(StoreTrans *trans, const BranchRequest *branch)
-{
-	DtmTrans   *core = &trans->core;
-	int			n = core->nsteps;
-	DtmBranchOp *ops;
-
-	for (int i = 0; i < n; i++)
-		if (strcmp(trans->branch_id[i], branch->branch_id) == 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_UNIQUE_VIOLATION),
-					 errmsg("branch \"%s\" of global transaction \"%s\" is registered already",
-							branch->branch_id, trans->gid),
-					 errhint("Each branch has an id of its own.")));
-	check_step_count(n + 1);
-	trans->branch_id = repalloc(trans->branch_id, sizeof(char *) * (n + 1));
-	trans->action = repalloc(trans->action, sizeof(char *) * (n + 1));
-	trans->compensate = repalloc(trans->compensate, sizeof(char *) * (n + 1));
-	trans->payload = repalloc(trans->payload, sizeof(bytea *) * (n + 1));
-	trans->branch_id[n] = branch->branch_id;
-	trans->action[n] = branch->forward;
-	trans->compensate[n] = branch->backward;
-	trans->payload[n] = branch->payload;
-	core->nsteps = n + 1;
-	core->nops = dtm_core_ops_of(core->type, core->nsteps);
-	/* none of the others has been called yet */
-	ops = palloc0(sizeof(DtmBranchOp) * core->nops);
-	core->ops = ops;
-	dtm_core_lay_out(core);
-	check_size(trans);
 }
 
 bool

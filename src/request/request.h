@@ -34,7 +34,6 @@ typedef struct Request
 								 * core's status and schedule */
 	bool		has_steps;
 	uint32		given;			/* REQUEST_ bits */
-	const char *reason;			/* rollback_reason of an abort, or NULL */
 } Request;
 
 /*
