@@ -72,15 +72,25 @@ CREATE TABLE dtm.request (
   payload bytea[],
   orders integer[],
   branch_headers text[] COLLATE "C",
-  branch_id text[] COLLATE "C"
+  branch_id text[] COLLATE "C",
+  topic text[] COLLATE "C",
+  workflow text COLLATE "C",
+  workflow_data bytea,
+  result text COLLATE "C",
+  notify boolean,
+  on_finish text COLLATE "C"
 );
 COMMENT ON TABLE dtm.request IS 'global transactions as they were submitted';
 COMMENT ON COLUMN dtm.request.timeout_to_fail IS 'microseconds, as are retry_interval and delay';
 COMMENT ON COLUMN dtm.request.request_timeout IS 'milliseconds';
 COMMENT ON COLUMN dtm.request.orders IS 'pairs: a step, and one that it comes after; from 0';
 COMMENT ON COLUMN dtm.request.branch_headers IS 'pairs: name, value';
-COMMENT ON COLUMN dtm.request.action IS 'URLs; of a tcc or xa, confirm or commit, as compensate has cancel or rollback';
-COMMENT ON COLUMN dtm.request.branch_id IS 'of the registered branches of a tcc or xa; steps are numbered';
+COMMENT ON COLUMN dtm.request.action IS 'URLs; of a tcc or xa, confirm or commit, as compensate has cancel or rollback; of a workflow, the registered ops';
+COMMENT ON COLUMN dtm.request.branch_id IS 'of registered branches, and of steps that came from a topic; others are numbered';
+COMMENT ON COLUMN dtm.request.topic IS 'where steps came from a topic: the URL that was given for each';
+COMMENT ON COLUMN dtm.request.workflow IS 'name of a workflow; workflow_data is what its callback is sent';
+COMMENT ON COLUMN dtm.request.result IS 'of a workflow that was submitted, in base64';
+COMMENT ON COLUMN dtm.request.notify IS 'whether there is a NOTIFY when it is final; on_finish is a URL to be called then';
 
 /* How far it is.  The only table that the coordinator searches: small and hot. */
 CREATE TABLE dtm.active (
@@ -117,6 +127,7 @@ CREATE TABLE dtm.attempt (
   branch smallint NOT NULL,
   http_status smallint,
   result "char" NOT NULL,
+  grpc_status smallint,
   error text COLLATE "C"
 );
 CREATE INDEX attempt_id ON dtm.attempt (id);
@@ -124,12 +135,23 @@ COMMENT ON TABLE dtm.attempt IS 'calls of branches, one row each';
 COMMENT ON COLUMN dtm.attempt.duration IS 'microseconds';
 COMMENT ON COLUMN dtm.attempt.branch IS 'place in branch_status, from 0; -1: query_prepared';
 
+/* Where messages of a topic go. */
+CREATE TABLE dtm.topic (
+  name text COLLATE "C" NOT NULL CONSTRAINT topic_pkey PRIMARY KEY,
+  version integer NOT NULL,
+  url text[] COLLATE "C" NOT NULL,
+  remark text[] COLLATE "C" NOT NULL
+);
+COMMENT ON TABLE dtm.topic IS 'topics and the URLs subscribed to them, in their order';
+COMMENT ON COLUMN dtm.topic.version IS '1 when it was created, one more with each change';
+
 SELECT pg_catalog.pg_extension_config_dump('dtm.home', '');
 SELECT pg_catalog.pg_extension_config_dump('dtm.request', '');
 SELECT pg_catalog.pg_extension_config_dump('dtm.request_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('dtm.active', '');
 SELECT pg_catalog.pg_extension_config_dump('dtm.finished', '');
 SELECT pg_catalog.pg_extension_config_dump('dtm.attempt', '');
+SELECT pg_catalog.pg_extension_config_dump('dtm.topic', '');
 
 /* ---------- the barrier: name, columns and constraint as dtm's SDKs expect ---------- */
 
@@ -217,6 +239,140 @@ AS 'MODULE_PATHNAME', 'dtm_register_branch_request' LANGUAGE C VOLATILE PARALLEL
 COMMENT ON FUNCTION @extschema@.dtm_register_branch(jsonb) IS
   'adds a branch given as the object that dtm''s SDKs send';
 
+CREATE FUNCTION dtm.open_workflow(request jsonb) RETURNS text
+AS 'MODULE_PATHNAME', 'dtm_open_workflow' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+CREATE FUNCTION @extschema@.dtm_prepare_workflow(request jsonb) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+AS $$
+DECLARE
+  gid pg_catalog.text;
+  answer pg_catalog.jsonb;
+BEGIN
+  gid := dtm.open_workflow(request);
+  /* a statement of its own, which sees what that one has written */
+  answer := @extschema@.dtm_query(gid);
+  RETURN pg_catalog.jsonb_build_object('transaction', answer OPERATOR(pg_catalog.->) 'transaction',
+                                       'progresses', answer OPERATOR(pg_catalog.->) 'branches');
+END
+$$;
+COMMENT ON FUNCTION @extschema@.dtm_prepare_workflow(jsonb) IS
+  'opens a workflow, or finds it as it is, with what has been registered';
+
+/* ---------- topics ---------- */
+
+CREATE FUNCTION dtm.check_url(url text, what text) RETURNS void
+AS 'MODULE_PATHNAME', 'dtm_check_url' LANGUAGE C STABLE;
+
+CREATE FUNCTION dtm.check_topic(topic text) RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF topic IS NULL OR topic = '' THEN
+    RAISE EXCEPTION 'empty topic'
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'A topic has a name, as in topic://name.';
+  END IF;
+END
+$$;
+
+CREATE FUNCTION dtm.error_no_topic(topic text) RETURNS void
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+  RAISE EXCEPTION 'no such a topic: "%"', topic
+    USING ERRCODE = 'undefined_object', HINT = 'dtm.topics lists those that there are.';
+END
+$$;
+
+CREATE FUNCTION @extschema@.dtm_subscribe(topic text, url text, remark text DEFAULT '') RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  urls text[];
+BEGIN
+  PERFORM dtm.check_topic(topic);
+  IF url IS NULL OR url = '' THEN
+    RAISE EXCEPTION 'empty url'
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass the URL that messages of the topic shall go to.';
+  END IF;
+  PERFORM dtm.check_url(url, 'url');
+  /* whoever comes second waits here for the first */
+  INSERT INTO dtm.topic AS t VALUES (topic, 1, '{}', '{}')
+    ON CONFLICT (name) DO UPDATE SET version = t.version + 1
+    RETURNING t.url INTO urls;
+  IF url = ANY (urls) THEN
+    RAISE EXCEPTION 'this url exists'
+      USING ERRCODE = 'unique_violation', DETAIL = format('Topic "%s" has the URL %s already.', topic, url),
+            HINT = 'A URL is subscribed to a topic once.';
+  END IF;
+  UPDATE dtm.topic t SET url = t.url || $2, remark = t.remark || COALESCE($3, '') WHERE t.name = $1;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.dtm_subscribe(text, text, text) IS
+  'has the messages of a topic go to one more URL';
+
+CREATE FUNCTION @extschema@.dtm_unsubscribe(topic text, url text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  urls text[];
+  place integer;
+BEGIN
+  PERFORM dtm.check_topic(topic);
+  IF url IS NULL OR url = '' THEN
+    RAISE EXCEPTION 'empty url'
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass a URL that is subscribed to the topic.';
+  END IF;
+  SELECT t.url INTO urls FROM dtm.topic t WHERE t.name = topic FOR UPDATE;
+  IF NOT FOUND THEN
+    PERFORM dtm.error_no_topic(topic);
+  END IF;
+  IF cardinality(urls) = 0 THEN
+    RAISE EXCEPTION 'this topic is empty'
+      USING ERRCODE = 'undefined_object', DETAIL = format('Nothing is subscribed to topic "%s".', topic),
+            HINT = 'dtm.topics lists what is subscribed.';
+  END IF;
+  place := array_position(urls, url);
+  IF place IS NULL THEN
+    RAISE EXCEPTION 'no such an url'
+      USING ERRCODE = 'undefined_object', DETAIL = format('Topic "%s" does not have the URL %s.', topic, url),
+            HINT = 'dtm.topics lists what is subscribed.';
+  END IF;
+  UPDATE dtm.topic t
+     SET url = t.url[:place - 1] || t.url[place + 1:],
+         remark = t.remark[:place - 1] || t.remark[place + 1:],
+         version = t.version + 1
+   WHERE t.name = topic;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.dtm_unsubscribe(text, text) IS
+  'has the messages of a topic go to one URL less';
+
+CREATE FUNCTION @extschema@.dtm_delete_topic(topic text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  PERFORM dtm.check_topic(topic);
+  DELETE FROM dtm.topic t WHERE t.name = topic;
+  IF NOT FOUND THEN
+    PERFORM dtm.error_no_topic(topic);
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.dtm_delete_topic(text) IS
+  'removes a topic with its subscriptions; messages that were submitted go on';
+
+CREATE VIEW dtm.topics AS
+  SELECT t.name AS topic, t.version, u.ordinal::integer AS ordinal, u.url, u.remark
+    FROM dtm.topic t
+         LEFT JOIN LATERAL ROWS FROM (pg_catalog.unnest(t.url), pg_catalog.unnest(t.remark))
+           WITH ORDINALITY u(url, remark, ordinal) ON true;
+COMMENT ON VIEW dtm.topics IS 'topics, with a row for each URL that is subscribed, or one for none';
+
 /* ---------- participating ---------- */
 
 CREATE FUNCTION @extschema@.dtm_barrier(trans_type text, gid text, branch_id text, op text, barrier_id text DEFAULT NULL)
@@ -275,12 +431,16 @@ CREATE VIEW dtm.transactions WITH (security_barrier) AS
            'wait_result', NULLIF(r.wait_result, false),
            'query_prepared', r.query_prepared,
            'protocol', r.protocol,
+           'name', r.workflow,
+           'notify', r.notify,
+           'on_finish', r.on_finish,
            'branch_headers', CASE WHEN r.branch_headers IS NOT NULL THEN pg_catalog.jsonb_object(r.branch_headers) END,
            'orders', (SELECT pg_catalog.jsonb_object_agg(o.step::text, o.pre)
                         FROM (SELECT r.orders[n] AS step, pg_catalog.jsonb_agg(r.orders[n + 1] ORDER BY n) AS pre
                                 FROM pg_catalog.generate_series(1, pg_catalog.cardinality(r.orders), 2) n
                                GROUP BY 1) o))) AS options,
-         r.id
+         r.id,
+         r.result
     FROM dtm.request r
          LEFT JOIN dtm.active a ON a.id = r.id
          LEFT JOIN dtm.finished f ON f.id = r.id
@@ -289,15 +449,17 @@ COMMENT ON VIEW dtm.transactions IS 'global transactions that the current role m
 
 /*
  * Place n (from 0) of a transaction's ops: which step or branch it belongs to
- * (from 1), and its name.  -1 is the query of a prepared msg.
+ * (from 1), and its name.  -1 is the query of a prepared msg, and the callback
+ * of a workflow.
  */
 CREATE FUNCTION dtm.op_step(trans_type "char", n integer) RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-AS $$ SELECT CASE WHEN $1 = 'm' THEN $2 + 1 ELSE $2 / 2 + 1 END $$;
+AS $$ SELECT CASE WHEN $1 IN ('m', 'w') THEN $2 + 1 ELSE $2 / 2 + 1 END $$;
 
-CREATE FUNCTION dtm.op_name(trans_type "char", n integer) RETURNS text
+CREATE FUNCTION dtm.op_name(trans_type "char", n integer, workflow text, action text[]) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-AS $$ SELECT CASE $1 WHEN 's' THEN CASE WHEN $2 % 2 = 0 THEN 'compensate' ELSE 'action' END
+AS $$ SELECT CASE $1 WHEN 'w' THEN CASE WHEN $2 < 0 THEN $3 ELSE $4[$2 + 1] END
+                     WHEN 's' THEN CASE WHEN $2 % 2 = 0 THEN 'compensate' ELSE 'action' END
                      WHEN 't' THEN CASE WHEN $2 % 2 = 0 THEN 'cancel' ELSE 'confirm' END
                      WHEN 'x' THEN CASE WHEN $2 % 2 = 0 THEN 'rollback' ELSE 'commit' END
                      ELSE CASE WHEN $2 < 0 THEN 'msg' ELSE 'action' END END $$;
@@ -311,15 +473,18 @@ AS $$ SELECT CASE WHEN $1 IS NOT NULL THEN $1[$2]
 CREATE VIEW dtm.branches WITH (security_barrier) AS
   SELECT r.gid,
          dtm.step_branch_id(r.branch_id, o.step) AS branch_id,
-         dtm.op_name(r.trans_type, b.n) AS op,
-         CASE WHEN r.trans_type = 'm' OR b.n % 2 = 1 THEN r.action[o.step] ELSE r.compensate[o.step] END AS url,
+         dtm.op_name(r.trans_type, b.n, r.workflow, r.action) AS op,
+         CASE WHEN r.trans_type = 'w' THEN NULL
+              WHEN r.trans_type = 'm' OR b.n % 2 = 1 THEN r.action[o.step]
+              ELSE r.compensate[o.step] END AS url,
          CASE b.letter WHEN 'P' THEN 'prepared' WHEN 'S' THEN 'succeed' WHEN 'F' THEN 'failed' END AS status,
          c.attempts,
          c.last_attempt,
          c.last_error,
          r.payload[o.step] AS payload,
          b.n + 1 AS ordinal,
-         r.id
+         r.id,
+         NULLIF(r.topic[o.step], '') AS topic
     FROM dtm.request r
          CROSS JOIN LATERAL (SELECT a.branch_status FROM dtm.active a WHERE a.id = r.id
                              UNION ALL
@@ -338,13 +503,14 @@ COMMENT ON VIEW dtm.branches IS 'branch operations of the transactions that the 
 CREATE VIEW dtm.calls WITH (security_barrier) AS
   SELECT r.gid,
          CASE WHEN t.branch < 0 THEN '00' ELSE dtm.step_branch_id(r.branch_id, dtm.op_step(r.trans_type, t.branch)) END AS branch_id,
-         dtm.op_name(r.trans_type, t.branch) AS op,
+         dtm.op_name(r.trans_type, t.branch, r.workflow, r.action) AS op,
          t.started,
          pg_catalog.make_interval(secs => t.duration / 1000000.0) AS duration,
          CASE t.result WHEN 'S' THEN 'SUCCESS' WHEN 'F' THEN 'FAILURE' WHEN 'O' THEN 'ONGOING' WHEN 'E' THEN 'ERROR' END AS result,
          t.http_status,
          t.error,
-         r.id
+         r.id,
+         t.grpc_status
     FROM dtm.attempt t
          JOIN dtm.request r ON r.id = t.id
    WHERE dtm.visible(r.submitted_by);
@@ -389,6 +555,7 @@ AS $$
               'finish_time', CASE WHEN t.status = 'succeed' THEN t.finished END,
               'rollback_time', CASE WHEN t.status = 'failed' THEN t.finished END,
               'rollback_reason', t.rollback_reason,
+              'result', t.result,
               'options', (t.options || jsonb_build_object('concurrent', COALESCE(t.options -> 'concurrent', 'false'),
                                                          'wait_result', COALESCE(t.options -> 'wait_result', 'false')))::text,
               'next_cron_time', t.next_attempt,
@@ -460,7 +627,10 @@ REVOKE ALL ON FUNCTION
   @extschema@.dtm_register_branch(jsonb),
   @extschema@.dtm_barrier(text, text, text, text, text), @extschema@.dtm_query_prepared(text),
   dtm.trans_type_name("char"), dtm.status_name("char"), dtm.seconds(bigint), dtm.visible(oid), dtm.coordinator_stats(),
-  dtm.op_step("char", integer), dtm.op_name("char", integer), dtm.step_branch_id(text[], integer),
+  dtm.op_step("char", integer), dtm.op_name("char", integer, text, text[]), dtm.step_branch_id(text[], integer),
+  dtm.open_workflow(jsonb), @extschema@.dtm_prepare_workflow(jsonb),
+  dtm.check_url(text, text), dtm.check_topic(text), dtm.error_no_topic(text),
+  @extschema@.dtm_subscribe(text, text, text), @extschema@.dtm_unsubscribe(text, text), @extschema@.dtm_delete_topic(text),
   @extschema@.dtm_status(text), @extschema@.dtm_query(text), @extschema@.dtm_wait(text, interval),
   @extschema@.dtm_retry_now(text), @extschema@.dtm_reset_cron_time(interval, integer), @extschema@.dtm_force_stop(text),
   @extschema@.dtm_pause(), @extschema@.dtm_resume()
@@ -477,16 +647,18 @@ GRANT EXECUTE ON FUNCTION
   @extschema@.dtm_register_branch(jsonb),
   @extschema@.dtm_barrier(text, text, text, text, text), @extschema@.dtm_query_prepared(text),
   dtm.trans_type_name("char"), dtm.status_name("char"), dtm.seconds(bigint), dtm.visible(oid), dtm.coordinator_stats(),
-  dtm.op_step("char", integer), dtm.op_name("char", integer), dtm.step_branch_id(text[], integer),
+  dtm.op_step("char", integer), dtm.op_name("char", integer, text, text[]), dtm.step_branch_id(text[], integer),
+  dtm.open_workflow(jsonb), @extschema@.dtm_prepare_workflow(jsonb),
   @extschema@.dtm_status(text), @extschema@.dtm_query(text), @extschema@.dtm_wait(text, interval),
   @extschema@.dtm_retry_now(text), @extschema@.dtm_force_stop(text)
 TO dtm_user;
 GRANT EXECUTE ON FUNCTION
-  @extschema@.dtm_reset_cron_time(interval, integer), @extschema@.dtm_pause(), @extschema@.dtm_resume()
+  @extschema@.dtm_reset_cron_time(interval, integer), @extschema@.dtm_pause(), @extschema@.dtm_resume(),
+  @extschema@.dtm_subscribe(text, text, text), @extschema@.dtm_unsubscribe(text, text), @extschema@.dtm_delete_topic(text)
 TO dtm_admin;
 GRANT EXECUTE ON PROCEDURE @extschema@.dtm_run_due(timestamptz, integer) TO dtm_admin;
 GRANT USAGE ON TYPE @extschema@.dtm_step TO dtm_user;
-GRANT SELECT ON dtm.transactions, dtm.branches, dtm.calls, dtm.stat_coordinator TO dtm_user;
+GRANT SELECT ON dtm.transactions, dtm.branches, dtm.calls, dtm.topics, dtm.stat_coordinator TO dtm_user;
 
 /* A change of dtm.home, a restored one too, is noticed at once. */
 CREATE FUNCTION dtm.home_changed() RETURNS trigger

@@ -18,7 +18,7 @@ SELECT dtm_submit('msg', options => '{"branch_headers": {"": "1"}}');
 SELECT dtm_submit('msg', options => '{"branch_headers": {"a": "1\r\nX-Evil: 1"}}');
 SELECT dtm_submit('msg', options => '{"branch_headers": {"content-length": "1"}}');
 SELECT dtm_submit('msg', options => '{"query_prepared": "ftp://a/"}');
-SELECT dtm_submit('msg', options => '{"protocol": "grpc"}');
+SELECT dtm_submit('msg', options => '{"protocol": "carrier-pigeon"}');
 SELECT dtm_submit('msg', options => '{"orders": {"0": [0]}}');
 SELECT dtm_submit('saga', options => '{"delay": 3}');
 -- R-43: bad orders are refused, where dtm keeps them for ever

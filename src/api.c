@@ -34,6 +34,7 @@ PG_FUNCTION_INFO_V1(dtm_submit);
 PG_FUNCTION_INFO_V1(dtm_submit_request);
 PG_FUNCTION_INFO_V1(dtm_prepare);
 PG_FUNCTION_INFO_V1(dtm_prepare_request);
+PG_FUNCTION_INFO_V1(dtm_open_workflow);
 PG_FUNCTION_INFO_V1(dtm_abort);
 PG_FUNCTION_INFO_V1(dtm_register_tcc_branch);
 PG_FUNCTION_INFO_V1(dtm_register_xa_branch);
@@ -107,7 +108,7 @@ error_status(const StoreTrans *trans, DtmEventKind kind)
  * error if it's not one for its type or status.  True if that changed it.
  */
 static bool
-decide(StoreTrans *trans, DtmEventKind kind, const char *reason)
+decide(StoreTrans *trans, DtmEventKind kind, const char *reason, bool succeeded)
 {
 	DtmEvent	event = {.kind = kind};
 	DtmConfig	config;
@@ -115,6 +116,7 @@ decide(StoreTrans *trans, DtmEventKind kind, const char *reason)
 
 	event.now = GetCurrentTimestamp();
 	event.text = reason;
+	event.succeeded = succeeded;
 	dtm_core_config(&config);
 	update.calls = palloc(sizeof(int) * (trans->core.nops + 1));
 	dtm_core_step(&trans->core, &config, &event, &update);
@@ -129,7 +131,7 @@ decide(StoreTrans *trans, DtmEventKind kind, const char *reason)
 				(errcode(DTM_ERRCODE_WRONG_STATUS),
 				 errmsg("cannot abort global transaction \"%s\": its trans_type is %s",
 						trans->gid, dtm_trans_type_name(trans->core.type)),
-				 errhint("A saga rolls itself back when a step is refused; dtm_force_stop() stops it as it is.")));
+				 errhint("A saga rolls itself back when a step is refused, a workflow is submitted as failed; dtm_force_stop() stops either as it is.")));
 	if (update.reject == DTM_REJECT_STATUS)
 		error_status(trans, kind);
 	return update.changed;
@@ -139,7 +141,7 @@ decide(StoreTrans *trans, DtmEventKind kind, const char *reason)
 static void
 apply(StoreTrans *trans, DtmEventKind kind, const char *reason)
 {
-	if (decide(trans, kind, reason))
+	if (decide(trans, kind, reason, false))
 		store_update(trans);
 	dtm_announce(trans->id);
 }
@@ -174,6 +176,43 @@ warn_no_coordinator(void)
 			 errhint("Add dtm to shared_preload_libraries and restart the server, or run what is due with CALL dtm_run_due().")));
 }
 
+#define GID_HINT "Use another gid, or dtm_new_gid()."
+
+/* It was there when it was to be inserted, and then it was not. */
+static void
+error_removed(const char *gid)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("could not submit global transaction \"%s\" due to concurrent removal", gid),
+			 errhint("Try the transaction again.")));
+}
+
+/* The gid is of another type than the caller takes it for. */
+static void
+error_other_type(const StoreTrans *stored, DtmTransType wanted, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(DTM_ERRCODE_GID_IN_USE),
+			 errmsg("global transaction \"%s\" is of trans_type %s, not %s", stored->gid,
+					dtm_trans_type_name(stored->core.type),
+					dtm_trans_type_name(wanted)),
+			 errhint("%s", hint)));
+}
+
+/* Errors if what is stored can't be what a request speaks of. */
+static void
+check_same(const StoreTrans *stored, const Request *request)
+{
+	if (!is_visible(stored->submitted_by))
+		ereport(ERROR,
+				(errcode(DTM_ERRCODE_GID_IN_USE),
+				 errmsg("gid \"%s\" is in use", stored->gid),
+				 errhint(GID_HINT)));
+	if (stored->core.type != request->trans.core.type)
+		error_other_type(stored, request->trans.core.type, GID_HINT);
+}
+
 /* A prepare or submit of a gid that is there already. */
 static void
 repeat_request(Request *request, DtmEventKind kind)
@@ -183,22 +222,8 @@ repeat_request(Request *request, DtmEventKind kind)
 	StoreFound	found = store_find(gid, true, &stored);
 
 	if (found == STORE_ABSENT)
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("could not submit global transaction \"%s\" due to concurrent removal", gid),
-				 errhint("Try the transaction again.")));
-	if (!is_visible(stored->submitted_by))
-		ereport(ERROR,
-				(errcode(DTM_ERRCODE_GID_IN_USE),
-				 errmsg("gid \"%s\" is in use", gid),
-				 errhint("Use another one, or dtm_new_gid().")));
-	if (stored->core.type != request->trans.core.type)
-		ereport(ERROR,
-				(errcode(DTM_ERRCODE_GID_IN_USE),
-				 errmsg("global transaction \"%s\" is of trans_type %s, not %s", gid,
-						dtm_trans_type_name(stored->core.type),
-						dtm_trans_type_name(request->trans.core.type)),
-				 errhint("Use another gid, or dtm_new_gid().")));
+		error_removed(gid);
+	check_same(stored, request);
 	if (found == STORE_FINISHED)
 		error_status(stored, kind);
 	/* the content of a repeated prepare is ignored (§1.3) */
@@ -218,22 +243,75 @@ repeat_request(Request *request, DtmEventKind kind)
 	apply(stored, kind, NULL);
 }
 
-static Datum
-begin_transaction(Request *request, bool submitted)
+/* The submit of a workflow says how it has ended; there is nothing to run. */
+static void
+submit_workflow(Request *request)
+{
+	StoreTrans *trans = find_to_steer(request->trans.gid, DTM_EVENT_SUBMIT);
+
+	if (trans->core.type != DTM_WORKFLOW)
+		error_other_type(trans, DTM_WORKFLOW, GID_HINT);
+	if (request->end == REQUEST_NO_END)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("submit of workflow \"%s\" has no status", trans->gid),
+				 errhint("It says how the workflow has ended: succeed or failed.")));
+	if (decide(trans, DTM_EVENT_SUBMIT, request->rollback_reason,
+			   request->end == REQUEST_SUCCEEDED))
+		store_update(trans);
+	if (request->trans.result != NULL)
+	{
+		trans->result = request->trans.result;
+		store_update_result(trans);
+	}
+	dtm_announce(trans->id);
+}
+
+/* Writes a new transaction; false if its gid is there already. */
+static bool
+insert_transaction(Request *request, bool submitted)
 {
 	StoreTrans *trans = &request->trans;
+	const char *no_topic = request_expand_topics(request);
 	DtmConfig	config;
 
-	PreventCommandIfReadOnly(submitted ? "dtm_submit()" : "dtm_prepare()");
+	if (trans->core.type == DTM_WORKFLOW && trans->workflow == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("workflow has no name"),
+				 errhint("Its name, in option name or in custom_data, is what the callback gets as op.")));
+	if (no_topic != NULL)
+	{
+		StoreTrans *stored;
+
+		/* one that was submitted goes on without its topic (MS-05) */
+		if (store_find(trans->gid, false, &stored) == STORE_ABSENT)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_OBJECT),
+					 errmsg("topic not found"),
+					 errdetail("Nothing is subscribed to topic \"%s\".", no_topic),
+					 errhint("Subscribe a URL with dtm_subscribe().")));
+		return false;
+	}
 	dtm_core_config(&config);
 	trans->submitted_by = GetUserId();
 	dtm_core_start(&trans->core, &config, submitted, GetCurrentTimestamp());
-	if (store_insert(trans))
-		dtm_announce(trans->id);
-	else
+	if (!store_insert(trans))
+		return false;
+	dtm_announce(trans->id);
+	return true;
+}
+
+static Datum
+begin_transaction(Request *request, bool submitted)
+{
+	PreventCommandIfReadOnly(submitted ? "dtm_submit()" : "dtm_prepare()");
+	if (submitted && request->trans.core.type == DTM_WORKFLOW)
+		submit_workflow(request);
+	else if (!insert_transaction(request, submitted))
 		repeat_request(request, submitted ? DTM_EVENT_SUBMIT : DTM_EVENT_PREPARE);
 	warn_no_coordinator();
-	return CStringGetTextDatum(trans->gid);
+	return CStringGetTextDatum(request->trans.gid);
 }
 
 #define TEXT_OR_NULL(n)		(PG_ARGISNULL(n) ? NULL : PG_GETARG_TEXT_PP(n))
@@ -276,6 +354,31 @@ dtm_prepare_request(PG_FUNCTION_ARGS)
 	return begin_transaction(request_from_object(JSONB_OR_NULL(0)), false);
 }
 
+/* dtm.open_workflow(request) returns text: one that is there already, too */
+Datum
+dtm_open_workflow(PG_FUNCTION_ARGS)
+{
+	Request    *request = request_from_object(JSONB_OR_NULL(0));
+
+	PreventCommandIfReadOnly("dtm_prepare_workflow()");
+	if (request->trans.core.type != DTM_WORKFLOW)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("trans_type is %s", dtm_trans_type_name(request->trans.core.type)),
+				 errhint("dtm_prepare_workflow() opens a workflow; dtm_prepare() opens the others.")));
+	if (!insert_transaction(request, false))
+	{
+		StoreTrans *stored;
+
+		/* whatever its status: the client goes by it (§1.3) */
+		if (store_find(request->trans.gid, false, &stored) == STORE_ABSENT)
+			error_removed(request->trans.gid);
+		check_same(stored, request);
+	}
+	warn_no_coordinator();
+	return CStringGetTextDatum(request->trans.gid);
+}
+
 Datum
 dtm_new_gid(PG_FUNCTION_ARGS)
 {
@@ -292,14 +395,10 @@ register_branch(const BranchRequest *branch)
 	PreventCommandIfReadOnly("dtm_register_branch()");
 	trans = find_to_steer(branch->gid, DTM_EVENT_REGISTER);
 	/* its status can't change any more: the row is locked (§1.2) */
-	(void) decide(trans, DTM_EVENT_REGISTER, NULL);
+	(void) decide(trans, DTM_EVENT_REGISTER, NULL, false);
 	if (trans->core.type != branch->type)
-		ereport(ERROR,
-				(errcode(DTM_ERRCODE_GID_IN_USE),
-				 errmsg("global transaction \"%s\" is of trans_type %s, not %s", trans->gid,
-						dtm_trans_type_name(trans->core.type),
-						dtm_trans_type_name(branch->type)),
-				 errhint("A tcc's branch has two URLs, confirm and cancel; an xa's has one.")));
+		error_other_type(trans, branch->type,
+						 "A tcc's branch has two URLs, confirm and cancel; an xa's has one; a workflow's has an op and a status.");
 	request_add_branch(trans, branch);
 	store_update_branches(trans);
 }

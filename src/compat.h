@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_database.h"
+#include "catalog/pg_proc.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
@@ -45,6 +46,29 @@
 #else
 #define dtm_owns_database(database, role) \
 	pg_database_ownercheck(database, role)
+#endif
+
+#if PG_VERSION_NUM >= 160000
+#define dtm_can_execute(function, role) \
+	(object_aclcheck(ProcedureRelationId, function, role, ACL_EXECUTE) == ACLCHECK_OK)
+#else
+#define dtm_can_execute(function, role) \
+	(pg_proc_aclcheck(function, role, ACL_EXECUTE) == ACLCHECK_OK)
+#endif
+
+/* 16: an error of the input can be caught without a throw */
+#if PG_VERSION_NUM >= 160000
+#define dtm_qualified_name(string)	stringToQualifiedNameList(string, NULL)
+#else
+#define dtm_qualified_name(string)	stringToQualifiedNameList(string)
+#endif
+
+/* 17: background workers may run as roles that can't log in */
+#if PG_VERSION_NUM >= 170000
+#define DTM_WORKER_CONNECTION_FLAGS	BGWORKER_BYPASS_ROLELOGINCHECK
+#else
+#define DTM_WORKER_CONNECTION_FLAGS	0
+#define DTM_WORKER_ROLE_MUST_LOGIN
 #endif
 
 /* 15: shared memory is asked for in a hook */

@@ -29,6 +29,7 @@ int			dtm_max_requests_per_host;
 int			dtm_max_reply_size;
 int			dtm_max_request_size;
 char	   *dtm_databases;
+char	   *dtm_ca_file;
 
 bool		dtm_preloaded = false;
 
@@ -86,6 +87,10 @@ define_settings(void)
 							   "Databases that get a coordinator if they have the extension: a list of names, or * for all.",
 							   NULL, &dtm_databases, "*",
 							   PGC_SIGHUP, GUC_LIST_INPUT, NULL, NULL, NULL);
+	DefineCustomStringVariable("dtm.ca_file",
+							   "File of the certificate authorities that branches' certificates are verified against; empty for the system's.",
+							   NULL, &dtm_ca_file, "",
+							   PGC_SIGHUP, 0, NULL, NULL, NULL);
 }
 
 void

@@ -20,6 +20,13 @@
 /* Longest gid, branch id, in characters (§1.1, §8.1). */
 #define DTM_MAX_GID_CHARS		128
 
+/* Longest name of an op or a workflow, in characters. */
+#define DTM_MAX_OP_CHARS		128
+
+/* Schemes of URLs that are dtm's own. */
+#define DTM_SCHEME_TOPIC		"topic://"
+#define DTM_SCHEME_LOCAL		"sql:"
+
 /* Settings (GUCs), in the units of their declarations in dtm.c. */
 extern int	dtm_retry_interval;	/* ms */
 extern int	dtm_retry_interval_max; /* ms */
@@ -31,6 +38,7 @@ extern int	dtm_max_requests_per_host;
 extern int	dtm_max_reply_size; /* kB */
 extern int	dtm_max_request_size;	/* kB */
 extern char *dtm_databases;
+extern char *dtm_ca_file;
 
 /* The settings that core's rules depend on. */
 extern void dtm_core_config(DtmConfig *config);

@@ -9,7 +9,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = start_server('docs', extension => 0);
-my $busi = start_participant();
+my ($busi, $grpc) = start_participant('--grpc');
 my $docs = "$FindBin::RealBin/../docs";
 
 for my $page ('getting-started', 'sql-reference')
@@ -20,6 +20,7 @@ for my $page ('getting-started', 'sql-reference')
 
 	# the services of the examples
 	$text =~ s{http://(bank-a|bank-b|shop)/}{$busi/}g;
+	$text =~ s{grpc://(bank-a|bank-b|shop):9000/}{grpc://$grpc/}g;
 	while ($text =~ /^```sql\n(.*?)^```/msg)
 	{
 		my ($block, $statement) = ($1, '');
@@ -45,7 +46,7 @@ for my $page ('getting-started', 'sql-reference')
 		my ($statement, $result) = @{ $expected[$n] };
 		next unless defined $result;
 		(my $got = defined $got{$n} ? $got{$n} : '') =~ s/\n\z//;
-		$result =~ s{http://(bank-a|bank-b|shop)/}{$busi/};
+		$result =~ s{http://(bank-a|bank-b|shop)/}{$busi/}g;
 		(my $name = $statement) =~ s/\s+/ /g;
 		is($got, $result, "$page: " . substr($name, 0, 60));
 	}

@@ -18,7 +18,7 @@ our @EXPORT = qw(
   run_due eventually branches_of one_line
 );
 
-my $json = JSON::PP->new->canonical;
+my $json = JSON::PP->new->canonical->ascii;
 my $http = HTTP::Tiny->new(timeout => 30);
 my %participant;
 
@@ -39,19 +39,21 @@ sub start_server
 	return $node;
 }
 
-# A participant (test/participant.py) on a free port, or on the one given.
+# A participant (test/participant.py) on a free port, or with the arguments
+# given.  Returns its URL and, with --grpc, that of its gRPC port.
 sub start_participant
 {
-	my ($port) = @_;
+	my (@arguments) = @_;
 	my ($in, $out) = ('', '');
 	my $script = dirname(__FILE__) . '/../test/participant.py';
 	my $handle = IPC::Run::start(
-		[ '/usr/bin/python3', $script, defined $port ? $port : () ],
+		[ '/usr/bin/python3', $script, @arguments ],
 		'<', \$in, '>', \$out,
 		IPC::Run::timeout(600));
 	IPC::Run::pump($handle) until $out =~ /\n/;
-	my ($got) = $out =~ /^(\d+)/ or die "participant did not start: $out";
+	my ($got, $grpc) = $out =~ /^(\d+) ?(\d*)/ or die "participant did not start: $out";
 	%participant = (port => $got, handle => $handle, in => \$in);
+	return ("http://127.0.0.1:$got", "127.0.0.1:$grpc") if $grpc;
 	return "http://127.0.0.1:$got";
 }
 

@@ -1,9 +1,11 @@
 #!/usr/bin/python3
 """A participant of global transactions for tests: answers what it is told to.
 
-    participant.py [port]
+    participant.py [--grpc] [--tls CERTIFICATE KEY] [port]
 
 Listens on 127.0.0.1, prints its port, and stops when its standard input ends.
+With --grpc it serves any method of gRPC as well, on a port of its own that is
+printed behind the first; with --tls that is a TLS port.
 
 Any request is logged and answered with 200 and the body "null", unless
 something else was asked for:
@@ -21,7 +23,13 @@ something else was asked for:
 
 "drop" closes the connection without a reply, "half" in the middle of it; a
 request's own parameter delay=S makes its answer wait S seconds.
+
+Calls over gRPC are logged with method "GRPC", the method's path, the metadata
+as headers, and the dtm-* of it as query. Their replies are
+{"grpc": status code, "message": "...", "delay": 0.1}; a reply without "grpc"
+is OK.
 """
+import argparse
 import asyncio
 import json
 import sys
@@ -33,13 +41,15 @@ log = []
 rules = []
 
 
-def matching_rule(request):
+def next_reply(path, query):
     for rule in rules:
-        if (rule["replies"] and rule["path"] == request.path
-                and rule.get("op") in (None, request.query.get("op"))
-                and rule.get("gid") in (None, request.query.get("gid"))):
-            return rule
-    return None
+        if (rule["replies"] and rule["path"] == path
+                and rule.get("op") in (None, query.get("op"))
+                and rule.get("gid") in (None, query.get("gid"))):
+            if len(rule["replies"]) > 1 or not rule.get("forever"):
+                return rule["replies"].pop(0)
+            return rule["replies"][0]
+    return {}
 
 
 async def answer(request):
@@ -53,12 +63,7 @@ async def answer(request):
         "body": body,
         "time": time.time(),
     })
-    reply = {}
-    rule = matching_rule(request)
-    if rule is not None:
-        reply = rule["replies"][0]
-        if len(rule["replies"]) > 1 or not rule.get("forever"):
-            rule["replies"].pop(0)
+    reply = next_reply(request.path, request.query)
     delay = float(request.query.get("delay", 0)) + reply.get("delay", 0)
     if delay > 0:
         await asyncio.sleep(delay)
@@ -91,7 +96,56 @@ async def clear(_request):
     return web.Response(text="ok")
 
 
+def grpc_handlers():
+    """A handler for every method there may be."""
+    import grpc
+
+    async def answer_grpc(path, message, context):
+        metadata = {key: value for key, value in context.invocation_metadata()}
+        query = {key[4:]: value for key, value in metadata.items() if key.startswith("dtm-")}
+        log.append({
+            "method": "GRPC", "path": path, "query": query, "raw_query": "",
+            "headers": {key: str(value) for key, value in metadata.items()},
+            "body": message.decode("latin-1"), "time": time.time(),
+            "time_left": context.time_remaining(),
+        })
+        reply = next_reply(path, query)
+        await asyncio.sleep(reply.get("delay", 0))
+        if reply.get("grpc"):
+            code = next(c for c in grpc.StatusCode if c.value[0] == reply["grpc"])
+            await context.abort(code, reply.get("message", ""))
+        return b"done"
+
+    class Handlers(grpc.GenericRpcHandler):
+        def service(self, details):
+            async def handle(message, context):
+                return await answer_grpc(details.method, message, context)
+            return grpc.unary_unary_rpc_method_handler(handle)
+
+    return (Handlers(),)
+
+
+async def start_grpc(tls):
+    import grpc
+
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers(grpc_handlers())
+    if tls:
+        with open(tls[0], "rb") as certificate, open(tls[1], "rb") as key:
+            credentials = grpc.ssl_server_credentials([(key.read(), certificate.read())])
+        port = server.add_secure_port("127.0.0.1:0", credentials)
+    else:
+        port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    return server, port
+
+
 async def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--grpc", action="store_true")
+    parser.add_argument("--tls", nargs=2)
+    parser.add_argument("port", nargs="?", type=int, default=0)
+    options = parser.parse_args()
     app = web.Application(client_max_size=64 * 1024 * 1024)
     app.router.add_post("/_reply", set_reply)
     app.router.add_get("/_log", get_log)
@@ -99,11 +153,13 @@ async def main():
     app.router.add_route("*", "/{path:.*}", answer)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    port = int(sys.argv[1]) if len(sys.argv) > 1 else 0
-    site = web.TCPSite(runner, "127.0.0.1", port, backlog=1024, reuse_address=True)
+    site = web.TCPSite(runner, "127.0.0.1", options.port, backlog=1024, reuse_address=True)
     await site.start()
-    print(runner.addresses[0][1], flush=True)
+    server, grpc_port = await start_grpc(options.tls) if options.grpc else (None, "")
+    print(runner.addresses[0][1], grpc_port, flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    if server:
+        await server.stop(None)
     await runner.cleanup()
 
 

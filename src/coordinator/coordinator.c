@@ -314,6 +314,7 @@ read_limits(DtmTransportLimits *limits)
 	limits->max_requests = dtm_max_requests;
 	limits->max_requests_per_host = dtm_max_requests_per_host;
 	limits->max_reply_size = (size_t) dtm_max_reply_size * 1024;
+	limits->ca_file = dtm_ca_file;
 }
 
 static void

@@ -7,8 +7,6 @@
  */
 #include "private.h"
 
-#include "http.h"
-
 #include "mb/pg_wchar.h"
 #include "utils/timestamp.h"
 
@@ -111,6 +109,7 @@ add_attempt(Coordinator *c, Entry *entry, EntryCall *call, DtmResult result,
 		(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
 	attempt->duration = call->call.duration;
 	attempt->http_status = call->call.http_status;
+	attempt->grpc_status = call->kind == WIRE_GRPC ? call->call.grpc_status : -1;
 	attempt->result = result;
 	attempt->error = result == DTM_RESULT_SUCCESS ? NULL : pstrdup(text);
 	MemoryContextSwitchTo(before);
@@ -247,10 +246,12 @@ static void
 apply_reply(Coordinator *c, Entry *entry, const Reply *reply)
 {
 	DtmEvent	event = {.kind = DTM_EVENT_REPLY};
+	WireBranch	branch;
 
+	wire_describe(entry->trans, reply->op, &branch);
 	event.op = reply->op;
 	event.result = reply->result;
-	event.url = http_target(entry->trans, reply->op);
+	event.url = branch.url;
 	event.text = reply->text;
 	step(c, entry, &event);
 }
@@ -288,7 +289,8 @@ entry_collect(Coordinator *c)
 		Entry	   *entry = done->owner;
 		EntryCall **link = &entry->calls;
 		EntryCall  *call;
-		DtmResult	result = DTM_RESULT_TEMPORARY;
+		DtmResult	result;
+		const char *text;
 		Reply	   *reply;
 		Reply	  **last = &entry->replies;
 
@@ -298,23 +300,15 @@ entry_collect(Coordinator *c)
 		*link = call->next;
 		entry->ncalls--;
 
-		if (done->http_status != 0)
-			result = dtm_classify_http(done->http_status,
-									   done->reply ? done->reply : "",
-									   done->reply_len);
+		result = wire_result(call->kind, done, &text);
 		reply = MemoryContextAlloc(entry->context, sizeof(Reply));
 		reply->op = call->op;
 		reply->result = result;
 		reply->applied = false;
 		reply->next = NULL;
 		MemoryContextSwitchTo(entry->context);
-		if (result == DTM_RESULT_SUCCESS)
-			reply->text = "";
-		else if (done->http_status == 0)
-			reply->text = clean_text(done->error, strlen(done->error));
-		else
-			reply->text = clean_text(done->reply ? done->reply : "",
-									 done->reply_len);
+		reply->text = result == DTM_RESULT_SUCCESS ? "" :
+			clean_text(text, text == done->reply ? done->reply_len : strlen(text));
 		MemoryContextSwitchTo(c->turn);
 		add_attempt(c, entry, call, result, reply->text);
 		while (*last != NULL)
@@ -345,13 +339,16 @@ entry_make_ready(Entry *entry)
 	for (int i = entry->nto_call - 1; i >= 0; i--)
 	{
 		EntryCall  *call = palloc0(sizeof(EntryCall));
+		WireBranch	branch;
 
 		call->op = entry->to_call[i];
 		call->call.owner = entry;
 		call->call.timeout = (int64) timeout * 1000;
 		call->next = entry->ready;
 		entry->ready = call;
-		http_request(entry->trans, call->op, &call->call);
+		wire_describe(entry->trans, call->op, &branch);
+		call->kind = branch.kind;
+		wire_request(entry->trans, call->op, &call->call);
 	}
 	MemoryContextSwitchTo(before);
 }

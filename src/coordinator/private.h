@@ -13,6 +13,7 @@
 #include "dtm.h"
 #include "store/store.h"
 #include "transport/transport.h"
+#include "wire/wire.h"
 
 #include "lib/ilist.h"
 #include "utils/hsearch.h"
@@ -50,6 +51,7 @@ typedef struct EntryCall
 {
 	DtmCall		call;			/* call.owner is the entry */
 	int			op;
+	WireKind	kind;
 	struct EntryCall *next;
 } EntryCall;
 

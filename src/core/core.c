@@ -22,7 +22,7 @@ protocol_of(DtmTransType type)
 		case DTM_XA:
 			return &dtm_twophase_protocol;
 		case DTM_WORKFLOW:
-			break;
+			return &dtm_workflow_protocol;
 	}
 	return NULL;
 }
@@ -128,6 +128,8 @@ request(DtmTrans *t, const DtmProtocol *protocol, const DtmEvent *ev,
 			return t->status == DTM_PREPARED ? DTM_ACCEPTED : DTM_REJECT_STATUS;
 
 		case DTM_EVENT_SUBMIT:
+			if (protocol->submit != NULL)
+				return protocol->submit(t, ev, u);
 			if (t->status == DTM_PREPARED)
 			{
 				dtm_core_submit(t, ev->now, u);
@@ -147,7 +149,7 @@ request(DtmTrans *t, const DtmProtocol *protocol, const DtmEvent *ev,
 			return protocol->abort(t, ev, u);
 
 		case DTM_EVENT_REGISTER:
-			if (protocol != &dtm_twophase_protocol)
+			if (!dtm_core_has_branches(t->type))
 				return DTM_REJECT_TYPE;
 			return t->status == DTM_PREPARED ? DTM_ACCEPTED : DTM_REJECT_STATUS;
 

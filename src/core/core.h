@@ -88,6 +88,8 @@ typedef struct DtmBranchOp
 	uint8_t		op;				/* DtmOp */
 	uint8_t		status;			/* DtmBranchStatus; stored */
 	bool		has_url;		/* an op with no URL succeeds without a call */
+	bool		local;			/* its effects and its status are committed
+								 * together, or neither */
 	bool		running;		/* a call of it is under way; not stored */
 	bool		waiting;		/* had a non-final reply, to be called again at
 								 * next_time; not stored */
@@ -116,7 +118,7 @@ typedef struct DtmTrans
 	int64_t		delay;			/* us from submit to a msg's first action */
 	int32_t		retry_limit;	/* saga: immediate re-runs, 0: none */
 	bool		concurrent;		/* steps run at the same time */
-	bool		has_query_url;	/* msg: query_prepared is not empty */
+	bool		has_query_url;	/* msg, workflow: query_prepared is not empty */
 	bool		query_running;	/* a query-back is under way; not stored */
 	bool		query_waiting;	/* as DtmBranchOp.waiting; not stored */
 	bool		round_failed;	/* back-off has grown since the last wake; not
@@ -154,7 +156,8 @@ typedef enum DtmEventKind
 	DTM_EVENT_RETRY_NOW
 } DtmEventKind;
 
-#define DTM_CALL_QUERY	(-1)	/* "op" of a msg's query-back */
+/* "op" of a msg's query-back, and of a workflow's callback */
+#define DTM_CALL_QUERY	(-1)
 
 typedef struct DtmEvent
 {
@@ -165,8 +168,12 @@ typedef struct DtmEvent
 	int			op;				/* index in ops, or DTM_CALL_QUERY */
 	DtmResult	result;
 	const char *url;			/* as called, for the reason */
-	/* REPLY: the reply's body or the error; ABORT, FORCE_STOP: the reason */
+	/*
+	 * REPLY: the reply's body or the error; ABORT, FORCE_STOP, SUBMIT of a
+	 * workflow: the reason, or NULL
+	 */
 	const char *text;
+	bool		succeeded;		/* SUBMIT of a workflow: how it has ended */
 } DtmEvent;
 
 typedef enum DtmReject
@@ -220,6 +227,12 @@ extern bool dtm_core_is_final(DtmStatus status);
 /* Does some op wait for next_time? */
 extern bool dtm_core_is_waiting(const DtmTrans *t);
 
+/* Are its branches registered while it is prepared, rather than given? */
+extern bool dtm_core_has_branches(DtmTransType type);
+
+/* Has each of its steps, or branches, an op that undoes it? */
+extern bool dtm_core_has_undo(DtmTransType type);
+
 /* Number of ops that nsteps steps, or branches, of this type have. */
 extern int	dtm_core_ops_of(DtmTransType type, int nsteps);
 
@@ -239,6 +252,15 @@ extern bool dtm_core_orders_cyclic(const DtmOrders *orders, int nsteps,
 /* Reply of an HTTP branch to its meaning (§6.1). */
 extern DtmResult dtm_classify_http(int http_status, const char *body,
 								   size_t body_len);
+
+/* Status of a gRPC branch, and its message or NULL (§6.2). */
+extern DtmResult dtm_classify_grpc(int grpc_status, const char *message);
+
+/* Code of the error in a JSON-RPC branch's reply (§3, §6). */
+extern DtmResult dtm_classify_jsonrpc(double error_code);
+
+/* SQLSTATE of the error that a local branch has raised. */
+extern DtmResult dtm_classify_sqlstate(const char *sqlstate);
 
 /* Names of the wire; the parsers return false on an unknown one. */
 extern const char *dtm_trans_type_name(DtmTransType type);

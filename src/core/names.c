@@ -167,21 +167,22 @@ dtm_step_branch_id(int step, char id[DTM_BRANCH_ID_SIZE])
 	snprintf(id, DTM_BRANCH_ID_SIZE, "%02d", (step + 1) % 10000);
 }
 
+bool
+dtm_core_has_branches(DtmTransType type)
+{
+	return type == DTM_TCC || type == DTM_XA || type == DTM_WORKFLOW;
+}
+
+bool
+dtm_core_has_undo(DtmTransType type)
+{
+	return type == DTM_SAGA || type == DTM_TCC || type == DTM_XA;
+}
+
 int
 dtm_core_ops_of(DtmTransType type, int nsteps)
 {
-	switch (type)
-	{
-		case DTM_SAGA:
-		case DTM_TCC:
-		case DTM_XA:
-			return 2 * nsteps;
-		case DTM_MSG:
-			return nsteps;
-		case DTM_WORKFLOW:
-			break;
-	}
-	return 0;
+	return dtm_core_has_undo(type) ? 2 * nsteps : nsteps;
 }
 
 void
@@ -199,7 +200,7 @@ dtm_core_lay_out(DtmTrans *t)
 	{
 		DtmBranchOp *op = &t->ops[i];
 
-		if (t->type == DTM_MSG)
+		if (!dtm_core_has_undo(t->type))
 		{
 			op->step = (uint16_t) i;
 			op->op = DTM_OP_ACTION;

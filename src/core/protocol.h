@@ -1,6 +1,7 @@
 /*
  * protocol.h
- *		What core.c and the protocols (saga.c, msg.c, twophase.c) are to each
+ *		What core.c and the protocols (saga.c, msg.c, twophase.c,
+ *		workflow.c) are to each
  *		other.
  *
  * Private to core.
@@ -30,6 +31,12 @@ typedef struct DtmProtocol
 	void		(*reply) (DtmTrans *t, const DtmConfig *cfg,
 						  const DtmEvent *ev, DtmUpdate *u);
 
+	/*
+	 * Takes a caller's submit; NULL for the common rule: a prepared one
+	 * becomes submitted, a submitted one goes on.
+	 */
+	DtmReject	(*submit) (DtmTrans *t, const DtmEvent *ev, DtmUpdate *u);
+
 	/* Takes a caller's abort of a prepared transaction. */
 	DtmReject	(*abort) (DtmTrans *t, const DtmEvent *ev, DtmUpdate *u);
 } DtmProtocol;
@@ -37,6 +44,7 @@ typedef struct DtmProtocol
 extern const DtmProtocol dtm_saga_protocol;
 extern const DtmProtocol dtm_msg_protocol;
 extern const DtmProtocol dtm_twophase_protocol;
+extern const DtmProtocol dtm_workflow_protocol;
 
 /* Moves on to another status; next_time becomes now, or never if it's final. */
 extern void dtm_core_enter(DtmTrans *t, DtmStatus status, DtmTime now,

@@ -6,6 +6,15 @@
 
 #include <string.h>
 
+/* Status codes of gRPC. */
+#define GRPC_OK						0
+#define GRPC_FAILED_PRECONDITION	9
+#define GRPC_ABORTED				10
+
+/* Error codes of JSON-RPC that dtm has given a meaning. */
+#define JSONRPC_FAILURE		(-32901)
+#define JSONRPC_ONGOING		(-32902)
+
 static bool
 contains(const char *text, size_t len, const char *word)
 {
@@ -39,4 +48,44 @@ dtm_classify_http(int http_status, const char *body, size_t body_len)
 	if (http_status != 200)
 		return DTM_RESULT_TEMPORARY;
 	return DTM_RESULT_SUCCESS;
+}
+
+/* R-05; "ONGOING" as the whole message is the old protocol's way (§10). */
+DtmResult
+dtm_classify_grpc(int grpc_status, const char *message)
+{
+	switch (grpc_status)
+	{
+		case GRPC_OK:
+			return DTM_RESULT_SUCCESS;
+		case GRPC_FAILED_PRECONDITION:
+			return DTM_RESULT_ONGOING;
+		case GRPC_ABORTED:
+			return message != NULL && strcmp(message, "ONGOING") == 0 ?
+				DTM_RESULT_ONGOING : DTM_RESULT_FAILURE;
+		default:
+			return DTM_RESULT_TEMPORARY;
+	}
+}
+
+/* As it is meant; dtm compares the numbers wrongly. */
+DtmResult
+dtm_classify_jsonrpc(double error_code)
+{
+	if (error_code == JSONRPC_FAILURE)
+		return DTM_RESULT_FAILURE;
+	if (error_code == JSONRPC_ONGOING)
+		return DTM_RESULT_ONGOING;
+	return DTM_RESULT_TEMPORARY;
+}
+
+/* The statuses 409 and 425 in the form that SQL has for them. */
+DtmResult
+dtm_classify_sqlstate(const char *sqlstate)
+{
+	if (strcmp(sqlstate, "DT409") == 0)
+		return DTM_RESULT_FAILURE;
+	if (strcmp(sqlstate, "DT425") == 0)
+		return DTM_RESULT_ONGOING;
+	return DTM_RESULT_TEMPORARY;
 }

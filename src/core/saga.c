@@ -58,13 +58,16 @@ startable(const DtmTrans *t, int step)
 }
 
 /*
- * May the step's action have run?  Those are compensated (R-39): succeeded,
- * failed (SG-02), or prepared and startable, since the coordinator may have
- * died between the call and its result.
+ * May the step's action have had effects?  Those are compensated (R-39):
+ * succeeded, failed (SG-02), or prepared and startable, since the coordinator
+ * may have died between the call and its result.  The effects of a local one
+ * are committed with its success, or there are none.
  */
 static bool
 may_have_run(const DtmTrans *t, int step)
 {
+	if (action_of(t, step)->local)
+		return action_of(t, step)->status == DTM_BRANCH_SUCCEED;
 	return action_of(t, step)->status != DTM_BRANCH_PREPARED ||
 		startable(t, step);
 }
@@ -243,7 +246,7 @@ set_failure_reason(DtmTrans *t, const DtmEvent *ev)
 /*
  * The reply of an action that comes after the abort began.  It is recorded
  * for whoever reads the row, unless a success would make a later step look as
- * if it could have started.
+ * if it could have started.  A local action that comes too late has not been.
  */
 static void
 late_reply(DtmTrans *t, int step, DtmResult result, DtmUpdate *u)
@@ -252,7 +255,8 @@ late_reply(DtmTrans *t, int step, DtmResult result, DtmUpdate *u)
 
 	if (result == DTM_RESULT_FAILURE)
 		action->status = DTM_BRANCH_FAILED;
-	else if (result == DTM_RESULT_SUCCESS && !has_successor(t, step))
+	else if (result == DTM_RESULT_SUCCESS && !action->local &&
+			 !has_successor(t, step))
 		action->status = DTM_BRANCH_SUCCEED;
 	else
 		return;

@@ -1,6 +1,7 @@
 /*
  * branch.c
- *		Branches of a tcc or xa, as they are registered (§1.2).
+ *		Branches of a tcc or xa, and results of a workflow, as they are
+ *		registered (§1.2).
  */
 #include "private.h"
 
@@ -33,21 +34,47 @@ request_branch(DtmTransType type, text *gid, text *branch_id, char *forward,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("branch \"%s\" has a URL that is null", request->branch_id),
 				 errhint("Pass '' where no call is needed.")));
-	request_check_url(forward, type == DTM_XA ? "url" : "confirm");
-	request_check_url(backward, type == DTM_XA ? "url" : "cancel");
 	request->forward = forward;
 	request->backward = backward;
 	request->payload = payload;
 	return request;
 }
 
+/* The rest of a workflow's: an op of any name, and what became of it. */
+static void
+set_workflow_result(BranchRequest *request, char *op, const char *status)
+{
+	if (op == NULL || op[0] == '\0' || pg_mbstrlen(op) > DTM_MAX_OP_CHARS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("op is missing, or longer than %d characters", DTM_MAX_OP_CHARS),
+				 errhint("A result of a workflow has an op, such as action, commit or rollback.")));
+	if (status != NULL && strcmp(status, "succeed") == 0)
+		request->status = DTM_BRANCH_SUCCEED;
+	else if (status != NULL && strcmp(status, "failed") == 0)
+		request->status = DTM_BRANCH_FAILED;
+	else
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("status of op \"%s\" is missing, or none that a result has", op),
+				 errhint("It is succeed or failed.")));
+}
+
 BranchRequest *
 request_branch_from_object(Jsonb *object)
 {
+	enum
+	{
+		GID, TRANS_TYPE, BRANCH_ID, DATA, CONFIRM, CANCEL, URL, OP, STATUS
+	};
 	static const char *const keys[] = {
-		"gid", "trans_type", "branch_id", "data", "confirm", "cancel", "url"
+		"gid", "trans_type", "branch_id", "data", "confirm", "cancel", "url",
+		"op", "status"
 	};
 	char	   *values[lengthof(keys)] = {NULL};
+	char	   *forward;
+	char	   *backward;
+	BranchRequest *request;
 	DtmTransType type;
 	int			n;
 	JsonPair   *pairs;
@@ -63,18 +90,42 @@ request_branch_from_object(Jsonb *object)
 			if (strcmp(pairs[i].key, keys[key]) == 0 &&
 				pairs[i].value.type != jbvNull)
 				values[key] = read_string(&pairs[i].value, keys[key]);
-	if (values[1] == NULL)
+	if (values[TRANS_TYPE] == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("request has no trans_type"),
-				 errhint("It is one of tcc, xa.")));
-	type = request_check_trans_type(values[1]);
-	return request_branch(type,
-						  values[0] ? cstring_to_text(values[0]) : NULL,
-						  values[2] ? cstring_to_text(values[2]) : NULL,
-						  type == DTM_XA ? values[6] : values[4],
-						  type == DTM_XA ? values[6] : values[5],
-						  values[3] ? request_body(values[3]) : NULL);
+				 errhint("It is one of tcc, xa, workflow.")));
+	type = request_check_trans_type(values[TRANS_TYPE]);
+	forward = type == DTM_XA ? values[URL] : values[CONFIRM];
+	backward = type == DTM_XA ? values[URL] : values[CANCEL];
+	if (type == DTM_WORKFLOW)
+		forward = backward = values[OP] ? values[OP] : pstrdup("");
+	request = request_branch(type,
+							 values[GID] ? cstring_to_text(values[GID]) : NULL,
+							 values[BRANCH_ID] ? cstring_to_text(values[BRANCH_ID]) : NULL,
+							 forward, backward,
+							 values[DATA] ? request_body(values[DATA]) : NULL);
+	if (type == DTM_WORKFLOW)
+		set_workflow_result(request, values[OP], values[STATUS]);
+	return request;
+}
+
+/* Can its URLs be called?  Over the protocol that the transaction has. */
+static void
+check_urls(const StoreTrans *trans, const BranchRequest *branch)
+{
+	bool		xa = branch->type == DTM_XA;
+
+	request_check_url(trans->protocol, branch->forward, xa ? "url" : "confirm",
+					  REQUEST_URL_ANY);
+	request_check_payload(trans->protocol, branch->forward,
+						  xa ? "url" : "confirm", branch->payload);
+	if (xa)
+		return;					/* both are the same */
+	request_check_url(trans->protocol, branch->backward, "cancel",
+					  REQUEST_URL_ANY);
+	request_check_payload(trans->protocol, branch->backward, "cancel",
+						  branch->payload);
 }
 
 void
@@ -84,27 +135,40 @@ request_add_branch(StoreTrans *trans, const BranchRequest *branch)
 	int			n = core->nsteps;
 	DtmBranchOp *ops;
 
+	if (branch->type != DTM_WORKFLOW)
+		check_urls(trans, branch);
 	for (int i = 0; i < n; i++)
-		if (strcmp(trans->branch_id[i], branch->branch_id) == 0)
+		if (strcmp(trans->branch_id[i], branch->branch_id) == 0 &&
+			(branch->type != DTM_WORKFLOW ||
+			 strcmp(trans->action[i], branch->forward) == 0))
 			ereport(ERROR,
 					(errcode(ERRCODE_UNIQUE_VIOLATION),
+					 branch->type == DTM_WORKFLOW ?
+					 errmsg("op \"%s\" of branch \"%s\" of global transaction \"%s\" is registered already",
+							branch->forward, branch->branch_id, trans->gid) :
 					 errmsg("branch \"%s\" of global transaction \"%s\" is registered already",
 							branch->branch_id, trans->gid),
 					 errhint("Each branch has an id of its own.")));
 	request_check_step_count(n + 1);
 	trans->branch_id = repalloc(trans->branch_id, sizeof(char *) * (n + 1));
 	trans->action = repalloc(trans->action, sizeof(char *) * (n + 1));
-	trans->compensate = repalloc(trans->compensate, sizeof(char *) * (n + 1));
+	if (trans->compensate != NULL)
+		trans->compensate = repalloc(trans->compensate, sizeof(char *) * (n + 1));
 	trans->payload = repalloc(trans->payload, sizeof(bytea *) * (n + 1));
 	trans->branch_id[n] = branch->branch_id;
 	trans->action[n] = branch->forward;
-	trans->compensate[n] = branch->backward;
+	if (trans->compensate != NULL)
+		trans->compensate[n] = branch->backward;
 	trans->payload[n] = branch->payload;
 	core->nsteps = n + 1;
 	core->nops = dtm_core_ops_of(core->type, core->nsteps);
-	/* none of the others has been called yet */
+	/* those of a workflow have ended; none of the others has been called yet */
 	ops = palloc0(sizeof(DtmBranchOp) * core->nops);
+	for (int i = 0; core->type == DTM_WORKFLOW && i < n; i++)
+		ops[i].status = core->ops[i].status;
 	core->ops = ops;
 	dtm_core_lay_out(core);
+	if (core->type == DTM_WORKFLOW)
+		ops[n].status = (uint8) branch->status;
 	request_check_size(trans);
 }

@@ -7,34 +7,12 @@
 #include <ctype.h>
 #include <math.h>
 
-#include "transport/transport.h"
+#include "utils/builtins.h"
 
 /* Bounds of what a caller may ask for. */
 #define MAX_SECONDS			(366.0 * 24 * 3600 * 100)
 #define MAX_RETRY_LIMIT		10000
 #define MAX_HEADERS			100
-
-void
-request_check_url(const char *url, const char *what)
-{
-	const char *problem;
-
-	if (url[0] == '\0')
-		return;					/* success without a call */
-	if (strncmp(url, "topic://", 8) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("%s is a topic, which this version of dtm does not serve", what),
-				 errdetail("URL: %s", url),
-				 errhint("Give one step for each URL.")));
-	problem = dtm_url_problem(url);
-	if (problem != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s can't be called: %s", what, problem),
-				 errdetail("URL: %s", url),
-				 errhint("Give an http or https URL with its host, or '' for no call.")));
-}
 
 /*
  * A header's name is a token, and its value has no line end (RFC 9110).
@@ -175,6 +153,36 @@ read_headers(Request *request, JsonbContainer *container)
 	}
 }
 
+/* A JSON value's text, as the bytes of a body. */
+static bytea *
+body_of(const JsonbValue *value)
+{
+	Jsonb	   *jsonb = JsonbValueToJsonb(unconstify(JsonbValue *, value));
+
+	return request_body(JsonbToCString(NULL, &jsonb->root, VARSIZE(jsonb)));
+}
+
+/* What only a workflow has. */
+static bool
+read_workflow_option(Request *request, const char *key, const JsonbValue *value)
+{
+	StoreTrans *trans = &request->trans;
+
+	if (strcmp(key, "name") == 0)
+		trans->workflow = read_string(value, key);
+	else if (strcmp(key, "data") == 0)
+		trans->workflow_data = body_of(value);
+	else if (strcmp(key, "result") == 0)
+		trans->result = request_encode_base64(body_of(value));
+	else if (strcmp(key, "status") == 0)
+		request_set_end(request, read_string(value, key));
+	else if (strcmp(key, "rollback_reason") == 0)
+		request->rollback_reason = read_string(value, key);
+	else
+		return false;
+	return true;
+}
+
 /* Reads one option; false if there is none of this name. */
 bool
 request_read_option(Request *request, const char *key, const JsonbValue *value)
@@ -234,7 +242,6 @@ request_read_option(Request *request, const char *key, const JsonbValue *value)
 	{
 		char	   *url = read_string(value, key);
 
-		request_check_url(url, key);
 		trans->query_prepared = url;
 		core->has_query_url = url[0] != '\0';
 		given = REQUEST_QUERY_PREPARED;
@@ -248,13 +255,28 @@ request_read_option(Request *request, const char *key, const JsonbValue *value)
 	{
 		char	   *protocol = read_string(value, key);
 
-		if (protocol[0] != '\0' && strcmp(protocol, "http") != 0)
+		if (protocol[0] != '\0' && strcmp(protocol, "http") != 0 &&
+			strcmp(protocol, "json-rpc") != 0 && strcmp(protocol, "grpc") != 0)
 			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("this version of dtm does not call branches over protocol \"%s\"", protocol),
-					 errhint("It calls them over http.")));
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("unknown protocol \"%s\"", protocol),
+					 errhint("It is one of http, json-rpc, grpc.")));
+		/* http is what there is without one */
+		trans->protocol = strcmp(protocol, "http") == 0 ? "" : protocol;
 		given = REQUEST_PROTOCOL;
 	}
+	else if (strcmp(key, "notify") == 0)
+	{
+		trans->notify = read_bool(value, key);
+		given = REQUEST_NOTIFY;
+	}
+	else if (strcmp(key, "on_finish") == 0)
+	{
+		trans->on_finish = read_string(value, key);
+		given = REQUEST_ON_FINISH;
+	}
+	else if (core->type == DTM_WORKFLOW)
+		return read_workflow_option(request, key, value);
 	else
 		return false;
 	request->given |= given;

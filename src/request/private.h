@@ -40,12 +40,39 @@ extern JsonbContainer *read_object(const JsonbValue *value, const char *what);
 extern bool request_read_option(Request *request, const char *key,
 								const JsonbValue *value);
 
-/* An error unless a URL is empty or can be called. */
-extern void request_check_url(const char *url, const char *what);
+/* How a workflow has ended: succeed or failed. */
+extern void request_set_end(Request *request, const char *status);
+
+/* ---------- url.c ---------- */
+
+/* Does a step go to a topic? */
+static inline bool
+is_topic(const char *url)
+{
+	return strncmp(url, DTM_SCHEME_TOPIC, strlen(DTM_SCHEME_TOPIC)) == 0;
+}
+
+typedef enum RequestUrl
+{
+	REQUEST_URL_ANY,
+	REQUEST_URL_REMOTE			/* no function in this database */
+} RequestUrl;
+
+/* An error unless a URL is empty, or can be called by the current role. */
+extern void request_check_url(const char *protocol, const char *url,
+							  const char *what, RequestUrl may_be);
+
+/* An error unless a payload is none, or fits how the URL is called. */
+extern void request_check_payload(const char *protocol, const char *url,
+								  const char *what, const bytea *payload);
 
 /* ---------- request.c ---------- */
 
-/* A type that this version coordinates, or an error. */
+/* The bytes that a string of base64 stands for, and back. */
+extern bytea *request_decode_base64(const char *string);
+extern char *request_encode_base64(const bytea *bytes);
+
+/* A type of global transactions, or an error. */
 extern DtmTransType request_check_trans_type(const char *name);
 
 /* Errors where there are too many steps, or too many bytes in them. */

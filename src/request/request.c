@@ -11,6 +11,8 @@
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
+#define TRANS_TYPES_HINT "It is one of saga, msg, tcc, xa, workflow."
+
 /* ---------- gids ---------- */
 
 char *
@@ -76,12 +78,7 @@ request_check_trans_type(const char *name)
 				 errmsg("unknown trans_type \"%s\"", name),
 				 name[0] == '{' ?
 				 errhint("To submit a request object, cast it: dtm_submit('...'::jsonb).") :
-				 errhint("It is one of saga, msg, tcc, xa.")));
-	if (type == DTM_WORKFLOW)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("this version of dtm does not coordinate trans_type \"%s\"", name),
-				 errhint("It coordinates saga, msg, tcc and xa.")));
+				 errhint(TRANS_TYPES_HINT)));
 	return type;
 }
 
@@ -110,6 +107,10 @@ request_check_size(const StoreTrans *trans)
 	}
 	for (int i = 0; i < trans->nheaders; i++)
 		size += strlen(trans->header_name[i]) + strlen(trans->header_value[i]);
+	if (trans->workflow_data != NULL)
+		size += VARSIZE_ANY_EXHDR(trans->workflow_data);
+	if (trans->result != NULL)
+		size += strlen(trans->result);
 	if (size > (Size) dtm_max_request_size * 1024)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
@@ -117,11 +118,49 @@ request_check_size(const StoreTrans *trans)
 				 errhint("Keep large data in a place of its own and pass its key, or raise dtm.max_request_size.")));
 }
 
+/* What can be called, now that the protocol is known. */
+static void
+check_urls(const StoreTrans *trans)
+{
+	for (int i = 0; i < trans->core.nsteps; i++)
+	{
+		const char *what = psprintf("action of step %d", i + 1);
+
+		if (trans->core.type != DTM_MSG || !is_topic(trans->action[i]))
+			request_check_url(trans->protocol, trans->action[i], what,
+							  REQUEST_URL_ANY);
+		request_check_payload(trans->protocol, trans->action[i], what,
+							  trans->payload[i]);
+		if (trans->core.type != DTM_SAGA)
+			continue;
+		what = psprintf("compensation of step %d", i + 1);
+		request_check_url(trans->protocol, trans->compensate[i], what,
+						  REQUEST_URL_ANY);
+		request_check_payload(trans->protocol, trans->compensate[i], what,
+							  trans->payload[i]);
+	}
+	if (trans->query_prepared != NULL)
+		request_check_url(trans->protocol, trans->query_prepared,
+						  "query_prepared", REQUEST_URL_REMOTE);
+	if (trans->on_finish != NULL)
+		request_check_url(NULL, trans->on_finish, "on_finish", REQUEST_URL_ANY);
+}
+
 /* What can be judged only when all is known. */
 static void
 check_whole(Request *request)
 {
 	DtmTrans   *core = &request->trans.core;
+
+	check_urls(&request->trans);
+	if (request->trans.workflow != NULL &&
+		(request->trans.workflow[0] == '\0' ||
+		 pg_mbstrlen(request->trans.workflow) > DTM_MAX_OP_CHARS))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("name of the workflow is empty, or longer than %d characters",
+						DTM_MAX_OP_CHARS),
+				 errhint("It is what the callback gets as op.")));
 
 	if (core->type != DTM_SAGA && (request->given & REQUEST_ORDERS) &&
 		core->orders.start != NULL)
@@ -148,20 +187,13 @@ check_whole(Request *request)
 
 /* ---------- steps ---------- */
 
-/* Does it consist of branches that are registered, rather than of steps? */
-static bool
-has_branches(DtmTransType type)
-{
-	return type == DTM_TCC || type == DTM_XA;
-}
-
 static void
 allocate_steps(Request *request, int n)
 {
 	StoreTrans *trans = &request->trans;
 
 	request_check_step_count(n);
-	if (has_branches(trans->core.type) && n > 0)
+	if (dtm_core_has_branches(trans->core.type) && n > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("trans_type %s has no steps", dtm_trans_type_name(trans->core.type)),
@@ -169,9 +201,9 @@ allocate_steps(Request *request, int n)
 	request->has_steps = n > 0;
 	trans->core.nsteps = n;
 	trans->action = palloc(sizeof(char *) * (n + 1));
-	trans->compensate = trans->core.type != DTM_MSG ?
+	trans->compensate = dtm_core_has_undo(trans->core.type) ?
 		palloc(sizeof(char *) * (n + 1)) : NULL;
-	trans->branch_id = has_branches(trans->core.type) ?
+	trans->branch_id = dtm_core_has_branches(trans->core.type) ?
 		palloc(sizeof(char *)) : NULL;
 	trans->payload = palloc0(sizeof(bytea *) * (n + 1));
 }
@@ -182,13 +214,9 @@ set_step(Request *request, int i, char *action, char *compensate, bool strict)
 {
 	StoreTrans *trans = &request->trans;
 
-	request_check_url(action, psprintf("action of step %d", i + 1));
 	trans->action[i] = action;
 	if (trans->core.type == DTM_SAGA)
-	{
-		request_check_url(compensate, psprintf("compensation of step %d", i + 1));
 		trans->compensate[i] = compensate;
-	}
 	else if (strict && compensate[0] != '\0')
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -263,6 +291,50 @@ request_body(const char *string)
 	return body;
 }
 
+bytea *
+request_decode_base64(const char *string)
+{
+	if (string[0] == '\0')
+		return NULL;
+	return DatumGetByteaP(DirectFunctionCall2(binary_decode,
+											  CStringGetTextDatum(string),
+											  CStringGetTextDatum("base64")));
+}
+
+char *
+request_encode_base64(const bytea *bytes)
+{
+	char	   *string;
+	char	   *to;
+
+	if (bytes == NULL)
+		return NULL;
+	string = TextDatumGetCString(DirectFunctionCall2(binary_encode,
+													 PointerGetDatum(bytes),
+													 CStringGetTextDatum("base64")));
+	/* on one line */
+	to = string;
+	for (const char *from = string; *from; from++)
+		if (*from != '\n')
+			*to++ = *from;
+	*to = '\0';
+	return string;
+}
+
+void
+request_set_end(Request *request, const char *status)
+{
+	if (strcmp(status, "succeed") == 0)
+		request->end = REQUEST_SUCCEEDED;
+	else if (strcmp(status, "failed") == 0)
+		request->end = REQUEST_FAILED;
+	else if (status[0] != '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a workflow can't end as \"%s\"", status),
+				 errhint("Its status is succeed or failed.")));
+}
+
 /* steps and payloads of the object (§1.1). */
 static void
 read_wire_steps(Request *request, const JsonbValue *steps,
@@ -332,7 +404,7 @@ request_from_arguments(text *trans_type, ArrayType *steps, text *gid,
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("trans_type is null"),
-				 errhint("It is one of saga, msg, tcc, xa.")));
+				 errhint(TRANS_TYPES_HINT)));
 	request->trans.core.type = request_check_trans_type(text_to_cstring(trans_type));
 	request->trans.gid = request_gid(gid);
 	if (steps != NULL)
@@ -348,7 +420,7 @@ request_from_arguments(text *trans_type, ArrayType *steps, text *gid,
 				ereport(ERROR,
 						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						 errmsg("unknown option \"%s\"", pairs[i].key),
-						 errhint("Options are timeout_to_fail, retry_interval, request_timeout, retry_limit, branch_headers, concurrent, orders, delay, query_prepared, protocol, wait_result.")));
+						 errhint("Options are timeout_to_fail, retry_interval, request_timeout, retry_limit, branch_headers, concurrent, orders, delay, query_prepared, protocol, wait_result, notify, on_finish; of a workflow also name, data, status, result, rollback_reason.")));
 	}
 	check_whole(request);
 	return request;
@@ -369,7 +441,7 @@ read_custom_data(Request *request, const JsonbValue *value)
 	Jsonb	   *custom_data;
 	int			n;
 	JsonPair	   *pairs;
-	bool		saga = request->trans.core.type == DTM_SAGA;
+	DtmTransType type = request->trans.core.type;
 
 	if (string[0] == '\0')
 		return;
@@ -387,8 +459,14 @@ read_custom_data(Request *request, const JsonbValue *value)
 
 		if (pairs[i].value.type == jbvNull)
 			continue;
-		if (saga ? strcmp(key, "concurrent") == 0 || strcmp(key, "orders") == 0 :
-			strcmp(key, "delay") == 0)
+		if (type == DTM_WORKFLOW && strcmp(key, "name") == 0)
+			request->trans.workflow = read_string(&pairs[i].value, "name of the workflow");
+		else if (type == DTM_WORKFLOW && strcmp(key, "data") == 0)
+			request->trans.workflow_data =
+				request_decode_base64(read_string(&pairs[i].value, "data of the workflow"));
+		else if (type == DTM_SAGA ?
+				 strcmp(key, "concurrent") == 0 || strcmp(key, "orders") == 0 :
+				 type == DTM_MSG && strcmp(key, "delay") == 0)
 			request_read_option(request, key, &pairs[i].value);
 	}
 	/* here, orders without concurrent are ignored, as dtm does */
@@ -396,17 +474,46 @@ read_custom_data(Request *request, const JsonbValue *value)
 		request->trans.core.orders.start = NULL;
 }
 
+/* req_extra: how a workflow has ended, all of it strings (§1.1). */
+static void
+read_req_extra(Request *request, const JsonbValue *value)
+{
+	int			n;
+	JsonPair   *pairs = read_pairs(read_object(value, "req_extra"), "req_extra", &n);
+
+	for (int i = 0; i < n; i++)
+	{
+		const char *key = pairs[i].key;
+
+		if (pairs[i].value.type == jbvNull)
+			continue;
+		if (strcmp(key, "status") == 0)
+			request_set_end(request, read_string(&pairs[i].value, key));
+		else if (strcmp(key, "rollback_reason") == 0)
+			request->rollback_reason = read_string(&pairs[i].value, key);
+		else if (strcmp(key, "result") == 0)
+		{
+			char	   *result = read_string(&pairs[i].value, key);
+
+			(void) request_decode_base64(result);	/* or an error */
+			request->trans.result = result;
+		}
+	}
+}
+
 Request *
 request_from_object(Jsonb *object)
 {
 	static const char *const taken_as_they_are[] = {
 		"query_prepared", "protocol", "wait_result", "timeout_to_fail",
-		"request_timeout", "retry_interval", "branch_headers", "retry_limit"
+		"request_timeout", "retry_interval", "branch_headers", "retry_limit",
+		"notify", "on_finish"
 	};
 	Request    *request = palloc0(sizeof(Request));
 	JsonbValue	steps = {.type = jbvNull};
 	JsonbValue	payloads = {.type = jbvNull};
 	JsonbValue	custom_data = {.type = jbvNull};
+	JsonbValue	req_extra = {.type = jbvNull};
 	char	   *trans_type = NULL;
 	char	   *gid = NULL;
 	int			n;
@@ -435,12 +542,14 @@ request_from_object(Jsonb *object)
 			payloads = *value;
 		else if (strcmp(key, "custom_data") == 0)
 			custom_data = *value;
+		else if (strcmp(key, "req_extra") == 0)
+			req_extra = *value;
 	}
 	if (trans_type == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("request has no trans_type"),
-				 errhint("It is one of saga, msg, tcc, xa.")));
+				 errhint(TRANS_TYPES_HINT)));
 	request->trans.core.type = request_check_trans_type(trans_type);
 	if (gid != NULL)
 	{
@@ -466,33 +575,10 @@ request_from_object(Jsonb *object)
 	}
 	if (custom_data.type != jbvNull)
 		read_custom_data(request, &custom_data);
+	if (req_extra.type != jbvNull && request->trans.core.type == DTM_WORKFLOW)
+		read_req_extra(request, &req_extra);
 	check_whole(request);
 	return request;
-}
-
-bool
-request_same_steps(const StoreTrans *a, const StoreTrans *b)
-{
-	if (a->core.type != b->core.type || a->core.nsteps != b->core.nsteps)
-		return false;
-	for (int i = 0; i < a->core.nsteps; i++)
-	{
-		bytea	   *pa = a->payload[i];
-		bytea	   *pb = b->payload[i];
-
-		if (strcmp(a->action[i], b->action[i]) != 0)
-			return false;
-		if (a->core.type == DTM_SAGA &&
-			strcmp(a->compensate[i], b->compensate[i]) != 0)
-			return false;
-		if ((pa == NULL) != (pb == NULL))
-			return false;
-		if (pa != NULL &&
-			(VARSIZE_ANY_EXHDR(pa) != VARSIZE_ANY_EXHDR(pb) ||
-			 memcmp(VARDATA_ANY(pa), VARDATA_ANY(pb), VARSIZE_ANY_EXHDR(pa)) != 0))
-			return false;
-	}
-	return true;
 }
 
 void
@@ -529,4 +615,8 @@ request_merge_options(StoreTrans *stored, const Request *later)
 	}
 	if (given & REQUEST_WAIT_RESULT)
 		stored->wait_result = trans->wait_result;
+	if (given & REQUEST_NOTIFY)
+		stored->notify = trans->notify;
+	if (given & REQUEST_ON_FINISH)
+		stored->on_finish = trans->on_finish;
 }

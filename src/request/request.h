@@ -27,6 +27,16 @@
 #define REQUEST_QUERY_PREPARED	0x0100
 #define REQUEST_WAIT_RESULT		0x0200
 #define REQUEST_PROTOCOL		0x0400
+#define REQUEST_NOTIFY			0x0800
+#define REQUEST_ON_FINISH		0x1000
+
+/* How a workflow has ended, as its submit says. */
+typedef enum RequestEnd
+{
+	REQUEST_NO_END,
+	REQUEST_SUCCEEDED,
+	REQUEST_FAILED
+} RequestEnd;
 
 typedef struct Request
 {
@@ -34,6 +44,8 @@ typedef struct Request
 								 * core's status and schedule */
 	bool		has_steps;
 	uint32		given;			/* REQUEST_ bits */
+	RequestEnd	end;			/* of a workflow */
+	char	   *rollback_reason;	/* the same; NULL: none */
 } Request;
 
 /*
@@ -52,15 +64,23 @@ extern Request *request_from_arguments(text *trans_type, ArrayType *steps,
 /* The wire object. */
 extern Request *request_from_object(Jsonb *object);
 
-/* A branch of a tcc or xa, to be registered. */
+/*
+ * The steps that go to a topic become one for each URL that is subscribed to
+ * it (TP-05).  Returns the name of a topic that has none, or NULL.
+ */
+extern const char *request_expand_topics(Request *request);
+
+/* A branch of a tcc or xa, or a result of a workflow, to be registered. */
 typedef struct BranchRequest
 {
 	DtmTransType type;
 	char	   *gid;
 	char	   *branch_id;
-	char	   *forward;		/* URL of confirm, commit; "" for no call */
+	char	   *forward;		/* URL of confirm, commit; "" for no call; of a
+								 * workflow, the op */
 	char	   *backward;		/* URL of cancel, rollback */
 	bytea	   *payload;		/* body for both, or NULL */
+	DtmBranchStatus status;		/* of a workflow's */
 } BranchRequest;
 
 /* From SQL arguments, any of which may be NULL; from the object of §1.2. */
@@ -72,7 +92,7 @@ extern BranchRequest *request_branch_from_object(Jsonb *object);
 /* Adds it to a prepared transaction that was found with its lock. */
 extern void request_add_branch(StoreTrans *trans, const BranchRequest *branch);
 
-/* Do two transactions have the same steps? */
+/* Do two transactions have the same steps, topics as they were given? */
 extern bool request_same_steps(const StoreTrans *a, const StoreTrans *b);
 
 /* Takes into a stored transaction the options that a later request brought. */

@@ -17,7 +17,7 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 
-#define MAX_PARAMS 22
+#define MAX_PARAMS 27
 
 /* ---------- statement.c: statements ---------- */
 
@@ -66,6 +66,7 @@ extern bool column_bool(uint64 row, int number);
 
 /* NULL where it is null. */
 extern char *column_text(uint64 row, int number);
+extern bytea *column_bytea(uint64 row, int number);
 
 /*
  * Elements of an array column, for as long as the statement's result lives; n
@@ -87,6 +88,7 @@ extern Datum text_array_of(char **strings, int n);
 	"r.submitted_by, r.request_timeout, r.retry_limit, r.trans_type, " \
 	"r.concurrent, r.wait_result, r.gid, r.protocol, r.query_prepared, " \
 	"r.action, r.compensate, r.payload, r.orders, r.branch_headers, r.branch_id, " \
+	"r.topic, r.workflow, r.workflow_data, r.result, r.notify, r.on_finish, " \
 	"r.xmin, "
 #define ACTIVE_COLUMNS \
 	"a.next_time, a.version, a.failures, a.retries, a.status, " \
@@ -101,7 +103,8 @@ enum
 	C_SUBMITTED_BY, C_REQUEST_TIMEOUT, C_RETRY_LIMIT, C_TRANS_TYPE,
 	C_CONCURRENT, C_WAIT_RESULT, C_GID, C_PROTOCOL, C_QUERY_PREPARED,
 	C_ACTION, C_COMPENSATE, C_PAYLOAD, C_ORDERS, C_BRANCH_HEADERS,
-	C_BRANCH_ID,
+	C_BRANCH_ID, C_TOPIC, C_WORKFLOW, C_WORKFLOW_DATA, C_RESULT, C_NOTIFY,
+	C_ON_FINISH,
 	C_XMIN,
 	C_NEXT_TIME, C_VERSION, C_FAILURES, C_RETRIES, C_STATUS,
 	C_BRANCH_STATUS, C_ROLLBACK_REASON

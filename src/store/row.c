@@ -67,7 +67,9 @@ decode_ops(uint64 row, StoreTrans *trans)
 		if (!dtm_branch_status_of_letter(letters[i], &status))
 			return false;
 		op->status = (uint8) status;
-		op->has_url = urls[op->step][0] != '\0';
+		op->has_url = core->type != DTM_WORKFLOW && urls[op->step][0] != '\0';
+		op->local = strncmp(urls[op->step], DTM_SCHEME_LOCAL,
+							strlen(DTM_SCHEME_LOCAL)) == 0;
 	}
 	return true;
 }
@@ -110,8 +112,7 @@ row_decode(uint64 row, const char **problem)
 		trans->query_prepared[0] != '\0';
 	core->failures = (uint16) DatumGetInt16(column_datum(row, C_FAILURES, &isnull));
 	core->retries = (uint16) DatumGetInt16(column_datum(row, C_RETRIES, &isnull));
-	if (!dtm_trans_type_of_letter(column_char(row, C_TRANS_TYPE), &core->type) ||
-		core->type == DTM_WORKFLOW)
+	if (!dtm_trans_type_of_letter(column_char(row, C_TRANS_TYPE), &core->type))
 	{
 		*problem = "its trans_type is not one of this version";
 		return NULL;
@@ -132,17 +133,33 @@ row_decode(uint64 row, const char **problem)
 		return NULL;
 	}
 	trans->compensate = column_strings(row, C_COMPENSATE, &n);
-	if (core->type != DTM_MSG && n != core->nsteps)
+	if (dtm_core_has_undo(core->type) && n != core->nsteps)
 	{
 		*problem = "it has not as many compensations as actions";
 		return NULL;
 	}
 	trans->branch_id = column_strings(row, C_BRANCH_ID, &n);
-	if ((core->type == DTM_TCC || core->type == DTM_XA) && n != core->nsteps)
+	if (n != core->nsteps && (n >= 0 || dtm_core_has_branches(core->type)))
 	{
 		*problem = "it has not as many branch ids as branches";
 		return NULL;
 	}
+	trans->topic = column_strings(row, C_TOPIC, &n);
+	if (n >= 0 && n != core->nsteps)
+	{
+		*problem = "it has not as many topics as steps";
+		return NULL;
+	}
+	trans->workflow = column_text(row, C_WORKFLOW);
+	if ((core->type == DTM_WORKFLOW) != (trans->workflow != NULL))
+	{
+		*problem = "its trans_type and its workflow do not fit";
+		return NULL;
+	}
+	trans->workflow_data = column_bytea(row, C_WORKFLOW_DATA);
+	trans->result = column_text(row, C_RESULT);
+	trans->notify = column_bool(row, C_NOTIFY);
+	trans->on_finish = column_text(row, C_ON_FINISH);
 	trans->payload = palloc0(sizeof(bytea *) * (core->nsteps + 1));
 	payloads = column_array(row, C_PAYLOAD, BYTEAOID, &n, &nulls);
 	if (n >= 0 && n != core->nsteps)

@@ -90,6 +90,13 @@ optional_text(const char *value, char *null)
 	return some ? CStringGetTextDatum(value) : (Datum) 0;
 }
 
+static Datum
+optional_array(char **strings, int n, char *null)
+{
+	*null = strings == NULL ? 'n' : ' ';
+	return strings == NULL ? (Datum) 0 : text_array_of(strings, n);
+}
+
 /*
  * No operators here, so that a caller's search_path can't lead astray: this
  * statement alone runs without the planner's settings, for speed.
@@ -99,18 +106,20 @@ static Statement insert_statement = {
 	"INSERT INTO dtm.request (created, timeout_to_fail, retry_interval, delay, "
 	"submitted_by, request_timeout, retry_limit, trans_type, concurrent, "
 	"wait_result, gid, protocol, query_prepared, action, compensate, payload, "
-	"orders, branch_headers, branch_id) "
+	"orders, branch_headers, branch_id, topic, workflow, workflow_data, notify, "
+	"on_finish) "
 	"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, "
-	"$16, $17, $18, $22) "
+	"$16, $17, $18, $22, $23, $24, $25, $26, $27) "
 	"ON CONFLICT ON CONSTRAINT request_gid DO NOTHING RETURNING id) "
 	"INSERT INTO dtm.active (id, next_time, updated, status, branch_status) "
 	"SELECT r.id, $19, $1, $20, pg_catalog.repeat('P', $21) FROM r "
 	"RETURNING id",
-	22,
+	27,
 	{TIMESTAMPTZOID, INT8OID, INT8OID, INT8OID, OIDOID, INT4OID, INT4OID,
 	CHAROID, BOOLOID, BOOLOID, TEXTOID, TEXTOID, TEXTOID, TEXTARRAYOID,
 	TEXTARRAYOID, BYTEAARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TIMESTAMPTZOID,
-	CHAROID, INT4OID, TEXTARRAYOID}
+	CHAROID, INT4OID, TEXTARRAYOID, TEXTARRAYOID, TEXTOID, BYTEAOID, BOOLOID,
+	TEXTOID}
 };
 
 bool
@@ -138,20 +147,21 @@ store_insert(StoreTrans *trans)
 	values[11] = optional_text(trans->protocol, &nulls[11]);
 	values[12] = optional_text(trans->query_prepared, &nulls[12]);
 	values[13] = text_array_of(trans->action, core->nsteps);
-	if (trans->compensate != NULL)
-		values[14] = text_array_of(trans->compensate, core->nsteps);
-	else
-		nulls[14] = 'n';
+	values[14] = optional_array(trans->compensate, core->nsteps, &nulls[14]);
 	values[15] = payload_array(trans, &nulls[15]);
 	values[16] = orders_array(core, &nulls[16]);
 	values[17] = headers_array(trans, &nulls[17]);
 	values[18] = TimestampTzGetDatum(core->next_time);
 	values[19] = CharGetDatum(dtm_status_letter(core->status));
 	values[20] = Int32GetDatum(core->nops);
-	if (trans->branch_id != NULL)
-		values[21] = text_array_of(trans->branch_id, core->nsteps);
-	else
-		nulls[21] = 'n';
+	values[21] = optional_array(trans->branch_id, core->nsteps, &nulls[21]);
+	values[22] = optional_array(trans->topic, core->nsteps, &nulls[22]);
+	values[23] = optional_text(trans->workflow, &nulls[23]);
+	values[24] = PointerGetDatum(trans->workflow_data);
+	nulls[24] = trans->workflow_data == NULL ? 'n' : ' ';
+	values[25] = BoolGetDatum(true);
+	nulls[25] = trans->notify ? ' ' : 'n';
+	values[26] = optional_text(trans->on_finish, &nulls[26]);
 
 	GetUserIdAndSecContext(&user, &sec_context);
 	SetUserIdAndSecContext(dtm_extension_owner(),
@@ -291,7 +301,7 @@ store_update_branches(StoreTrans *trans)
 	values[0] = Int64GetDatum(trans->id);
 	values[1] = text_array_of(trans->branch_id, n);
 	values[2] = text_array_of(trans->action, n);
-	values[3] = text_array_of(trans->compensate, n);
+	values[3] = optional_array(trans->compensate, n, &nulls[3]);
 	values[4] = payload_array(trans, &nulls[4]);
 	statement_enter(&session);
 	statement_run(&statement, values, nulls);
@@ -306,15 +316,15 @@ store_update_options(const StoreTrans *trans)
 		"UPDATE dtm.request SET timeout_to_fail = $2, retry_interval = $3, "
 		"delay = $4, request_timeout = $5, retry_limit = $6, "
 		"branch_headers = $7, query_prepared = $8, wait_result = $9, "
-		"concurrent = $10, orders = $11 "
+		"concurrent = $10, orders = $11, notify = $12, on_finish = $13 "
 		"WHERE id = $1",
-		11,
+		13,
 		{INT8OID, INT8OID, INT8OID, INT8OID, INT4OID, INT4OID, TEXTARRAYOID,
-		TEXTOID, BOOLOID, BOOLOID, INT4ARRAYOID}
+		TEXTOID, BOOLOID, BOOLOID, INT4ARRAYOID, BOOLOID, TEXTOID}
 	};
 	const DtmTrans *core = &trans->core;
-	Datum		values[11];
-	char		nulls[11];
+	Datum		values[13];
+	char		nulls[13];
 	Session		session;
 
 	memset(nulls, ' ', sizeof(nulls));
@@ -329,9 +339,55 @@ store_update_options(const StoreTrans *trans)
 	values[8] = BoolGetDatum(trans->wait_result);
 	values[9] = BoolGetDatum(core->concurrent);
 	values[10] = orders_array(core, &nulls[10]);
+	values[11] = BoolGetDatum(true);
+	nulls[11] = trans->notify ? ' ' : 'n';
+	values[12] = optional_text(trans->on_finish, &nulls[12]);
 	statement_enter(&session);
 	statement_run(&statement, values, nulls);
 	statement_leave(&session);
+}
+
+void
+store_update_result(const StoreTrans *trans)
+{
+	static Statement statement = {
+		"UPDATE dtm.request SET result = $2 WHERE id = $1",
+		2, {INT8OID, TEXTOID}
+	};
+	Datum		values[2];
+	Session		session;
+
+	values[0] = Int64GetDatum(trans->id);
+	values[1] = CStringGetTextDatum(trans->result);
+	statement_enter(&session);
+	statement_run(&statement, values, NULL);
+	statement_leave(&session);
+}
+
+char **
+store_topic(const char *name, int *n)
+{
+	static Statement statement = {
+		"SELECT t.url FROM dtm.topic t WHERE t.name = $1", 1, {TEXTOID}
+	};
+	MemoryContext context = CurrentMemoryContext;
+	char	  **urls = NULL;
+	Datum		values[1];
+	Session		session;
+
+	values[0] = CStringGetTextDatum(name);
+	*n = -1;
+	statement_enter(&session);
+	statement_run(&statement, values, NULL);
+	if (SPI_processed > 0)
+	{
+		MemoryContext before = MemoryContextSwitchTo(context);
+
+		urls = column_strings(0, 1, n);
+		MemoryContextSwitchTo(before);
+	}
+	statement_leave(&session);
+	return urls;
 }
 
 int

@@ -156,6 +156,15 @@ column_text(uint64 row, int number)
 	return isnull ? NULL : TextDatumGetCString(value);
 }
 
+bytea *
+column_bytea(uint64 row, int number)
+{
+	bool		isnull;
+	Datum		value = column_datum(row, number, &isnull);
+
+	return isnull ? NULL : DatumGetByteaPCopy(value);
+}
+
 char
 column_char(uint64 row, int number)
 {

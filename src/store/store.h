@@ -33,16 +33,25 @@ typedef struct StoreTrans
 	bool		wait_result;
 	const char *protocol;		/* NULL: http */
 	const char *query_prepared; /* NULL: none */
-	char	  **branch_id;		/* of registered branches, core.nsteps of them;
+	char	  **branch_id;		/* of registered branches, and of steps that
+								 * came from a topic; core.nsteps of them.
 								 * NULL for steps, whose number it is */
+	char	  **topic;			/* where steps came from a topic: the URL that
+								 * was given for each; else NULL */
 	char	  **action;			/* core.nsteps URLs, "" for none; or confirm,
-								 * commit */
+								 * commit; or a workflow's ops */
 	char	  **compensate;		/* the same, or cancel, rollback; NULL for a
-								 * msg */
+								 * msg or workflow */
 	bytea	  **payload;		/* the same; NULL where there is none */
 	int			nheaders;
 	char	  **header_name;
 	char	  **header_value;
+	const char *workflow;		/* a workflow's name; NULL for other types */
+	bytea	   *workflow_data;	/* what its callback is sent; NULL: nothing */
+	const char *result;			/* of a workflow that has been submitted, as it
+								 * was given; NULL: none */
+	bool		notify;			/* NOTIFY when it's final */
+	const char *on_finish;		/* URL to be called then; NULL: none */
 	DtmTrans	core;
 	bool		is_mine;		/* store_find: written by this transaction */
 } StoreTrans;
@@ -63,6 +72,7 @@ typedef struct StoreAttempt
 	TimestampTz started;
 	int64		duration;		/* us */
 	int			http_status;	/* 0: no reply */
+	int			grpc_status;	/* -1: none */
 	DtmResult	result;
 	const char *error;			/* NULL: none; in the server's encoding */
 } StoreAttempt;
@@ -127,6 +137,15 @@ extern void store_update_branches(StoreTrans *trans);
 
 /* Writes the options that a late submit brought: delay, timeouts, headers. */
 extern void store_update_options(const StoreTrans *trans);
+
+/* Writes what a submit says of a workflow's result. */
+extern void store_update_result(const StoreTrans *trans);
+
+/*
+ * The URLs that are subscribed to a topic, n of them, in the current memory
+ * context; n is -1 if there is no such topic.
+ */
+extern char **store_topic(const char *name, int *n);
 
 /* dtm_reset_cron_time: CR-05. */
 extern int	store_reset_next_time(TimestampTz later_than, TimestampTz now,

@@ -293,25 +293,25 @@ store_add_attempts(const StoreAttempt *attempts, int n)
 {
 	static Statement statement = {
 		"INSERT INTO dtm.attempt (id, started, duration, branch, http_status, "
-		"result, error) "
+		"result, error, grpc_status) "
 		"SELECT u.id, u.started, u.duration, u.branch, NULLIF(u.http_status, 0), "
-		"u.result, u.error "
-		"FROM unnest($1, $2, $3, $4, $5, $6, $7) "
-		"u(id, started, duration, branch, http_status, result, error)",
-		7,
+		"u.result, u.error, NULLIF(u.grpc_status, -1) "
+		"FROM unnest($1, $2, $3, $4, $5, $6, $7, $8) "
+		"u(id, started, duration, branch, http_status, result, error, grpc_status)",
+		8,
 		{INT8ARRAYOID, TIMESTAMPTZARRAYOID, INT8ARRAYOID, INT2ARRAYOID,
-		INT2ARRAYOID, CHARARRAYOID, TEXTARRAYOID}
+		INT2ARRAYOID, CHARARRAYOID, TEXTARRAYOID, INT2ARRAYOID}
 	};
-	Datum	   *elements[7];
+	Datum	   *elements[8];
 	bool	   *nulls;
 	Session		session;
-	Datum		values[7];
+	Datum		values[8];
 
 	if (n == 0)
 		return;
 	statement_enter(&session);
 	nulls = palloc(sizeof(bool) * n);
-	for (int array = 0; array < 7; array++)
+	for (int array = 0; array < 8; array++)
 		elements[array] = palloc(sizeof(Datum) * n);
 	for (int i = 0; i < n; i++)
 	{
@@ -324,8 +324,9 @@ store_add_attempts(const StoreAttempt *attempts, int n)
 		nulls[i] = attempts[i].error == NULL;
 		elements[6][i] = nulls[i] ? (Datum) 0 :
 			CStringGetTextDatum(attempts[i].error);
+		elements[7][i] = Int16GetDatum((int16) attempts[i].grpc_status);
 	}
-	for (int array = 0; array < 7; array++)
+	for (int array = 0; array < 8; array++)
 		values[array] = array_of(elements[array], array == 6 ? nulls : NULL, n,
 								 statement.types[array] == INT8ARRAYOID ? INT8OID :
 								 statement.types[array] == INT2ARRAYOID ? INT2OID :

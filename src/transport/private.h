@@ -1,11 +1,13 @@
 /*
  * private.h
- *		What transport.c and hosts.c share.
+ *		What the files of the transport share.
  */
 #ifndef DTM_TRANSPORT_PRIVATE_H
 #define DTM_TRANSPORT_PRIVATE_H
 
 #include "transport.h"
+
+#include <limits.h>
 
 #include <curl/curl.h>
 
@@ -31,6 +33,7 @@ typedef struct DtmSlot
 	CURL	   *easy;
 	DtmCall    *call;			/* NULL: free */
 	struct curl_slist *headers; /* NULL: the transport's default ones */
+	bool		has_ca_file;	/* CAINFO is set */
 	bool		too_long;		/* the reply exceeded max_reply_size */
 	size_t		reply_size;		/* allocated for call->reply */
 	int64_t		started;		/* monotonic */
@@ -45,6 +48,7 @@ struct DtmTransport
 	CURLM	   *multi;
 	int			epoll;
 	DtmTransportLimits limits;
+	char		ca_file[PATH_MAX];	/* what limits.ca_file points to */
 	int			max_requests;	/* limits.max_requests, or fewer */
 	int64_t		deadline;		/* libcurl's timer, monotonic us; -1: none */
 	int64_t		next_expiry;	/* of the calls in flight, or earlier */
@@ -58,6 +62,25 @@ struct DtmTransport
 	int			in_flight;
 	int			waiting;
 };
+
+/* ---------- call.c ---------- */
+
+/* A handle for a call, and back; NULL: out of memory. */
+extern DtmSlot *slot_get(DtmTransport *t);
+extern void slot_put(DtmTransport *t, DtmSlot *slot);
+
+/* Sets its options for a call.  False, with call->error or out of memory. */
+extern bool slot_prepare(DtmTransport *t, DtmSlot *slot, DtmCall *call);
+
+/* The headers of a call that brings none of its own; NULL: out of memory. */
+extern struct curl_slist *make_default_headers(void);
+
+/*
+ * Can this libcurl use a connection of HTTP/2 for more than one call?  Before
+ * 8.0 a second call on one that was made by prior knowledge fails
+ * (CURLE_HTTP2).
+ */
+extern bool http2_can_reuse(void);
 
 /* ---------- hosts.c ---------- */
 

@@ -35,16 +35,6 @@
 
 #define Max(a, b)			((a) > (b) ? (a) : (b))
 
-/* First size of the buffer of a reply, in bytes; most replies fit. */
-#define REPLY_BUFFER_SIZE	512
-
-/* "Expect:" without a value: no round trip before a large body. */
-const char *const dtm_default_headers[DTM_NDEFAULT_HEADERS] = {
-	"Content-Type: application/json",
-	"Accept: application/json",
-	"Expect:"
-};
-
 static int64_t
 clock_us(clockid_t clock)
 {
@@ -96,112 +86,7 @@ on_timer(CURLM *multi, long timeout_ms, void *arg)
 	return 0;
 }
 
-static size_t
-on_reply(char *data, size_t size, size_t nmemb, void *arg)
-{
-	DtmSlot    *slot = arg;
-	DtmCall    *call = slot->call;
-	size_t		len = size * nmemb;
-
-	if (call->reply_len + len > slot->transport->limits.max_reply_size)
-	{
-		slot->too_long = true;
-		return 0;				/* ends the transfer */
-	}
-	if (call->reply_len + len + 1 > slot->reply_size)
-	{
-		size_t		new_size = slot->reply_size ? slot->reply_size : REPLY_BUFFER_SIZE;
-		char	   *reply;
-
-		while (new_size < call->reply_len + len + 1)
-			new_size *= 2;
-		reply = realloc(call->reply, new_size);
-		if (reply == NULL)
-			return 0;
-		call->reply = reply;
-		slot->reply_size = new_size;
-	}
-	memcpy(call->reply + call->reply_len, data, len);
-	call->reply_len += len;
-	call->reply[call->reply_len] = '\0';
-	return len;
-}
-
-/* ---------- handles ---------- */
-
-/* Options that are the same for every call. */
-static bool
-prepare_handle(DtmSlot *slot)
-{
-	CURL	   *easy = slot->easy;
-	CURLcode	rc = CURLE_OK;
-
-#define SETOPT(option, value) \
-	do { \
-		if (rc == CURLE_OK) \
-			rc = curl_easy_setopt(easy, option, value); \
-	} while (0)
-
-	SETOPT(CURLOPT_NOSIGNAL, 1L);
-	SETOPT(CURLOPT_PRIVATE, slot);
-	SETOPT(CURLOPT_ERRORBUFFER, slot->error);
-	SETOPT(CURLOPT_WRITEFUNCTION, on_reply);
-	SETOPT(CURLOPT_WRITEDATA, slot);
-	SETOPT(CURLOPT_FOLLOWLOCATION, 0L);
-	SETOPT(CURLOPT_SSL_VERIFYPEER, 1L);
-	SETOPT(CURLOPT_SSL_VERIFYHOST, 2L);
-	SETOPT(CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_1_1);
-	SETOPT(CURLOPT_USERAGENT, "dtm-postgresql");
-	/* the server's environment must not decide where calls go */
-	SETOPT(CURLOPT_PROXY, "");
-#if LIBCURL_VERSION_NUM >= 0x075500
-	SETOPT(CURLOPT_PROTOCOLS_STR, "http,https");
-#else
-	SETOPT(CURLOPT_PROTOCOLS, (long) (CURLPROTO_HTTP | CURLPROTO_HTTPS));
-#endif
-#if LIBCURL_VERSION_NUM >= 0x075700
-	/* a look-up that hangs is left behind, not waited for */
-	SETOPT(CURLOPT_QUICK_EXIT, 1L);
-#endif
-#undef SETOPT
-	return rc == CURLE_OK;
-}
-
-static DtmSlot *
-slot_get(DtmTransport *t)
-{
-	DtmSlot    *slot = t->free_slots;
-
-	if (slot != NULL)
-	{
-		t->free_slots = slot->next;
-		return slot;
-	}
-	slot = calloc(1, sizeof(DtmSlot));
-	if (slot == NULL)
-		return NULL;
-	slot->transport = t;
-	slot->easy = curl_easy_init();
-	if (slot->easy == NULL || !prepare_handle(slot))
-	{
-		curl_easy_cleanup(slot->easy);
-		free(slot);
-		return NULL;
-	}
-	slot->next_of_all = t->all_slots;
-	t->all_slots = slot;
-	return slot;
-}
-
-static void
-slot_put(DtmTransport *t, DtmSlot *slot)
-{
-	curl_slist_free_all(slot->headers);
-	slot->headers = NULL;
-	slot->call = NULL;
-	slot->next = t->free_slots;
-	t->free_slots = slot;
-}
+/* ---------- calls ---------- */
 
 static void
 append_done(DtmTransport *t, DtmCall *call)
@@ -212,45 +97,6 @@ append_done(DtmTransport *t, DtmCall *call)
 	else
 		t->done = call;
 	t->last_done = call;
-}
-
-/* Options of one call.  False: out of memory, or a URL curl can't take. */
-static bool
-prepare_call(DtmTransport *t, DtmSlot *slot, DtmCall *call)
-{
-	CURL	   *easy = slot->easy;
-	struct curl_slist *headers = t->default_headers;
-	CURLcode	rc;
-
-	for (int i = 0; i < call->nheaders; i++)
-	{
-		struct curl_slist *list = curl_slist_append(slot->headers,
-													call->headers[i]);
-
-		if (list == NULL)
-			return false;
-		slot->headers = list;
-		headers = list;
-	}
-	rc = curl_easy_setopt(easy, CURLOPT_URL, call->url);
-	if (rc == CURLE_OK && call->post)
-	{
-		rc = curl_easy_setopt(easy, CURLOPT_POST, 1L);
-		if (rc == CURLE_OK)
-			rc = curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE,
-								  (curl_off_t) call->body_len);
-		if (rc == CURLE_OK)
-			rc = curl_easy_setopt(easy, CURLOPT_POSTFIELDS,
-								  call->body ? call->body : "");
-	}
-	else if (rc == CURLE_OK)
-		rc = curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
-	if (rc == CURLE_OK)
-		rc = curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
-	if (rc != CURLE_OK)
-		snprintf(call->error, sizeof(call->error), "could not prepare request: %s",
-				 curl_easy_strerror(rc));
-	return rc == CURLE_OK;
 }
 
 /* A call that can't even be started has ended. */
@@ -286,7 +132,7 @@ start(DtmTransport *t, DtmCall *call)
 	slot->expires = slot->started + call->timeout;
 	if (slot->expires < t->next_expiry)
 		t->next_expiry = slot->expires;
-	if (!prepare_call(t, slot, call) ||
+	if (!slot_prepare(t, slot, call) ||
 		curl_multi_add_handle(t->multi, slot->easy) != CURLM_OK)
 	{
 		slot_put(t, slot);
@@ -412,27 +258,6 @@ files_allow(int wanted)
 		(int) Max((limit.rlim_cur - RESERVED_FILES) / FILES_PER_REQUEST, 1) : 1;
 }
 
-/* The headers of a call that brings none of its own. */
-static struct curl_slist *
-make_default_headers(void)
-{
-	struct curl_slist *headers = NULL;
-
-	for (int i = 0; i < DTM_NDEFAULT_HEADERS; i++)
-	{
-		struct curl_slist *longer = curl_slist_append(headers,
-													  dtm_default_headers[i]);
-
-		if (longer == NULL)
-		{
-			curl_slist_free_all(headers);
-			return NULL;
-		}
-		headers = longer;
-	}
-	return headers;
-}
-
 DtmTransport *
 dtm_transport_create(const DtmTransportLimits *limits, char *error,
 					 size_t error_size)
@@ -480,6 +305,8 @@ dtm_transport_create(const DtmTransportLimits *limits, char *error,
 	curl_multi_setopt(t->multi, CURLMOPT_SOCKETDATA, t);
 	curl_multi_setopt(t->multi, CURLMOPT_TIMERFUNCTION, on_timer);
 	curl_multi_setopt(t->multi, CURLMOPT_TIMERDATA, t);
+	if (!http2_can_reuse())
+		curl_multi_setopt(t->multi, CURLMOPT_PIPELINING, (long) CURLPIPE_NOTHING);
 	dtm_transport_set_limits(t, limits);
 	return t;
 }
@@ -488,6 +315,8 @@ void
 dtm_transport_set_limits(DtmTransport *t, const DtmTransportLimits *limits)
 {
 	t->limits = *limits;
+	t->limits.ca_file = t->ca_file;
+	snprintf(t->ca_file, sizeof(t->ca_file), "%s", limits->ca_file);
 	t->max_requests = files_allow(limits->max_requests);
 	/*
 	 * Connections, with those that are kept for the next call: the oldest
@@ -515,6 +344,8 @@ dtm_transport_submit(DtmTransport *t, DtmCall *call)
 	call->http_status = 0;
 	call->reply = NULL;
 	call->reply_len = 0;
+	call->grpc_status = -1;
+	call->grpc_message = NULL;
 	call->error[0] = '\0';
 	call->started = 0;
 	call->duration = 0;
@@ -711,8 +542,10 @@ void
 dtm_call_release(DtmCall *call)
 {
 	free(call->reply);
+	free(call->grpc_message);
 	call->reply = NULL;
 	call->reply_len = 0;
+	call->grpc_message = NULL;
 }
 
 int
@@ -759,26 +592,4 @@ dtm_transport_destroy(DtmTransport *t)
 		close(t->epoll);
 	restore_signals(&before);
 	free(t);
-}
-
-const char *
-dtm_url_problem(const char *url)
-{
-	CURLU	   *handle = curl_url();
-	char	   *scheme = NULL;
-	const char *problem = NULL;
-
-	if (handle == NULL)
-		return "out of memory";
-	if (strstr(url, "://") == NULL)
-		problem = "it has no scheme";
-	else if (curl_url_set(handle, CURLUPART_URL, url,
-						  CURLU_NON_SUPPORT_SCHEME) != CURLUE_OK)
-		problem = "it is malformed";
-	else if (curl_url_get(handle, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK ||
-			 (strcasecmp(scheme, "http") != 0 && strcasecmp(scheme, "https") != 0))
-		problem = "its scheme is neither http nor https";
-	curl_free(scheme);
-	curl_url_cleanup(handle);
-	return problem;
 }

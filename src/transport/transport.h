@@ -1,6 +1,6 @@
 /*
  * transport.h
- *		Many HTTP calls at a time, from one thread that never blocks.
+ *		Many calls over HTTP at a time, from one thread that never blocks.
  *
  * A transport takes calls, keeps those above its limits waiting (per host, so
  * that a slow host does not hold up the others), runs the rest through
@@ -28,6 +28,7 @@ typedef struct DtmTransportLimits
 	int			max_requests;	/* calls in flight, in all */
 	int			max_requests_per_host;	/* to one scheme, host and port */
 	size_t		max_reply_size; /* bytes of body; longer is an error */
+	const char *ca_file;		/* authorities for TLS; "": the system's */
 } DtmTransportLimits;
 
 /* The headers of a call that has no list of its own. */
@@ -44,6 +45,8 @@ typedef struct DtmCall
 	const char *const *headers; /* "Name: value" */
 	int			nheaders;		/* 0: dtm_default_headers */
 	int64_t		timeout;		/* us, from the start of the request */
+	bool		http2;			/* HTTP/2, in clear by prior knowledge; and the
+								 * reply's gRPC status is wanted */
 	void	   *owner;			/* the caller's */
 
 	/* The reply, set when reaped; valid until the call is freed. */
@@ -51,6 +54,8 @@ typedef struct DtmCall
 	char	   *reply;			/* the body, NUL-terminated, or NULL; to be
 								 * freed by dtm_call_release() */
 	size_t		reply_len;
+	int			grpc_status;	/* of the headers or trailers; -1: none */
+	char	   *grpc_message;	/* percent-decoded, or NULL; freed as reply is */
 	char		error[DTM_CALL_ERROR_SIZE]; /* why http_status is 0 */
 	int64_t		started;		/* us since the Unix epoch; 0: never sent */
 	int64_t		duration;		/* us */

@@ -20,10 +20,10 @@ sim_init(Sim *sim, DtmTransType type, int nsteps)
 	sim->memory.nsteps = nsteps;
 	sim->memory.nops = dtm_core_ops_of(type, nsteps);
 	sim->memory.ops = sim->memory_ops;
-	sim->memory.has_query_url = type == DTM_MSG;
+	sim->memory.has_query_url = type == DTM_MSG || type == DTM_WORKFLOW;
 	dtm_core_lay_out(&sim->memory);
 	for (int i = 0; i < sim->memory.nops; i++)
-		sim->memory_ops[i].has_url = true;
+		sim->memory_ops[i].has_url = type != DTM_WORKFLOW;
 }
 
 void

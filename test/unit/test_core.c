@@ -103,6 +103,24 @@ replies_are_classified(void **state)
 	assert_int_equal(dtm_classify_http(200, "\0FAILURE", 8),
 					 DTM_RESULT_FAILURE);
 	assert_int_equal(dtm_classify_http(200, "FAILURE", 6), DTM_RESULT_SUCCESS);
+
+	/* */
+	assert_int_equal(dtm_classify_grpc(0, NULL), DTM_RESULT_SUCCESS);
+	assert_int_equal(dtm_classify_grpc(10, NULL), DTM_RESULT_FAILURE);
+	assert_int_equal(dtm_classify_grpc(10, "no"), DTM_RESULT_FAILURE);
+	assert_int_equal(dtm_classify_grpc(10, "ONGOING"), DTM_RESULT_ONGOING);
+	assert_int_equal(dtm_classify_grpc(10, "ONGOING."), DTM_RESULT_FAILURE);
+	assert_int_equal(dtm_classify_grpc(9, "FAILURE"), DTM_RESULT_ONGOING);
+	assert_int_equal(dtm_classify_grpc(13, "FAILURE"), DTM_RESULT_TEMPORARY);
+	assert_int_equal(dtm_classify_grpc(2, NULL), DTM_RESULT_TEMPORARY);
+	/* */
+	assert_int_equal(dtm_classify_jsonrpc(-32901), DTM_RESULT_FAILURE);
+	assert_int_equal(dtm_classify_jsonrpc(-32902), DTM_RESULT_ONGOING);
+	assert_int_equal(dtm_classify_jsonrpc(-32603), DTM_RESULT_TEMPORARY);
+	/* of local branches */
+	assert_int_equal(dtm_classify_sqlstate("DT409"), DTM_RESULT_FAILURE);
+	assert_int_equal(dtm_classify_sqlstate("DT425"), DTM_RESULT_ONGOING);
+	assert_int_equal(dtm_classify_sqlstate("23505"), DTM_RESULT_TEMPORARY);
 }
 
 /* --- CR-01, CR-02; if this fails, retries come at the wrong time. --- */
@@ -192,12 +210,20 @@ requests_follow_the_state_table(void **state)
 		{"submitted", "submitted", "409", "409", "409"},
 		{"aborting", "409", "aborting", "409", "409"},
 		{"failed", "failed", "failed", "409", "409"},
+		{"prepared", "submitted", "aborting", "409", "409"},
+		/* workflow; its submit says here that it failed */
+		{"prepared", "409", "409", "409", "409"},
+		{"failed", "409", "409", "409", "409"},
+		{"type", "type", "type", "type", "type"},
+		{"failed", "failed", "failed", "409", "409"},
 		{"prepared", "submitted", "aborting", "409", "409"}
 	};
-	static const DtmTransType types[] = {DTM_SAGA, DTM_MSG, DTM_TCC, DTM_XA};
+	static const DtmTransType types[] = {
+		DTM_SAGA, DTM_MSG, DTM_TCC, DTM_XA, DTM_WORKFLOW
+	};
 
 	(void) state;
-	for (int type = 0; type < 4; type++)
+	for (int type = 0; type < 5; type++)
 		for (int kind = 0; kind < 5; kind++)
 			for (int status = DTM_PREPARED; status <= DTM_FAILED; status++)
 			{
@@ -232,12 +258,12 @@ requests_follow_the_state_table(void **state)
 			}
 }
 
-/* --- §1.2: branches are added to a prepared tcc or xa, to nothing else. --- */
+/* --- §1.2: branches are added to a prepared tcc, xa, workflow, to nothing else. --- */
 static void
 branches_are_registered_while_prepared(void **state)
 {
 	(void) state;
-	for (int type = DTM_SAGA; type < DTM_WORKFLOW; type++)
+	for (int type = DTM_SAGA; type <= DTM_WORKFLOW; type++)
 		for (int status = DTM_PREPARED; status <= DTM_FAILED; status++)
 		{
 			Sim			sim;
@@ -890,6 +916,95 @@ twophase_traces(void **state)
 	assert_int_equal(sim.stored.status, DTM_SUCCEED);
 }
 
+/* --- §1.3, R-45; if this fails, an interrupted workflow stays so. --- */
+static void
+workflow_traces(void **state)
+{
+	Sim			sim;
+	int			calls[SIM_MAX_OPS + 1];
+	DtmUpdate	u = {.calls = calls};
+	DtmEvent	submit = {.kind = DTM_EVENT_SUBMIT, .succeeded = true};
+
+	(void) state;
+	/* its registered results are never called; errors back off, answers don't */
+	sim_init(&sim, DTM_WORKFLOW, 2);
+	assert_string_equal(TRACE(sim, false, 130, {"query", "EFOS"}),
+						"  10  call query\n"
+						"  10  query answers ERROR\n"
+						"  30  call query\n"
+						"  30  query answers FAILURE\n"
+						"  70  call query\n"
+						"  70  query answers ONGOING\n"
+						"  80  call query\n"
+						"  90  call query\n"
+						" 100  call query\n"
+						" 110  call query\n"
+						" 120  call query\n"
+						" 130  call query\n"
+						" 130  waits\n"
+						" 130  branches P P\n");
+	/* an answer while the submit comes */
+	sim_init(&sim, DTM_WORKFLOW, 0);
+	sim_start(&sim, false);
+	sim.now = 10 * SEC;
+	sim_wake(&sim);
+	assert_true(sim.in_flight[SIM_MAX_OPS]);
+	dtm_core_step(&sim.memory, &sim.cfg, &submit, &u);
+	assert_int_equal(sim.memory.status, DTM_SUCCEED);
+	/* without a callback it waits for ever, whoever asks */
+	sim_init(&sim, DTM_WORKFLOW, 0);
+	sim.memory.has_query_url = false;
+	sim_start(&sim, false);
+	assert_true(sim.stored.next_time == DTM_TIME_NEVER);
+	sim_request(&sim, DTM_EVENT_RETRY_NOW, NULL);
+	sim_wake(&sim);
+	assert_true(sim.stored.next_time == DTM_TIME_NEVER);
+}
+
+/* --- If this fails, what has had no effect is undone. --- */
+static void
+local_actions_are_undone_only_if_done(void **state)
+{
+	Sim			sim;
+
+	(void) state;
+	/* refused: its own compensation is not called, that of the one before is */
+	sim_init(&sim, DTM_SAGA, 2);
+	sim.memory_ops[1].local = sim.memory_ops[3].local = true;
+	assert_string_equal(TRACE(sim, true, 1000, {"02 action", "F"}),
+						"   0  -> submitted\n"
+						"   0  call 01 action\n"
+						"   0  call 02 action\n"
+						"   0  02 action answers FAILURE\n"
+						"   0  -> aborting: url:http://busi return failed: no FAILURE\n"
+						"   0  call 01 compensate\n"
+						"   0  -> failed: url:http://busi return failed: no FAILURE\n"
+						"   0  branches S S P F\n");
+	/* timed out while it was tried: it has had no effect */
+	sim_init(&sim, DTM_SAGA, 1);
+	sim.memory_ops[1].local = true;
+	sim.memory.timeout_to_fail = 15 * SEC;
+	assert_string_equal(TRACE(sim, true, 1000, {"01 action", "EEE"}),
+						"   0  -> submitted\n"
+						"   0  call 01 action\n"
+						"   0  01 action answers ERROR\n"
+						"  15  -> failed: Timeout after 15 seconds\n"
+						"  15  branches P P\n");
+	/* its success comes after the abort: it does not count */
+	sim_init(&sim, DTM_SAGA, 2);
+	sim.memory.concurrent = true;
+	sim.memory_ops[1].local = true;
+	sim_start(&sim, true);
+	sim_wake(&sim);
+	sim_reply(&sim, 3, DTM_RESULT_FAILURE, "no");
+	assert_true(sim.in_flight[2]);
+	sim_reply(&sim, 1, DTM_RESULT_SUCCESS, "");
+	assert_int_equal(sim.stored_ops[1].status, DTM_BRANCH_PREPARED);
+	sim_reply(&sim, 2, DTM_RESULT_SUCCESS, "");
+	assert_int_equal(sim.stored.status, DTM_FAILED);
+	assert_int_equal(sim.stored_ops[0].status, DTM_BRANCH_PREPARED);
+}
+
 /* --- MS-11: an alert at the third failure and at every later one. --- */
 static void
 alerts_after_the_limit(void **state)
@@ -1284,6 +1399,8 @@ main(void)
 		cmocka_unit_test(concurrent_saga_traces),
 		cmocka_unit_test(msg_traces),
 		cmocka_unit_test(twophase_traces),
+		cmocka_unit_test(workflow_traces),
+		cmocka_unit_test(local_actions_are_undone_only_if_done),
 		cmocka_unit_test(branches_are_registered_while_prepared),
 		cmocka_unit_test(alerts_after_the_limit),
 		cmocka_unit_test(failed_action_without_abort_is_recovered),

@@ -76,6 +76,18 @@ comes_after(const Sim *sim, int b, int a)
 	return false;
 }
 
+/*
+ * May there be something to undo of a step?  Of a local action, if its success
+ * is stored: its effects were committed with that.
+ */
+static bool
+may_be_undone(const Sim *sim, const World *w, int step)
+{
+	if (sim->stored_ops[2 * step + 1].local)
+		return sim->stored_ops[2 * step + 1].status == DTM_BRANCH_SUCCEED;
+	return w->called[2 * step + 1];
+}
+
 static void
 check_call(Sim *sim, int op)
 {
@@ -126,11 +138,13 @@ check_call(Sim *sim, int op)
 	}
 	else
 	{
-		/* a compensation: only when aborting, and in reverse */
+		/* a compensation: only when aborting, of what was done, in reverse */
 		assert_int_equal(sim->stored.status, DTM_ABORTING);
+		if (stored[op + 1].local)
+			assert_int_equal(stored[op + 1].status, DTM_BRANCH_SUCCEED);
 		assert_false(sim->in_flight[op + 1]);
 		for (int step = 0; step < sim->memory.nsteps; step++)
-			if (comes_after(sim, step, op / 2) && w->called[2 * step + 1] &&
+			if (comes_after(sim, step, op / 2) && may_be_undone(sim, w, step) &&
 				sim->memory_ops[2 * step].has_url)
 				assert_int_equal(stored[2 * step].status, DTM_BRANCH_SUCCEED);
 	}
@@ -222,6 +236,7 @@ make_transaction(Sim *sim, World *w)
 	for (int op = 0; op < sim->memory.nops; op++)
 	{
 		sim->memory_ops[op].has_url = !chance(w, 10);
+		sim->memory_ops[op].local = sim->memory_ops[op].has_url && chance(w, 30);
 		w->verdict[op] = chance(w, 12) ? DTM_RESULT_FAILURE : DTM_RESULT_SUCCESS;
 	}
 }
@@ -320,6 +335,10 @@ check_end(Sim *sim, World *w)
 			assert_false(w->called[2 * step]);
 			assert_false(w->refused[action]);
 		}
+		else if (sim->stored_ops[action].local)
+			assert_int_equal(compensate->status,
+							 may_be_undone(sim, w, step) ?
+							 DTM_BRANCH_SUCCEED : DTM_BRANCH_PREPARED);
 		else if (w->called[action])
 		{
 			/* whatever may have run has been undone */

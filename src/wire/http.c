@@ -2,25 +2,10 @@
  * http.c
  *		A branch's request in plain HTTP.
  */
-#include "http.h"
-
-#include "compat.h"
-#include "dtm.h"
+#include "private.h"
 
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
-
-const char *
-http_target(const StoreTrans *trans, int op)
-{
-	const DtmBranchOp *branch;
-
-	if (op == DTM_CALL_QUERY)
-		return trans->query_prepared;
-	branch = &trans->core.ops[op];
-	return dtm_op_undoes(branch->op) ? trans->compensate[branch->step] :
-		trans->action[branch->step];
-}
 
 static void
 append_parameter(StringInfo url, char *separator, const char *name,
@@ -77,15 +62,15 @@ is_header(const char *header, const char *name)
 	return pg_strncasecmp(header, name, len) == 0 && header[len] == ':';
 }
 
-/* branch_headers, and those of the default ones that they do not replace. */
-static void
-set_headers(const StoreTrans *trans, DtmCall *call)
+void
+http_set_headers(const StoreTrans *trans, DtmCall *call)
 {
 	const char **headers;
 	int			n = 0;
 
 	call->headers = NULL;
 	call->nheaders = 0;
+	call->http2 = false;
 	if (trans->nheaders == 0)
 		return;
 	headers = palloc(sizeof(char *) * (trans->nheaders + DTM_NDEFAULT_HEADERS));
@@ -113,27 +98,57 @@ set_headers(const StoreTrans *trans, DtmCall *call)
 }
 
 void
-http_request(const StoreTrans *trans, int op, DtmCall *call)
+http_request(const StoreTrans *trans, const WireBranch *branch, DtmCall *call)
 {
-	const char *target = http_target(trans, op);
-	bytea	   *payload = NULL;
+	const bytea *payload = branch->payload;
 
-	if (op == DTM_CALL_QUERY)
-		call->url = url_of(trans, target, "00", dtm_op_name(DTM_OP_MSG));
-	else
-	{
-		const DtmBranchOp *branch = &trans->core.ops[op];
-		char		id[DTM_BRANCH_ID_SIZE];
-
-		dtm_step_branch_id(branch->step, id);
-		call->url = url_of(trans, target,
-						   trans->branch_id ? trans->branch_id[branch->step] : id,
-						   dtm_op_name(branch->op));
-		payload = trans->payload[branch->step];
-	}
+	call->url = url_of(trans, branch->url, branch->branch_id, branch->op);
 	/* POST if there is a body, or for xa; else GET */
 	call->body = payload ? VARDATA_ANY(payload) : NULL;
 	call->body_len = payload ? VARSIZE_ANY_EXHDR(payload) : 0;
 	call->post = call->body_len > 0 || trans->core.type == DTM_XA;
-	set_headers(trans, call);
+	http_set_headers(trans, call);
+}
+
+static int
+hex_digit(char c)
+{
+	return c >= '0' && c <= '9' ? c - '0' :
+		c >= 'a' && c <= 'f' ? c - 'a' + 10 :
+		c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+char *
+http_url_parameter(const char *url, const char *name)
+{
+	const char *query = strchr(url, '?');
+	const char *end = url + strcspn(url, "#");
+	size_t		name_len = strlen(name);
+
+	while (query != NULL && query < end)
+	{
+		const char *parameter = query + 1;
+		size_t		len = strcspn(parameter, "&#");
+
+		if (len > name_len && parameter[name_len] == '=' &&
+			strncmp(parameter, name, name_len) == 0)
+		{
+			char	   *value = palloc(len + 1);
+			char	   *to = value;
+
+			for (const char *c = parameter + name_len + 1; c < parameter + len; c++)
+				if (*c == '%' && hex_digit(c[1]) >= 0 && hex_digit(c[2]) >= 0 &&
+					(hex_digit(c[1]) | hex_digit(c[2])) != 0)
+				{
+					*to++ = (char) (hex_digit(c[1]) * 16 + hex_digit(c[2]));
+					c += 2;
+				}
+				else
+					*to++ = *c == '+' ? ' ' : *c;
+			*to = '\0';
+			return value;
+		}
+		query = parameter + len;
+	}
+	return NULL;
 }

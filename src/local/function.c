@@ -1,0 +1,107 @@
+/*
+ * function.c
+ *		The functions that local branches name.
+ */
+#include "local.h"
+
+#include "compat.h"
+#include "dtm.h"
+
+#include "catalog/namespace.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "nodes/pg_list.h"
+#include "parser/parse_func.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/lsyscache.h"
+#include "utils/regproc.h"
+#include "utils/syscache.h"
+
+/* (gid, branch_id, op, payload) */
+#define NARGS 4
+
+/* A worker connects as the role: can it? */
+static void
+check_role(void)
+{
+#ifdef DTM_WORKER_ROLE_MUST_LOGIN
+	HeapTuple	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(GetUserId()));
+	bool		can = HeapTupleIsValid(tuple) &&
+		((Form_pg_authid) GETSTRUCT(tuple))->rolcanlogin;
+
+	if (HeapTupleIsValid(tuple))
+		ReleaseSysCache(tuple);
+	if (!can)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
+				 errmsg("role \"%s\" can't have local branches: it is not permitted to log in",
+						GetUserNameFromId(GetUserId(), false)),
+				 errdetail("Before PostgreSQL 17 no background worker can run as such a role."),
+				 errhint("ALTER ROLE ... LOGIN; as long as it has no password and no entry in pg_hba.conf, nobody else can.")));
+#endif
+}
+
+Oid
+local_function(const char *url)
+{
+	static const Oid types[NARGS] = {TEXTOID, TEXTOID, TEXTOID, JSONBOID};
+	const char *name = url + strlen(DTM_SCHEME_LOCAL);
+	List	   *names = dtm_qualified_name(name);
+	Oid			function;
+
+	if (list_length(names) != 2)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_NAME),
+				 errmsg("function \"%s\" is not named with its schema", name),
+				 errhint("Give sql:schema.function.")));
+	function = LookupFuncName(names, NARGS, types, true);
+	if (!OidIsValid(function) || get_func_prokind(function) != PROKIND_FUNCTION)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("function %s(text, text, text, jsonb) does not exist", name),
+				 errhint("A local branch is a function of gid, branch_id, op and payload.")));
+	if (!dtm_can_execute(function, GetUserId()))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for function %s", name),
+				 errhint("The role that submits calls it: it needs EXECUTE.")));
+	check_role();
+	return function;
+}
+
+static Datum
+payload_datum(const bytea *payload)
+{
+	char	   *text = pnstrdup(VARDATA_ANY(payload), VARSIZE_ANY_EXHDR(payload));
+
+	text = pg_any_to_server(text, (int) strlen(text), PG_UTF8);
+	return DirectFunctionCall1(jsonb_in, CStringGetDatum(text));
+}
+
+void
+local_call(const char *url, const char *gid, const char *branch_id,
+		   const char *op, const bytea *payload)
+{
+	FmgrInfo	function;
+	LOCAL_FCINFO(fcinfo, NARGS);
+
+	fmgr_info(local_function(url), &function);
+	InitFunctionCallInfoData(*fcinfo, &function, NARGS, DEFAULT_COLLATION_OID,
+							 NULL, NULL);
+	fcinfo->args[0].value = CStringGetTextDatum(gid);
+	fcinfo->args[1].value = CStringGetTextDatum(branch_id);
+	fcinfo->args[2].value = CStringGetTextDatum(op);
+	for (int i = 0; i < NARGS - 1; i++)
+		fcinfo->args[i].isnull = false;
+	fcinfo->args[3].isnull = payload == NULL;
+	fcinfo->args[3].value = payload ? payload_datum(payload) : (Datum) 0;
+	/* a strict one that has no payload does nothing, as ever */
+	if (payload != NULL || !function.fn_strict)
+		(void) FunctionCallInvoke(fcinfo);
+}

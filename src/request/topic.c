@@ -1,0 +1,128 @@
+/*
+ * topic.c
+ *		Steps of a msg that go to a topic (TP-05).
+ */
+#include "private.h"
+
+/* Room for n more steps, and for the topics and ids that only they have. */
+static void
+make_room(StoreTrans *trans, int n)
+{
+	Size		size = sizeof(char *) * (trans->core.nsteps + n + 1);
+	bool		first = trans->topic == NULL;
+
+	trans->action = first ? palloc(size) : repalloc(trans->action, size);
+	trans->topic = first ? palloc(size) : repalloc(trans->topic, size);
+	trans->branch_id = first ? palloc(size) : repalloc(trans->branch_id, size);
+	trans->payload = first ? palloc(size) : repalloc(trans->payload, size);
+}
+
+const char *
+request_expand_topics(Request *request)
+{
+	StoreTrans *trans = &request->trans;
+	StoreTrans	given = *trans;
+	bool		any = false;
+
+	for (int i = 0; i < given.core.nsteps; i++)
+		any = any || is_topic(given.action[i]);
+	if (trans->core.type != DTM_MSG || !any)
+		return NULL;
+	trans->core.nsteps = 0;
+	for (int i = 0; i < given.core.nsteps; i++)
+	{
+		bool		topic = is_topic(given.action[i]);
+		const char *name = given.action[i] + strlen(DTM_SCHEME_TOPIC);
+		const char *what = topic ? psprintf("URL of topic \"%s\"", name) : NULL;
+		char	  **urls = topic ? NULL : &given.action[i];
+		int			nurls = 1;
+		char		id[DTM_BRANCH_ID_SIZE];
+
+		if (topic)
+			urls = store_topic(name, &nurls);
+		if (nurls <= 0)
+		{
+			*trans = given;
+			return name;
+		}
+		request_check_step_count(trans->core.nsteps + nurls);
+		make_room(trans, nurls);
+		dtm_step_branch_id(i, id);
+		for (int j = 0; j < nurls; j++)
+		{
+			int			n = trans->core.nsteps++;
+
+			if (topic)
+			{
+				request_check_url(trans->protocol, urls[j], what, REQUEST_URL_ANY);
+				request_check_payload(trans->protocol, urls[j], what,
+									  given.payload[i]);
+			}
+			trans->action[n] = urls[j];
+			trans->topic[n] = topic ? given.action[i] : "";
+			trans->branch_id[n] = nurls == 1 ? pstrdup(id) :
+				psprintf("%s-%02d", id, j + 1);
+			trans->payload[n] = given.payload[i];
+		}
+	}
+	trans->core.nops = dtm_core_ops_of(trans->core.type, trans->core.nsteps);
+	trans->core.ops = palloc0(sizeof(DtmBranchOp) * (trans->core.nops + 1));
+	dtm_core_lay_out(&trans->core);
+	request_check_size(trans);
+	return NULL;
+}
+
+/* The branch that the next step begins with: those of a topic are one step. */
+static int
+next_step(const StoreTrans *trans, int i)
+{
+	int			next = i + 1;
+	size_t		len;
+
+	if (trans->topic == NULL || trans->topic[i][0] == '\0')
+		return next;
+	len = strcspn(trans->branch_id[i], "-");
+	while (next < trans->core.nsteps &&
+		   strcspn(trans->branch_id[next], "-") == len &&
+		   strncmp(trans->branch_id[next], trans->branch_id[i], len) == 0)
+		next++;
+	return next;
+}
+
+/* The URL of a branch's step as it was given. */
+static const char *
+given_action(const StoreTrans *trans, int i)
+{
+	return trans->topic != NULL && trans->topic[i][0] != '\0' ?
+		trans->topic[i] : trans->action[i];
+}
+
+bool
+request_same_steps(const StoreTrans *a, const StoreTrans *b)
+{
+	int			i = 0;
+	int			j = 0;
+
+	if (a->core.type != b->core.type)
+		return false;
+	while (i < a->core.nsteps && j < b->core.nsteps)
+	{
+		bytea	   *pa = a->payload[i];
+		bytea	   *pb = b->payload[j];
+
+		if (strcmp(given_action(a, i), given_action(b, j)) != 0)
+			return false;
+		if (a->core.type == DTM_SAGA &&
+			strcmp(a->compensate[i], b->compensate[j]) != 0)
+			return false;
+		if ((pa == NULL) != (pb == NULL))
+			return false;
+		if (pa != NULL &&
+			(VARSIZE_ANY_EXHDR(pa) != VARSIZE_ANY_EXHDR(pb) ||
+			 memcmp(VARDATA_ANY(pa), VARDATA_ANY(pb), VARSIZE_ANY_EXHDR(pa)) != 0))
+			return false;
+		i = next_step(a, i);
+		j = next_step(b, j);
+	}
+	return i == a->core.nsteps && j == b->core.nsteps;
+}

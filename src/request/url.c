@@ -1,0 +1,99 @@
+/*
+ * url.c
+ *		URLs in requests: what can be called, by whom, and with which payload.
+ */
+#include "private.h"
+
+#include "local/local.h"
+#include "wire/wire.h"
+
+#include "fmgr.h"
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+
+PG_FUNCTION_INFO_V1(dtm_check_url);
+
+void
+request_check_url(const char *protocol, const char *url, const char *what,
+				  RequestUrl may_be)
+{
+	const char *problem;
+
+	if (url[0] == '\0')
+		return;					/* success without a call */
+	if (is_topic(url))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s is a topic", what),
+				 errdetail("URL: %s", url),
+				 errhint("Only the steps of a msg can go to a topic.")));
+	problem = wire_url_problem(protocol, url);
+	if (problem != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s can't be called: %s", what, problem),
+				 errdetail("URL: %s", url),
+				 errhint("Give an http or https URL with its host, grpc://host:port/package.Service/Method, sql:schema.function, or '' for no call.")));
+	if (wire_kind(protocol, url) != WIRE_LOCAL)
+		return;
+	if (may_be == REQUEST_URL_REMOTE)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s is a function in this database", what),
+				 errdetail("URL: %s", url),
+				 errhint("What is asked there is known in this database: submit instead of preparing.")));
+	(void) local_function(url);
+}
+
+static void
+say_payload(void *arg)
+{
+	errcontext("payload of %s", (const char *) arg);
+}
+
+void
+request_check_payload(const char *protocol, const char *url, const char *what,
+					  const bytea *payload)
+{
+	WireKind	kind = wire_kind(protocol, url);
+	ErrorContextCallback callback = {.callback = say_payload};
+	char	   *text;
+	Jsonb	   *jsonb;
+
+	if (payload == NULL || (kind != WIRE_JSONRPC && kind != WIRE_LOCAL))
+		return;
+	callback.arg = unconstify(char *, what);
+	callback.previous = error_context_stack;
+	error_context_stack = &callback;
+	text = pnstrdup(VARDATA_ANY(payload), VARSIZE_ANY_EXHDR(payload));
+	text = pg_any_to_server(text, (int) strlen(text), PG_UTF8);
+	jsonb = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
+	error_context_stack = callback.previous;
+	if (kind == WIRE_JSONRPC && !JB_ROOT_IS_OBJECT(jsonb))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("payload of %s is not a JSON object", what),
+				 errhint("The params of a JSON-RPC request are the payload's, and four of dtm's.")));
+}
+
+/* dtm.check_url(url, what) returns void; for what is called by others later */
+Datum
+dtm_check_url(PG_FUNCTION_ARGS)
+{
+	char	   *url = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char	   *what = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	const char *problem = NULL;
+
+	if (is_topic(url))
+		problem = "it is a topic";
+	else
+		/* whose protocol allows the most */
+		problem = wire_url_problem("grpc", url);
+	if (problem != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s can't be called: %s", what, problem),
+				 errdetail("URL: %s", url),
+				 errhint("Give an http or https URL with its host, grpc://host:port/package.Service/Method, or sql:schema.function.")));
+	PG_RETURN_VOID();
+}

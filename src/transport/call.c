@@ -1,0 +1,340 @@
+/*
+ * call.c
+ *		One call in libcurl's terms: the handle, its options, and what the
+ *		callbacks keep of the reply.
+ *
+ * The callbacks only note things down: they run inside libcurl, which no error
+ * may jump out of.
+ */
+#include "private.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+/* First size of the buffer of a reply, in bytes; most replies fit. */
+#define REPLY_BUFFER_SIZE	512
+
+/* Bytes of a grpc-message that are kept. */
+#define MAX_GRPC_MESSAGE	4096
+
+/* From this libcurl on, connections of HTTP/2 can be used again. */
+#define VERSION_OF_HTTP2_REUSE	0x080000
+
+/* "Expect:" without a value: no round trip before a large body. */
+const char *const dtm_default_headers[DTM_NDEFAULT_HEADERS] = {
+	"Content-Type: application/json",
+	"Accept: application/json",
+	"Expect:"
+};
+
+/* ---------- libcurl's callbacks ---------- */
+
+static size_t
+on_reply(char *data, size_t size, size_t nmemb, void *arg)
+{
+	DtmSlot    *slot = arg;
+	DtmCall    *call = slot->call;
+	size_t		len = size * nmemb;
+
+	if (call->reply_len + len > slot->transport->limits.max_reply_size)
+	{
+		slot->too_long = true;
+		return 0;				/* ends the transfer */
+	}
+	if (call->reply_len + len + 1 > slot->reply_size)
+	{
+		size_t		new_size = slot->reply_size ? slot->reply_size : REPLY_BUFFER_SIZE;
+		char	   *reply;
+
+		while (new_size < call->reply_len + len + 1)
+			new_size *= 2;
+		reply = realloc(call->reply, new_size);
+		if (reply == NULL)
+			return 0;
+		call->reply = reply;
+		slot->reply_size = new_size;
+	}
+	memcpy(call->reply + call->reply_len, data, len);
+	call->reply_len += len;
+	call->reply[call->reply_len] = '\0';
+	return len;
+}
+
+/* The value of a header line if it has this name, without blanks around it. */
+static const char *
+value_of(const char *line, size_t len, const char *name, size_t *value_len)
+{
+	size_t		name_len = strlen(name);
+	const char *value = line + name_len + 1;
+	const char *end = line + len;
+
+	if (len <= name_len || line[name_len] != ':' ||
+		strncasecmp(line, name, name_len) != 0)
+		return NULL;
+	while (value < end && (*value == ' ' || *value == '\t'))
+		value++;
+	while (end > value && (end[-1] == '\r' || end[-1] == '\n' ||
+						   end[-1] == ' ' || end[-1] == '\t'))
+		end--;
+	*value_len = (size_t) (end - value);
+	return value;
+}
+
+static void
+take_grpc_status(DtmCall *call, const char *value, size_t len)
+{
+	int			status = 0;
+
+	if (len == 0 || len > 4)
+		return;
+	for (size_t i = 0; i < len; i++)
+	{
+		if (value[i] < '0' || value[i] > '9')
+			return;
+		status = status * 10 + (value[i] - '0');
+	}
+	call->grpc_status = status;
+}
+
+/* grpc-message is percent-encoded; where it is not well-formed, it is kept. */
+static void
+take_grpc_message(DtmSlot *slot, const char *value, size_t len)
+{
+	DtmCall    *call = slot->call;
+	int			decoded_len;
+	char	   *decoded;
+
+	if (len == 0)
+		return;
+	if (len > MAX_GRPC_MESSAGE)
+		len = MAX_GRPC_MESSAGE;
+	decoded = curl_easy_unescape(slot->easy, value, (int) len, &decoded_len);
+	if (decoded == NULL)
+		return;
+	free(call->grpc_message);
+	call->grpc_message = malloc((size_t) decoded_len + 1);
+	if (call->grpc_message != NULL)
+	{
+		memcpy(call->grpc_message, decoded, (size_t) decoded_len);
+		for (int i = 0; i < decoded_len; i++)
+			if (call->grpc_message[i] == '\0')
+				call->grpc_message[i] = ' ';
+		call->grpc_message[decoded_len] = '\0';
+	}
+	curl_free(decoded);
+}
+
+/* Headers and trailers; of a reply that has no body they are all headers. */
+static size_t
+on_header(char *data, size_t size, size_t nmemb, void *arg)
+{
+	DtmSlot    *slot = arg;
+	size_t		len = size * nmemb;
+	const char *value;
+	size_t		value_len;
+
+	if (!slot->call->http2)
+		return len;
+	if ((value = value_of(data, len, "grpc-status", &value_len)) != NULL)
+		take_grpc_status(slot->call, value, value_len);
+	else if ((value = value_of(data, len, "grpc-message", &value_len)) != NULL)
+		take_grpc_message(slot, value, value_len);
+	return len;
+}
+
+/* ---------- handles ---------- */
+
+/* Sets an option unless one before has failed. */
+#define SETOPT(option, value) \
+	do { \
+		if (rc == CURLE_OK) \
+			rc = curl_easy_setopt(easy, option, value); \
+	} while (0)
+
+/* Options that are the same for every call. */
+static bool
+prepare_handle(DtmSlot *slot)
+{
+	CURL	   *easy = slot->easy;
+	CURLcode	rc = CURLE_OK;
+
+	SETOPT(CURLOPT_NOSIGNAL, 1L);
+	SETOPT(CURLOPT_PRIVATE, slot);
+	SETOPT(CURLOPT_ERRORBUFFER, slot->error);
+	SETOPT(CURLOPT_WRITEFUNCTION, on_reply);
+	SETOPT(CURLOPT_WRITEDATA, slot);
+	SETOPT(CURLOPT_HEADERFUNCTION, on_header);
+	SETOPT(CURLOPT_HEADERDATA, slot);
+	SETOPT(CURLOPT_FOLLOWLOCATION, 0L);
+	SETOPT(CURLOPT_SSL_VERIFYPEER, 1L);
+	SETOPT(CURLOPT_SSL_VERIFYHOST, 2L);
+	SETOPT(CURLOPT_USERAGENT, "dtm-postgresql");
+	/* the server's environment must not decide where calls go */
+	SETOPT(CURLOPT_PROXY, "");
+#if LIBCURL_VERSION_NUM >= 0x075500
+	SETOPT(CURLOPT_PROTOCOLS_STR, "http,https");
+#else
+	SETOPT(CURLOPT_PROTOCOLS, (long) (CURLPROTO_HTTP | CURLPROTO_HTTPS));
+#endif
+#if LIBCURL_VERSION_NUM >= 0x075700
+	/* a look-up that hangs is left behind, not waited for */
+	SETOPT(CURLOPT_QUICK_EXIT, 1L);
+#endif
+	return rc == CURLE_OK;
+}
+
+DtmSlot *
+slot_get(DtmTransport *t)
+{
+	DtmSlot    *slot = t->free_slots;
+
+	if (slot != NULL)
+	{
+		t->free_slots = slot->next;
+		return slot;
+	}
+	slot = calloc(1, sizeof(DtmSlot));
+	if (slot == NULL)
+		return NULL;
+	slot->transport = t;
+	slot->easy = curl_easy_init();
+	if (slot->easy == NULL || !prepare_handle(slot))
+	{
+		curl_easy_cleanup(slot->easy);
+		free(slot);
+		return NULL;
+	}
+	slot->next_of_all = t->all_slots;
+	t->all_slots = slot;
+	return slot;
+}
+
+void
+slot_put(DtmTransport *t, DtmSlot *slot)
+{
+	curl_slist_free_all(slot->headers);
+	slot->headers = NULL;
+	slot->call = NULL;
+	slot->next = t->free_slots;
+	t->free_slots = slot;
+}
+
+bool
+http2_can_reuse(void)
+{
+	return curl_version_info(CURLVERSION_NOW)->version_num >=
+		VERSION_OF_HTTP2_REUSE;
+}
+
+/* Which HTTP it speaks, and on what connection. */
+static CURLcode
+prepare_connection(DtmTransport *t, DtmSlot *slot, const DtmCall *call)
+{
+	CURL	   *easy = slot->easy;
+	CURLcode	rc = CURLE_OK;
+	bool		tls = strncasecmp(call->url, "https:", 6) == 0;
+	long		fresh = call->http2 && !http2_can_reuse();
+
+	SETOPT(CURLOPT_HTTP_VERSION,
+		   !call->http2 ? (long) CURL_HTTP_VERSION_1_1 :
+		   tls ? (long) CURL_HTTP_VERSION_2TLS :
+		   (long) CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE);
+	SETOPT(CURLOPT_FRESH_CONNECT, fresh);
+	SETOPT(CURLOPT_FORBID_REUSE, fresh);
+	if (tls && t->limits.ca_file[0] != '\0')
+	{
+		slot->has_ca_file = true;
+		SETOPT(CURLOPT_CAINFO, t->limits.ca_file);
+	}
+	return rc;
+}
+
+/* Options of one call.  False: out of memory, or a URL curl can't take. */
+bool
+slot_prepare(DtmTransport *t, DtmSlot *slot, DtmCall *call)
+{
+	CURL	   *easy = slot->easy;
+	struct curl_slist *headers = t->default_headers;
+	CURLcode	rc;
+
+	for (int i = 0; i < call->nheaders; i++)
+	{
+		struct curl_slist *list = curl_slist_append(slot->headers,
+													call->headers[i]);
+
+		if (list == NULL)
+			return false;
+		slot->headers = list;
+		headers = list;
+	}
+	if (slot->has_ca_file && t->limits.ca_file[0] == '\0')
+	{
+		/* back to the system's authorities, whose place libcurl knows */
+		curl_easy_reset(easy);
+		slot->has_ca_file = false;
+		if (!prepare_handle(slot))
+			return false;
+	}
+	rc = prepare_connection(t, slot, call);
+	SETOPT(CURLOPT_URL, call->url);
+	if (call->post)
+	{
+		SETOPT(CURLOPT_POST, 1L);
+		SETOPT(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) call->body_len);
+		SETOPT(CURLOPT_POSTFIELDS, call->body ? call->body : "");
+	}
+	else
+		SETOPT(CURLOPT_HTTPGET, 1L);
+	SETOPT(CURLOPT_HTTPHEADER, headers);
+	if (rc != CURLE_OK)
+		snprintf(call->error, sizeof(call->error), "could not prepare request: %s",
+				 curl_easy_strerror(rc));
+	return rc == CURLE_OK;
+}
+
+struct curl_slist *
+make_default_headers(void)
+{
+	struct curl_slist *headers = NULL;
+
+	for (int i = 0; i < DTM_NDEFAULT_HEADERS; i++)
+	{
+		struct curl_slist *longer = curl_slist_append(headers,
+													  dtm_default_headers[i]);
+
+		if (longer == NULL)
+		{
+			curl_slist_free_all(headers);
+			return NULL;
+		}
+		headers = longer;
+	}
+	return headers;
+}
+
+/* ---------- URLs ---------- */
+
+const char *
+dtm_url_problem(const char *url)
+{
+	CURLU	   *handle = curl_url();
+	char	   *scheme = NULL;
+	const char *problem = NULL;
+
+	if (handle == NULL)
+		return "out of memory";
+	if (strstr(url, "://") == NULL)
+		problem = "it has no scheme";
+	else if (curl_url_set(handle, CURLUPART_URL, url,
+						  CURLU_NON_SUPPORT_SCHEME) != CURLUE_OK)
+		problem = "it is malformed";
+	else if (curl_url_get(handle, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK ||
+			 (strcasecmp(scheme, "http") != 0 && strcasecmp(scheme, "https") != 0))
+		problem = "its scheme is none that can be called";
+	curl_free(scheme);
+	curl_url_cleanup(handle);
+	return problem;
+}

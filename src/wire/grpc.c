@@ -1,0 +1,155 @@
+/*
+ * grpc.c
+ *		A branch's request in gRPC (§5.4): a unary call whose message is the
+ *		payload as it is.
+ *
+ * URLs are "host:port/package.Service/Method" where the protocol is grpc, and
+ * grpc:// (in clear) or grpcs:// (TLS) anywhere.
+ */
+#include "private.h"
+
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+
+#include <ctype.h>
+
+/* Before each message: a byte of flags, and its length. */
+#define FRAME_HEADER		5
+
+/* Headers of a call besides branch_headers. */
+#define NHEADERS			10
+
+/* The tag of field 1, of bytes, in WorkflowData (§4). */
+#define WORKFLOW_DATA_TAG	0x0A
+
+/* The URL as libcurl takes it. */
+static char *
+http_url_of(const char *url)
+{
+	const char *rest = strstr(url, "://");
+
+	return psprintf("%s://%s",
+					pg_strncasecmp(url, "grpcs:", 6) == 0 ? "https" : "http",
+					rest != NULL ? rest + 3 : url);
+}
+
+const char *
+grpc_url_problem(const char *url)
+{
+	const char *rest = strstr(url, "://");
+	const char *service;
+	const char *method;
+
+	if (rest != NULL && pg_strncasecmp(url, "grpc://", 7) != 0 &&
+		pg_strncasecmp(url, "grpcs://", 8) != 0)
+		return "its scheme is none that can be called";
+	service = strchr(rest != NULL ? rest + 3 : url, '/');
+	method = service != NULL ? strchr(service + 1, '/') : NULL;
+	if (method == NULL || method == service + 1 || method[1] == '\0' ||
+		strpbrk(service, "?#") != NULL)
+		return "it has no /package.Service/Method";
+	return dtm_url_problem(http_url_of(url));
+}
+
+/* The message behind its frame's header. */
+static char *
+frame_of(const StoreTrans *trans, const WireBranch *branch, size_t *len)
+{
+	StringInfoData frame;
+	const bytea *payload = branch->payload;
+	size_t		payload_len = payload ? VARSIZE_ANY_EXHDR(payload) : 0;
+	uint32		message_len;
+
+	initStringInfo(&frame);
+	appendStringInfoSpaces(&frame, FRAME_HEADER);
+	if (trans->core.type == DTM_WORKFLOW && payload_len > 0)
+	{
+		appendStringInfoChar(&frame, WORKFLOW_DATA_TAG);
+		for (size_t rest = payload_len; ; rest >>= 7)
+		{
+			appendStringInfoChar(&frame, (char) ((rest & 0x7F) |
+												 (rest > 0x7F ? 0x80 : 0)));
+			if (rest <= 0x7F)
+				break;
+		}
+	}
+	if (payload_len > 0)
+		appendBinaryStringInfo(&frame, VARDATA_ANY(payload), (int) payload_len);
+	message_len = (uint32) (frame.len - FRAME_HEADER);
+	frame.data[0] = 0;			/* not compressed */
+	for (int i = 0; i < 4; i++)
+		frame.data[1 + i] = (char) (message_len >> (8 * (3 - i)));
+	*len = frame.len;
+	return frame.data;
+}
+
+static char *
+lower(const char *name)
+{
+	char	   *copy = pstrdup(name);
+
+	for (char *c = copy; *c; c++)
+		*c = (char) tolower((unsigned char) *c);
+	return copy;
+}
+
+/* "name: value", in the way that libcurl has for an empty value. */
+static char *
+header(const char *name, const char *value)
+{
+	return value[0] == '\0' ? psprintf("%s;", name) :
+		psprintf("%s: %s", name, value);
+}
+
+/* Those of the protocol itself are not for branch_headers to set. */
+static bool
+is_reserved(const char *name)
+{
+	return pg_strcasecmp(name, "content-type") == 0 ||
+		pg_strcasecmp(name, "te") == 0 ||
+		pg_strncasecmp(name, "grpc-", 5) == 0;
+}
+
+void
+grpc_request(const StoreTrans *trans, const WireBranch *branch, DtmCall *call)
+{
+	const char **headers = palloc(sizeof(char *) * (trans->nheaders + NHEADERS));
+	int			n = 0;
+
+	headers[n++] = "content-type: application/grpc";
+	headers[n++] = "te: trailers";
+	headers[n++] = "accept:";	/* libcurl's own is left out */
+	headers[n++] = "expect:";
+	/* a number of 8 digits at most */
+	headers[n++] = psprintf("grpc-timeout: %lldm",
+							(long long) Min(Max(call->timeout / 1000, 1), 99999999));
+	headers[n++] = header("dtm-gid", pg_server_to_any(trans->gid,
+													  (int) strlen(trans->gid),
+													  PG_UTF8));
+	headers[n++] = header("dtm-trans_type", dtm_trans_type_name(trans->core.type));
+	headers[n++] = header("dtm-branch_id", branch->branch_id);
+	headers[n++] = header("dtm-op", branch->op);
+	headers[n++] = header("dtm-dtm", "");
+	for (int i = 0; i < trans->nheaders; i++)
+		if (!is_reserved(trans->header_name[i]))
+			headers[n++] = header(lower(trans->header_name[i]),
+								  trans->header_value[i]);
+	call->headers = headers;
+	call->nheaders = n;
+	call->url = http_url_of(branch->url);
+	call->body = frame_of(trans, branch, &call->body_len);
+	call->post = true;
+	call->http2 = true;
+}
+
+DtmResult
+grpc_result(const DtmCall *call, const char **text)
+{
+	if (call->http_status != 200 || call->grpc_status < 0)
+	{
+		*text = "the reply has no grpc-status";
+		return DTM_RESULT_TEMPORARY;
+	}
+	*text = call->grpc_message ? call->grpc_message : "";
+	return dtm_classify_grpc(call->grpc_status, call->grpc_message);
+}

@@ -1,0 +1,42 @@
+/*
+ * private.h
+ *		What the files of the wire share.
+ */
+#ifndef DTM_WIRE_PRIVATE_H
+#define DTM_WIRE_PRIVATE_H
+
+#include "wire.h"
+
+#include "compat.h"
+#include "dtm.h"
+
+/* ---------- http.c ---------- */
+
+extern void http_request(const StoreTrans *trans, const WireBranch *branch,
+						 DtmCall *call);
+
+/* branch_headers, and those of the default ones that they do not replace. */
+extern void http_set_headers(const StoreTrans *trans, DtmCall *call);
+
+/*
+ * The decoded value of a parameter in a URL's query, in the current memory
+ * context; NULL if it has none of this name.
+ */
+extern char *http_url_parameter(const char *url, const char *name);
+
+/* ---------- jsonrpc.c ---------- */
+
+extern void jsonrpc_request(const StoreTrans *trans, const WireBranch *branch,
+							DtmCall *call);
+
+/* The meaning of a reply that is a success by the rules of HTTP. */
+extern DtmResult jsonrpc_result(const DtmCall *call, const char **text);
+
+/* ---------- grpc.c ---------- */
+
+extern const char *grpc_url_problem(const char *url);
+extern void grpc_request(const StoreTrans *trans, const WireBranch *branch,
+						 DtmCall *call);
+extern DtmResult grpc_result(const DtmCall *call, const char **text);
+
+#endif							/* DTM_WIRE_PRIVATE_H */

@@ -1,0 +1,127 @@
+/*
+ * wire.c
+ *		Which way a branch is called, and what is the same for all of them.
+ */
+#include "private.h"
+
+/* Branch id of what is no branch: the query-back and the callback (§5.2). */
+#define QUERY_BRANCH_ID		"00"
+
+static bool
+starts_with(const char *string, const char *prefix)
+{
+	return pg_strncasecmp(string, prefix, strlen(prefix)) == 0;
+}
+
+WireKind
+wire_kind(const char *protocol, const char *url)
+{
+	if (starts_with(url, DTM_SCHEME_LOCAL))
+		return WIRE_LOCAL;
+	if (starts_with(url, "grpc://") || starts_with(url, "grpcs://"))
+		return WIRE_GRPC;
+	if (starts_with(url, "http://") || starts_with(url, "https://"))
+	{
+		if (protocol != NULL && strcmp(protocol, "json-rpc") == 0 &&
+			http_url_parameter(url, "method") != NULL)
+			return WIRE_JSONRPC;
+		return WIRE_HTTP;
+	}
+	if (protocol != NULL && strcmp(protocol, "grpc") == 0)
+		return WIRE_GRPC;
+	return WIRE_HTTP;
+}
+
+const char *
+wire_url_problem(const char *protocol, const char *url)
+{
+	switch (wire_kind(protocol, url))
+	{
+		case WIRE_LOCAL:
+			return url[strlen(DTM_SCHEME_LOCAL)] == '\0' ?
+				"it names no function" : NULL;
+		case WIRE_GRPC:
+			return grpc_url_problem(url);
+		case WIRE_HTTP:
+		case WIRE_JSONRPC:
+			break;
+	}
+	return dtm_url_problem(url);
+}
+
+void
+wire_describe(const StoreTrans *trans, int op, WireBranch *branch)
+{
+	if (op == DTM_CALL_QUERY)
+	{
+		bool		workflow = trans->core.type == DTM_WORKFLOW;
+
+		branch->url = trans->query_prepared ? trans->query_prepared : "";
+		branch->branch_id = QUERY_BRANCH_ID;
+		branch->op = workflow ? trans->workflow : dtm_op_name(DTM_OP_MSG);
+		branch->payload = workflow ? trans->workflow_data : NULL;
+	}
+	else
+	{
+		const DtmBranchOp *core = &trans->core.ops[op];
+
+		branch->url = dtm_op_undoes(core->op) ? trans->compensate[core->step] :
+			trans->action[core->step];
+		if (trans->branch_id != NULL)
+			branch->branch_id = trans->branch_id[core->step];
+		else
+		{
+			char	   *id = palloc(DTM_BRANCH_ID_SIZE);
+
+			dtm_step_branch_id(core->step, id);
+			branch->branch_id = id;
+		}
+		branch->op = dtm_op_name(core->op);
+		branch->payload = trans->payload[core->step];
+	}
+	branch->kind = wire_kind(trans->protocol, branch->url);
+}
+
+void
+wire_request(const StoreTrans *trans, int op, DtmCall *call)
+{
+	WireBranch	branch;
+
+	wire_describe(trans, op, &branch);
+	switch (branch.kind)
+	{
+		case WIRE_HTTP:
+			http_request(trans, &branch, call);
+			break;
+		case WIRE_JSONRPC:
+			jsonrpc_request(trans, &branch, call);
+			break;
+		case WIRE_GRPC:
+			grpc_request(trans, &branch, call);
+			break;
+		case WIRE_LOCAL:
+			elog(ERROR, "a local branch has no request");
+	}
+}
+
+DtmResult
+wire_result(WireKind kind, const DtmCall *call, const char **text)
+{
+	DtmResult	result;
+
+	*text = "";
+	if (call->http_status == 0)
+	{
+		*text = call->error;
+		return DTM_RESULT_TEMPORARY;
+	}
+	if (kind == WIRE_GRPC)
+		return grpc_result(call, text);
+	result = dtm_classify_http(call->http_status, call->reply ? call->reply : "",
+							   call->reply_len);
+	if (result == DTM_RESULT_SUCCESS && kind == WIRE_JSONRPC)
+		return jsonrpc_result(call, text);
+	if (result != DTM_RESULT_SUCCESS && call->reply != NULL)
+		*text = call->reply;
+	return result;
+}

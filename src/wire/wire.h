@@ -1,0 +1,67 @@
+/*
+ * wire.h
+ *		What a branch is asked, and what its answer means: over HTTP, JSON-RPC
+ *		and gRPC (§5, §6).
+ *
+ * Knows what requests and replies look like; nothing of sockets, and nothing
+ * of what follows from a reply.
+ */
+#ifndef DTM_WIRE_H
+#define DTM_WIRE_H
+
+#include "postgres.h"
+
+#include "store/store.h"
+#include "transport/transport.h"
+
+/* How a branch is called. */
+typedef enum WireKind
+{
+	WIRE_HTTP,
+	WIRE_JSONRPC,
+	WIRE_GRPC,
+	WIRE_LOCAL					/* a function in this database */
+} WireKind;
+
+/*
+ * Which it is (§5.1), from the protocol of the transaction (NULL: http) and
+ * the URL.
+ */
+extern WireKind wire_kind(const char *protocol, const char *url);
+
+/*
+ * Can it be called?  If not, returns what is wrong with the URL, for an error
+ * message.  Of a local branch only the form is looked at.
+ */
+extern const char *wire_url_problem(const char *protocol, const char *url);
+
+/* What a call of an op (or DTM_CALL_QUERY) is about. */
+typedef struct WireBranch
+{
+	WireKind	kind;
+	const char *url;			/* as it was submitted */
+	const char *branch_id;
+	const char *op;				/* its name */
+	const bytea *payload;		/* NULL: none */
+} WireBranch;
+
+/* In the current memory context, or in trans. */
+extern void wire_describe(const StoreTrans *trans, int op,
+						  WireBranch *branch);
+
+/*
+ * Fills the request part of a call; its timeout is set already.  What it
+ * points to is in the current memory context or in trans.  Not for a local
+ * branch.
+ */
+extern void wire_request(const StoreTrans *trans, int op, DtmCall *call);
+
+/*
+ * What the reply of a call that was reaped means.  "text" is what it said if
+ * that is not success, in the encoding it came in; valid until the call is
+ * released.
+ */
+extern DtmResult wire_result(WireKind kind, const DtmCall *call,
+							 const char **text);
+
+#endif							/* DTM_WIRE_H */

@@ -1,0 +1,343 @@
+# Branches over gRPC and JSON-RPC, topics, and the callbacks of workflows, by
+# the ids of dtm's own tests.  If one fails, a participant that is no plain HTTP
+# service sees something else than it is used to.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use DtmTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = start_server('wire');
+my ($busi, $grpc) = start_participant('--grpc');
+
+$node->safe_psql('postgres', 'SELECT dtm_pause()');
+eventually($node, 'SELECT state FROM dtm.stat_coordinator', 'paused');
+
+my ($OK, $INTERNAL, $UNAVAILABLE, $PRECONDITION, $ABORTED) = (0, 13, 14, 9, 10);
+my ($out, $in, $outRevert, $inRevert) = map { "$grpc/busi.Busi/$_" } qw(TransOut TransIn TransOutRevert TransInRevert);
+my $no_money = { grpc => $ABORTED, message => 'reason:Insufficient balance' };
+my $ongoing = { grpc => $PRECONDITION, message => 'wait' };
+
+sub sql { return $node->safe_psql('postgres', $_[0]); }
+
+# A request object with protocol grpc.
+sub submit_grpc
+{
+	my ($type, $gid, $steps, $options) = @_;
+	my $list = join ', ', map { "dtm_step('$_->[0]', '" . ($_->[1] || '') . "', '{\"amount\": 30}')" } @$steps;
+	sql("SELECT dtm_submit('$type', ARRAY[$list], gid => '$gid', options => '{\"protocol\": \"grpc\"" . ($options ? ", $options" : '') . "}')");
+	return;
+}
+
+sub status_is
+{
+	my ($gid, $status, $branches, $calls, $name) = @_;
+	my $got = sql("SELECT dtm_status('$gid')");
+	my $line = join ' ', map { $_->{path} =~ m{([^/]+)$}; $1 } calls_of($gid);
+	is(join(' | ', $got, branches_of($node, $gid), defined $calls ? $line : ()),
+		join(' | ', $status, $branches, defined $calls ? $calls : ()), "$gid: $name");
+	return;
+}
+
+sub reason { return sql("SELECT rollback_reason FROM dtm.transactions WHERE gid = '$_[0]'"); }
+
+# ---------- gRPC: saga ----------
+
+my @saga = ([ $out, $outRevert ], [ $in, $inRevert ]);
+
+submit_grpc('saga', 'GG-01', \@saga);
+run_due($node);
+status_is('GG-01', 'succeed', 'P S P S', 'TransOut TransIn', 'all succeed');
+{
+	# §5.4, to the letter
+	my ($call) = calls_of('GG-01');
+	is($call->{body}, '{"amount": 30}', 'the payload is the message');
+	is(join(' ', map { "$_=$call->{headers}{$_}" } sort grep { /^dtm-/ } keys %{ $call->{headers} }),
+		'dtm-branch_id=01 dtm-dtm= dtm-gid=GG-01 dtm-op=action dtm-trans_type=saga', 'the metadata');
+	ok($call->{time_left} <= 3.001, 'it has a deadline');
+	is(sql("SELECT DISTINCT http_status || ' ' || grpc_status FROM dtm.calls WHERE gid = 'GG-01'"), '200 0', 'both statuses are kept');
+}
+
+reply('/busi.Busi/TransIn', $no_money);
+reply('/busi.Busi/TransOutRevert', $ongoing);
+submit_grpc('saga', 'GG-02', \@saga);
+run_due($node);
+status_is('GG-02', 'aborting', 'P S S F', 'TransOut TransIn TransInRevert TransOutRevert', 'refused');
+run_due($node, 11);
+status_is('GG-02', 'failed', 'S S S F', 'TransOut TransIn TransInRevert TransOutRevert TransOutRevert', 'and undone');
+is(reason('GG-02'), "url:$in return failed: reason:Insufficient balance FAILURE", 'GG-02: reason');
+
+submit_grpc('saga', 'GG-03', \@saga, '"concurrent": true');
+run_due($node);
+status_is('GG-03', 'succeed', 'P S P S', undef, 'concurrent');
+
+submit_grpc('saga', 'GG-04', \@saga, '"concurrent": true, "orders": {"1": [0]}');
+run_due($node);
+status_is('GG-04', 'succeed', 'P S P S', 'TransOut TransIn', 'with an order');
+
+reply('/busi.Busi/TransOut', $ongoing);
+submit_grpc('saga', 'GG-05', \@saga);
+run_due($node);
+status_is('GG-05', 'submitted', 'P P P P', 'TransOut', 'ongoing');
+run_due($node, 11);
+status_is('GG-05', 'succeed', 'P S P S', 'TransOut TransOut TransIn', 'asked again after the interval');
+
+submit_grpc('saga', 'GG-07', [ [ $out, $outRevert ], [ '', $inRevert ] ]);
+run_due($node);
+status_is('GG-07', 'succeed', 'P S P S', 'TransOut', 'an empty URL');
+
+sql("SELECT dtm_submit('saga', ARRAY[dtm_step('$out')], gid => 'GG-08', options => '{\"protocol\": \"grpc\", \"request_timeout\": 6}')");
+run_due($node);
+{
+	my ($call) = calls_of('GG-08');
+	is($call->{body}, '', 'GG-08: no payload is an empty message');
+	ok($call->{time_left} > 3.001, 'GG-08: its own deadline');
+	ok(!exists $call->{headers}{test_header}, 'GG-08: no header');
+}
+
+reply('/busi.Busi/TransOut', $ongoing);
+submit_grpc('saga', 'GG-10', [ [ $out, '' ] ], '"branch_headers": {"Test_Header": "yes", "Content-Type": "x", "empty": ""}');
+run_due($node);
+run_due($node, 11);
+is(join(' ', map { "$_->{headers}{test_header}<$_->{headers}{empty}>" } calls_of('GG-10')), 'yes<> yes<>',
+	'GG-10, GG-11: headers are metadata in lower case, each time');
+
+# R-05; the old protocol's ONGOING; a message in percent-encoding
+for my $case (
+	[ 'R-05a', { grpc => $ABORTED, message => 'ONGOING' }, 'submitted', 'ONGOING', 'ONGOING' ],
+	[ 'R-05b', { grpc => $INTERNAL, message => 'FAILURE inside' }, 'submitted', 'ERROR', 'FAILURE inside' ],
+	[ 'R-05c', { grpc => $UNAVAILABLE, message => '' }, 'submitted', 'ERROR', '' ],
+	[ 'R-05d', { grpc => $ABORTED, message => "Gr\x{fc}n 100% \x{20ac}" }, 'failed', 'FAILURE', "Gr\x{fc}n 100% \x{20ac}" ],
+	[ 'R-05e', { grpc => $ABORTED, message => '' }, 'failed', 'FAILURE', '' ])
+{
+	my ($gid, $reply, $status, $result, $text) = @$case;
+	utf8::encode($text);
+	reply('/busi.Busi/Once', $reply);
+	submit_grpc('saga', $gid, [ [ "$grpc/busi.Busi/Once", '' ] ]);
+	run_due($node);
+	is(sql("SELECT dtm_status('$gid'), result, grpc_status, error FROM dtm.calls WHERE gid = '$gid'"),
+		"$status|$result|$reply->{grpc}|$text", $gid);
+}
+
+# what is no gRPC server, and none at all
+for my $case ([ 'no-grpc', ($busi =~ s{http://}{}r) . '/busi.Busi/M', qr/^ERROR\|/ ], [ 'nobody', '127.0.0.1:1/busi.Busi/M', qr/^ERROR\|.*connect/ ])
+{
+	my ($gid, $url, $expected) = @$case;
+	submit_grpc('msg', $gid, [ [$url] ]);
+	run_due($node);
+	like(sql("SELECT result, error FROM dtm.calls WHERE gid = '$gid'"), $expected, "$gid: tried again later");
+}
+reply('/busi.Busi/Slow', { delay => 30 });
+submit_grpc('msg', 'slow', [ ["$grpc/busi.Busi/Slow"] ], '"request_timeout": 0.2');
+run_due($node);
+like(sql("SELECT result, error FROM dtm.calls WHERE gid = 'slow'"), qr/^ERROR\|/, 'slow: the deadline counts');
+
+# schemes of their own, in a transaction of any protocol; http in one of gRPC
+sql("SELECT dtm_submit('msg', ARRAY[dtm_step('grpc://$grpc/busi.Busi/M'), dtm_step('$busi/M')], gid => 'schemes')");
+run_due($node);
+status_is('schemes', 'succeed', 'S S', 'M M', 'grpc:// and http:// side by side');
+submit_grpc('msg', 'mixed', [ ["$grpc/busi.Busi/M"], ["$busi/M"] ]);
+run_due($node);
+status_is('mixed', 'succeed', 'S S', 'M M', 'an http URL in protocol grpc');
+is(join(' ', map { $_->{method} } calls_of('mixed')), 'GRPC POST', 'mixed: each in its way');
+
+# many at a time, and a large message
+sql("SELECT count(dtm_submit('msg', array_fill(dtm_step('grpc://$grpc/busi.Busi/M', payload => to_jsonb(repeat('x', 1000))), ARRAY[20]), gid => 'many-' || n, options => '{\"concurrent\": true}')) FROM generate_series(1, 20) n");
+sql("SELECT dtm_submit('msg', ARRAY[dtm_step('grpc://$grpc/busi.Busi/Big', payload => to_jsonb(repeat('x', 300000)))], gid => 'big')");
+run_due($node);
+is(sql("SELECT count(*) FROM dtm.transactions WHERE gid LIKE 'many-%' AND status = 'succeed'"), '20', '400 calls at a time');
+is((map { length $_->{body} } calls_of('big'))[0], 300002, 'a large message arrives whole');
+
+# ---------- gRPC: TCC, XA, msg ----------
+
+sub open_twophase
+{
+	my ($type, $gid, @branches) = @_;
+	sql("SELECT dtm_prepare('{\"gid\": \"$gid\", \"trans_type\": \"$type\", \"protocol\": \"grpc\"}'::jsonb)");
+	sql("SELECT dtm_register_branch('{\"gid\": \"$gid\", \"trans_type\": \"$type\", \"branch_id\": \"$_\", \"data\": \"d\", \"url\": \"$grpc/busi.Busi/Xa$_\", \"confirm\": \"$grpc/busi.Busi/Confirm$_\", \"cancel\": \"$grpc/busi.Busi/Cancel$_\"}'::jsonb)") for @branches;
+	return;
+}
+
+open_twophase('tcc', 'TC-13', '01', '02');
+sql("SELECT dtm_submit('tcc', gid => 'TC-13')");
+run_due($node);
+status_is('TC-13', 'succeed', 'P S P S', 'Confirm02 Confirm01', 'last registered first');
+
+reply('/busi.Busi/Cancel01', $ongoing);
+open_twophase('tcc', 'TC-14', '01', '02');
+sql("SELECT dtm_abort('TC-14', 'rpc error: code = Aborted desc = reason:')");
+run_due($node);
+status_is('TC-14', 'aborting', 'P P S P', 'Cancel02 Cancel01', 'a cancel is ongoing');
+run_due($node, 11);
+status_is('TC-14', 'failed', 'S P S P', 'Cancel02 Cancel01 Cancel01', 'cancelled');
+is(reason('TC-14'), 'rpc error: code = Aborted desc = reason:', 'TC-14: reason');
+
+open_twophase('tcc', 'TC-15', '01', '02', '0201');
+sql("SELECT dtm_submit('tcc', gid => 'TC-15')");
+run_due($node);
+status_is('TC-15', 'succeed', 'P S P S P S', 'Confirm0201 Confirm02 Confirm01', 'nested');
+
+open_twophase('tcc', 'TC-18', '01');
+run_due($node, 300);
+status_is('TC-18', 'failed', 'S P', 'Cancel01', 'never submitted');
+
+open_twophase('xa', 'XA-10', '01', '02');
+sql("SELECT dtm_submit('xa', gid => 'XA-10')");
+run_due($node);
+status_is('XA-10', 'succeed', 'P S P S', 'Xa01 Xa02', 'first registered first');
+is((calls_of('XA-10'))[0]{query}{op}, 'commit', 'XA-10: op');
+
+open_twophase('xa', 'XA-11', '01');
+sql("SELECT dtm_abort('XA-11')");
+run_due($node);
+status_is('XA-11', 'failed', 'S P', 'Xa01', 'rolled back');
+
+my $query = "\"query_prepared\": \"$grpc/busi.Busi/QueryPrepared\", \"protocol\": \"grpc\"";
+my $msg = "ARRAY[dtm_step('topic://grpc_trans', payload => '{}')]";
+sql("SELECT dtm_subscribe('grpc_trans', '$_') ") for $out, $in;
+sql("SELECT dtm_submit('msg', $msg, gid => 'MS-13', options => '{\"protocol\": \"grpc\"}')");
+run_due($node);
+status_is('MS-13', 'succeed', 'S S', 'TransOut TransIn', 'a topic of gRPC URLs');
+
+reply('/busi.Busi/QueryPrepared', $ongoing);
+reply('/busi.Busi/TransOut', $ongoing);
+sql("SELECT dtm_prepare('msg', 'MS-14', $msg, '{$query}')");
+run_due($node, 180);
+status_is('MS-14', 'prepared', 'P P', 'QueryPrepared', 'query ongoing');
+run_due($node, 191);
+status_is('MS-14', 'submitted', 'P P', 'QueryPrepared QueryPrepared TransOut', 'a branch that is not done stops it');
+run_due($node, 202);
+status_is('MS-14', 'succeed', 'S S', 'QueryPrepared QueryPrepared TransOut TransOut TransIn', 'then the rest');
+is((calls_of('MS-14'))[0]{headers}{'dtm-op'} . (calls_of('MS-14'))[0]{headers}{'dtm-branch_id'}, 'msg00', 'MS-14: the query');
+
+reply('/busi.Busi/QueryPrepared', $ongoing, { grpc => $ABORTED, message => 'no' });
+sql("SELECT dtm_prepare('msg', 'MS-15', $msg, '{$query}')");
+run_due($node, 180);
+run_due($node, 191);
+status_is('MS-15', 'failed', 'P P', 'QueryPrepared QueryPrepared', 'query says no');
+
+# ---------- topics over HTTP ----------
+
+sql("SELECT dtm_subscribe('http_trans', '$busi/$_')") for 'TransOut', 'TransIn';
+sql("SELECT dtm_submit('msg', ARRAY[dtm_step('topic://http_trans', payload => '{\"amount\": 30}')], gid => 'MS-01')");
+run_due($node);
+status_is('MS-01', 'succeed', 'S S', 'TransOut TransIn', 'TP-05: every URL of the topic, in order');
+is(join(' ', map { "$_->{query}{branch_id} $_->{body}" } calls_of('MS-01')), '01-01 {"amount": 30} 01-02 {"amount": 30}',
+	'TP-05: branch ids, and the same payload for each');
+
+# TP-04: subscribing at the same time keeps all of them
+{
+	my @sessions;
+	for my $session (0 .. 4)
+	{
+		my @commands = map { ('-c', "SELECT dtm_subscribe('busy', 'http://a/" . ($session * 4 + $_) . "')") } 0 .. 3;
+		push @sessions, IPC::Run::start([ 'psql', '-Xqd', $node->connstr('postgres'), @commands ], '<', \undef, '>', \my $out, '2>', \my $err);
+	}
+	$_->finish for @sessions;
+}
+sql("SELECT dtm_unsubscribe('busy', url) FROM dtm.topics WHERE topic = 'busy'");
+is(sql("SELECT version FROM dtm.topics WHERE topic = 'busy'"), '40', 'TP-04: 20 at a time, none lost');
+
+# ---------- JSON-RPC ----------
+
+my $jrpc = "$busi/json-rpc?method=TransIn";
+sql("SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/TransOut', payload => '{\"amount\": 30}'), dtm_step('$jrpc', payload => '{\"amount\": 30, \"gid\": \"mine\"}')], gid => 'JR-01', options => '{\"protocol\": \"json-rpc\"}')");
+reply('/json-rpc', { body => '{"jsonrpc":"2.0","id":"1","result":{},"error":null}' });
+run_due($node);
+is(sql("SELECT dtm_status('JR-01')"), 'succeed', 'JR-01');
+{
+	my ($call) = grep { $_->{path} eq '/json-rpc' } calls_of();
+	my $body = JSON::PP->new->decode($call->{body});
+	is($call->{raw_query}, 'method=TransIn', 'JR-01: no parameters are added to the URL');
+	is(JSON::PP->new->canonical->encode($body->{params}), '{"amount":30,"branch_id":"02","gid":"JR-01","op":"action","trans_type":"msg"}', 'JR-01: params');
+	is("$body->{jsonrpc} $body->{method}", '2.0 TransIn', 'JR-01: method');
+	ok(length $body->{id} && $call->{body} =~ /"id": "/, 'JR-01: the id is a string');
+}
+
+# JR-02, R-07: here the codes are recognised
+sub jrpc_error { return { body => "{\"jsonrpc\":\"2.0\",\"id\":\"1\",\"error\":{\"code\":$_[0],\"message\":\"m\"}}" }; }
+reply('/json-rpc', jrpc_error(-23977), jrpc_error(-32902), jrpc_error(-32901), { body => 'no JSON' }, { body => '[1]' }, { body => '{"result":1}' });
+sql("SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/TransOut', payload => '{}'), dtm_step('$jrpc')], gid => 'JR-02', options => '{\"protocol\": \"json-rpc\"}')");
+run_due($node, 1000 * $_ * $_) for 0 .. 5;
+is(sql("SELECT dtm_status('JR-02'), string_agg(result, ' ' ORDER BY started) FROM dtm.calls WHERE gid = 'JR-02' AND branch_id = '02'"),
+	'succeed|ERROR ONGOING FAILURE ERROR ERROR SUCCESS', 'JR-02: a msg is never failed by a branch');
+reply('/json-rpc', jrpc_error(-32901));
+sql("SELECT dtm_submit('saga', ARRAY[dtm_step('$jrpc')], gid => 'R-07', options => '{\"protocol\": \"json-rpc\"}')");
+run_due($node);
+is(sql("SELECT dtm_status('R-07')"), 'failed', 'R-07: a saga is');
+sql("SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/plain', payload => '{}')], gid => 'JR-plain', options => '{\"protocol\": \"json-rpc\"}')");
+run_due($node);
+is((calls_of('JR-plain'))[0]{body}, '{}', 'JR-01: without a method it is plain HTTP');
+
+# ---------- workflow ----------
+
+sub prepare_workflow
+{
+	my ($gid, $callback, $data) = @_;
+	sql("SELECT dtm_prepare_workflow('{\"gid\": \"$gid\", \"trans_type\": \"workflow\", $callback, \"custom_data\": \"{\\\"name\\\": \\\"transfer\\\", \\\"data\\\": \\\"$data\\\"}\"}')");
+	return;
+}
+
+prepare_workflow('WF-05', "\"query_prepared\": \"$busi/callback\"", 'eyJhbW91bnQiOjMwfQ==');
+run_due($node, 9);
+is(one_line('WF-05'), '', 'WF-05: the callback is not called before the interval');
+reply('/callback', { status => 500 }, { status => 500 }, { status => 425 }, { status => 200 });
+run_due($node, 11);
+{
+	my ($call) = calls_of('WF-05');
+	is("$call->{method} $call->{raw_query} $call->{body}", 'POST branch_id=00&gid=WF-05&op=transfer&trans_type=workflow {"amount":30}',
+		'WF-05: the callback gets the name as op, and the data');
+}
+run_due($node, 28);
+is(scalar(calls_of('WF-05')), 1, 'R-45: it backs off');
+run_due($node, 32);
+run_due($node, 73);
+run_due($node, 84);
+is(join(' ', sql("SELECT string_agg(result, ' ' ORDER BY started) FROM dtm.calls WHERE gid = 'WF-05' AND branch_id = '00' AND op = 'transfer'")),
+	'ERROR ERROR ONGOING SUCCESS', 'WF-06: 425 and 200 are asked again after the interval');
+is(sql("SELECT dtm_status('WF-05')"), 'prepared', 'WF-14: what the callback answers is not the outcome');
+sql("SELECT dtm_register_branch('{\"gid\": \"WF-05\", \"trans_type\": \"workflow\", \"branch_id\": \"01\", \"op\": \"action\", \"status\": \"succeed\"}'::jsonb)");
+sql("SELECT dtm_submit('{\"gid\": \"WF-05\", \"trans_type\": \"workflow\", \"req_extra\": {\"status\": \"succeed\"}}'::jsonb)");
+run_due($node, 100000);
+status_is('WF-05', 'succeed', 'S', 'callback callback callback callback', 'submitted: not called any more');
+
+prepare_workflow('WF-13', "\"protocol\": \"grpc\", \"query_prepared\": \"$grpc/workflow.Workflow/Execute\"", 'eyJhbW91bnQiOjMwfQ==');
+run_due($node, 11);
+{
+	my ($call) = calls_of('WF-13');
+	is($call->{body}, "\n\x0d{\"amount\":30}", 'WF-13: a WorkflowData over gRPC');
+	is("$call->{path} $call->{query}{op} $call->{query}{branch_id}", '/workflow.Workflow/Execute transfer 00', 'WF-13: and its metadata');
+}
+prepare_workflow('WF-09', "\"query_prepared\": \"$busi/callback\"", '');
+run_due($node, 11);
+is((calls_of('WF-09'))[0]{method}, 'GET', 'WF-09: a GET where there is no data');
+sql("SELECT dtm_force_stop(gid) FROM dtm.transactions WHERE status = 'prepared'");
+
+# ---------- TLS ----------
+
+SKIP:
+{
+	my $dir = PostgreSQL::Test::Utils::tempdir();
+	skip 'no openssl', 3
+	  if system("openssl req -x509 -newkey rsa:2048 -nodes -keyout $dir/key.pem -out $dir/cert.pem -days 1 -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1 >/dev/null 2>&1") != 0;
+	stop_participant();
+	($busi, $grpc) = start_participant('--grpc', '--tls', "$dir/cert.pem", "$dir/key.pem");
+	sql("SELECT dtm_submit('msg', ARRAY[dtm_step('grpcs://$grpc/busi.Busi/M', payload => '{}')], gid => 'untrusted')");
+	run_due($node);
+	like(sql("SELECT error FROM dtm.calls WHERE gid = 'untrusted'"), qr/certificate/, 'a certificate that nobody vouches for');
+	$node->append_conf('postgresql.conf', "dtm.ca_file = '$dir/cert.pem'");
+	$node->reload;
+	eventually($node, "SELECT current_setting('dtm.ca_file') <> ''");
+	run_due($node, 30);
+	is(sql("SELECT dtm_status('untrusted')"), 'succeed', 'dtm.ca_file vouches for it, over HTTP/2 and TLS');
+	$node->append_conf('postgresql.conf', "dtm.ca_file = '/nowhere'");
+	$node->reload;
+	eventually($node, "SELECT current_setting('dtm.ca_file') = '/nowhere'");
+	sql("SELECT dtm_submit('msg', ARRAY[dtm_step('grpcs://$grpc/busi.Busi/M')], gid => 'no file')");
+	run_due($node);
+	like(sql("SELECT result, error FROM dtm.calls WHERE gid = 'no file'"), qr/^ERROR\|/, 'a file that is not there');
+}
+
+done_testing();
