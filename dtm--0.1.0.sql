@@ -516,6 +516,47 @@ CREATE VIEW dtm.calls WITH (security_barrier) AS
    WHERE dtm.visible(r.submitted_by);
 COMMENT ON VIEW dtm.calls IS 'calls of branches, one row for each attempt, of the transactions that the current role may see';
 
+CREATE FUNCTION dtm.alert_retry_limit() RETURNS integer
+AS 'MODULE_PATHNAME', 'dtm_get_alert_retry_limit' LANGUAGE C STABLE PARALLEL SAFE;
+
+CREATE VIEW dtm.stuck WITH (security_barrier) AS
+  SELECT t.gid, t.trans_type, t.status, t.failures,
+         COALESCE(c.since, t.created) AS since,
+         pg_catalog.clock_timestamp() - COALESCE(c.since, t.created) AS duration,
+         c.branch_id, c.op, c.error AS last_error, t.next_attempt
+    FROM dtm.transactions t
+         LEFT JOIN LATERAL (
+           SELECT f.since, f.branch_id, f.op, f.error
+             FROM (SELECT pg_catalog.min(c.started) OVER () AS since, c.branch_id, c.op, c.error, c.started
+                     FROM dtm.calls c
+                    WHERE c.id = t.id AND c.result <> 'SUCCESS'
+                      AND c.started > COALESCE((SELECT pg_catalog.max(s.started) FROM dtm.calls s
+                                                 WHERE s.id = t.id AND s.result = 'SUCCESS'), '-infinity')) f
+            ORDER BY f.started DESC LIMIT 1) c ON true
+   WHERE t.failures >= dtm.alert_retry_limit()
+   ORDER BY since;
+COMMENT ON VIEW dtm.stuck IS 'transactions that fail again and again, beyond dtm.alert_retry_limit; the longest first';
+
+/*
+ * A participant of an XA prepares its work as gid-branch_id.  What is still
+ * prepared when its transaction has ended, or is not known, is nobody's.
+ */
+CREATE VIEW dtm.orphans AS
+  SELECT p.gid AS prepared, x.gid, x.branch_id,
+         dtm.status_name(f.status) AS status,
+         p.prepared AS since,
+         pg_catalog.clock_timestamp() - p.prepared AS age,
+         p.owner, p.database,
+         CASE WHEN f.status = 'S' THEN 'COMMIT' ELSE 'ROLLBACK' END || ' PREPARED ' || pg_catalog.quote_literal(p.gid) AS statement
+    FROM pg_catalog.pg_prepared_xacts p
+         CROSS JOIN LATERAL pg_catalog.regexp_matches(p.gid, '^(.+)-([0-9]{2,})$') m
+         CROSS JOIN LATERAL (SELECT m[1] AS gid, m[2] AS branch_id) x
+         LEFT JOIN dtm.request r ON r.gid = x.gid
+         LEFT JOIN dtm.finished f ON f.id = r.id
+   WHERE r.id IS NULL OR (r.trans_type = 'x' AND f.id IS NOT NULL)
+   ORDER BY p.prepared;
+COMMENT ON VIEW dtm.orphans IS 'prepared transactions of XA branches whose global transaction has ended or is not known here, and the statement that ends each';
+
 CREATE FUNCTION dtm.coordinator_stats(
   OUT state text, OUT pid integer, OUT started timestamptz, OUT in_flight integer, OUT queued integer,
   OUT loaded integer, OUT commits bigint, OUT finished bigint, OUT calls bigint, OUT call_errors bigint, OUT errors bigint)
@@ -616,6 +657,117 @@ AS 'MODULE_PATHNAME', 'dtm_run_due' LANGUAGE C;
 COMMENT ON PROCEDURE @extschema@.dtm_run_due(timestamptz, integer) IS
   'runs in this session what is due at as_of, until nothing is or max_transactions were run';
 
+/* ---------- removing what has finished ---------- */
+
+CREATE FUNCTION @extschema@.dtm_cleanup(keep interval DEFAULT NULL, max_rows integer DEFAULT 10000) RETURNS bigint
+AS 'MODULE_PATHNAME', 'dtm_cleanup' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.dtm_cleanup(interval, integer) IS
+  'removes global transactions that have been finished for longer than keep (default: dtm.retention), with their calls and barrier rows; returns how many';
+
+CREATE FUNCTION @extschema@.dtm_cleanup_barrier(keep interval, max_rows integer DEFAULT 10000) RETURNS bigint
+AS 'MODULE_PATHNAME', 'dtm_cleanup_barrier' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.dtm_cleanup_barrier(interval, integer) IS
+  'removes barrier rows older than keep of global transactions that another coordinator drives; returns how many';
+
+/* ---------- by the clock: pg_cron ---------- */
+
+CREATE FUNCTION dtm.need_pg_cron() RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_cron') THEN
+    RAISE EXCEPTION 'pg_cron is not installed in this database'
+      USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'Install its package (Debian: postgresql-15-cron), add pg_cron to shared_preload_libraries, set cron.database_name to this database, restart the server, and run CREATE EXTENSION pg_cron.';
+  END IF;
+END
+$$;
+
+CREATE FUNCTION @extschema@.dtm_cron_install(schedule text DEFAULT '*/10 * * * *') RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  PERFORM dtm.need_pg_cron();
+  IF schedule IS NULL THEN
+    RAISE EXCEPTION 'schedule is null'
+      USING ERRCODE = 'null_value_not_allowed', HINT = 'Pass five fields, such as ''*/10 * * * *''.';
+  END IF;
+  RETURN cron.schedule('dtm_cleanup', schedule, 'SELECT @extschema@.dtm_cleanup()');
+END
+$$;
+COMMENT ON FUNCTION @extschema@.dtm_cron_install(text) IS
+  'has pg_cron remove what has finished, instead of the coordinator; returns the id of its job';
+
+CREATE FUNCTION @extschema@.dtm_cron_uninstall() RETURNS boolean
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  PERFORM dtm.need_pg_cron();
+  RETURN cron.unschedule('dtm_cleanup');
+END
+$$;
+COMMENT ON FUNCTION @extschema@.dtm_cron_uninstall() IS
+  'has the coordinator remove again what has finished';
+
+/* What a job runs.  A repeated tick finds the gid of its minute. */
+CREATE FUNCTION dtm.submit_scheduled(name text, request jsonb) RETURNS text
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  gid text := name || '@' || to_char(now() AT TIME ZONE 'UTC', 'YYYYMMDD"T"HH24MI"Z"');
+BEGIN
+  RETURN @extschema@.dtm_submit(request || jsonb_build_object('gid', gid));
+EXCEPTION WHEN SQLSTATE 'DT001' THEN
+  RETURN gid;   /* it has even finished */
+END
+$$;
+
+CREATE FUNCTION @extschema@.dtm_schedule(name text, cron text, request jsonb) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  PERFORM dtm.need_pg_cron();
+  IF name IS NULL OR name !~ '^[A-Za-z0-9_.-]{1,50}$' THEN
+    RAISE EXCEPTION 'name is null, or not of 1 to 50 letters, digits and "_.-"'
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'The gids are name@YYYYMMDDTHHMIZ.';
+  END IF;
+  IF cron IS NULL THEN
+    RAISE EXCEPTION 'cron is null'
+      USING ERRCODE = 'null_value_not_allowed', HINT = 'Pass five fields, such as ''0 3 * * *''.';
+  END IF;
+  IF request ->> 'trans_type' NOT IN ('saga', 'msg') THEN
+    RAISE EXCEPTION 'a global transaction of trans_type "%" can''t be scheduled', request ->> 'trans_type'
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'It is a saga or msg, whose steps are known.';
+  END IF;
+  /* what is wrong with the request is wrong now */
+  BEGIN
+    PERFORM @extschema@.dtm_submit(request || jsonb_build_object('gid', @extschema@.dtm_new_gid()));
+    RAISE EXCEPTION USING ERRCODE = 'DT000', MESSAGE = 'not to be kept';
+  EXCEPTION WHEN SQLSTATE 'DT000' THEN
+    NULL;
+  END;
+  RETURN cron.schedule('dtm:' || name, cron, format('SELECT dtm.submit_scheduled(%L, %L)', name, request));
+END
+$$;
+COMMENT ON FUNCTION @extschema@.dtm_schedule(text, text, jsonb) IS
+  'submits a global transaction by the clock, through pg_cron; returns the id of its job';
+
+CREATE FUNCTION @extschema@.dtm_unschedule(name text) RETURNS boolean
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  PERFORM dtm.need_pg_cron();
+  RETURN cron.unschedule('dtm:' || name);
+END
+$$;
+COMMENT ON FUNCTION @extschema@.dtm_unschedule(text) IS 'ends what dtm_schedule() began';
+
 /* ---------- roles ---------- */
 
 REVOKE ALL ON FUNCTION
@@ -629,7 +781,10 @@ REVOKE ALL ON FUNCTION
   dtm.trans_type_name("char"), dtm.status_name("char"), dtm.seconds(bigint), dtm.visible(oid), dtm.coordinator_stats(),
   dtm.op_step("char", integer), dtm.op_name("char", integer, text, text[]), dtm.step_branch_id(text[], integer),
   dtm.open_workflow(jsonb), @extschema@.dtm_prepare_workflow(jsonb),
-  dtm.check_url(text, text), dtm.check_topic(text), dtm.error_no_topic(text),
+  dtm.check_url(text, text), dtm.check_topic(text), dtm.error_no_topic(text), dtm.alert_retry_limit(),
+  @extschema@.dtm_cleanup(interval, integer), @extschema@.dtm_cleanup_barrier(interval, integer),
+  dtm.need_pg_cron(), @extschema@.dtm_cron_install(text), @extschema@.dtm_cron_uninstall(),
+  dtm.submit_scheduled(text, jsonb), @extschema@.dtm_schedule(text, text, jsonb), @extschema@.dtm_unschedule(text),
   @extschema@.dtm_subscribe(text, text, text), @extschema@.dtm_unsubscribe(text, text), @extschema@.dtm_delete_topic(text),
   @extschema@.dtm_status(text), @extschema@.dtm_query(text), @extschema@.dtm_wait(text, interval),
   @extschema@.dtm_retry_now(text), @extschema@.dtm_reset_cron_time(interval, integer), @extschema@.dtm_force_stop(text),
@@ -648,17 +803,21 @@ GRANT EXECUTE ON FUNCTION
   @extschema@.dtm_barrier(text, text, text, text, text), @extschema@.dtm_query_prepared(text),
   dtm.trans_type_name("char"), dtm.status_name("char"), dtm.seconds(bigint), dtm.visible(oid), dtm.coordinator_stats(),
   dtm.op_step("char", integer), dtm.op_name("char", integer, text, text[]), dtm.step_branch_id(text[], integer),
-  dtm.open_workflow(jsonb), @extschema@.dtm_prepare_workflow(jsonb),
+  dtm.open_workflow(jsonb), @extschema@.dtm_prepare_workflow(jsonb), dtm.alert_retry_limit(),
+  dtm.need_pg_cron(), dtm.submit_scheduled(text, jsonb), @extschema@.dtm_schedule(text, text, jsonb), @extschema@.dtm_unschedule(text),
   @extschema@.dtm_status(text), @extschema@.dtm_query(text), @extschema@.dtm_wait(text, interval),
   @extschema@.dtm_retry_now(text), @extschema@.dtm_force_stop(text)
 TO dtm_user;
 GRANT EXECUTE ON FUNCTION
   @extschema@.dtm_reset_cron_time(interval, integer), @extschema@.dtm_pause(), @extschema@.dtm_resume(),
-  @extschema@.dtm_subscribe(text, text, text), @extschema@.dtm_unsubscribe(text, text), @extschema@.dtm_delete_topic(text)
+  @extschema@.dtm_subscribe(text, text, text), @extschema@.dtm_unsubscribe(text, text), @extschema@.dtm_delete_topic(text),
+  @extschema@.dtm_cleanup(interval, integer), @extschema@.dtm_cleanup_barrier(interval, integer),
+  @extschema@.dtm_cron_install(text), @extschema@.dtm_cron_uninstall()
 TO dtm_admin;
 GRANT EXECUTE ON PROCEDURE @extschema@.dtm_run_due(timestamptz, integer) TO dtm_admin;
 GRANT USAGE ON TYPE @extschema@.dtm_step TO dtm_user;
-GRANT SELECT ON dtm.transactions, dtm.branches, dtm.calls, dtm.topics, dtm.stat_coordinator TO dtm_user;
+GRANT SELECT ON dtm.transactions, dtm.branches, dtm.calls, dtm.stuck, dtm.topics, dtm.stat_coordinator TO dtm_user;
+GRANT SELECT ON dtm.orphans TO dtm_admin;
 
 /* A change of dtm.home, a restored one too, is noticed at once. */
 CREATE FUNCTION dtm.home_changed() RETURNS trigger

@@ -9,6 +9,7 @@
 
 #include "compat.h"
 #include "dtm.h"
+#include "notice.h"
 #include "request/request.h"
 #include "shmem.h"
 #include "store/store.h"
@@ -46,6 +47,7 @@ PG_FUNCTION_INFO_V1(dtm_force_stop);
 PG_FUNCTION_INFO_V1(dtm_pause);
 PG_FUNCTION_INFO_V1(dtm_resume);
 PG_FUNCTION_INFO_V1(dtm_coordinator_stats);
+PG_FUNCTION_INFO_V1(dtm_get_alert_retry_limit);
 PG_FUNCTION_INFO_V1(dtm_set_home);
 PG_FUNCTION_INFO_V1(dtm_home_changed);
 
@@ -137,12 +139,26 @@ decide(StoreTrans *trans, DtmEventKind kind, const char *reason, bool succeeded)
 	return update.changed;
 }
 
-/* The same, and writes the outcome. */
+/* Writes what was decided, and has the coordinator look at it. */
+static void
+write_decision(StoreTrans *trans)
+{
+	store_update(trans);
+	if (dtm_core_is_final(trans->core.status))
+	{
+		int64		message = notice_finished(trans, GetCurrentTimestamp());
+
+		if (message != 0)
+			dtm_announce(message);
+	}
+}
+
+/* Applies a caller's event, as decide() does, and writes the outcome. */
 static void
 apply(StoreTrans *trans, DtmEventKind kind, const char *reason)
 {
 	if (decide(trans, kind, reason, false))
-		store_update(trans);
+		write_decision(trans);
 	dtm_announce(trans->id);
 }
 
@@ -258,7 +274,7 @@ submit_workflow(Request *request)
 				 errhint("It says how the workflow has ended: succeed or failed.")));
 	if (decide(trans, DTM_EVENT_SUBMIT, request->rollback_reason,
 			   request->end == REQUEST_SUCCEEDED))
-		store_update(trans);
+		write_decision(trans);
 	if (request->trans.result != NULL)
 	{
 		trans->result = request->trans.result;
@@ -646,6 +662,13 @@ dtm_wait(PG_FUNCTION_ARGS)
 }
 
 /* ---------- statistics ---------- */
+
+/* dtm.alert_retry_limit(): the setting, also where nothing has loaded us yet */
+Datum
+dtm_get_alert_retry_limit(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT32(dtm_alert_retry_limit);
+}
 
 /* dtm.coordinator_stats() */
 Datum

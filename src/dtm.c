@@ -5,7 +5,9 @@
 #include "dtm.h"
 
 #include "compat.h"
+#include "local/local.h"
 #include "shmem.h"
+#include "transport/transport.h"
 #include "worker.h"
 
 #include "fmgr.h"
@@ -18,6 +20,8 @@ PG_MODULE_MAGIC;
 #define MAX_MS				(INT_MAX)
 #define MAX_MAX_REQUESTS	65536
 #define MAX_MAX_KB			(64 * 1024)
+#define MAX_SQL_WORKERS		1024
+#define MAX_MINUTES			(100 * 366 * 24 * 60)
 
 int			dtm_retry_interval;
 int			dtm_retry_interval_max;
@@ -30,6 +34,9 @@ int			dtm_max_reply_size;
 int			dtm_max_request_size;
 char	   *dtm_databases;
 char	   *dtm_ca_file;
+int			dtm_sql_workers;
+char	   *dtm_alert_webhook;
+int			dtm_retention;
 
 bool		dtm_preloaded = false;
 
@@ -42,6 +49,16 @@ dtm_core_config(DtmConfig *config)
 	config->retry_interval_max = (int64) dtm_retry_interval_max * 1000;
 	config->timeout_to_fail = (int64) dtm_timeout_to_fail * 1000;
 	config->alert_retry_limit = dtm_alert_retry_limit;
+}
+
+static bool
+check_webhook(char **value, void **extra, GucSource source)
+{
+	const char *problem = (*value)[0] == '\0' ? NULL : dtm_url_problem(*value);
+
+	if (problem != NULL)
+		GUC_check_errdetail("It can't be called: %s.", problem);
+	return problem == NULL;
 }
 
 static void
@@ -87,6 +104,18 @@ define_settings(void)
 							   "Databases that get a coordinator if they have the extension: a list of names, or * for all.",
 							   NULL, &dtm_databases, "*",
 							   PGC_SIGHUP, GUC_LIST_INPUT, NULL, NULL, NULL);
+	DefineCustomIntVariable("dtm.sql_workers",
+							"Background workers that call functions as branches, for each database.",
+							NULL, &dtm_sql_workers, 2, 0, MAX_SQL_WORKERS,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("dtm.alert_webhook",
+							   "URL that is told of each failure of a global transaction from dtm.alert_retry_limit on.",
+							   NULL, &dtm_alert_webhook, "",
+							   PGC_SIGHUP, GUC_SUPERUSER_ONLY, check_webhook, NULL, NULL);
+	DefineCustomIntVariable("dtm.retention",
+							"Time that finished global transactions are kept; 0 keeps all.",
+							NULL, &dtm_retention, 7 * 24 * 60, 0, MAX_MINUTES,
+							PGC_SIGHUP, GUC_UNIT_MIN, NULL, NULL, NULL);
 	DefineCustomStringVariable("dtm.ca_file",
 							   "File of the certificate authorities that branches' certificates are verified against; empty for the system's.",
 							   NULL, &dtm_ca_file, "",
@@ -101,6 +130,7 @@ _PG_init(void)
 		return;
 	dtm_preloaded = true;
 	dtm_shmem_init();
+	local_shmem_init();
 	dtm_install_hooks();
 	dtm_register_launcher();
 }

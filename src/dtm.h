@@ -39,6 +39,9 @@ extern int	dtm_max_reply_size; /* kB */
 extern int	dtm_max_request_size;	/* kB */
 extern char *dtm_databases;
 extern char *dtm_ca_file;
+extern int	dtm_sql_workers;	/* for each database */
+extern char *dtm_alert_webhook;
+extern int	dtm_retention;		/* min */
 
 /* The settings that core's rules depend on. */
 extern void dtm_core_config(DtmConfig *config);

@@ -97,6 +97,9 @@ settle(Coordinator *c, Entry *entry)
 	}
 	if (entry->saved)
 		entry->trans->version++;
+	if (entry->saved && entry->alert_url != NULL)
+		webhook_send(c, entry->trans, entry->alert_url, entry->alert_error);
+	entry->alert_url = entry->alert_error = NULL;
 	entry->changed = entry->saved = false;
 	entry->replies = NULL;		/* they have had their effect */
 	if (dtm_core_is_final(core->status))
@@ -234,7 +237,10 @@ coordinator_cycle(Coordinator *c)
 			settle(c, dlist_container(Entry, node, iter.cur));
 		/* off they go */
 		dtm_transport_drive(c->transport);
+		local_drive(c->pool);
 	}
+	if (cleanup_is_due(c))
+		cleanup_run(c);
 	read_park(c);
 	if (c->slot)
 	{
@@ -243,9 +249,11 @@ coordinator_cycle(Coordinator *c)
 		c->wake_waiters = false;
 		pg_atomic_write_u32(&c->slot->loaded, (uint32) entry_count(c));
 		pg_atomic_write_u32(&c->slot->in_flight,
-							(uint32) dtm_transport_in_flight(c->transport));
+							(uint32) (dtm_transport_in_flight(c->transport) +
+									  local_running(c->pool)));
 		pg_atomic_write_u32(&c->slot->queued,
-							(uint32) dtm_transport_waiting(c->transport));
+							(uint32) (dtm_transport_waiting(c->transport) +
+									  local_waiting(c->pool)));
 	}
 	MemoryContextSwitchTo(before);
 	MemoryContextReset(c->turn);
@@ -260,7 +268,7 @@ coordinator_flush_until(Coordinator *c, XLogRecPtr lsn)
 bool
 coordinator_is_idle(Coordinator *c)
 {
-	return entry_count(c) == 0 && c->nattempts == 0;
+	return entry_count(c) == 0 && c->nattempts == 0 && c->nwebhooks == 0;
 }
 
 bool
@@ -292,7 +300,13 @@ coordinator_timeout(Coordinator *c)
 
 		us = us < 0 ? left : Min(us, left);
 	}
-	if (c->nattempts > 0 || read_can(c))
+	if (c->cleanup_at != DT_NOEND && !c->draining)
+	{
+		int64		left = Max(c->cleanup_at - now, 0);
+
+		us = us < 0 ? left : Min(us, left);
+	}
+	if (c->nattempts > 0 || local_has_ended(c->pool) || read_can(c))
 		us = 0;
 	else if (read_room(c) > 0 && c->deadline != DT_NOEND && c->fixed_now == 0)
 	{
@@ -369,7 +383,9 @@ coordinator_create(StoreMode mode, DtmSharedSlot *slot)
 				 errmsg("could not prepare for calls: %s", error)));
 	}
 	report_limits(c);
+	c->pool = local_pool_create(context);
 	read_init(c);
+	cleanup_init(c);
 	return c;
 }
 
@@ -379,6 +395,7 @@ coordinator_destroy(Coordinator *c)
 	if (CurrentMemoryContext == c->turn)
 		MemoryContextSwitchTo(TopMemoryContext);
 	dtm_transport_destroy(c->transport);
+	local_pool_destroy(c->pool);
 	MemoryContextDelete(c->context);
 }
 
@@ -391,6 +408,7 @@ coordinator_reconfigure(Coordinator *c)
 	read_limits(&limits);
 	dtm_transport_set_limits(c->transport, &limits);
 	report_limits(c);
+	cleanup_init(c);
 }
 
 void

@@ -89,10 +89,12 @@ entry_drop_ready(Entry *entry)
 	}
 }
 
+/* The call took place, and this is what it came to. */
 static void
 add_attempt(Coordinator *c, Entry *entry, EntryCall *call, DtmResult result,
 			const char *text)
 {
+	bool		local = call->kind == WIRE_LOCAL;
 	StoreAttempt *attempt;
 	MemoryContext before = MemoryContextSwitchTo(c->attempts_context);
 
@@ -105,10 +107,10 @@ add_attempt(Coordinator *c, Entry *entry, EntryCall *call, DtmResult result,
 	attempt = &c->attempts[c->nattempts++];
 	attempt->id = entry->id;
 	attempt->op = call->op;
-	attempt->started = call->call.started -
+	attempt->started = local ? call->task.started : call->call.started -
 		(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
-	attempt->duration = call->call.duration;
-	attempt->http_status = call->call.http_status;
+	attempt->duration = local ? call->task.duration : call->call.duration;
+	attempt->http_status = local ? 0 : call->call.http_status;
 	attempt->grpc_status = call->kind == WIRE_GRPC ? call->call.grpc_status : -1;
 	attempt->result = result;
 	attempt->error = result == DTM_RESULT_SUCCESS ? NULL : pstrdup(text);
@@ -124,10 +126,15 @@ entry_forget(Coordinator *c, Entry *entry)
 		EntryCall  *call = entry->calls;
 
 		entry->calls = call->next;
-		if (call->call.slot != NULL)
-			add_attempt(c, entry, call, DTM_RESULT_TEMPORARY,
-						"given up: the global transaction is not run any more");
-		dtm_transport_cancel(c->transport, &call->call);
+		if (call->kind == WIRE_LOCAL)
+			local_cancel(c->pool, &call->task);
+		else
+		{
+			if (call->call.slot != NULL)
+				add_attempt(c, entry, call, DTM_RESULT_TEMPORARY,
+							"given up: the global transaction is not run any more");
+			dtm_transport_cancel(c->transport, &call->call);
+		}
 		free_call(call);
 	}
 	if (entry->touched)
@@ -205,6 +212,7 @@ entry_replace(Coordinator *c, Entry *entry, StoreTrans *trans,
 	entry->to_call = MemoryContextAlloc(context,
 										sizeof(int) * (trans->core.nops + 1));
 	entry->nto_call = 0;
+	entry->alert_url = entry->alert_error = NULL;
 	entry->changed = false;
 	entry->reload = false;
 	entry->wake = true;
@@ -234,12 +242,10 @@ step(Coordinator *c, Entry *entry, DtmEvent *event)
 	entry->nto_call = update.ncalls;
 	entry->changed = entry->changed || update.changed;
 	if (update.alert_op != DTM_NO_ALERT)
-		ereport(WARNING,
-				(errmsg("global transaction \"%s\" has failed %d times in a row",
-						entry->trans->gid, core->failures),
-				 errdetail("%s answered: %s", event->url, event->text),
-				 errhint("It is tried again at %s, or now with dtm_retry_now().",
-						 timestamptz_to_str(core->next_time))));
+	{
+		entry->alert_url = MemoryContextStrdup(entry->context, event->url);
+		entry->alert_error = MemoryContextStrdup(entry->context, event->text);
+	}
 }
 
 static void
@@ -278,58 +284,132 @@ entry_decide(Coordinator *c, Entry *entry)
 	step(c, entry, &event);
 }
 
-void
-entry_collect(Coordinator *c)
+/* It is not under way any more. */
+static void
+unlink_call(Entry *entry, EntryCall *call)
+{
+	EntryCall **link = &entry->calls;
+
+	while (*link != call)
+		link = &(*link)->next;
+	*link = call->next;
+	entry->ncalls--;
+}
+
+/* What a call has come to, to be told to core. */
+static void
+take_reply(Coordinator *c, Entry *entry, EntryCall *call, DtmResult result,
+		   const char *text, size_t len)
+{
+	Reply	   *reply = MemoryContextAlloc(entry->context, sizeof(Reply));
+	Reply	  **last = &entry->replies;
+
+	reply->op = call->op;
+	reply->result = result;
+	reply->applied = false;
+	reply->next = NULL;
+	MemoryContextSwitchTo(entry->context);
+	reply->text = result == DTM_RESULT_SUCCESS ? "" : clean_text(text, len);
+	MemoryContextSwitchTo(c->turn);
+	add_attempt(c, entry, call, result, reply->text);
+	while (*last != NULL)
+		last = &(*last)->next;
+	*last = reply;
+	if (!entry->reload)
+		entry_apply_replies(c, entry);
+	entry_touch(c, entry);
+}
+
+static void
+count_call(Coordinator *c, DtmResult result)
+{
+	if (c->slot == NULL)
+		return;
+	pg_atomic_fetch_add_u64(&c->slot->ncalls, 1);
+	if (result != DTM_RESULT_SUCCESS)
+		pg_atomic_fetch_add_u64(&c->slot->ncall_errors, 1);
+}
+
+static void
+collect_remote(Coordinator *c)
 {
 	DtmCall    *done;
 
 	dtm_transport_drive(c->transport);
 	while ((done = dtm_transport_reap(c->transport)) != NULL)
 	{
+		EntryCall  *call = (EntryCall *) done;
 		Entry	   *entry = done->owner;
-		EntryCall **link = &entry->calls;
-		EntryCall  *call;
-		DtmResult	result;
 		const char *text;
-		Reply	   *reply;
-		Reply	  **last = &entry->replies;
+		DtmResult	result;
 
-		while (&(*link)->call != done)
-			link = &(*link)->next;
-		call = *link;
-		*link = call->next;
-		entry->ncalls--;
-
-		result = wire_result(call->kind, done, &text);
-		reply = MemoryContextAlloc(entry->context, sizeof(Reply));
-		reply->op = call->op;
-		reply->result = result;
-		reply->applied = false;
-		reply->next = NULL;
-		MemoryContextSwitchTo(entry->context);
-		reply->text = result == DTM_RESULT_SUCCESS ? "" :
-			clean_text(text, text == done->reply ? done->reply_len : strlen(text));
-		MemoryContextSwitchTo(c->turn);
-		add_attempt(c, entry, call, result, reply->text);
-		while (*last != NULL)
-			last = &(*last)->next;
-		*last = reply;
-		if (!entry->reload)
-			entry_apply_replies(c, entry);
-		entry_touch(c, entry);
-		free_call(call);
-		if (c->slot)
+		if (entry == NULL)
 		{
-			pg_atomic_fetch_add_u64(&c->slot->ncalls, 1);
-			if (result != DTM_RESULT_SUCCESS)
-				pg_atomic_fetch_add_u64(&c->slot->ncall_errors, 1);
+			webhook_done(c, call);
+			continue;
 		}
+		result = wire_result(call->kind, done, &text);
+		unlink_call(entry, call);
+		take_reply(c, entry, call, result, text,
+				   text == done->reply ? done->reply_len : strlen(text));
+		count_call(c, result);
+		free_call(call);
 	}
+}
+
+/* A worker has raised an alert; calling the webhook is left to us. */
+static void
+tell_webhook(Coordinator *c, Entry *entry, EntryCall *call)
+{
+	StoreTrans	trans = *entry->trans;
+	WireBranch	branch;
+
+	wire_describe(&trans, call->op, &branch);
+	trans.core.failures = (uint16) call->task.failures;
+	webhook_send(c, &trans, branch.url, call->task.error);
+}
+
+/* A worker has written the outcome itself: the row is read again. */
+static void
+collect_local(Coordinator *c)
+{
+	LocalTask  *done;
+
+	local_drive(c->pool);
+	while ((done = local_reap(c->pool)) != NULL)
+	{
+		EntryCall  *call = (EntryCall *) ((char *) done - offsetof(EntryCall, task));
+		Entry	   *entry = done->owner;
+
+		unlink_call(entry, call);
+		if (done->recorded)
+		{
+			entry->reload = true;
+			entry->not_before = 0;
+			entry_touch(c, entry);
+			if (done->final && c->slot)
+				pg_atomic_fetch_add_u64(&c->slot->nfinished, 1);
+			if (done->failures > 0)
+				tell_webhook(c, entry, call);
+		}
+		else
+			take_reply(c, entry, call, DTM_RESULT_TEMPORARY, done->error,
+					   strlen(done->error));
+		count_call(c, done->recorded ? done->result : DTM_RESULT_TEMPORARY);
+		free_call(call);
+	}
+}
+
+void
+entry_collect(Coordinator *c)
+{
+	collect_remote(c);
+	collect_local(c);
 }
 
 /* Makes the calls of an entry, to be sent once the turn has committed. */
 void
-entry_make_ready(Entry *entry)
+entry_make_ready(Coordinator *c, Entry *entry)
 {
 	int			timeout = entry->trans->request_timeout > 0 ?
 		entry->trans->request_timeout : dtm_request_timeout;
@@ -342,12 +422,22 @@ entry_make_ready(Entry *entry)
 		WireBranch	branch;
 
 		call->op = entry->to_call[i];
-		call->call.owner = entry;
-		call->call.timeout = (int64) timeout * 1000;
 		call->next = entry->ready;
 		entry->ready = call;
 		wire_describe(entry->trans, call->op, &branch);
 		call->kind = branch.kind;
+		if (call->kind == WIRE_LOCAL)
+		{
+			call->task.owner = entry;
+			call->task.id = entry->id;
+			call->task.op = call->op;
+			call->task.role = entry->trans->submitted_by;
+			call->task.timeout = entry->trans->request_timeout;
+			call->task.now = c->fixed_now;
+			continue;
+		}
+		call->call.owner = entry;
+		call->call.timeout = (int64) timeout * 1000;
 		wire_request(entry->trans, call->op, &call->call);
 	}
 	MemoryContextSwitchTo(before);
@@ -364,7 +454,10 @@ entry_send(Coordinator *c, Entry *entry)
 		call->next = entry->calls;
 		entry->calls = call;
 		entry->ncalls++;
-		dtm_transport_submit(c->transport, &call->call);
+		if (call->kind == WIRE_LOCAL)
+			local_submit(c->pool, &call->task);
+		else
+			dtm_transport_submit(c->transport, &call->call);
 	}
 	entry->nto_call = 0;
 }

@@ -11,6 +11,7 @@
 #include "coordinator.h"
 
 #include "dtm.h"
+#include "local/local.h"
 #include "store/store.h"
 #include "transport/transport.h"
 #include "wire/wire.h"
@@ -50,6 +51,7 @@ typedef struct Reply
 typedef struct EntryCall
 {
 	DtmCall		call;			/* call.owner is the entry */
+	LocalTask	task;			/* instead, of a local branch; the same */
 	int			op;
 	WireKind	kind;
 	struct EntryCall *next;
@@ -72,6 +74,9 @@ typedef struct Entry
 	TimestampTz not_before;		/* the row was locked: try again then */
 	int			nrefused;		/* times in a row that it was not written */
 	Reply	   *replies;		/* in the order they came */
+	char	   *alert_url;		/* what has failed too often, to be told when the
+								 * row is written; NULL: nothing */
+	char	   *alert_error;
 	int		   *to_call;		/* room for nops + 1 */
 	int			nto_call;
 	EntryCall  *ready;			/* to be sent when the turn has committed */
@@ -86,6 +91,7 @@ struct Coordinator
 	MemoryContext context;		/* of it all */
 	MemoryContext turn;			/* reset each turn */
 	DtmTransport *transport;
+	LocalPool  *pool;
 	DtmConfig	config;
 	HTAB	   *entries;
 	dlist_head	touched;
@@ -111,6 +117,13 @@ struct Coordinator
 	TimestampTz sweep_until;	/* the "now" that it goes by */
 	TimestampTz swept_until;	/* the last complete one's */
 	TimestampTz deadline;		/* next row that becomes due; DT_NOEND: none */
+
+	/* The removal of what has finished. */
+	TimestampTz cleanup_at;		/* next batch; DT_NOEND: none */
+	int64		cleanup_after;	/* how far the pass has come */
+	TimestampTz cleanup_oldest; /* of what it has left */
+
+	int			nwebhooks;		/* under way */
 
 	/* Attempts to be written. */
 	StoreAttempt *attempts;
@@ -158,7 +171,7 @@ extern void entry_decide(Coordinator *c, Entry *entry);
 extern void entry_apply_replies(Coordinator *c, Entry *entry);
 
 /* Makes the calls that were decided on, to be sent after the commit. */
-extern void entry_make_ready(Entry *entry);
+extern void entry_make_ready(Coordinator *c, Entry *entry);
 extern void entry_drop_ready(Entry *entry);
 extern void entry_send(Coordinator *c, Entry *entry);
 
@@ -221,5 +234,22 @@ extern void write_one_by_one(Coordinator *c, Entry **entries, int n);
  * operator, a missing table.
  */
 extern bool write_concerns_all(const ErrorData *edata);
+
+/* ---------- webhook.c ---------- */
+
+/* Tells dtm.alert_webhook, if there is one. */
+extern void webhook_send(Coordinator *c, const StoreTrans *trans,
+						 const char *url, const char *error);
+
+/* It was called. */
+extern void webhook_done(Coordinator *c, EntryCall *call);
+
+/* ---------- cleanup.c ---------- */
+
+extern void cleanup_init(Coordinator *c);
+extern bool cleanup_is_due(Coordinator *c);
+
+/* Removes a batch, in transactions of its own; throws nothing. */
+extern void cleanup_run(Coordinator *c);
 
 #endif							/* DTM_COORDINATOR_PRIVATE_H */

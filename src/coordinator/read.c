@@ -410,8 +410,8 @@ read_park(Coordinator *c)
 		bool		waiting = !entry->touched && entry->calls != NULL;
 
 		for (EntryCall *call = entry->calls; call != NULL; call = call->next)
-			waiting = waiting && call->call.slot == NULL &&
-				call->call.host != NULL;
+			waiting = waiting && call->kind != WIRE_LOCAL &&
+				call->call.slot == NULL && call->call.host != NULL;
 		if (!waiting)
 			continue;
 		if (c->nparked < MAX_QUEUED)

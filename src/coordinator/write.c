@@ -5,6 +5,8 @@
  */
 #include "private.h"
 
+#include "notice.h"
+
 #include "utils/timestamp.h"
 
 /*
@@ -37,6 +39,22 @@ write_concerns_all(const ErrorData *edata)
 	}
 }
 
+/* What others are to know of an entry that has just been written. */
+static void
+tell(Coordinator *c, Entry *entry)
+{
+	if (entry->alert_url != NULL)
+		notice_alert(entry->trans, entry->alert_url, entry->alert_error);
+	if (dtm_core_is_final(entry->trans->core.status))
+	{
+		int64		message = notice_finished(entry->trans, coordinator_time(c));
+
+		/* should this transaction fail, it is not found */
+		if (message != 0 && !queue_push(&c->announced, message))
+			coordinator_sweep(c);
+	}
+}
+
 /*
  * Writes those of entries[0 .. n-1] that have changed, and makes their calls
  * ready; what could not be written is read again.
@@ -51,7 +69,7 @@ write_entries(Coordinator *c, Entry **entries, int n)
 
 	for (int i = 0; i < n; i++)
 	{
-		entry_make_ready(entries[i]);
+		entry_make_ready(c, entries[i]);
 		if (!entries[i]->changed)
 			continue;
 		changed[nchanged] = entries[i];
@@ -67,6 +85,7 @@ write_entries(Coordinator *c, Entry **entries, int n)
 		{
 			entries[i]->nrefused = 0;
 			entries[i]->not_before = 0;
+			tell(c, entries[i]);
 			continue;
 		}
 		entries[i]->not_before = GetCurrentTimestamp() +

@@ -4,6 +4,11 @@
  *		URL, as the role that submitted.
  *
  * What a local branch does and that it has been done are committed together.
+ * A background worker that is connected as the role runs the function and
+ * writes the outcome, in one transaction; the coordinator reads the row again.
+ * There is no way to another role out of a process that was never another.
+ *
+ * The coordinator's side is like the transport's: submit, drive, reap, cancel.
  */
 #ifndef DTM_LOCAL_H
 #define DTM_LOCAL_H
@@ -11,6 +16,78 @@
 #include "postgres.h"
 
 #include "core/core.h"
+
+#include "datatype/timestamp.h"
+#include "lib/ilist.h"
+
+#define LOCAL_ERROR_SIZE 1024
+
+typedef struct LocalPool LocalPool;
+
+typedef struct LocalTask
+{
+	/* What is to be run; the caller's, in place until reaped or cancelled. */
+	int64		id;				/* of the global transaction */
+	int			op;				/* index in its ops */
+	Oid			role;			/* who submitted it */
+	int			timeout;		/* ms; 0: none but the role's own */
+	TimestampTz now;			/* the time that core is told; 0: the clock's */
+	void	   *owner;			/* the caller's */
+
+	/* What became of it, set when reaped. */
+	bool		recorded;		/* the row has the outcome */
+	DtmResult	result;
+	bool		final;			/* the global transaction ended with it */
+	int			failures;		/* in a row, if that calls for an alert; or 0 */
+	TimestampTz started;
+	int64		duration;		/* us */
+	char		error[LOCAL_ERROR_SIZE];	/* if it's no success */
+
+	/* Private to the pool. */
+	dlist_node	node;			/* of those that wait, or have ended */
+	int			worker;			/* that runs it; -1: none yet */
+	bool		done;
+} LocalTask;
+
+/* ---------- pool.c ---------- */
+
+/* From _PG_init of the postmaster. */
+extern void local_shmem_init(void);
+
+/* A pool for this coordinator; its predecessor's workers are sent away. */
+extern LocalPool *local_pool_create(MemoryContext context);
+
+/* Sends its workers away; a function that runs is cancelled. */
+extern void local_pool_destroy(LocalPool *pool);
+
+/* Takes a task; it starts at the next drive, or when its turn comes. */
+extern void local_submit(LocalPool *pool, LocalTask *task);
+
+/*
+ * Takes a task back that has not been reaped.  One that is running goes on,
+ * and counts only if its row still waits for it.
+ */
+extern void local_cancel(LocalPool *pool, LocalTask *task);
+
+/*
+ * Gives tasks to workers, starts workers, and sees who is done.  To be called
+ * when the process latch was set.
+ */
+extern void local_drive(LocalPool *pool);
+
+/* The next task that has ended, or NULL. */
+extern LocalTask *local_reap(LocalPool *pool);
+
+/* Is there one? */
+extern bool local_has_ended(LocalPool *pool);
+
+/* Tasks that are run, and that wait for a worker. */
+extern int	local_running(const LocalPool *pool);
+extern int	local_waiting(const LocalPool *pool);
+
+/* ---------- worker.c ---------- */
+
+extern PGDLLEXPORT void dtm_local_worker_main(Datum arg);
 
 /* ---------- function.c ---------- */
 

@@ -581,6 +581,28 @@ request_from_object(Jsonb *object)
 	return request;
 }
 
+StoreTrans *
+request_message(const char *url, const char *payload, Oid submitted_by,
+				TimestampTz now)
+{
+	Request    *request = palloc0(sizeof(Request));
+	StoreTrans *trans = &request->trans;
+	DtmConfig	config;
+
+	trans->core.type = DTM_MSG;
+	trans->gid = request_new_gid();
+	trans->submitted_by = submitted_by;
+	allocate_steps(request, 1);
+	trans->action[0] = pstrdup(url);
+	trans->payload[0] = request_body(payload);
+	trans->core.nops = dtm_core_ops_of(DTM_MSG, 1);
+	trans->core.ops = palloc0(sizeof(DtmBranchOp) * 2);
+	dtm_core_lay_out(&trans->core);
+	dtm_core_config(&config);
+	dtm_core_start(&trans->core, &config, true, now);
+	return trans;
+}
+
 void
 request_merge_options(StoreTrans *stored, const Request *later)
 {

@@ -61,6 +61,13 @@ extern char *request_new_gid(void);
 extern Request *request_from_arguments(text *trans_type, ArrayType *steps,
 									   text *gid, Jsonb *options);
 
+/*
+ * A message with one step, submitted in the name of a role, ready to be
+ * inserted.  The payload is in the server's encoding.
+ */
+extern StoreTrans *request_message(const char *url, const char *payload,
+								   Oid submitted_by, TimestampTz now);
+
 /* The wire object. */
 extern Request *request_from_object(Jsonb *object);
 

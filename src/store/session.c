@@ -236,6 +236,51 @@ store_find(const char *gid, bool lock, StoreTrans **trans)
 	return found;
 }
 
+bool
+store_find_id(int64 id, bool lock, StoreTrans **trans)
+{
+	static Statement unlocked = {
+		"SELECT " REQUEST_COLUMNS ACTIVE_COLUMNS
+		"FROM dtm.active a JOIN dtm.request r ON r.id = a.id WHERE a.id = $1",
+		1, {INT8OID}
+	};
+	static Statement locked = {
+		"SELECT " REQUEST_COLUMNS ACTIVE_COLUMNS
+		"FROM dtm.active a JOIN dtm.request r ON r.id = a.id WHERE a.id = $1 "
+		"FOR UPDATE OF a",
+		1, {INT8OID}
+	};
+	MemoryContext context = CurrentMemoryContext;
+	Datum		values[1];
+	Session		session;
+	bool		found;
+
+	values[0] = Int64GetDatum(id);
+	statement_enter(&session);
+	statement_run(lock ? &locked : &unlocked, values, NULL);
+	found = SPI_processed > 0;
+	if (found)
+		*trans = decode_or_error(0, context);
+	statement_leave(&session);
+	return found;
+}
+
+void
+store_notify(const char *channel, const char *payload)
+{
+	static Statement statement = {
+		"SELECT pg_catalog.pg_notify($1, $2)", 2, {TEXTOID, TEXTOID}
+	};
+	Datum		values[2];
+	Session		session;
+
+	values[0] = CStringGetTextDatum(channel);
+	values[1] = CStringGetTextDatum(payload);
+	statement_enter(&session);
+	statement_run(&statement, values, NULL);
+	statement_leave(&session);
+}
+
 StoreFound
 store_peek(const char *gid, DtmStatus *status, Oid *submitted_by)
 {

@@ -125,6 +125,12 @@ extern bool store_insert(StoreTrans *trans);
  */
 extern StoreFound store_find(const char *gid, bool lock, StoreTrans **trans);
 
+/* The same by id, of one that is not final; false if there is none. */
+extern bool store_find_id(int64 id, bool lock, StoreTrans **trans);
+
+/* NOTIFY at the commit of the current transaction. */
+extern void store_notify(const char *channel, const char *payload);
+
 /* Status and owner of a gid as of now, rather than of this statement. */
 extern StoreFound store_peek(const char *gid, DtmStatus *status,
 							 Oid *submitted_by);
@@ -200,6 +206,31 @@ extern void store_add_attempts(const StoreAttempt *attempts, int n);
  * if it is locked.
  */
 extern bool store_postpone(int64 id, TimestampTz next_time);
+
+/* ---------- removing what has finished ---------- */
+
+/* A batch of a pass through the finished transactions, in the order of ids. */
+typedef struct StoreCleanup
+{
+	int64		after;			/* where it goes on; set to where it came */
+	TimestampTz finished_until; /* those that finished until then may go */
+	int			max;			/* how many are looked at */
+	int64		removed;		/* how many went */
+	bool		complete;		/* the pass is through */
+	TimestampTz oldest_left;	/* when the oldest of those that were left had
+								 * finished; DT_NOEND: none was */
+} StoreCleanup;
+
+extern void store_clean(StoreCleanup *batch);
+
+/*
+ * Barrier rows of transactions that this coordinator does not know, as old as
+ * that; returns how many were removed.
+ */
+extern int64 store_clean_barrier(TimestampTz until, int max);
+
+/* Does a job of pg_cron do it? */
+extern bool store_cron_cleans(void);
 
 /* ---------- where this database lives ---------- */
 

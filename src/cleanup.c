@@ -1,0 +1,92 @@
+/*
+ * cleanup.c
+ *		dtm_cleanup() and dtm_cleanup_barrier(): what the coordinator does by
+ *		dtm.retention, asked for by hand or by pg_cron.
+ */
+#include "postgres.h"
+
+#include "compat.h"
+#include "dtm.h"
+#include "store/store.h"
+
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+/* Transactions looked at by one statement. */
+#define BATCH 1000
+
+PG_FUNCTION_INFO_V1(dtm_cleanup);
+PG_FUNCTION_INFO_V1(dtm_cleanup_barrier);
+
+/* The end of what may go; an error for a time to come. */
+static TimestampTz
+end_of_keep(Interval *keep)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz until = DatumGetTimestampTz(
+											DirectFunctionCall2(timestamptz_mi_interval,
+																TimestampTzGetDatum(now),
+																IntervalPGetDatum(keep)));
+
+	if (until > now)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("keep must not be negative"),
+				 errhint("It is how long something stays after it has ended, such as 7 days.")));
+	return until;
+}
+
+static int
+max_rows_of(FunctionCallInfo fcinfo)
+{
+	if (PG_ARGISNULL(1) || PG_GETARG_INT32(1) < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("max_rows must not be null or negative"),
+				 errhint("It is how many are removed at most.")));
+	return PG_GETARG_INT32(1);
+}
+
+/* dtm_cleanup(keep, max_rows) returns bigint */
+Datum
+dtm_cleanup(PG_FUNCTION_ARGS)
+{
+	int			max_rows = max_rows_of(fcinfo);
+	StoreCleanup batch = {.after = 0};
+	int64		removed = 0;
+
+	PreventCommandIfReadOnly("dtm_cleanup()");
+	if (!PG_ARGISNULL(0))
+		batch.finished_until = end_of_keep(PG_GETARG_INTERVAL_P(0));
+	else if (dtm_retention > 0)
+		batch.finished_until = GetCurrentTimestamp() -
+			(int64) dtm_retention * USECS_PER_MINUTE;
+	else
+		PG_RETURN_INT64(0);		/* all are kept */
+	while (!batch.complete && removed < max_rows)
+	{
+		batch.max = (int) Min(BATCH, max_rows - removed);
+		store_clean(&batch);
+		removed += batch.removed;
+		CHECK_FOR_INTERRUPTS();
+	}
+	PG_RETURN_INT64(removed);
+}
+
+/* dtm_cleanup_barrier(keep, max_rows) returns bigint */
+Datum
+dtm_cleanup_barrier(PG_FUNCTION_ARGS)
+{
+	int			max_rows = max_rows_of(fcinfo);
+
+	PreventCommandIfReadOnly("dtm_cleanup_barrier()");
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("keep is null"),
+				 errhint("Only you know how long a coordinator elsewhere may still repeat a call.")));
+	PG_RETURN_INT64(store_clean_barrier(end_of_keep(PG_GETARG_INTERVAL_P(0)),
+										max_rows));
+}

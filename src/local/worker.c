@@ -1,0 +1,381 @@
+/*
+ * worker.c
+ *		The process that runs the local branches of one role.
+ *
+ * It is connected as the role, as a session of it would be, with its settings
+ * and its rights.  A task is one transaction: the function is called, then the
+ * row is locked and core is told; if core has no use for the success any more,
+ * what the function did is rolled back.  An error of the function rolls back
+ * too, and is written in a transaction of its own.
+ */
+#include "private.h"
+
+#include "compat.h"
+#include "dtm.h"
+#include "notice.h"
+#include "shmem.h"
+#include "store/store.h"
+#include "wire/wire.h"
+
+#include "access/xact.h"
+#include "commands/async.h"
+#include "commands/prepare.h"
+#include "catalog/namespace.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/lock.h"
+#include "storage/proc.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timeout.h"
+#include "utils/timestamp.h"
+
+/* How long a worker stays that has nothing to do, in ms. */
+#define IDLE_TIME 10000
+
+static LocalWorker *my_worker = NULL;
+
+/* ---------- shared memory ---------- */
+
+static void
+at_exit(int code, Datum arg)
+{
+	Latch	   *owner;
+
+	SpinLockAcquire(&my_worker->mutex);
+	my_worker->pid = 0;
+	my_worker->latch = NULL;
+	owner = my_worker->owner_latch;
+	my_worker->state = my_worker->owner != 0 ? LOCAL_ENDED : LOCAL_FREE;
+	SpinLockRelease(&my_worker->mutex);
+	if (owner)
+		SetLatch(owner);
+}
+
+/* False: nobody wants it any more. */
+static bool
+attach(LocalWorker *worker, Oid *database, Oid *role)
+{
+	uint32		generation;
+	bool		wanted;
+
+	memcpy(&generation, MyBgworkerEntry->bgw_extra, sizeof(uint32));
+	SpinLockAcquire(&worker->mutex);
+	wanted = worker->generation == generation && worker->pid == 0;
+	if (wanted)
+	{
+		worker->pid = MyProcPid;
+		worker->latch = MyLatch;
+		*database = worker->database;
+		*role = worker->role;
+	}
+	SpinLockRelease(&worker->mutex);
+	if (wanted)
+	{
+		my_worker = worker;
+		before_shmem_exit(at_exit, (Datum) 0);
+	}
+	return wanted;
+}
+
+/* The next task, a copy; false: there is none.  Sets "leave" if it is to go. */
+static bool
+next_task(LocalWorker *task, bool idle_for_long, bool *leave)
+{
+	bool		found;
+
+	SpinLockAcquire(&my_worker->mutex);
+	found = my_worker->state == LOCAL_BUSY;
+	*leave = !found && (my_worker->leave || idle_for_long);
+	if (*leave)
+		my_worker->state = LOCAL_ENDED; /* it is given nothing more */
+	*task = *my_worker;
+	SpinLockRelease(&my_worker->mutex);
+	return found;
+}
+
+static void
+report(const LocalWorker *task)
+{
+	Latch	   *owner;
+
+	SpinLockAcquire(&my_worker->mutex);
+	my_worker->recorded = task->recorded;
+	my_worker->result = task->result;
+	my_worker->final = task->final;
+	my_worker->failures = task->failures;
+	my_worker->started = task->started;
+	my_worker->duration = task->duration;
+	strlcpy(my_worker->error, task->error, sizeof(my_worker->error));
+	my_worker->state = LOCAL_DONE;
+	owner = my_worker->owner_latch;
+	SpinLockRelease(&my_worker->mutex);
+	if (owner)
+		SetLatch(owner);
+}
+
+/* ---------- a task ---------- */
+
+static void
+begin(void)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	/* whatever the role has for its own sessions, the outcome is written */
+	XactReadOnly = false;
+	PushActiveSnapshot(GetTransactionSnapshot());
+}
+
+static void
+commit(void)
+{
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+}
+
+/*
+ * Tells core, in the current transaction, and writes what it says.  False if
+ * the row does not wait for this op any more.
+ */
+static bool
+apply(LocalWorker *task, DtmResult result, const char *text)
+{
+	StoreTrans *trans;
+	DtmBranchOp *op;
+	DtmConfig	config;
+	DtmUpdate	update;
+	DtmEvent	event = {.kind = DTM_EVENT_REPLY};
+	StoreAttempt attempt = {.grpc_status = -1};
+	WireBranch	branch;
+	bool		waited;
+
+	attempt.id = task->id;
+	attempt.op = task->op;
+	attempt.started = task->started;
+	attempt.duration = GetCurrentTimestamp() - task->started;
+	attempt.result = task->result = result;
+	attempt.error = result == DTM_RESULT_SUCCESS ? NULL : text;
+	task->duration = attempt.duration;
+	strlcpy(task->error, text, sizeof(task->error));
+	/* stopped, and perhaps removed since */
+	if (!store_find_id(task->id, true, &trans))
+		return false;
+	store_add_attempts(&attempt, 1);
+
+	op = &trans->core.ops[task->op];
+	waited = op->status == DTM_BRANCH_PREPARED;
+	wire_describe(trans, task->op, &branch);
+	event.op = task->op;
+	event.result = result;
+	event.url = branch.url;
+	event.text = text;
+	event.now = task->now != 0 ? task->now : GetCurrentTimestamp();
+	event.jitter = task->now != 0 ? 0 : (uint32) random() << 1;
+	dtm_core_config(&config);
+	dtm_core_loaded(&trans->core, event.now);
+	update.calls = palloc(sizeof(int) * (trans->core.nops + 1));
+	dtm_core_step(&trans->core, &config, &event, &update);
+	if (result == DTM_RESULT_SUCCESS &&
+		!(waited && op->status == DTM_BRANCH_SUCCEED))
+		return false;
+	if (update.changed)
+		store_update(trans);
+	task->final = dtm_core_is_final(trans->core.status);
+	if (task->final)
+	{
+		int64		message = notice_finished(trans, event.now);
+
+		if (message != 0)
+			dtm_announce(message);
+	}
+	if (update.alert_op != DTM_NO_ALERT)
+	{
+		notice_alert(trans, branch.url, text);
+		task->failures = trans->core.failures;
+	}
+	task->recorded = true;
+	return true;
+}
+
+/* The function's own limit of time, or that of the transaction. */
+static void
+start_timeout(const LocalWorker *task)
+{
+	int			timeout = StatementTimeout;
+
+	if (task->timeout > 0 && (timeout == 0 || task->timeout < timeout))
+		timeout = task->timeout;
+	if (timeout > 0)
+		enable_timeout_after(STATEMENT_TIMEOUT, timeout);
+}
+
+/* The function, and its success, in one transaction. */
+static void
+run(LocalWorker *task)
+{
+	StoreTrans *trans;
+	WireBranch	branch;
+
+	begin();
+	if (store_find_id(task->id, false, &trans) &&
+		task->op < trans->core.nops &&
+		trans->core.ops[task->op].status == DTM_BRANCH_PREPARED &&
+		trans->submitted_by == GetUserId())
+	{
+		wire_describe(trans, task->op, &branch);
+		start_timeout(task);
+		local_call(branch.url, trans->gid, branch.branch_id, branch.op,
+				   branch.payload);
+		disable_timeout(STATEMENT_TIMEOUT, false);
+		CHECK_FOR_INTERRUPTS();
+		if (!apply(task, DTM_RESULT_SUCCESS, ""))
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("the global transaction went on meanwhile: what the function did is rolled back")));
+	}
+	else
+		task->recorded = true;	/* there is nothing to do any more */
+	commit();
+}
+
+/* The failure alone; what can't be written is left to the coordinator. */
+static void
+record(LocalWorker *task, const ErrorData *edata)
+{
+	const char *text = edata->detail == NULL ? edata->message :
+		psprintf("%s: %s", edata->message, edata->detail);
+
+	PG_TRY();
+	{
+		begin();
+		(void) apply(task, dtm_classify_sqlstate(unpack_sql_state(edata->sqlerrcode)),
+					 text);
+		/* there is nobody to tell */
+		task->recorded = true;
+		commit();
+	}
+	PG_CATCH();
+	{
+		EmitErrorReport();
+		FlushErrorState();
+		AbortCurrentTransaction();
+		task->recorded = false;
+		strlcpy(task->error, text, sizeof(task->error));
+	}
+	PG_END_TRY();
+}
+
+/*
+ * What a function has set in its session is not there for the next one: as
+ * DISCARD ALL does it, but for plans.
+ */
+static void
+clean_session(void)
+{
+	PG_TRY();
+	{
+		begin();
+		SetPGVariable("session_authorization", NIL, false);
+		SetPGVariable("role", NIL, false);
+		ResetAllOptions();
+		DropAllPreparedStatements();
+		Async_UnlistenAll();
+		LockReleaseAll(USER_LOCKMETHOD, true);
+		ResetTempTableNamespace();
+		commit();
+	}
+	PG_CATCH();
+	{
+		/* then the next one gets a process of its own */
+		EmitErrorReport();
+		proc_exit(1);
+	}
+	PG_END_TRY();
+}
+
+static void
+run_task(LocalWorker *task, MemoryContext context)
+{
+	ErrorData  *volatile edata = NULL;
+
+	pgstat_report_activity(STATE_RUNNING, "calling a local branch");
+	task->recorded = task->final = false;
+	task->failures = 0;
+	task->error[0] = '\0';
+	task->started = GetCurrentTimestamp();
+	PG_TRY();
+	{
+		run(task);
+	}
+	PG_CATCH();
+	{
+		disable_timeout(STATEMENT_TIMEOUT, false);
+		MemoryContextSwitchTo(context);
+		edata = CopyErrorData();
+		FlushErrorState();
+		AbortCurrentTransaction();
+		QueryCancelPending = false;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	if (edata != NULL)
+	{
+		task->recorded = false;
+		record(task, edata);
+	}
+	clean_session();
+	MemoryContextSwitchTo(TopMemoryContext);
+	MemoryContextReset(context);
+	pgstat_report_stat(true);
+	pgstat_report_activity(STATE_IDLE, NULL);
+}
+
+void
+dtm_local_worker_main(Datum arg)
+{
+	MemoryContext context;
+	LocalWorker task;
+	Oid			database;
+	Oid			role;
+	bool		idle_for_long = false;
+	bool		leave;
+
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+
+	if (!attach(&local_shared->workers[DatumGetInt32(arg)], &database, &role))
+		proc_exit(0);
+	BackgroundWorkerInitializeConnectionByOid(database, role,
+											  DTM_WORKER_CONNECTION_FLAGS);
+	pgstat_report_appname("dtm local branches");
+	context = AllocSetContextCreate(TopMemoryContext, "dtm local branch",
+									ALLOCSET_DEFAULT_SIZES);
+	for (;;)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+		}
+		if (next_task(&task, idle_for_long, &leave))
+		{
+			run_task(&task, context);
+			report(&task);
+			continue;
+		}
+		if (leave)
+			break;
+		idle_for_long = (WaitLatch(MyLatch,
+								   WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+								   IDLE_TIME, PG_WAIT_EXTENSION) & WL_TIMEOUT) != 0;
+		ResetLatch(MyLatch);
+	}
+	proc_exit(0);
+}

@@ -1,0 +1,126 @@
+/*
+ * cleanup.c
+ *		The store's part in removing what has finished.
+ */
+#include "private.h"
+
+#include "commands/extension.h"
+#include "utils/timestamp.h"
+
+/*
+ * Takes nothing that anybody has locked, and waits for nobody.  Barrier rows
+ * of these gids go too: a branch of theirs can't be called any more.
+ */
+static int64
+remove_finished(Datum *ids, int n)
+{
+	static Statement statement = {
+		"WITH v AS MATERIALIZED ("
+		"SELECT f.id, r.gid FROM unnest($1) u(id) "
+		"JOIN dtm.finished f ON f.id = u.id JOIN dtm.request r ON r.id = u.id "
+		"FOR UPDATE OF f SKIP LOCKED), "
+		"l AS MATERIALIZED ("
+		"SELECT b.id FROM v JOIN dtm_barrier.barrier b ON b.gid = v.gid COLLATE pg_catalog.\"default\" "
+		"FOR UPDATE OF b SKIP LOCKED), "
+		"b AS (DELETE FROM dtm_barrier.barrier b USING l WHERE b.id = l.id), "
+		"a AS (DELETE FROM dtm.attempt a USING v WHERE a.id = v.id), "
+		"f AS (DELETE FROM dtm.finished f USING v WHERE f.id = v.id) "
+		"DELETE FROM dtm.request r USING v WHERE r.id = v.id",
+		1, {INT8ARRAYOID}
+	};
+	Datum		values[1];
+
+	if (n == 0)
+		return 0;
+	values[0] = array_of(ids, NULL, n, INT8OID);
+	statement_run(&statement, values, NULL);
+	return (int64) SPI_processed;
+}
+
+void
+store_clean(StoreCleanup *batch)
+{
+	static Statement statement = {
+		"SELECT f.id, f.finished, r.created FROM dtm.finished f "
+		"JOIN dtm.request r ON r.id = f.id "
+		"WHERE f.id > $1 ORDER BY f.id LIMIT $2",
+		2, {INT8OID, INT8OID}
+	};
+	Datum	   *ids;
+	int			n = 0;
+	uint64		rows;
+	Datum		values[2];
+	Session		session;
+
+	values[0] = Int64GetDatum(batch->after);
+	values[1] = Int64GetDatum(batch->max);
+	batch->oldest_left = DT_NOEND;
+	batch->removed = 0;
+	statement_enter(&session);
+	statement_run(&statement, values, NULL);
+	rows = SPI_processed;
+	batch->complete = rows < (uint64) batch->max;
+	ids = palloc(sizeof(Datum) * (rows + 1));
+	for (uint64 row = 0; row < rows; row++)
+	{
+		TimestampTz finished = column_int64(row, 2);
+
+		if (finished <= batch->finished_until)
+			ids[n++] = Int64GetDatum(column_int64(row, 1));
+		else
+			batch->oldest_left = Min(batch->oldest_left, finished);
+		batch->after = column_int64(row, 1);
+		if (column_int64(row, 3) > batch->finished_until)
+		{
+			/* later ones were submitted, and so finished, later still */
+			batch->complete = true;
+			break;
+		}
+	}
+	batch->removed = remove_finished(ids, n);
+	statement_leave(&session);
+}
+
+int64
+store_clean_barrier(TimestampTz until, int max)
+{
+	static Statement statement = {
+		"WITH l AS MATERIALIZED (SELECT b.id FROM dtm_barrier.barrier b "
+		"WHERE b.create_time <= $1 AND NOT EXISTS ("
+		"SELECT FROM dtm.request r WHERE r.gid = b.gid COLLATE \"C\") "
+		"ORDER BY b.id LIMIT $2 FOR UPDATE SKIP LOCKED) "
+		"DELETE FROM dtm_barrier.barrier b USING l WHERE b.id = l.id",
+		2, {TIMESTAMPTZOID, INT8OID}
+	};
+	Datum		values[2];
+	Session		session;
+	int64		removed;
+
+	values[0] = TimestampTzGetDatum(until);
+	values[1] = Int64GetDatum(max);
+	statement_enter(&session);
+	statement_run(&statement, values, NULL);
+	removed = (int64) SPI_processed;
+	statement_leave(&session);
+	return removed;
+}
+
+bool
+store_cron_cleans(void)
+{
+	static Statement statement = {
+		"SELECT FROM cron.job j WHERE j.jobname = 'dtm_cleanup' AND j.active "
+		"AND j.database = pg_catalog.current_database()",
+		0, {0}
+	};
+	Session		session;
+	bool		found;
+
+	if (!OidIsValid(get_extension_oid("pg_cron", true)))
+		return false;
+	statement_enter(&session);
+	statement_run(&statement, NULL, NULL);
+	found = SPI_processed > 0;
+	statement_leave(&session);
+	return found;
+}

@@ -1,0 +1,87 @@
+# With the real pg_cron: what it is given to do.  If this fails, nobody removes what
+# has finished, or a scheduled transaction does not come or comes twice.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use DtmTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $extensions = `pg_config --sharedir`;
+chomp $extensions;
+plan skip_all => 'pg_cron is not installed' unless -e "$extensions/extension/pg_cron.control";
+
+my $node = PostgreSQL::Test::Cluster->new('cron');
+$node->init;
+$node->append_conf('postgresql.conf', <<'CONF');
+shared_preload_libraries = 'dtm, pg_cron'
+cron.database_name = 'postgres'
+cron.use_background_workers = on
+max_worker_processes = 20
+timezone = 'Asia/Kathmandu'
+CONF
+$node->start;
+my $busi = start_participant();
+
+sub sql { return $node->safe_psql('postgres', $_[0]); }
+
+sql('CREATE EXTENSION dtm');
+my ($rc, $out, $err) = $node->psql('postgres', 'SELECT dtm_cron_install()');
+like($err, qr/pg_cron is not installed in this database.*CREATE EXTENSION pg_cron/s, 'before CREATE EXTENSION pg_cron');
+sql('CREATE EXTENSION pg_cron');
+
+# a role that may use pg_cron
+sql("CREATE ROLE app LOGIN; GRANT dtm_user TO app; GRANT USAGE ON SCHEMA cron TO app; CREATE ROLE boss LOGIN; GRANT dtm_admin TO boss; GRANT USAGE ON SCHEMA cron TO boss");
+
+# bad input; $busi is not called by any of it
+my $request = "{\"trans_type\": \"msg\", \"steps\": [{\"action\": \"$busi/Tick\"}], \"payloads\": [\"{}\"]}";
+for my $case (
+	[ "SELECT dtm_schedule('n', '* * * *', '$request')", qr/invalid schedule/ ],
+	[ "SELECT dtm_schedule('n', NULL, '$request')", qr/cron is null/ ],
+	[ "SELECT dtm_schedule('a b', '* * * * *', '$request')", qr/name is null, or not of/ ],
+	[ "SELECT dtm_schedule(NULL, '* * * * *', '$request')", qr/name is null, or not of/ ],
+	[ "SELECT dtm_schedule('n', '* * * * *', NULL)", qr/request is null/ ],
+	[ "SELECT dtm_schedule('n', '* * * * *', '{\"trans_type\": \"tcc\"}')", qr/of trans_type "tcc" can't be scheduled/ ],
+	[ "SELECT dtm_schedule('n', '* * * * *', '{\"trans_type\": \"msg\", \"steps\": [{\"action\": \"ftp://a/\"}], \"payloads\": [\"\"]}')", qr/can't be called/ ],
+	[ "SELECT dtm_cron_install('often')", qr/invalid schedule/ ],
+	[ "SELECT dtm_cron_install(NULL)", qr/schedule is null/ ])
+{
+	my ($statement, $error) = @$case;
+	($rc, $out, $err) = $node->psql('postgres', $statement);
+	like($err, $error, $statement =~ s/\(.*//r . ": $error");
+}
+is(sql("SELECT count(*) FROM dtm.transactions"), '0', 'looking at a request leaves nothing');
+is(sql("SELECT count(*) FROM cron.job"), '0', 'nor does bad input');
+
+# by the clock
+sql("SET SESSION AUTHORIZATION app; SELECT dtm_schedule('tick', '* * * * *', '$request')");
+sql("SET SESSION AUTHORIZATION boss; SELECT dtm_cron_install('* * * * *')");
+is(sql("SELECT string_agg(jobname || ' ' || username, ', ' ORDER BY jobid) FROM cron.job"), 'dtm:tick app, dtm_cleanup boss', 'the jobs, and who runs them');
+sql("SET SESSION AUTHORIZATION app; SELECT dtm_schedule('tick', '* * * * *', '$request')");
+is(sql("SELECT count(*) FROM cron.job"), '2', 'scheduled again, it is the same job');
+# something to be removed: by the job, which the coordinator leaves it to
+sql("SELECT dtm_submit('msg', gid => 'old'), dtm_submit('msg', gid => 'new')");
+sql("SELECT dtm_wait('old'), dtm_wait('new')");
+sql("UPDATE dtm.request SET created = created - interval '8 days' WHERE gid = 'old'; UPDATE dtm.finished SET finished = finished - interval '8 days' WHERE id = (SELECT id FROM dtm.request WHERE gid = 'old')");
+ok(eventually($node, "SELECT count(*) > 0 FROM dtm.transactions WHERE gid LIKE 'tick@%' AND status = 'succeed'"), 'a scheduled transaction comes');
+is(sql("SELECT gid ~ '^tick@[0-9]{8}T[0-9]{4}Z\$', submitted_by, abs(extract(epoch FROM created - to_timestamp(substr(gid, 6) || '+00', 'YYYYMMDD\"T\"HH24MI\"Z\"TZH'))) < 120 FROM dtm.transactions WHERE gid LIKE 'tick@%' LIMIT 1"),
+	't|app|t', 'its gid is the minute in UTC, and it is who scheduled it');
+ok(eventually($node, "SELECT count(*) = 0 FROM dtm.transactions WHERE gid = 'old'"), 'and what has finished is removed');
+is(sql("SELECT DISTINCT command, status FROM cron.job_run_details WHERE command LIKE '%cleanup%'"), 'SELECT public.dtm_cleanup()|succeeded', 'by the job');
+is(sql("SELECT dtm_status('new')"), 'succeed', 'not what is new');
+
+# a tick that is repeated, while it runs and after it has ended
+is(sql("BEGIN; SELECT dtm.submit_scheduled('again', '$request') = dtm.submit_scheduled('again', '$request'); COMMIT"), 't', 'a repeated tick is the same transaction');
+sql("SELECT dtm_wait(gid) FROM dtm.transactions WHERE gid LIKE 'again@%'");
+my ($gid) = split /\n/, sql("SELECT gid FROM dtm.transactions WHERE gid LIKE 'again@%' ORDER BY id LIMIT 1");
+is(scalar(calls_of($gid)), 1, 'it was called once');
+is(sql("BEGIN; UPDATE dtm.request SET gid = 'again\@' || to_char(now() AT TIME ZONE 'UTC', 'YYYYMMDD\"T\"HH24MI\"Z\"') WHERE gid = '$gid'; SELECT dtm.submit_scheduled('again', '$request') LIKE 'again@%'; ROLLBACK"), 't', 'also when it has finished');
+
+sql("SET SESSION AUTHORIZATION app; SELECT dtm_unschedule('tick')");
+sql("SET SESSION AUTHORIZATION boss; SELECT dtm_cron_uninstall()");
+is(sql("SELECT count(*) FROM cron.job"), '0', 'and back');
+($rc, $out, $err) = $node->psql('postgres', "SELECT dtm_unschedule('tick')");
+like($err, qr/could not find valid entry for job/, 'what is not scheduled is said');
+
+done_testing();
