@@ -32,9 +32,10 @@ SELECT dtm_submit('msg', gid => 'old 1');
 SELECT dtm_cleanup('0');
 SELECT * FROM left_over;
 -- barrier rows of transactions that this coordinator knows are not touched
-SELECT dtm_cleanup_barrier('1 hour');
-SELECT dtm_cleanup_barrier('0', 0);
-SELECT dtm_cleanup_barrier('0');
+UPDATE dtm_barrier.barrier SET create_time = now() - interval '2 days';
+SELECT dtm_cleanup_barrier('3 days');
+SELECT dtm_cleanup_barrier('1 day', 0);
+SELECT dtm_cleanup_barrier('1 day');
 SELECT * FROM left_over;
 -- bad input
 SELECT dtm_cleanup('-1 day');
