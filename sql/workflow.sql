@@ -52,3 +52,37 @@ SELECT dtm_force_stop('w3');
 SELECT dtm_status('w3');
 DROP FUNCTION brief;
 TRUNCATE dtm.request, dtm.active, dtm.finished;
+-- what clients register in dtm's own scenarios comes back in its order
+CREATE FUNCTION play(g text, final text, results text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE r text;
+BEGIN
+  PERFORM dtm_prepare('workflow', g, options => '{"name": "w"}');
+  FOREACH r IN ARRAY string_to_array(results, ', ') LOOP
+    PERFORM dtm_register_branch(jsonb_build_object('gid', g, 'trans_type', 'workflow', 'branch_id', split_part(r, ' ', 1),
+      'op', split_part(r, ' ', 2), 'status', CASE split_part(r, ' ', 3) WHEN 'F' THEN 'failed' ELSE 'succeed' END));
+  END LOOP;
+  /* WF-07: a client that comes back finds what was done */
+  IF jsonb_array_length(dtm_prepare_workflow(jsonb_build_object('gid', g, 'trans_type', 'workflow', 'custom_data', '{"name":"w"}')) -> 'progresses')
+     <> cardinality(string_to_array(results, ', ')) THEN
+    RAISE 'progress is lost';
+  END IF;
+  PERFORM dtm_submit('workflow', gid => g, options => jsonb_build_object('status', final));
+  RETURN (SELECT string_agg(branch_id || ' ' || op || ' ' || CASE status WHEN 'failed' THEN 'F' ELSE 'S' END, ', ' ORDER BY ordinal) FROM dtm.branches WHERE gid = g);
+END $$;
+SELECT id, final, results, play(id, final, results) = results AS same
+  FROM (VALUES
+    ('WF-01', 'succeed', '02 action S, 03 action S, 01 commit S'),
+    ('WF-02', 'failed', '02 action S, 03 action F, 02 rollback S, 01 rollback S'),
+    ('WF-03', 'succeed', '01 action S, 02 action S, 02 commit S, 01 commit S'),
+    ('WF-04', 'failed', '01 action S, 02 action F, 01 rollback S'),
+    ('WF-07', 'succeed', '01 action S, 02 action S'),
+    ('WF-10', 'succeed', '01 action S, 02 action S, 03 business S, 03 action S, 03 commit S, 02 commit S'),
+    ('WF-11', 'failed', '01 action S, 02 action F'),
+    ('WF-12', 'failed', '01 action S, 02 action F, 01 rollback S'),
+    ('WF-14', 'failed', '01 action S, 02 action F, 02 rollback S, 01 rollback S'),
+    ('WF-15', 'succeed', '01 business S, 01 action S, 02 business S, 02 action S, 02 commit S, 01 commit S'),
+    ('WF-16', 'succeed', '01 business S, 01 action S, 02 business S, 02 action S, 02 commit S, 01 commit S'),
+    ('WF-17', 'failed', '01 business S, 01 action S, 02 action F, 02 rollback S, 01 rollback S')) w(id, final, results);
+SELECT gid, dtm_status(gid) FROM dtm.transactions ORDER BY id;
+DROP FUNCTION play;
+TRUNCATE dtm.request, dtm.active, dtm.finished;

@@ -264,6 +264,13 @@ run_due($node, 180);
 run_due($node, 360);
 status_is('MS-03', 'failed', 'P P', 'QueryPrepared QueryPrepared', 'query says no');
 
+# MS-06: not before its age, then the query
+prepare('MS-06');
+run_due($node, 0);
+status_is('MS-06', 'prepared', 'P P', '', 'too young to be queried');
+run_due($node, 60);
+status_is('MS-06', 'succeed', 'S S', 'QueryPrepared TransOut TransIn', 'queried at 60 s');
+
 prepare('MS-07', "$query, \"timeout_to_fail\": 120");
 run_due($node, 60);
 status_is('MS-07', 'prepared', 'P P', '', 'its own time-out');
@@ -431,6 +438,38 @@ status_is('XA-07', 'aborting', 'P P', 'Xa01', 'rollback fails');
 run_due($node, 500);
 status_is('XA-07', 'failed', 'S P', 'Xa01 Xa01', 'and is tried again');
 
+# old participants: 200, and the words in the body
+my %old = map { $_ => { status => 200, body => "{\"dtm_result\":\"$_\"}" } } qw(SUCCESS FAILURE ONGOING);
+reply('/Confirm01', $old{SUCCESS});
+reply('/Confirm02', $old{SUCCESS});
+open_twophase('tcc', 'TC-06', [ '01', '02' ]);
+submit_twophase('tcc', 'TC-06');
+run_due($node);
+status_is('TC-06', 'succeed', 'P S P S', 'Confirm02 Confirm01', 'old participants: SUCCESS');
+reply('/Cancel01', $old{ONGOING});
+open_twophase('tcc', 'TC-07', [ '01', '02' ]);
+$node->safe_psql('postgres', "SELECT dtm_abort('TC-07', 'try said {\"dtm_result\":\"FAILURE\"}')");
+run_due($node);
+status_is('TC-07', 'aborting', 'P P S P', 'Cancel02 Cancel01', 'old participants: ONGOING');
+run_due($node, 11);
+status_is('TC-07', 'failed', 'S P S P', 'Cancel02 Cancel01 Cancel01', 'old participants: asked again');
+reply('/Cancel01', $old{SUCCESS});
+open_twophase('tcc', 'TC-08', ['01']);
+run_due($node, 300);
+status_is('TC-08', 'failed', 'S P', 'Cancel01', 'old participants: time-out');
+($rc, $out, $err) = $node->psql('postgres', "SELECT dtm_register_branch('TC-08', '02', '$busi/x', '$busi/y')");
+like($err, qr/current status is 'failed'/, 'TC-08: too late to register');
+
+# a client that fails after its prepare aborts: nothing is called (TC-10, TC-17; XA-04, XA-12, XA-13)
+for my $case ([ 'tcc', 'TC-10' ], [ 'xa', 'XA-04' ])
+{
+	my ($type, $gid) = @$case;
+	open_twophase($type, $gid, []);
+	$node->safe_psql('postgres', "SELECT dtm_abort('$gid')");
+	run_due($node);
+	status_is($gid, 'failed', '', '', 'aborted without branches');
+}
+
 # /query, as the SDKs read it
 my $answer = JSON::PP->new->decode($node->safe_psql('postgres', "SELECT dtm_query('SG-02')"));
 is($answer->{transaction}{status}, 'failed', 'query: status');
@@ -439,5 +478,35 @@ ok(exists $answer->{transaction}{rollback_time} && !exists $answer->{transaction
 is(join(' ', map { "$_->{branch_id} $_->{op} $_->{status}" } @{ $answer->{branches} }),
 	'01 compensate succeed 01 action succeed 02 compensate succeed 02 action failed',
 	'query: branches');
+
+# wait_result: in SQL one waits after the commit (SO-05 to SO-07; R-10 to R-16, CS-01 to CS-03)
+sub submit_and_wait
+{
+	my ($gid, $timeout) = @_;
+	submit('saga', $gid, $saga, '"wait_result": true');
+	return $node->safe_psql('postgres', "SELECT dtm_wait('$gid', '$timeout')");
+}
+$node->safe_psql('postgres', 'SELECT dtm_resume()');
+is(submit_and_wait('SO-05', '1 min'), 'succeed', 'SO-05: waited for');
+is(branches_of($node, 'SO-05'), 'P S P S', 'SO-05: and all done at return');
+reply({ path => '/TransOut', gid => 'SO-06', forever => JSON::PP::true }, $ongoing);
+is(submit_and_wait('SO-06', '0 s'), 'submitted', 'SO-06: not final in time: the current status');
+$node->safe_psql('postgres', "SELECT dtm_force_stop('SO-06')");
+reply({ path => '/TransIn', gid => 'SO-07' }, $fail);
+is(submit_and_wait('SO-07', '1 min'), 'failed', 'SO-07: refused');
+like(reason('SO-07'), qr/Insufficient balance/, 'SO-07: and why');
+reply({ path => '/TransIn', gid => 'R-12' }, $ongoing);
+open_twophase('tcc', 'R-12', ['01'], '"wait_result": true');
+submit_twophase('tcc', 'R-12');
+is($node->safe_psql('postgres', "SELECT dtm_wait('R-12', '1 min')"), 'succeed', 'R-12: other types are waited for, too');
+prepare('CS-01');
+$node->safe_psql('postgres', "SELECT dtm_submit('msg', gid => 'CS-01')");
+is($node->safe_psql('postgres', "SELECT dtm_wait('CS-01', '1 min')"), 'succeed', 'CS-01: prepared, submitted, done at once');
+reply({ path => '/TransOut', gid => 'CS-02' }, ($ongoing) x 5);
+submit('msg', 'CS-02', $msg, '"retry_interval": 0.1');
+is($node->safe_psql('postgres', "SELECT dtm_wait('CS-02', '1 min')"), 'succeed', 'CS-02: ongoing for a while, then done');
+prepare('CS-03');
+$node->safe_psql('postgres', "SELECT dtm_submit('msg', gid => 'CS-03', options => '{\"delay\": 3600}')");
+is($node->safe_psql('postgres', "SELECT dtm_wait('CS-03', '0 s')"), 'submitted', 'CS-03: a delay that comes with the submit');
 
 done_testing();

@@ -315,6 +315,23 @@ run_due($node, 11);
 is((calls_of('WF-09'))[0]{method}, 'GET', 'WF-09: a GET where there is no data');
 sql("SELECT dtm_force_stop(gid) FROM dtm.transactions WHERE status = 'prepared'");
 
+# waiting, with the coordinator at work (GG-06, GG-09; CS-05 to CS-07)
+sql('SELECT dtm_resume()');
+submit_grpc('saga', 'GG-06', \@saga, '"wait_result": true');
+is(sql("SELECT dtm_wait('GG-06')"), 'succeed', 'GG-06: waited for');
+reply({ path => '/busi.Busi/TransIn', gid => 'GG-09' }, $no_money);
+submit_grpc('saga', 'GG-09', \@saga, '"wait_result": true');
+is(sql("SELECT dtm_wait('GG-09')"), 'failed', 'GG-09: refused');
+like(reason('GG-09'), qr/Insufficient balance/, 'GG-09: and why');
+# TC-16: empty URLs
+sql("SELECT dtm_prepare('tcc', 'TC-16', options => '{\"protocol\": \"grpc\", \"branch_headers\": {\"test_header\": \"yes\"}}')");
+sql("SELECT dtm_register_branch('TC-16', '01', '', '')");
+sql("SELECT dtm_submit('tcc', gid => 'TC-16')");
+is(sql("SELECT dtm_wait('TC-16')"), 'succeed', 'TC-16: empty URLs');
+status_is('TC-16', 'succeed', 'P S', '', 'no call');
+sql('SELECT dtm_pause()');
+eventually($node, 'SELECT state FROM dtm.stat_coordinator', 'paused');
+
 # ---------- TLS ----------
 
 SKIP:

@@ -9,20 +9,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = start_server('xa', conf => "max_prepared_transactions = 20\ndtm.retry_interval = 50ms\n");
-my %port;
-my @handles;
-
-for my $bank ('bank_a', 'bank_b')
-{
-	my ($in, $out) = ('', '');
-	$node->safe_psql('postgres', "CREATE DATABASE $bank");
-	$node->safe_psql($bank, "CREATE EXTENSION dtm; CREATE TABLE account (balance int CHECK (balance >= 0)); INSERT INTO account VALUES (100)");
-	my $handle = IPC::Run::start([ '/usr/bin/python3', "$FindBin::RealBin/../test/xa_participant.py", $node->connstr($bank) ],
-		'<', \$in, '>', \$out, IPC::Run::timeout(600));
-	IPC::Run::pump($handle) until $out =~ /\n/;
-	($port{$bank}) = $out =~ /(\d+)/;
-	push @handles, $handle;
-}
+my %url = map { $_ => start_bank($node, $_) } 'bank_a', 'bank_b';
 
 sub sql { return $node->safe_psql('postgres', $_[0]); }
 
@@ -41,7 +28,7 @@ sub branch
 	}
 	if ($ok)
 	{
-		my ($rc) = $node->psql('postgres', "SELECT dtm_register_branch('$gid', '$branch_id', 'http://127.0.0.1:$port{$bank}/')");
+		my ($rc) = $node->psql('postgres', "SELECT dtm_register_branch('$gid', '$branch_id', '$url{$bank}/')");
 		$ok = $rc == 0;
 	}
 	$session->query($ok ? "PREPARE TRANSACTION '$gid-$branch_id'" : 'ROLLBACK');
@@ -91,5 +78,4 @@ is(sql("SELECT gid, branch_id, status, database, statement FROM dtm.orphans"), "
 $node->safe_psql('bank_a', sql("SELECT statement FROM dtm.orphans"));
 is(sql("SELECT count(*) FROM dtm.orphans") . ' ' . balances(), '0 60 140', 'and its statement ends it');
 
-$_->kill_kill for @handles;
 done_testing();

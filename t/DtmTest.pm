@@ -15,7 +15,7 @@ use PostgreSQL::Test::Utils;
 our @EXPORT = qw(
   start_server start_participant stop_participant
   reply calls_of clear_participant participant_port
-  run_due eventually branches_of one_line
+  start_bank run_due eventually branches_of one_line
 );
 
 my $json = JSON::PP->new->canonical->ascii;
@@ -57,6 +57,25 @@ sub start_participant
 	return "http://127.0.0.1:$got";
 }
 
+# A participant with an account of 100 in a database of its own (test/bank.py);
+# returns its URL.
+my @banks;
+
+sub start_bank
+{
+	my ($node, $database) = @_;
+	my ($in, $out) = ('', '');
+	$node->safe_psql('postgres', "CREATE DATABASE $database");
+	$node->safe_psql($database,
+		'CREATE EXTENSION dtm; CREATE TABLE account (balance int CHECK (balance >= 0), frozen int NOT NULL DEFAULT 0); INSERT INTO account VALUES (100)');
+	my $handle = IPC::Run::start(
+		[ '/usr/bin/python3', dirname(__FILE__) . '/../test/bank.py', $node->connstr($database) ],
+		'<', \$in, '>', \$out, IPC::Run::timeout(600));
+	IPC::Run::pump($handle) until $out =~ /\n/;
+	push @banks, $handle;
+	return 'http://127.0.0.1:' . ($out =~ /(\d+)/)[0];
+}
+
 sub stop_participant
 {
 	return unless $participant{handle};
@@ -69,6 +88,7 @@ END
 {
 	local $?;
 	stop_participant();
+	$_->kill_kill for @banks;
 }
 
 sub participant_port { return $participant{port}; }
