@@ -1,4 +1,4 @@
--- Bad input is an error with a code and a hint, and nothing is stored.
+-- Bad input is an error with a code and a hint, and nothing is stored.  (BA-14 and others)
 SET client_min_messages = error;
 TRUNCATE dtm.request, dtm.active, dtm.finished, dtm.attempt;
 \set VERBOSITY verbose

@@ -34,3 +34,5 @@ SELECT dtm_submit('saga', ARRAY[dtm_step(''), dtm_step(''), dtm_step('')], optio
 SELECT dtm_submit('{"trans_type": "saga", "steps": [{"action": ""}], "payloads": [""], "custom_data": {"concurrent": true}}'::jsonb);
 SELECT dtm_submit('{"trans_type": "saga", "steps": [{"action": ""}], "payloads": [""], "custom_data": "{"}'::jsonb);
 SELECT count(*) FROM dtm.transactions;
+-- CF-01: settings have bounds; none is refused because of another
+SELECT name, setting, unit, context, min_val, max_val FROM pg_settings WHERE name LIKE 'dtm.%' ORDER BY 1;

@@ -135,7 +135,7 @@ SELECT dtm_force_stop('s1');
 SELECT dtm_retry_now('s1');
 SELECT dtm_retry_now('m1');
 SELECT next_attempt <= clock_timestamp() AS due FROM dtm.transactions WHERE gid = 'm1';
--- CR-05
+-- CR-05, AP-12
 TRUNCATE dtm.request, dtm.active, dtm.finished, dtm.attempt;
 SELECT count(dtm_submit('msg', gid => 'later' || n, options => '{"delay": 110}')) FROM generate_series(1, 10) n;
 SELECT dtm_submit('msg', gid => 'sooner', options => '{"delay": 90}');

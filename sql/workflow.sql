@@ -33,7 +33,7 @@ SELECT dtm_submit('{"gid": "w1", "trans_type": "workflow", "req_extra": {"status
 SELECT dtm_register_branch('{"gid": "w1", "trans_type": "workflow", "branch_id": "03", "op": "action", "status": "succeed"}'::jsonb);
 SELECT dtm_submit('{"gid": "unknown", "trans_type": "workflow", "req_extra": {"status": "failed"}}'::jsonb);
 SELECT dtm_prepare(:'request'::jsonb);
--- WF-08: the result comes back
+-- WF-08, R-48: the result comes back
 SELECT dtm_prepare('workflow', 'w2', options => '{"name": "n", "data": {"x": 1}, "query_prepared": "http://c/"}');
 SELECT dtm_submit('workflow', gid => 'w2', options => '{"status": "succeed", "result": {"answer": 42}}');
 SELECT status, convert_from(decode(result, 'base64'), 'UTF8') FROM brief(dtm_prepare_workflow('{"gid": "w2", "trans_type": "workflow", "custom_data": "{\"name\":\"n\"}"}'));

@@ -117,6 +117,14 @@ status_is('SG-05', 'succeed', 'P S P S', 'TransOut TransOut TransIn',
 my ($rc, $out, $err) = $node->psql('postgres', "SELECT dtm_submit('saga', $saga, gid => 'SG-05')");
 like($err, qr/current status is 'succeed'/, 'SG-05: a third submit is an error');
 
+# R-21: submitted again, what is done is not done again, and its results are kept
+reply({ path => '/TransIn', gid => 'R-21' }, $ongoing);
+submit('saga', 'R-21', $saga);
+run_due($node);
+submit('saga', 'R-21', $saga);
+run_due($node);
+status_is('R-21', 'succeed', 'P S P S', 'TransOut TransIn TransIn', 'submitted again, it goes on with what is stored');
+
 submit('saga', 'SG-06', "ARRAY[dtm_step('$busi/TransOut', '', '{}'), dtm_step('', '')]");
 run_due($node);
 status_is('SG-06', 'succeed', 'P S P S', 'TransOut', 'empty URLs');
@@ -151,6 +159,13 @@ for my $case (
 	run_due($node);
 	is($node->safe_psql('postgres', "SELECT dtm_status('$id')"), $status, $id);
 }
+
+# R-40: a branch that takes longer than the retry interval is not called again meanwhile;
+# R-34: a long pass does not keep new steps waiting
+reply({ path => '/TransOut', gid => 'R-40' }, { delay => 1.5 });
+submit('saga', 'R-40', $saga, '"retry_interval": 0.1, "request_timeout": 60');
+run_due($node);
+status_is('R-40', 'succeed', 'P S P S', 'TransOut TransIn', 'R-34: a slow branch is called once');
 
 # ---------- concurrent saga ----------
 
@@ -359,6 +374,7 @@ sub submit_twophase
 	return;
 }
 
+# TC-01, TC-02
 open_twophase('tcc', 'TC-01', [ '01', '02' ]);
 run_due($node);
 status_is('TC-01', 'prepared', 'P P P P', '', 'prepared: no call');

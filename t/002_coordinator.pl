@@ -34,7 +34,7 @@ is( $node->safe_psql('postgres', "SELECT backend_type, application_name, datname
 is($node->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'dtm launcher'"),
 	'1', 'so it does of the launcher');
 
-# a commit starts it, whatever the transaction looks like
+# R-49: a commit starts it, whatever the transaction looks like
 $node->safe_psql('postgres', 'SELECT ' . saga('plain'));
 is(wait_for('plain'), 'succeed', 'committed: it runs');
 is(one_line('plain'), 'TransOut TransIn', 'each branch once');
@@ -165,7 +165,7 @@ is(wait_for('terminated2'), 'succeed', 'and coordinators run');
 ok(eventually($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'dtm coordinator'", '2'),
 	'one for each database');
 
-# kill -9 in mid-saga: the second call is under way
+# R-37: kill -9 in mid-saga: the second call is under way
 sub kill_in_mid_saga
 {
 	my ($gid, $how) = @_;
@@ -198,7 +198,7 @@ kill_in_mid_saga('coordinator-killed', sub {
 kill_in_mid_saga('server-crashed', sub { $node->stop('immediate'); $node->start; });
 kill_in_mid_saga('server-restarted', sub { $node->restart; });
 
-# a row that stays locked, here by a prepared transaction, does not hold up others
+# CR-04: a row that stays locked, here by a prepared transaction, does not hold up others
 $node->safe_psql('postgres', "SELECT dtm_prepare('msg', 'locked', ARRAY[dtm_step('$busi/locked')], '{\"timeout_to_fail\": 0.2}')");
 $node->safe_psql('postgres', "BEGIN; SELECT dtm_retry_now('locked'); PREPARE TRANSACTION 'locker'");
 ok(eventually($node, "SELECT loaded FROM dtm.stat_coordinator", '1'), 'it is due, and can not be written');
@@ -207,7 +207,7 @@ is(wait_for('not-locked'), 'succeed', 'a locked row holds up nobody else');
 $node->safe_psql('postgres', "ROLLBACK PREPARED 'locker'");
 is(wait_for('locked'), 'succeed', 'and is seen to when it is free');
 
-# replies that come while the row is locked are not lost: nothing is called twice
+# ST-02: replies that come while the row is locked are not lost: nothing is called twice
 reply('/TransOut', { delay => 0.2 });
 reply('/TransIn', { delay => 0.4 });
 $node->safe_psql('postgres', 'SELECT ' . saga('kept-replies') =~ s/gid => 'kept-replies'/gid => 'kept-replies', options => '{"concurrent": true}'/r);

@@ -54,6 +54,18 @@ for my $case (
 is(sql("SELECT count(*) FROM dtm.transactions"), '0', 'looking at a request leaves nothing');
 is(sql("SELECT count(*) FROM cron.job"), '0', 'nor does bad input');
 
+# the examples of the documentation
+{
+	my $text = slurp_file("$FindBin::RealBin/../docs/sql-reference.md");
+	my @blocks = $text =~ /^```sql pg_cron\n(.*?)^```/msg;
+	ok(@blocks > 0, 'there are examples');
+	for my $statement (map { split /(?<=\n)(?=SELECT)/ } @blocks)
+	{
+		my ($expected) = $statement =~ /;\s*-- (.*)\n\z/;
+		is(sql($statement), $expected, 'example: ' . substr($statement, 0, 40));
+	}
+}
+
 # by the clock
 sql("SET SESSION AUTHORIZATION app; SELECT dtm_schedule('tick', '* * * * *', '$request')");
 sql("SET SESSION AUTHORIZATION boss; SELECT dtm_cron_install('* * * * *')");

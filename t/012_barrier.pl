@@ -23,7 +23,7 @@ sub saga
 	return join ' | ', sql("SELECT dtm_wait('$gid')"), branches_of($node, $gid), balances();
 }
 
-is(saga('BA-04', '', ''), 'succeed | P S P S | 70|0 130|0', 'BA-04, CS-05: all succeed');
+is(saga('BA-04', '', ''), 'succeed | P S P S | 70|0 130|0', 'BA-04, BA-07, CS-05: all succeed');
 is(saga('BA-05', '', '&refuse=1'), 'failed | S S S F | 70|0 130|0', 'BA-05: what was refused is not compensated, what was done is');
 is($node->safe_psql('bank_b', "SELECT string_agg(op || ' ' || reason, ', ' ORDER BY op) FROM dtm_barrier.barrier WHERE gid = 'BA-05'"),
 	'action compensate, compensate compensate', 'BA-05: a null compensation');
