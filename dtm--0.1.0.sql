@@ -399,7 +399,7 @@ AS $$ SELECT CASE $1 WHEN 'p' THEN 'prepared' WHEN 's' THEN 'submitted' WHEN 'a'
 /* Seconds of a number of microseconds, for options. */
 CREATE FUNCTION dtm.seconds(bigint) RETURNS numeric
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-AS $$ SELECT pg_catalog.trim_scale($1 / 1000000.0) $$;
+AS $$ SELECT pg_catalog.trim_scale($1::pg_catalog.numeric OPERATOR(pg_catalog./) 1000000.0) $$;
 
 /*
  * May this role see what that role submitted?  A member of dtm_admin sees
@@ -505,7 +505,7 @@ CREATE VIEW dtm.calls WITH (security_barrier) AS
          CASE WHEN t.branch < 0 THEN '00' ELSE dtm.step_branch_id(r.branch_id, dtm.op_step(r.trans_type, t.branch)) END AS branch_id,
          dtm.op_name(r.trans_type, t.branch, r.workflow, r.action) AS op,
          t.started,
-         pg_catalog.make_interval(secs => t.duration / 1000000.0) AS duration,
+         pg_catalog.make_interval(secs => (t.duration::pg_catalog.float8 OPERATOR(pg_catalog./) 1000000::pg_catalog.float8)) AS duration,
          CASE t.result WHEN 'S' THEN 'SUCCESS' WHEN 'F' THEN 'FAILURE' WHEN 'O' THEN 'ONGOING' WHEN 'E' THEN 'ERROR' END AS result,
          t.http_status,
          t.error,
@@ -659,12 +659,12 @@ COMMENT ON PROCEDURE @extschema@.dtm_run_due(timestamptz, integer) IS
 
 /* ---------- removing what has finished ---------- */
 
-CREATE FUNCTION @extschema@.dtm_cleanup(keep interval DEFAULT NULL, max_rows integer DEFAULT 10000) RETURNS bigint
+CREATE FUNCTION @extschema@.dtm_cleanup(keep interval DEFAULT NULL, max_rows integer DEFAULT 100000) RETURNS bigint
 AS 'MODULE_PATHNAME', 'dtm_cleanup' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.dtm_cleanup(interval, integer) IS
   'removes global transactions that have been finished for longer than keep (default: dtm.retention), with their calls and barrier rows; returns how many';
 
-CREATE FUNCTION @extschema@.dtm_cleanup_barrier(keep interval, max_rows integer DEFAULT 10000) RETURNS bigint
+CREATE FUNCTION @extschema@.dtm_cleanup_barrier(keep interval, max_rows integer DEFAULT 100000) RETURNS bigint
 AS 'MODULE_PATHNAME', 'dtm_cleanup_barrier' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.dtm_cleanup_barrier(interval, integer) IS
   'removes barrier rows older than keep of global transactions that another coordinator drives; returns how many';

@@ -22,10 +22,10 @@
 static void
 append_string(StringInfo json, const char *key, const char *value, size_t max)
 {
-	size_t		len = strlen(value);
+	/* core cuts between bytes: a character may have lost its end */
+	int			len = pg_mbcliplen(value, (int) strlen(value),
+								   (int) Min(strlen(value), max));
 
-	if (len > max)
-		len = (size_t) pg_mbcliplen(value, (int) len, (int) max);
 	appendStringInfo(json, "%s\"%s\":", json->len == 0 ? "{" : ",", key);
 	escape_json(json, pnstrdup(value, len));
 }

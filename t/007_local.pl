@@ -157,6 +157,32 @@ SKIP:
 	skip 'PostgreSQL 17 lets it', 1 if sql('SHOW server_version_num') >= 170000;
 	like($err, qr/can't have local branches: it is not permitted to log in.*HINT/s, 'a role that no worker can run as');
 }
+# whoever may steer a transaction of another role may not have it call functions
+sql("CREATE ROLE boss LOGIN; GRANT dtm_admin TO boss; GRANT CREATE ON SCHEMA public TO boss");
+sql("SET SESSION AUTHORIZATION boss; CREATE FUNCTION public.evil(gid text, branch_id text, op text, payload jsonb) RETURNS void LANGUAGE sql AS 'ALTER ROLE boss SUPERUSER'");
+sql("SELECT dtm_prepare('tcc', 'of superuser'), dtm_prepare('msg', 'of superuser too', ARRAY[dtm_step('')])");
+for my $statement ("dtm_register_branch('of superuser', '99', 'sql:public.evil', 'sql:public.evil')",
+	"dtm_submit('msg', gid => 'of superuser too', options => '{\"on_finish\": \"sql:public.evil\"}')",
+	"dtm_subscribe('news', 'sql:public.evil')")
+{
+	like(($node->psql('postgres', "SET SESSION AUTHORIZATION boss; SELECT $statement"))[2], qr/permission denied to have "\w+" call a function|it is a function/, "an admin can't: $statement");
+}
+sql("INSERT INTO dtm.topic VALUES ('old news', 1, ARRAY['sql:public.evil'], ARRAY[''])");
+like(($node->psql('postgres', "SELECT dtm_submit('msg', ARRAY[dtm_step('topic://old news')])"))[2], qr/must not be a function/, 'nor through a topic');
+is(sql("SELECT rolsuper FROM pg_roles WHERE rolname = 'boss'"), 'f', 'and is what it was');
+sql("SELECT dtm_force_stop(gid) FROM dtm.transactions WHERE gid LIKE 'of superuser%'; DELETE FROM dtm.topic");
+# an operator that somebody has planted is not taken for PostgreSQL's
+sql("SET SESSION AUTHORIZATION boss; CREATE FUNCTION public.evil_div(bigint, numeric) RETURNS numeric LANGUAGE plpgsql AS 'BEGIN ALTER ROLE boss SUPERUSER; RETURN 1; END'; CREATE OPERATOR public./ (FUNCTION = public.evil_div, LEFTARG = bigint, RIGHTARG = numeric)");
+sql("SELECT options, finished FROM dtm.transactions; SELECT duration FROM dtm.calls; SELECT * FROM dtm.stuck");
+is(sql("SELECT rolsuper FROM pg_roles WHERE rolname = 'boss'"), 'f', 'operators are those of pg_catalog');
+# a role that has another one as its default
+sql("CREATE ROLE owner_role; GRANT owner_role TO app; ALTER ROLE app SET role = 'owner_role'");
+as_app("SELECT dtm_submit('msg', ARRAY[dtm_step('sql:bank.climb', payload => '{\"sql\": \"SELECT\"}')], gid => 'default role')");
+is(sql("SELECT dtm_wait('default role'), who, session_who FROM bank.seen WHERE gid = 'default role'"), 'succeed|app|app', 'it is the role that submitted, whatever its default');
+sql("ALTER ROLE app RESET role");
+as_app("SELECT dtm_submit('msg', ARRAY[dtm_step('sql:bank.climb', payload => '{\"sql\": \"DECLARE c CURSOR WITH HOLD FOR SELECT 1\"}')], gid => 'cursor ' || n) FROM generate_series(1, 3) n");
+is(sql("SELECT string_agg(dtm_wait('cursor ' || n), ' ') FROM generate_series(1, 3) n"), 'succeed succeed succeed', 'cursors are closed');
+
 # EXECUTE is taken away after the submit
 as_app("SELECT dtm_prepare('msg', 'revoked', ARRAY[dtm_step('sql:bank.move', payload => '{}')])");
 sql("REVOKE ALL ON FUNCTION bank.move FROM PUBLIC, app");
@@ -207,13 +233,48 @@ is(sql("SELECT dtm_wait('timed')"), 'succeed', 'a function that takes too long i
 $holder->query_safe('SELECT pg_advisory_lock(9)');
 as_app("SELECT dtm_submit('msg', ARRAY[dtm_step('sql:bank.wait', payload => '{\"lock\": 9}')], gid => 'orphan')");
 eventually($node, $waiting, '1');
+my $orphan = sql("SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted");
 sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'dtm coordinator'");
-eventually($node, $waiting, '2');
+eventually($node, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND pid <> $orphan", '1');
 $holder->query_safe('SELECT pg_advisory_unlock(9)');
 is(sql("SELECT dtm_wait('orphan')"), 'succeed', 'the coordinator died meanwhile');
 eventually($node, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 9", '0');
-is(sql("SELECT count(*) FROM bank.seen WHERE gid = 'orphan'"), '1', 'two workers, one effect');
+is(sql("SELECT count(*) FROM bank.seen WHERE gid = 'orphan'"), '1', 'called by two workers, done once');
 $holder->quit;
+
+# functions that wait for ever leave room for the others
+$holder = $node->background_psql('postgres');
+$holder->query_safe('SELECT pg_advisory_lock(10)');
+$node->append_conf('postgresql.conf', 'dtm.max_requests = 10');
+$node->reload;
+as_app("SELECT dtm_submit('msg', ARRAY[dtm_step('sql:bank.wait', payload => '{\"lock\": 10}')], gid => 'crowd ' || n) FROM generate_series(1, 100) n");
+eventually($node, $waiting, '2');
+as_app("SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/Quick', payload => '{}')], gid => 'quick too')");
+is(sql("SELECT dtm_wait('quick too', '60 s')"), 'succeed', 'a crowd that waits for workers does not hold up calls');
+# a pause does not wait for those that have not begun
+sql('SELECT dtm_pause()');
+$holder->query_safe('SELECT pg_advisory_unlock(10)');
+eventually($node, 'SELECT state FROM dtm.stat_coordinator', 'paused');
+ok(sql("SELECT count(*) FROM dtm.calls WHERE gid LIKE 'crowd %'") < 100, 'a pause does not wait for all of them');
+sql('SELECT dtm_resume()');
+ok(eventually($node, "SELECT count(*) FROM dtm.transactions WHERE gid LIKE 'crowd %' AND status = 'succeed'", '100'), 'they go on when it ends');
+is(sql("SELECT count(*) FROM bank.seen WHERE gid LIKE 'crowd %'"), '100', 'each is done once');
+$holder->quit;
+$node->append_conf('postgresql.conf', 'dtm.max_requests = 2000');
+$node->reload;
+
+# a session that has the row locked does not keep a worker for long
+$holder = $node->background_psql('postgres');
+as_app("SELECT dtm_prepare('msg', 'row locked', ARRAY[dtm_step('sql:bank.climb', payload => '{\"sql\": \"SELECT pg_sleep(1)\"}')])");
+$holder->query_safe("BEGIN; SELECT 1 FROM dtm.active a JOIN dtm.request r USING (id) WHERE r.gid = 'row locked'");
+as_app("SELECT dtm_submit('msg', gid => 'row locked')");
+eventually($node, "SELECT in_flight > 0 FROM dtm.stat_coordinator");
+$holder->query_safe("SELECT 1 FROM dtm.active a JOIN dtm.request r USING (id) WHERE r.gid = 'row locked' FOR UPDATE OF a");
+ok(eventually($node, "SELECT in_flight = 0 FROM dtm.stat_coordinator"), 'a row that is locked keeps no worker');
+$holder->query_safe('COMMIT');
+$holder->quit;
+is(sql("SELECT dtm_wait('row locked')"), 'succeed', 'it is done when the row is free');
+is(sql("SELECT count(*) FROM bank.seen WHERE gid = 'row locked'"), '1', 'once');
 
 # ---------- a job queue ----------
 

@@ -97,6 +97,23 @@ sql("SELECT dtm_force_stop('local')");
 like($node->psql('postgres', "ALTER SYSTEM SET dtm.alert_webhook = 'ftp://x/'") ? ($node->psql('postgres', "ALTER SYSTEM SET dtm.alert_webhook = 'ftp://x/'"))[2] : '',
 	qr/invalid value for parameter "dtm.alert_webhook"/, 'a webhook of another scheme is refused');
 
+# a database of another encoding: the webhook gets UTF-8, cut between characters
+$node->safe_psql('postgres', "CREATE DATABASE euc ENCODING 'EUC_JP' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0");
+$node->safe_psql('euc', "CREATE EXTENSION dtm; SET client_encoding = 'UTF8'; CREATE FUNCTION broken(gid text, branch_id text, op text, payload jsonb) RETURNS void LANGUAGE plpgsql AS \$\$ BEGIN RAISE '%', repeat(E'\\u65e5', 700) USING ERRCODE = CASE WHEN gid = 'no' THEN 'DT409' ELSE 'P0001' END; END \$\$");
+clear_participant();
+$node->safe_psql('euc', "SELECT dtm_submit('msg', ARRAY[dtm_step('sql:public.broken')], gid => 'euc')");
+for (1 .. 600)
+{
+	@webhooks = grep { $_->{path} eq '/webhook' } calls_of();
+	last if @webhooks;
+	select(undef, undef, undef, 0.1);
+}
+like($json->decode($webhooks[0]{body})->{error}, qr/^\x{65e5}+$/, 'EUC_JP: the webhook gets UTF-8');
+$node->safe_psql('euc', "SELECT dtm_force_stop('euc'); SELECT dtm_submit('saga', ARRAY[dtm_step('sql:public.broken')], gid => 'no', options => '{\"notify\": true, \"on_finish\": \"$busi/finished\"}')");
+is($node->safe_psql('euc', "SELECT dtm_wait('no', '60 s')"), 'failed', 'EUC_JP: a long refusal, told on');
+$node->safe_psql('postgres', 'DROP DATABASE euc');
+clear_participant();
+
 # ---------- ends ----------
 
 my @ends = notified('dtm_finished', 1, <<"SQL");

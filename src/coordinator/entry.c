@@ -214,7 +214,7 @@ entry_replace(Coordinator *c, Entry *entry, StoreTrans *trans,
 	entry->nto_call = 0;
 	entry->alert_url = entry->alert_error = NULL;
 	entry->changed = false;
-	entry->reload = false;
+	entry->reload = entry->renew = false;
 	entry->wake = true;
 	entry_touch(c, entry);
 }
@@ -375,6 +375,8 @@ collect_local(Coordinator *c)
 {
 	LocalTask  *done;
 
+	if (c->draining)
+		local_withdraw(c->pool);
 	local_drive(c->pool);
 	while ((done = local_reap(c->pool)) != NULL)
 	{
@@ -382,9 +384,24 @@ collect_local(Coordinator *c)
 		Entry	   *entry = done->owner;
 
 		unlink_call(entry, call);
+		if (done->withdrawn)
+		{
+			/* whoever runs next has it done */
+			int64		id = entry->id;
+
+			entry->trans->core.ops[done->op].running = false;
+			free_call(call);
+			if (entry->ncalls == 0 && !entry->touched)
+			{
+				entry_forget(c, entry);
+				if (!queue_push(&c->announced, id))
+					coordinator_sweep(c);
+			}
+			continue;
+		}
 		if (done->recorded)
 		{
-			entry->reload = true;
+			entry->reload = entry->renew = true;
 			entry->not_before = 0;
 			entry_touch(c, entry);
 			if (done->final && c->slot)

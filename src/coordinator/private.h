@@ -34,6 +34,7 @@ typedef struct ParkedHost
 {
 	dlist_node	node;			/* in Coordinator.parked */
 	char		name[DTM_HOST_NAME_SIZE];
+	Oid			role;			/* of local branches; InvalidOid: a host */
 	IdQueue		ids;
 } ParkedHost;
 
@@ -70,6 +71,7 @@ typedef struct Entry
 	bool		changed;		/* the row has to be written */
 	bool		saved;			/* it was, in the turn's transaction */
 	bool		reload;			/* the row has been changed by somebody else */
+	bool		renew;			/* take it as it is read, changed or not */
 	bool		gone;			/* it is not active any more */
 	TimestampTz not_before;		/* the row was locked: try again then */
 	int			nrefused;		/* times in a row that it was not written */

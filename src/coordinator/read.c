@@ -14,6 +14,9 @@
 /* Pause before another look at rows that are not to be run, in us. */
 #define AWAY_PAUSE			INT64CONST(1000000)
 
+/* Those in memory that wait for a worker of a role, for each worker. */
+#define LOADED_PER_WORKER	8
+
 /* Transactions in memory, for each call that may be in flight. */
 #define LOADED_PER_REQUEST	2
 
@@ -151,7 +154,8 @@ take_rows(Coordinator *c, StoreLoad *load)
 		if (entry == NULL)
 			entry_add(c, load->trans[i], load->context[i]);
 		else if (entry->reload &&
-				 entry->trans->version != load->trans[i]->version)
+				 (entry->renew ||
+				  entry->trans->version != load->trans[i]->version))
 			entry_replace(c, entry, load->trans[i], load->context[i]);
 		else if (entry->reload)
 		{
@@ -328,6 +332,9 @@ read_due(Coordinator *c)
 static int
 appetite(Coordinator *c, const ParkedHost *host)
 {
+	if (OidIsValid(host->role))
+		return LOADED_PER_WORKER * Max(dtm_sql_workers, 1) -
+			local_waiting_of(c->pool, host->role);
 	return dtm_max_requests_per_host + dtm_max_requests_per_host / 2 -
 		dtm_transport_host_load(c->transport, host->name);
 }
@@ -367,8 +374,9 @@ read_parked(Coordinator *c)
 	}
 }
 
+/* Local branches of a role wait for workers as others do for a host. */
 static ParkedHost *
-parked_host(Coordinator *c, const char *name)
+parked_host(Coordinator *c, const char *name, Oid role)
 {
 	ParkedHost *host;
 	dlist_iter	iter;
@@ -381,6 +389,7 @@ parked_host(Coordinator *c, const char *name)
 	}
 	host = MemoryContextAllocZero(c->context, sizeof(ParkedHost));
 	strlcpy(host->name, name, sizeof(host->name));
+	host->role = role;
 	queue_init(&host->ids, c->context);
 	dlist_push_tail(&c->parked, &host->node);
 	return host;
@@ -410,14 +419,23 @@ read_park(Coordinator *c)
 		bool		waiting = !entry->touched && entry->calls != NULL;
 
 		for (EntryCall *call = entry->calls; call != NULL; call = call->next)
-			waiting = waiting && call->kind != WIRE_LOCAL &&
-				call->call.slot == NULL && call->call.host != NULL;
+			waiting = waiting && (call->kind == WIRE_LOCAL ?
+								  local_is_waiting(&call->task) :
+								  call->call.slot == NULL && call->call.host != NULL);
 		if (!waiting)
 			continue;
 		if (c->nparked < MAX_QUEUED)
 		{
-			dtm_host_name(entry->calls->call.url, name);
-			queue_push(&parked_host(c, name)->ids, entry->id);
+			Oid			role = InvalidOid;
+
+			if (entry->calls->kind == WIRE_LOCAL)
+			{
+				role = entry->calls->task.role;
+				snprintf(name, sizeof(name), "role %u", role);
+			}
+			else
+				dtm_host_name(entry->calls->call.url, name);
+			queue_push(&parked_host(c, name, role)->ids, entry->id);
 			c->nparked++;
 			if (c->budget >= 0)
 				c->budget++;	/* it is counted when it is read again */

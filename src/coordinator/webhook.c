@@ -12,12 +12,46 @@
 /* Webhook calls under way or waiting; more alerts than that go unsaid. */
 #define MAX_WEBHOOKS 1000
 
+/*
+ * The body, in the current memory context; NULL if it can't be made.  In a
+ * transaction: where the server's encoding is another one, the conversion is
+ * looked up.
+ */
+static char *
+make_body(Coordinator *c, const StoreTrans *trans, const char *url,
+		  const char *error)
+{
+	MemoryContext context = CurrentMemoryContext;
+	char	   *volatile body = NULL;
+
+	PG_TRY();
+	{
+		char	   *made;
+
+		turn_begin(c);
+		MemoryContextSwitchTo(context);
+		made = notice_alert_body(trans, url, error);
+		turn_commit(c);
+		body = made;
+	}
+	PG_CATCH();
+	{
+		EmitErrorReport();
+		FlushErrorState();
+		turn_roll_back(c);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	return body;
+}
+
 void
 webhook_send(Coordinator *c, const StoreTrans *trans, const char *url,
 			 const char *error)
 {
 	MemoryContext before;
 	EntryCall  *call;
+	char	   *body;
 
 	if (dtm_alert_webhook[0] == '\0')
 		return;
@@ -28,13 +62,16 @@ webhook_send(Coordinator *c, const StoreTrans *trans, const char *url,
 						trans->gid)));
 		return;
 	}
+	body = make_body(c, trans, url, error);
+	if (body == NULL)
+		return;
 	before = MemoryContextSwitchTo(c->context);
 	call = palloc0(sizeof(EntryCall));
 	call->kind = WIRE_HTTP;
 	call->call.owner = NULL;
 	call->call.url = pstrdup(dtm_alert_webhook);
 	call->call.post = true;
-	call->call.body = pstrdup(notice_alert_body(trans, url, error));
+	call->call.body = pstrdup(body);
 	call->call.body_len = strlen(call->call.body);
 	call->call.timeout = (int64) dtm_request_timeout * 1000;
 	MemoryContextSwitchTo(before);

@@ -35,6 +35,7 @@ typedef struct LocalTask
 	void	   *owner;			/* the caller's */
 
 	/* What became of it, set when reaped. */
+	bool		withdrawn;		/* it was not run */
 	bool		recorded;		/* the row has the outcome */
 	DtmResult	result;
 	bool		final;			/* the global transaction ended with it */
@@ -54,10 +55,10 @@ typedef struct LocalTask
 /* From _PG_init of the postmaster. */
 extern void local_shmem_init(void);
 
-/* A pool for this coordinator; its predecessor's workers are sent away. */
+/* A pool for this coordinator; its predecessor's workers are sent away, too. */
 extern LocalPool *local_pool_create(MemoryContext context);
 
-/* Sends its workers away; a function that runs is cancelled. */
+/* Sends its workers away; what a function that runs has done is undone. */
 extern void local_pool_destroy(LocalPool *pool);
 
 /* Takes a task; it starts at the next drive, or when its turn comes. */
@@ -75,15 +76,26 @@ extern void local_cancel(LocalPool *pool, LocalTask *task);
  */
 extern void local_drive(LocalPool *pool);
 
+/* Ends the tasks that wait for a worker, as withdrawn. */
+extern void local_withdraw(LocalPool *pool);
+
 /* The next task that has ended, or NULL. */
 extern LocalTask *local_reap(LocalPool *pool);
 
 /* Is there one? */
 extern bool local_has_ended(LocalPool *pool);
 
+/* Has no worker been given it yet? */
+static inline bool
+local_is_waiting(const LocalTask *task)
+{
+	return task->worker < 0 && !task->done;
+}
+
 /* Tasks that are run, and that wait for a worker. */
 extern int	local_running(const LocalPool *pool);
 extern int	local_waiting(const LocalPool *pool);
+extern int	local_waiting_of(const LocalPool *pool, Oid role);
 
 /* ---------- worker.c ---------- */
 

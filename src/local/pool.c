@@ -13,8 +13,11 @@
 #include "dtm.h"
 #include "worker.h"
 
+#include <signal.h>
+
 #include "miscadmin.h"
 #include "storage/lwlock.h"
+#include "storage/procarray.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -103,13 +106,14 @@ ask_to_leave(LocalWorker *worker)
 }
 
 /*
- * Asks a worker to go, whatever it does; nobody waits for it any more.  One
- * that has not come yet will find its place taken.
+ * Has a worker go, whatever it does; nobody waits for it any more.  One that
+ * has not come yet will find its place taken.
  */
 static void
 send_away(LocalWorker *worker)
 {
 	Latch	   *latch;
+	pid_t		busy = 0;
 
 	SpinLockAcquire(&worker->mutex);
 	worker->leave = true;
@@ -121,24 +125,70 @@ send_away(LocalWorker *worker)
 		worker->generation++;
 		worker->state = LOCAL_FREE;
 	}
+	else if (worker->state == LOCAL_BUSY)
+		busy = worker->pid;
 	SpinLockRelease(&worker->mutex);
+	if (busy != 0)
+		(void) kill(busy, SIGTERM);
 	if (latch)
 		SetLatch(latch);
 }
 
-/* Takes a free place for a worker of a role; -1: there is none. */
+/* Writes a task down for a worker; its lock is held. */
+static void
+give(LocalWorker *worker, const LocalTask *task)
+{
+	worker->state = LOCAL_BUSY;
+	worker->id = task->id;
+	worker->op = task->op;
+	worker->timeout = task->timeout;
+	worker->now = task->now;
+	worker->recorded = worker->final = false;
+	worker->result = DTM_RESULT_TEMPORARY;
+	worker->failures = 0;
+	worker->started = GetCurrentTimestamp();
+	worker->duration = 0;
+	worker->error[0] = '\0';
+}
+
+/* The task is with a worker now. */
+static void
+note_given(LocalPool *pool, int i, LocalTask *task)
+{
+	dlist_delete(&task->node);
+	pool->nwaiting--;
+	pool->task[i] = task;
+	task->worker = i;
+}
+
+/* Is this the place of a worker whose coordinator and who itself are gone? */
+static bool
+is_abandoned(LocalWorker *worker)
+{
+	pid_t		owner;
+	bool		empty;
+
+	SpinLockAcquire(&worker->mutex);
+	owner = worker->owner;
+	empty = worker->state != LOCAL_FREE && worker->pid == 0;
+	SpinLockRelease(&worker->mutex);
+	return empty && owner != MyProcPid && BackendPidGetProc(owner) == NULL;
+}
+
+/* Takes a free place for a worker of the task's role; -1: there is none. */
 static int
 reserve(const LocalTask *task)
 {
 	for (int i = 0; i < local_shared->nworkers; i++)
 	{
 		LocalWorker *worker = &local_shared->workers[i];
+		bool		abandoned = is_abandoned(worker);
 		bool		taken = false;
 
 		SpinLockAcquire(&worker->mutex);
-		if (worker->state == LOCAL_FREE && worker->pid == 0)
+		if ((worker->state == LOCAL_FREE || abandoned) && worker->pid == 0)
 		{
-			worker->state = LOCAL_BUSY;
+			give(worker, task);
 			worker->leave = false;
 			worker->generation++;
 			worker->database = MyDatabaseId;
@@ -155,36 +205,25 @@ reserve(const LocalTask *task)
 	return -1;
 }
 
-/* Gives a task to a worker of ours.  False: it is not in this state any more. */
+/* Gives a task to an idle worker of ours.  False: it is not idle any more. */
 static bool
-assign(LocalPool *pool, int i, LocalState expected, LocalTask *task)
+assign(LocalPool *pool, int i, LocalTask *task)
 {
 	LocalWorker *worker = &local_shared->workers[i];
-	Latch	   *latch;
+	Latch	   *latch = NULL;
+	bool		idle;
 
 	SpinLockAcquire(&worker->mutex);
-	if (worker->state != expected || worker->leave)
+	idle = worker->state == LOCAL_IDLE && !worker->leave;
+	if (idle)
 	{
-		SpinLockRelease(&worker->mutex);
-		return false;
+		give(worker, task);
+		latch = worker->latch;
 	}
-	worker->state = LOCAL_BUSY;
-	worker->id = task->id;
-	worker->op = task->op;
-	worker->timeout = task->timeout;
-	worker->now = task->now;
-	worker->recorded = worker->final = false;
-	worker->result = DTM_RESULT_TEMPORARY;
-	worker->failures = 0;
-	worker->started = GetCurrentTimestamp();
-	worker->duration = 0;
-	worker->error[0] = '\0';
-	latch = worker->latch;
 	SpinLockRelease(&worker->mutex);
-	dlist_delete(&task->node);
-	pool->nwaiting--;
-	pool->task[i] = task;
-	task->worker = i;
+	if (!idle)
+		return false;
+	note_given(pool, i, task);
 	if (latch)
 		SetLatch(latch);
 	return true;
@@ -218,7 +257,8 @@ start_worker(LocalPool *pool, LocalTask *task)
 		send_away(&local_shared->workers[i]);
 		return false;
 	}
-	return assign(pool, i, LOCAL_BUSY, task);
+	note_given(pool, i, task);
+	return true;
 }
 
 static void
@@ -348,9 +388,10 @@ local_pool_destroy(LocalPool *pool)
 	{
 		if (pool->handle[i] == NULL)
 			continue;
-		send_away(&local_shared->workers[i]);
+		/* also one that has not come yet */
 		if (pool->task[i] != NULL)
 			TerminateBackgroundWorker(pool->handle[i]);
+		send_away(&local_shared->workers[i]);
 	}
 }
 
@@ -358,7 +399,7 @@ void
 local_submit(LocalPool *pool, LocalTask *task)
 {
 	task->worker = -1;
-	task->done = false;
+	task->done = task->withdrawn = false;
 	task->recorded = task->final = false;
 	task->result = DTM_RESULT_TEMPORARY;
 	task->failures = 0;
@@ -386,6 +427,7 @@ void
 local_drive(LocalPool *pool)
 {
 	dlist_mutable_iter iter;
+	bool		asked = false;
 
 	if (local_shared == NULL)
 	{
@@ -404,23 +446,52 @@ local_drive(LocalPool *pool)
 
 		if (dtm_sql_workers == 0)
 			give_up(pool, task, "functions are not called: dtm.sql_workers is 0");
-		else if (i >= 0 && assign(pool, i, LOCAL_IDLE, task))
-			;
+		else if (i >= 0 && assign(pool, i, task))
+			continue;
 		else if (count_workers(pool) >= dtm_sql_workers)
 		{
-			/* its place is seen to be free when it has gone */
-			if ((i = idle_worker(pool, task->role, true)) >= 0)
+			/*
+			 * The first that finds no place has one made: it is seen to be
+			 * free when its worker has gone.
+			 */
+			if (!asked && (i = idle_worker(pool, task->role, true)) >= 0)
 				ask_to_leave(&local_shared->workers[i]);
-			break;
+			asked = true;
 		}
 		else if (!start_worker(pool, task))
 		{
-			if (count_workers(pool) == 0)
-				give_up(pool, task,
-						"no background worker is free to run it: raise max_worker_processes");
-			break;
+			if (count_workers(pool) > 0)
+				break;
+			give_up(pool, task,
+					"no background worker is free to run it: raise max_worker_processes");
 		}
 	}
+}
+
+void
+local_withdraw(LocalPool *pool)
+{
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &pool->waiting)
+	{
+		LocalTask  *task = dlist_container(LocalTask, node, iter.cur);
+
+		task->withdrawn = true;
+		give_up(pool, task, "");
+	}
+}
+
+int
+local_waiting_of(const LocalPool *pool, Oid role)
+{
+	int			n = 0;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, (dlist_head *) &pool->waiting)
+		if (dlist_container(LocalTask, node, iter.cur)->role == role)
+			n++;
+	return n;
 }
 
 LocalTask *

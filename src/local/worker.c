@@ -20,7 +20,9 @@
 #include "access/xact.h"
 #include "commands/async.h"
 #include "commands/prepare.h"
+#include "commands/sequence.h"
 #include "catalog/namespace.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
@@ -31,12 +33,16 @@
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/portal.h"
 #include "utils/snapmgr.h"
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 
 /* How long a worker stays that has nothing to do, in ms. */
 #define IDLE_TIME 10000
+
+/* How long it waits for the row of the transaction, to write the outcome. */
+#define ROW_LOCK_TIMEOUT "5s"
 
 static LocalWorker *my_worker = NULL;
 
@@ -138,6 +144,17 @@ commit(void)
 	CommitTransactionCommand();
 }
 
+/* Cut to what there is room for, between two characters. */
+static void
+set_error(LocalWorker *task, const char *text)
+{
+	int			len = pg_mbcliplen(text, (int) strlen(text),
+								   sizeof(task->error) - 1);
+
+	memcpy(task->error, text, len);
+	task->error[len] = '\0';
+}
+
 /*
  * Tells core, in the current transaction, and writes what it says.  False if
  * the row does not wait for this op any more.
@@ -161,7 +178,10 @@ apply(LocalWorker *task, DtmResult result, const char *text)
 	attempt.result = task->result = result;
 	attempt.error = result == DTM_RESULT_SUCCESS ? NULL : text;
 	task->duration = attempt.duration;
-	strlcpy(task->error, text, sizeof(task->error));
+	set_error(task, text);
+	/* a session may hold the row as long as it likes, but not us with it */
+	(void) set_config_option("lock_timeout", ROW_LOCK_TIMEOUT, PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
 	/* stopped, and perhaps removed since */
 	if (!store_find_id(task->id, true, &trans))
 		return false;
@@ -214,32 +234,56 @@ start_timeout(const LocalWorker *task)
 		enable_timeout_after(STATEMENT_TIMEOUT, timeout);
 }
 
+/*
+ * What is to be called, in the current memory context; false if there is
+ * nothing to do any more.  In a transaction of its own, so that the function
+ * runs without a lock on our tables.
+ */
+static bool
+read_task(const LocalWorker *task, StoreTrans **trans, MemoryContext context)
+{
+	bool		found;
+
+	begin();
+	/* a role may have another one as its default */
+	(void) set_config_option("role", "none", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SET, true, 0, false);
+	MemoryContextSwitchTo(context);
+	found = store_find_id(task->id, false, trans) &&
+		task->op < (*trans)->core.nops &&
+		(*trans)->core.ops[task->op].status == DTM_BRANCH_PREPARED;
+	if (found && (*trans)->submitted_by != GetUserId())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("the worker does not run as \"%s\", who submitted",
+						GetUserNameFromId((*trans)->submitted_by, false))));
+	commit();
+	return found;
+}
+
 /* The function, and its success, in one transaction. */
 static void
-run(LocalWorker *task)
+run(LocalWorker *task, MemoryContext context)
 {
 	StoreTrans *trans;
 	WireBranch	branch;
 
-	begin();
-	if (store_find_id(task->id, false, &trans) &&
-		task->op < trans->core.nops &&
-		trans->core.ops[task->op].status == DTM_BRANCH_PREPARED &&
-		trans->submitted_by == GetUserId())
+	if (!read_task(task, &trans, context))
 	{
-		wire_describe(trans, task->op, &branch);
-		start_timeout(task);
-		local_call(branch.url, trans->gid, branch.branch_id, branch.op,
-				   branch.payload);
-		disable_timeout(STATEMENT_TIMEOUT, false);
-		CHECK_FOR_INTERRUPTS();
-		if (!apply(task, DTM_RESULT_SUCCESS, ""))
-			ereport(ERROR,
-					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-					 errmsg("the global transaction went on meanwhile: what the function did is rolled back")));
+		task->recorded = true;
+		return;
 	}
-	else
-		task->recorded = true;	/* there is nothing to do any more */
+	begin();
+	start_timeout(task);
+	wire_describe(trans, task->op, &branch);
+	local_call(branch.url, trans->gid, branch.branch_id, branch.op,
+			   branch.payload);
+	disable_timeout(STATEMENT_TIMEOUT, false);
+	CHECK_FOR_INTERRUPTS();
+	if (!apply(task, DTM_RESULT_SUCCESS, ""))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("the global transaction went on meanwhile: what the function did is rolled back")));
 	commit();
 }
 
@@ -265,7 +309,7 @@ record(LocalWorker *task, const ErrorData *edata)
 		FlushErrorState();
 		AbortCurrentTransaction();
 		task->recorded = false;
-		strlcpy(task->error, text, sizeof(task->error));
+		set_error(task, text);
 	}
 	PG_END_TRY();
 }
@@ -280,6 +324,7 @@ clean_session(void)
 	PG_TRY();
 	{
 		begin();
+		PortalHashTableDeleteAll();
 		SetPGVariable("session_authorization", NIL, false);
 		SetPGVariable("role", NIL, false);
 		ResetAllOptions();
@@ -287,6 +332,7 @@ clean_session(void)
 		Async_UnlistenAll();
 		LockReleaseAll(USER_LOCKMETHOD, true);
 		ResetTempTableNamespace();
+		ResetSequenceCaches();
 		commit();
 	}
 	PG_CATCH();
@@ -310,7 +356,7 @@ run_task(LocalWorker *task, MemoryContext context)
 	task->started = GetCurrentTimestamp();
 	PG_TRY();
 	{
-		run(task);
+		run(task, context);
 	}
 	PG_CATCH();
 	{

@@ -117,13 +117,13 @@ check_urls(const StoreTrans *trans, const BranchRequest *branch)
 	bool		xa = branch->type == DTM_XA;
 
 	request_check_url(trans->protocol, branch->forward, xa ? "url" : "confirm",
-					  REQUEST_URL_ANY);
+					  REQUEST_URL_ANY, trans->submitted_by);
 	request_check_payload(trans->protocol, branch->forward,
 						  xa ? "url" : "confirm", branch->payload);
 	if (xa)
 		return;					/* both are the same */
 	request_check_url(trans->protocol, branch->backward, "cancel",
-					  REQUEST_URL_ANY);
+					  REQUEST_URL_ANY, trans->submitted_by);
 	request_check_payload(trans->protocol, branch->backward, "cancel",
 						  branch->payload);
 }

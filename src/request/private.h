@@ -58,9 +58,14 @@ typedef enum RequestUrl
 	REQUEST_URL_REMOTE			/* no function in this database */
 } RequestUrl;
 
-/* An error unless a URL is empty, or can be called by the current role. */
+/*
+ * An error unless a URL is empty, or can be called by the current role.  A
+ * function is called as whoever submitted: it is for that role, or one that has
+ * its rights, to name it, and for nobody else.
+ */
 extern void request_check_url(const char *protocol, const char *url,
-							  const char *what, RequestUrl may_be);
+							  const char *what, RequestUrl may_be,
+							  Oid submitted_by);
 
 /* An error unless a payload is none, or fits how the URL is called. */
 extern void request_check_payload(const char *protocol, const char *url,

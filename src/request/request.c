@@ -7,6 +7,7 @@
 #include "access/htup_details.h"
 #include "executor/executor.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
@@ -128,22 +129,23 @@ check_urls(const StoreTrans *trans)
 
 		if (trans->core.type != DTM_MSG || !is_topic(trans->action[i]))
 			request_check_url(trans->protocol, trans->action[i], what,
-							  REQUEST_URL_ANY);
+							  REQUEST_URL_ANY, GetUserId());
 		request_check_payload(trans->protocol, trans->action[i], what,
 							  trans->payload[i]);
 		if (trans->core.type != DTM_SAGA)
 			continue;
 		what = psprintf("compensation of step %d", i + 1);
 		request_check_url(trans->protocol, trans->compensate[i], what,
-						  REQUEST_URL_ANY);
+						  REQUEST_URL_ANY, GetUserId());
 		request_check_payload(trans->protocol, trans->compensate[i], what,
 							  trans->payload[i]);
 	}
 	if (trans->query_prepared != NULL)
 		request_check_url(trans->protocol, trans->query_prepared,
-						  "query_prepared", REQUEST_URL_REMOTE);
+						  "query_prepared", REQUEST_URL_REMOTE, GetUserId());
 	if (trans->on_finish != NULL)
-		request_check_url(NULL, trans->on_finish, "on_finish", REQUEST_URL_ANY);
+		request_check_url(NULL, trans->on_finish, "on_finish", REQUEST_URL_ANY,
+						  GetUserId());
 }
 
 /* What can be judged only when all is known. */
@@ -640,5 +642,10 @@ request_merge_options(StoreTrans *stored, const Request *later)
 	if (given & REQUEST_NOTIFY)
 		stored->notify = trans->notify;
 	if (given & REQUEST_ON_FINISH)
+	{
+		/* again, in the name of who submitted */
+		request_check_url(NULL, trans->on_finish, "on_finish", REQUEST_URL_ANY,
+						  stored->submitted_by);
 		stored->on_finish = trans->on_finish;
+	}
 }

@@ -4,6 +4,8 @@
  */
 #include "private.h"
 
+#include "miscadmin.h"
+
 /* Room for n more steps, and for the topics and ids that only they have. */
 static void
 make_room(StoreTrans *trans, int n)
@@ -54,7 +56,8 @@ request_expand_topics(Request *request)
 
 			if (topic)
 			{
-				request_check_url(trans->protocol, urls[j], what, REQUEST_URL_ANY);
+				request_check_url(trans->protocol, urls[j], what,
+								  REQUEST_URL_REMOTE, GetUserId());
 				request_check_payload(trans->protocol, urls[j], what,
 									  given.payload[i]);
 			}

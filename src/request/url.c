@@ -9,13 +9,14 @@
 
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(dtm_check_url);
 
 void
 request_check_url(const char *protocol, const char *url, const char *what,
-				  RequestUrl may_be)
+				  RequestUrl may_be, Oid submitted_by)
 {
 	const char *problem;
 
@@ -39,9 +40,16 @@ request_check_url(const char *protocol, const char *url, const char *what,
 	if (may_be == REQUEST_URL_REMOTE)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s is a function in this database", what),
+				 errmsg("%s must not be a function in this database", what),
 				 errdetail("URL: %s", url),
-				 errhint("What is asked there is known in this database: submit instead of preparing.")));
+				 errhint("Functions can be the steps of a saga or msg, branches of a tcc or xa, and on_finish.")));
+	if (!has_privs_of_role(GetUserId(), submitted_by))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to have \"%s\" call a function",
+						GetUserNameFromId(submitted_by, false)),
+				 errdetail("A function is called as the role that submitted."),
+				 errhint("Only a role that has its rights can name one.")));
 	(void) local_function(url);
 }
 
@@ -86,6 +94,9 @@ dtm_check_url(PG_FUNCTION_ARGS)
 
 	if (is_topic(url))
 		problem = "it is a topic";
+	else if (wire_kind("grpc", url) == WIRE_LOCAL)
+		/* it would be called as whoever submits to the topic */
+		problem = "it is a function";
 	else
 		/* whose protocol allows the most */
 		problem = wire_url_problem("grpc", url);
@@ -94,6 +105,6 @@ dtm_check_url(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s can't be called: %s", what, problem),
 				 errdetail("URL: %s", url),
-				 errhint("Give an http or https URL with its host, grpc://host:port/package.Service/Method, or sql:schema.function.")));
+				 errhint("Give an http or https URL with its host, or grpc://host:port/package.Service/Method.")));
 	PG_RETURN_VOID();
 }

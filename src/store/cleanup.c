@@ -49,6 +49,7 @@ store_clean(StoreCleanup *batch)
 	Datum	   *ids;
 	int			n = 0;
 	uint64		rows;
+	TimestampTz now = GetCurrentTimestamp();
 	Datum		values[2];
 	Session		session;
 
@@ -64,15 +65,18 @@ store_clean(StoreCleanup *batch)
 	for (uint64 row = 0; row < rows; row++)
 	{
 		TimestampTz finished = column_int64(row, 2);
+		TimestampTz created;
 
 		if (finished <= batch->finished_until)
 			ids[n++] = Int64GetDatum(column_int64(row, 1));
 		else
 			batch->oldest_left = Min(batch->oldest_left, finished);
 		batch->after = column_int64(row, 1);
-		if (column_int64(row, 3) > batch->finished_until)
+		created = column_int64(row, 3);
+		if (created > batch->finished_until && created <= now)
 		{
 			/* later ones were submitted, and so finished, later still */
+			batch->oldest_left = Min(batch->oldest_left, created);
 			batch->complete = true;
 			break;
 		}
@@ -110,7 +114,10 @@ store_cron_cleans(void)
 {
 	static Statement statement = {
 		"SELECT FROM cron.job j WHERE j.jobname = 'dtm_cleanup' AND j.active "
-		"AND j.database = pg_catalog.current_database()",
+		"AND j.database = pg_catalog.current_database() "
+		"AND j.command LIKE 'SELECT %.dtm_cleanup()' "
+		"AND EXISTS (SELECT FROM pg_catalog.pg_roles u WHERE u.rolname = j.username "
+		"AND pg_catalog.pg_has_role(u.oid, 'dtm_admin', 'USAGE'))",
 		0, {0}
 	};
 	Session		session;

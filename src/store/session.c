@@ -269,7 +269,9 @@ void
 store_notify(const char *channel, const char *payload)
 {
 	static Statement statement = {
-		"SELECT pg_catalog.pg_notify($1, $2)", 2, {TEXTOID, TEXTOID}
+		"SELECT pg_catalog.pg_notify($1, $2) "
+		"WHERE pg_catalog.pg_notification_queue_usage() < 0.9",
+		2, {TEXTOID, TEXTOID}
 	};
 	Datum		values[2];
 	Session		session;

@@ -128,7 +128,10 @@ extern StoreFound store_find(const char *gid, bool lock, StoreTrans **trans);
 /* The same by id, of one that is not final; false if there is none. */
 extern bool store_find_id(int64 id, bool lock, StoreTrans **trans);
 
-/* NOTIFY at the commit of the current transaction. */
+/*
+ * NOTIFY at the commit of the current transaction; left out where nobody reads
+ * the queue, so that its being full is no reason for the commit to fail.
+ */
 extern void store_notify(const char *channel, const char *payload);
 
 /* Status and owner of a gid as of now, rather than of this statement. */

@@ -16,7 +16,7 @@ starts_with(const char *string, const char *prefix)
 WireKind
 wire_kind(const char *protocol, const char *url)
 {
-	if (starts_with(url, DTM_SCHEME_LOCAL))
+	if (strncmp(url, DTM_SCHEME_LOCAL, strlen(DTM_SCHEME_LOCAL)) == 0)
 		return WIRE_LOCAL;
 	if (starts_with(url, "grpc://") || starts_with(url, "grpcs://"))
 		return WIRE_GRPC;
