@@ -74,6 +74,8 @@ make_scratch() {
 		chown -R dtm-scratch "$SCRATCH"
 	fi
 	chmod 755 "$SCRATCH"
+	# where the ordinary user may be, too
+	cd "$SCRATCH"
 }
 
 clean_up() {

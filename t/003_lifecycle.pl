@@ -81,6 +81,7 @@ $node->safe_psql('postgres', 'SELECT dtm_pause()');
 eventually($node, $running, 'paused');
 submit('postgres', 'dumped');
 $node->safe_psql('postgres', "SELECT dtm_barrier('saga', 'dumped', '01', 'action')");
+$node->safe_psql('postgres', "SELECT dtm_subscribe('topic', 'http://a/'), dtm_prepare('workflow', 'dumped workflow', options => '{\"name\": \"w\", \"data\": 1}')");
 my $dump = $node->backup_dir . '/dump';
 mkdir $node->backup_dir;
 $node->command_ok([ 'pg_dump', '-Fc', '-f', $dump, $node->connstr('postgres') ], 'pg_dump');
@@ -92,6 +93,8 @@ $node->command_ok([ 'pg_restore', '-d', $node->connstr('restored'), $dump ], 'pg
 ok(eventually($node, $running, 'paused', 'restored'), 'a restored database is paused');
 is($node->safe_psql('restored', "SELECT dtm_status('dumped'), (SELECT count(*) FROM dtm_barrier.barrier WHERE gid = 'dumped'), dtm_status('after-drop')"),
 	'submitted|1|succeed', 'all is there');
+is($node->safe_psql('restored', "SELECT (SELECT url FROM dtm.topics WHERE topic = 'topic'), options FROM dtm.transactions WHERE gid = 'dumped workflow'"),
+	'http://a/|{"name": "w"}', 'topics and workflows, too');
 is(scalar(calls_of('dumped')), 0, 'nothing was called from it');
 submit('restored', 'new-id');
 is($node->safe_psql('restored', "SELECT count(*) FROM dtm.transactions WHERE gid = 'new-id'"), '1', 'ids go on');
