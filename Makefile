@@ -12,7 +12,7 @@ SHLIB_LINK = $(shell curl-config --libs)
 # One test a line, in the order of the layers
 REGRESS = install submit idempotent options badinput query barrier msg_barrier topics workflow orphans cleanup roles run_due
 REGRESS_OPTS = --inputdir=$(srcdir)
-ISOLATION = barrier_concurrency submit_concurrency
+ISOLATION = barrier_concurrency submit_concurrency branch_concurrency
 ISOLATION_OPTS = --inputdir=$(srcdir)
 TAP_TESTS = 1
 

@@ -95,7 +95,13 @@ SELECT c.* FROM (VALUES
   (79, $$SELECT dtm_submit('msg', options => '{"name": "w"}')$$),
   (80, $$SELECT dtm_submit('msg', options => '{"notify": "yes"}')$$),
   (81, $$SELECT dtm_submit('msg', options => '{"on_finish": "topic://t"}')$$),
-  (82, $$SELECT dtm_submit('msg', options => '{"on_finish": "ftp://a/"}')$$)
+  (82, $$SELECT dtm_submit('msg', options => '{"on_finish": "ftp://a/"}')$$),
+  (83, $$SELECT dtm_register_branch(dtm_prepare('tcc'), E'01\r\nx: y', '', '')$$),
+  (84, $$SELECT dtm_prepare('workflow', options => '{"name": "w\r\nx: y"}')$$),
+  (85, $$SELECT dtm_register_branch(jsonb_build_object('gid', dtm_prepare('workflow', options => '{"name": "w"}'), 'trans_type', 'workflow', 'branch_id', '01', 'op', E'a\nb', 'status', 'succeed'))$$),
+  (86, $$SELECT dtm_submit('msg', ARRAY[ROW('http://a/?method=m', '', convert_to('{"a":1}', 'UTF8') || '\x00')::dtm_step], options => '{"protocol": "json-rpc"}')$$),
+  (87, $$SELECT dtm_submit('msg', ARRAY[dtm_step('h:1/p.S/M')], gid => dtm_prepare('msg', steps => ARRAY[dtm_step('h:1/p.S/M')], options => '{"protocol": "grpc"}'), options => '{"protocol": "json-rpc"}')$$),
+  (88, $$SELECT dtm_submit('msg', gid => dtm_prepare('msg', 'p', ARRAY[dtm_step('h:1/p.S/M')], '{"protocol": "grpc"}'), options => '{"protocol": "http"}')$$)
 ) v(n, statement), LATERAL complain(v.statement) c ORDER BY v.n;
 -- as long, as many and as large as it may be
 SELECT c.* FROM (VALUES

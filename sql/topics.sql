@@ -30,6 +30,12 @@ SELECT dtm_prepare('msg', 'm2', ARRAY[dtm_step('topic://one')], '{"query_prepare
 SELECT dtm_delete_topic('one');
 SELECT dtm_submit('msg', ARRAY[dtm_step('topic://one')], gid => 'm2');
 SELECT dtm_status('m2'), (SELECT string_agg(branch_id || ' ' || url, ' ') FROM dtm.branches WHERE gid = 'm2');
+-- whatever has become of the topic since
+SELECT dtm_prepare('msg', 'm2b', ARRAY[dtm_step('topic://t')], '{"query_prepared": "http://q/"}');
+SELECT dtm_subscribe('t', 'host:1/p.S/M');
+SELECT dtm_prepare('msg', 'm2b', ARRAY[dtm_step('topic://t')], '{"query_prepared": "http://q/"}');
+SELECT dtm_submit('msg', ARRAY[dtm_step('topic://t')], gid => 'm2b');
+SELECT dtm_unsubscribe('t', 'host:1/p.S/M');
 -- MS-05: nothing is stored
 SELECT dtm_submit('msg', ARRAY[dtm_step('topic://one')], gid => 'm3');
 SELECT dtm_status('m3');
@@ -54,7 +60,7 @@ SELECT dtm_unsubscribe('unknown', 'http://a/1');
 SELECT dtm_unsubscribe('t', 'http://a/2');
 SELECT dtm_unsubscribe('t', 'http://a/3');
 SELECT dtm_unsubscribe('t', 'http://a/3');
-SELECT topic, version, url FROM dtm.topics WHERE topic = 't';
+SELECT topic, version, url FROM dtm.topics WHERE topic = 't';  -- two more for the one that came and went
 SELECT dtm_submit('msg', ARRAY[dtm_step('topic://t')]);
 SELECT dtm_delete_topic('unknown');
 SELECT dtm_delete_topic('t');

@@ -37,6 +37,7 @@ SELECT dtm_prepare(:'request'::jsonb);
 SELECT dtm_prepare('workflow', 'w2', options => '{"name": "n", "data": {"x": 1}, "query_prepared": "http://c/"}');
 SELECT dtm_submit('workflow', gid => 'w2', options => '{"status": "succeed", "result": {"answer": 42}}');
 SELECT status, convert_from(decode(result, 'base64'), 'UTF8') FROM brief(dtm_prepare_workflow('{"gid": "w2", "trans_type": "workflow", "custom_data": "{\"name\":\"n\"}"}'));
+SELECT status FROM brief(dtm_prepare_workflow('{"gid": "w2", "trans_type": "workflow"}'));
 SELECT dtm_query('w2') #>> '{transaction,finish_time}' IS NOT NULL AS finished;
 -- what it can't do
 SELECT dtm_prepare('workflow', 'w3', options => '{"name": "n"}');

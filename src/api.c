@@ -250,6 +250,13 @@ repeat_request(Request *request, DtmEventKind kind)
 					(errcode(DTM_ERRCODE_GID_IN_USE),
 					 errmsg("global transaction \"%s\" exists with other steps", gid),
 					 errhint("Submit it with the same steps or with none, or use another gid.")));
+		if ((request->given & REQUEST_PROTOCOL) &&
+			strcmp(stored->protocol ? stored->protocol : "",
+				   request->trans.protocol) != 0)
+			ereport(ERROR,
+					(errcode(DTM_ERRCODE_GID_IN_USE),
+					 errmsg("global transaction \"%s\" exists with another protocol", gid),
+					 errhint("Its branches are called as it was prepared.")));
 		if (request->given != 0 && stored->core.status == DTM_PREPARED)
 		{
 			request_merge_options(stored, request);
@@ -288,27 +295,29 @@ static bool
 insert_transaction(Request *request, bool submitted)
 {
 	StoreTrans *trans = &request->trans;
-	const char *no_topic = request_expand_topics(request);
+	StoreTrans *stored;
+	const char *no_topic;
 	DtmConfig	config;
 
+	/*
+	 * One that is there goes on as it is: whatever has become of its topic
+	 * since (TP-05), and without the name that only a new workflow needs.
+	 */
+	if ((request_has_topics(request) || trans->core.type == DTM_WORKFLOW) &&
+		store_find(trans->gid, false, &stored) != STORE_ABSENT)
+		return false;
 	if (trans->core.type == DTM_WORKFLOW && trans->workflow == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("workflow has no name"),
 				 errhint("Its name, in option name or in custom_data, is what the callback gets as op.")));
+	no_topic = request_expand_topics(request);
 	if (no_topic != NULL)
-	{
-		StoreTrans *stored;
-
-		/* one that was submitted goes on without its topic (MS-05) */
-		if (store_find(trans->gid, false, &stored) == STORE_ABSENT)
-			ereport(ERROR,
-					(errcode(ERRCODE_UNDEFINED_OBJECT),
-					 errmsg("topic not found"),
-					 errdetail("Nothing is subscribed to topic \"%s\".", no_topic),
-					 errhint("Subscribe a URL with dtm_subscribe().")));
-		return false;
-	}
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("topic not found"),
+				 errdetail("Nothing is subscribed to topic \"%s\".", no_topic),
+				 errhint("Subscribe a URL with dtm_subscribe().")));
 	dtm_core_config(&config);
 	trans->submitted_by = GetUserId();
 	dtm_core_start(&trans->core, &config, submitted, GetCurrentTimestamp());

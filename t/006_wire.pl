@@ -98,9 +98,10 @@ run_due($node);
 }
 
 reply('/busi.Busi/TransOut', $ongoing);
-submit_grpc('saga', 'GG-10', [ [ $out, '' ] ], '"branch_headers": {"Test_Header": "yes", "Content-Type": "x", "empty": ""}');
+submit_grpc('saga', 'GG-10', [ [ $out, '' ] ], '"branch_headers": {"Test_Header": "yes", "Content-Type": "x", "empty": "", "x-bin": "abc"}');
 run_due($node);
 run_due($node, 11);
+is((calls_of('GG-10'))[0]{headers}{'x-bin'}, "b'abc'", 'a header of bytes arrives as it was');
 is(join(' ', map { "$_->{headers}{test_header}<$_->{headers}{empty}>" } calls_of('GG-10')), 'yes<> yes<>',
 	'GG-10, GG-11: headers are metadata in lower case, each time');
 
@@ -258,7 +259,7 @@ is(sql("SELECT dtm_status('JR-01')"), 'succeed', 'JR-01');
 
 # JR-02, R-07: here the codes are recognised
 sub jrpc_error { return { body => "{\"jsonrpc\":\"2.0\",\"id\":\"1\",\"error\":{\"code\":$_[0],\"message\":\"m\"}}" }; }
-reply('/json-rpc', jrpc_error(-23977), jrpc_error(-32902), jrpc_error(-32901), { body => 'no JSON' }, { body => '[1]' }, { body => '{"result":1}' });
+reply('/json-rpc', jrpc_error(-23977), jrpc_error(-32902), jrpc_error(-32901), { body => 'no JSON' }, { body => '[1]' }, { body => '{"result":"a\\u0000b\\\\u"}' });
 sql("SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/TransOut', payload => '{}'), dtm_step('$jrpc')], gid => 'JR-02', options => '{\"protocol\": \"json-rpc\"}')");
 run_due($node, 1000 * $_ * $_) for 0 .. 5;
 is(sql("SELECT dtm_status('JR-02'), string_agg(result, ' ' ORDER BY started) FROM dtm.calls WHERE gid = 'JR-02' AND branch_id = '02'"),
@@ -267,6 +268,10 @@ reply('/json-rpc', jrpc_error(-32901));
 sql("SELECT dtm_submit('saga', ARRAY[dtm_step('$jrpc')], gid => 'R-07', options => '{\"protocol\": \"json-rpc\"}')");
 run_due($node);
 is(sql("SELECT dtm_status('R-07')"), 'failed', 'R-07: a saga is');
+reply('/json-rpc', { body => 'null' });
+sql("SELECT dtm_submit('saga', ARRAY[dtm_step('$jrpc')], gid => 'R-07b', options => '{\"protocol\": \"json-rpc\"}')");
+run_due($node);
+is(sql("SELECT dtm_status('R-07b')"), 'succeed', 'null has no error in it');
 sql("SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/plain', payload => '{}')], gid => 'JR-plain', options => '{\"protocol\": \"json-rpc\"}')");
 run_due($node);
 is((calls_of('JR-plain'))[0]{body}, '{}', 'JR-01: without a method it is plain HTTP');

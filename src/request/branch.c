@@ -29,6 +29,7 @@ request_branch(DtmTransType type, text *gid, text *branch_id, char *forward,
 				 errmsg("branch_id is empty, or longer than %d characters",
 						DTM_MAX_GID_CHARS),
 				 errhint("Pass an id of the branch within its transaction, such as 01.")));
+	request_check_name(request->branch_id, "branch_id");
 	if (forward == NULL || backward == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
@@ -49,6 +50,7 @@ set_workflow_result(BranchRequest *request, char *op, const char *status)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("op is missing, or longer than %d characters", DTM_MAX_OP_CHARS),
 				 errhint("A result of a workflow has an op, such as action, commit or rollback.")));
+	request_check_name(op, "op");
 	if (status != NULL && strcmp(status, "succeed") == 0)
 		request->status = DTM_BRANCH_SUCCEED;
 	else if (status != NULL && strcmp(status, "failed") == 0)

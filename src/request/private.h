@@ -73,6 +73,9 @@ extern void request_check_payload(const char *protocol, const char *url,
 
 /* ---------- request.c ---------- */
 
+/* An error if a name that goes into requests has a control character. */
+extern void request_check_name(const char *name, const char *what);
+
 /* The bytes that a string of base64 stands for, and back. */
 extern bytea *request_decode_base64(const char *string);
 extern char *request_encode_base64(const bytea *bytes);

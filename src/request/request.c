@@ -57,13 +57,20 @@ request_gid(text *gid)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("gid is longer than %d characters", DTM_MAX_GID_CHARS),
 				 errhint("dtm's SDKs and the barrier table have no room for a longer one.")));
-	for (const char *c = string; *c; c++)
+	request_check_name(string, "gid");
+	return string;
+}
+
+/* Names become parts of URLs and headers. */
+void
+request_check_name(const char *name, const char *what)
+{
+	for (const char *c = name; *c; c++)
 		if ((unsigned char) *c < 0x20 || *c == 0x7f)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("gid contains a control character"),
+					 errmsg("%s contains a control character", what),
 					 errhint("Use letters, digits and punctuation.")));
-	return string;
 }
 
 /* ---------- checks ---------- */
@@ -163,6 +170,8 @@ check_whole(Request *request)
 				 errmsg("name of the workflow is empty, or longer than %d characters",
 						DTM_MAX_OP_CHARS),
 				 errhint("It is what the callback gets as op.")));
+	if (request->trans.workflow != NULL)
+		request_check_name(request->trans.workflow, "name of the workflow");
 
 	if (core->type != DTM_SAGA && (request->given & REQUEST_ORDERS) &&
 		core->orders.start != NULL)

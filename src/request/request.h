@@ -71,6 +71,9 @@ extern StoreTrans *request_message(const char *url, const char *payload,
 /* The wire object. */
 extern Request *request_from_object(Jsonb *object);
 
+/* Has it steps that go to a topic? */
+extern bool request_has_topics(const Request *request);
+
 /*
  * The steps that go to a topic become one for each URL that is subscribed to
  * it (TP-05).  Returns the name of a topic that has none, or NULL.

@@ -19,16 +19,24 @@ make_room(StoreTrans *trans, int n)
 	trans->payload = first ? palloc(size) : repalloc(trans->payload, size);
 }
 
+bool
+request_has_topics(const Request *request)
+{
+	const StoreTrans *trans = &request->trans;
+
+	for (int i = 0; trans->core.type == DTM_MSG && i < trans->core.nsteps; i++)
+		if (is_topic(trans->action[i]))
+			return true;
+	return false;
+}
+
 const char *
 request_expand_topics(Request *request)
 {
 	StoreTrans *trans = &request->trans;
 	StoreTrans	given = *trans;
-	bool		any = false;
 
-	for (int i = 0; i < given.core.nsteps; i++)
-		any = any || is_topic(given.action[i]);
-	if (trans->core.type != DTM_MSG || !any)
+	if (!request_has_topics(request))
 		return NULL;
 	trans->core.nsteps = 0;
 	for (int i = 0; i < given.core.nsteps; i++)

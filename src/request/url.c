@@ -70,6 +70,11 @@ request_check_payload(const char *protocol, const char *url, const char *what,
 
 	if (payload == NULL || (kind != WIRE_JSONRPC && kind != WIRE_LOCAL))
 		return;
+	if (memchr(VARDATA_ANY(payload), '\0', VARSIZE_ANY_EXHDR(payload)) != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("payload of %s has a byte 0", what),
+				 errhint("It has to be JSON.")));
 	callback.arg = unconstify(char *, what);
 	callback.previous = error_context_stack;
 	error_context_stack = &callback;

@@ -203,10 +203,14 @@ store_find(const char *gid, bool lock, StoreTrans **trans)
 		"FROM dtm.request r JOIN dtm.active a ON a.id = r.id WHERE r.gid = $1",
 		1, {TEXTOID}
 	};
+	/*
+	 * Both, since registering a branch changes both: whoever has waited for
+	 * one has to see the other as it is then.
+	 */
 	static Statement active_locked = {
 		"SELECT " REQUEST_COLUMNS ACTIVE_COLUMNS
 		"FROM dtm.request r JOIN dtm.active a ON a.id = r.id WHERE r.gid = $1 "
-		"FOR UPDATE OF a",
+		"FOR UPDATE OF r, a",
 		1, {TEXTOID}
 	};
 	static Statement finished = {
@@ -244,6 +248,7 @@ store_find_id(int64 id, bool lock, StoreTrans **trans)
 		"FROM dtm.active a JOIN dtm.request r ON r.id = a.id WHERE a.id = $1",
 		1, {INT8OID}
 	};
+	/* of a submitted one, whose request does not change any more */
 	static Statement locked = {
 		"SELECT " REQUEST_COLUMNS ACTIVE_COLUMNS
 		"FROM dtm.active a JOIN dtm.request r ON r.id = a.id WHERE a.id = $1 "

@@ -9,7 +9,9 @@
 #include "private.h"
 
 #include "lib/stringinfo.h"
+#include "fmgr.h"
 #include "mb/pg_wchar.h"
+#include "utils/builtins.h"
 
 #include <ctype.h>
 
@@ -84,7 +86,7 @@ frame_of(const StoreTrans *trans, const WireBranch *branch, size_t *len)
 }
 
 static char *
-lower(const char *name)
+lower_case(const char *name)
 {
 	char	   *copy = pstrdup(name);
 
@@ -93,12 +95,46 @@ lower(const char *name)
 	return copy;
 }
 
-/* "name: value", in the way that libcurl has for an empty value. */
+/*
+ * "name: value", in the way that libcurl has for an empty value.  A value that
+ * was stored before control characters were refused can't begin another header.
+ */
 static char *
 header(const char *name, const char *value)
 {
-	return value[0] == '\0' ? psprintf("%s;", name) :
-		psprintf("%s: %s", name, value);
+	char	   *clean;
+
+	if (value[0] == '\0')
+		return psprintf("%s;", name);
+	clean = pstrdup(pg_server_to_any(value, (int) strlen(value), PG_UTF8));
+	for (char *c = clean; *c; c++)
+		if ((unsigned char) *c < 0x20 || *c == 0x7f)
+			*c = ' ';
+	return psprintf("%s: %s", name, clean);
+}
+
+/* A header of bytes is sent in base64. */
+static char *
+binary_header(const char *name, const char *value)
+{
+	Datum		bytes = PointerGetDatum(cstring_to_text(value));
+	char	   *base64 = TextDatumGetCString(DirectFunctionCall2(binary_encode, bytes,
+																 CStringGetTextDatum("base64")));
+	char	   *to = base64;
+
+	for (const char *from = base64; *from; from++)
+		if (*from != '\n')
+			*to++ = *from;
+	*to = '\0';
+	return header(name, base64);
+}
+
+static bool
+is_binary(const char *name)
+{
+	size_t		len = strlen(name);
+
+	return len > 4 && pg_strcasecmp(name + len - 4, "-bin") == 0;
 }
 
 /* Those of the protocol itself are not for branch_headers to set. */
@@ -123,17 +159,16 @@ grpc_request(const StoreTrans *trans, const WireBranch *branch, DtmCall *call)
 	/* a number of 8 digits at most */
 	headers[n++] = psprintf("grpc-timeout: %lldm",
 							(long long) Min(Max(call->timeout / 1000, 1), 99999999));
-	headers[n++] = header("dtm-gid", pg_server_to_any(trans->gid,
-													  (int) strlen(trans->gid),
-													  PG_UTF8));
+	headers[n++] = header("dtm-gid", trans->gid);
 	headers[n++] = header("dtm-trans_type", dtm_trans_type_name(trans->core.type));
 	headers[n++] = header("dtm-branch_id", branch->branch_id);
 	headers[n++] = header("dtm-op", branch->op);
 	headers[n++] = header("dtm-dtm", "");
 	for (int i = 0; i < trans->nheaders; i++)
 		if (!is_reserved(trans->header_name[i]))
-			headers[n++] = header(lower(trans->header_name[i]),
-								  trans->header_value[i]);
+			headers[n++] = is_binary(trans->header_name[i]) ?
+				binary_header(lower_case(trans->header_name[i]), trans->header_value[i]) :
+				header(lower_case(trans->header_name[i]), trans->header_value[i]);
 	call->headers = headers;
 	call->nheaders = n;
 	call->url = http_url_of(branch->url);

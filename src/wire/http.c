@@ -76,7 +76,9 @@ http_set_headers(const StoreTrans *trans, DtmCall *call)
 	headers = palloc(sizeof(char *) * (trans->nheaders + DTM_NDEFAULT_HEADERS));
 	for (int i = 0; i < trans->nheaders; i++)
 	{
-		const char *value = trans->header_value[i];
+		const char *value = pg_server_to_any(trans->header_value[i],
+											 (int) strlen(trans->header_value[i]),
+											 PG_UTF8);
 
 		/* libcurl takes "Name:" as an order to leave it out */
 		headers[n++] = value[0] == '\0' ?

@@ -57,13 +57,17 @@ jsonrpc_request(const StoreTrans *trans, const WireBranch *branch,
 				DtmCall *call)
 {
 	StringInfoData body;
+	char	   *method;
 
+	/* percent-encoded is UTF-8 */
+	method = http_url_parameter(branch->url, "method");
+	method = pg_any_to_server(method, (int) strlen(method), PG_UTF8);
 	initStringInfo(&body);
 	appendStringInfoString(&body, "{\"id\": ");
 	escape_json(&body, psprintf("%s-%s-%s", trans->gid, branch->branch_id,
 								branch->op));
 	appendStringInfoString(&body, ", \"jsonrpc\": \"2.0\", \"method\": ");
-	escape_json(&body, http_url_parameter(branch->url, "method"));
+	escape_json(&body, method);
 	appendStringInfo(&body, ", \"params\": %s}", params_of(trans, branch));
 	call->url = branch->url;
 	call->body = pg_server_to_any(body.data, body.len, PG_UTF8);
@@ -81,6 +85,8 @@ error_code(const char *reply, double *code)
 	JsonbValue	buffer;
 
 	*code = 0;
+	if (JB_ROOT_IS_SCALAR(object) && strcmp(reply, "null") == 0)
+		return false;
 	if (!JB_ROOT_IS_OBJECT(object))
 		return true;			/* no reply of JSON-RPC */
 	error = getKeyJsonValueFromContainer(&object->root, "error", 5, &buffer);
@@ -96,6 +102,17 @@ error_code(const char *reply, double *code)
 													   NumericGetDatum(error->val.numeric)));
 	}
 	return true;
+}
+
+/* Characters that jsonb may not have, or not in this encoding, don't matter. */
+static void
+blur_unicode_escapes(char *json)
+{
+	for (char *c = json; *c; c++)
+		if (c[0] == '\\' && c[1] == 'u' && strlen(c) >= 6)
+			memset(c, '?', 6);
+		else if (c[0] == '\\' && c[1] != '\0')
+			c++;
 }
 
 /*
@@ -117,6 +134,7 @@ jsonrpc_result(const DtmCall *call, const char **text)
 		double		code;
 		char	   *reply = pnstrdup(*text, call->reply ? call->reply_len : 0);
 
+		blur_unicode_escapes(reply);
 		/* in another encoding only the words and numbers of it matter */
 		if (GetDatabaseEncoding() != PG_UTF8)
 			for (char *c = reply; *c; c++)
