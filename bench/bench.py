@@ -1,83 +1,637 @@
 #!/usr/bin/python3
-"""The scenarios of bench/run.sh that submit: bench.py SCENARIO CONNECTION-STRING"""
+"""The scenarios of bench/run.sh, and its tables.
+
+    bench.py run TOOLS BIN CONNECTION DATA-DIRECTORY SECONDS JSON SCENARIO...
+    bench.py compare OLD.json NEW.json
+
+TOOLS is the directory with the compiled participant and client.  Every figure
+that is compared with another is measured in turns with it, three times.
+"""
 import json
 import os
+import platform
 import statistics
 import subprocess
 import sys
 import time
 import urllib.request
 
-import psycopg2
-
-scenario, dsn = sys.argv[1], sys.argv[2]
-here = os.path.dirname(os.path.abspath(__file__))
-participant = subprocess.Popen(
-    ["/usr/bin/python3", os.path.join(here, "..", "test", "participant.py")],
-    stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-base = f"http://127.0.0.1:{int(participant.stdout.readline())}"
-connection = psycopg2.connect(dsn)
-connection.autocommit = True
-cursor = connection.cursor()
+ROUNDS = 3
+CLIENTS = 8
+TICK = os.sysconf("SC_CLK_TCK")
+LIMITS = {}                     # name of a ratio or figure: (">=" or "<=", target)
 
 
-def query(sql, *arguments):
-    cursor.execute(sql, arguments)
-    return cursor.fetchone()[0]
+class Failed(Exception):
+    """Something that makes all figures worthless."""
 
 
-def calls_of(gid):
-    with urllib.request.urlopen(f"{base}/_log?gid={gid}") as reply:
-        return json.load(reply)
+# ---------- what was measured ----------
+
+class Results:
+    """Figures by scenario and name, printed as they come."""
+
+    def __init__(self):
+        self.rows = []
+
+    def title(self, scenario, text):
+        self.scenario = scenario
+        print(f"\n== {scenario}: {text}", flush=True)
+
+    def note(self, text):
+        print(f"   {text}", flush=True)
+
+    def figure(self, name, values, unit="", target=None):
+        """A list of values, one a round; target is like (">=", 0.62)."""
+        values = values if isinstance(values, list) else [values]
+        values = [float(value) for value in values]
+        middle = statistics.median(values)
+        row = {"scenario": self.scenario, "name": name, "unit": unit, "median": middle,
+               "min": min(values), "max": max(values)}
+        shown = f"{spell(middle)} {unit}"
+        if len(values) > 1:
+            shown += f"  ({spell(min(values))} - {spell(max(values))})"
+        verdict = ""
+        if target is not None:
+            sign, bound = target
+            row["target"] = f"{sign} {bound}"
+            row["met"] = middle >= bound if sign == ">=" else middle <= bound
+            verdict = f"   target {sign} {spell(bound)}: {'met' if row['met'] else 'MISSED'}"
+        self.rows.append(row)
+        print(f"   {name:54} {shown:32}{verdict}", flush=True)
+
+    def ratio(self, name, ours, reference, target=None):
+        self.figure(name, [a / b for a, b in zip(ours, reference)], "", target)
 
 
-def milliseconds(values):
-    values = sorted(values)
-    return (f"median {statistics.median(values):7.2f} ms   "
-            f"p99 {values[int(len(values) * 0.99)]:7.2f} ms")
+def spell(value):
+    if value == 0:
+        return "0"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    if abs(value) >= 100:
+        return f"{value:.0f}"
+    if abs(value) >= 10:
+        return f"{value:.1f}"
+    return f"{value:.3f}" if abs(value) < 1 else f"{value:.2f}"
 
 
-SAGA = """SELECT dtm_submit('saga', ARRAY[
-  dtm_step(%s, %s, '{"amount": 30}'), dtm_step(%s, %s, '{"amount": 30}')], gid => %s)"""
+# ---------- processes ----------
+
+def cpu_of(pid, children=False):
+    """Seconds of CPU that a process has used, or those of its children that ended."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+            fields = file.read().rsplit(")", 1)[1].split()
+    except FileNotFoundError:
+        return 0.0
+    first = 13 if children else 11
+    return (int(fields[first]) + int(fields[first + 1])) / TICK
 
 
-def latency():
-    first, last = [], []
-    for n in range(300):
-        gid = f"latency-{n}"
-        query(SAGA, base + "/a", base + "/A", base + "/b", base + "/B", gid)
-        query("SELECT dtm_wait(%s)", gid)
-        if n < 50:
-            continue            # connections and plans are made
-        committed = query("SELECT extract(epoch FROM pg_xact_commit_timestamp(xmin))"
-                          " FROM dtm.request WHERE gid = %s", gid)
-        final = query("SELECT extract(epoch FROM pg_xact_commit_timestamp(f.xmin))"
-                      " FROM dtm.finished f JOIN dtm.request r USING (id) WHERE gid = %s", gid)
-        answered = query("SELECT extract(epoch FROM max(started + duration)) FROM dtm.calls"
-                         " WHERE gid = %s", gid)
-        first.append((calls_of(gid)[0]["time"] - float(committed)) * 1000)
-        last.append((float(final) - float(answered)) * 1000)
-    print(f"{'latency: COMMIT to the first request':44} {milliseconds(first)}")
-    print(f"{'latency: last reply to the final status':44} {milliseconds(last)}")
+def status_of(pid, name):
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        for line in file:
+            if line.startswith(name + ":"):
+                return int(line.split()[1])
+    return 0
 
 
-def concurrent():
-    sagas = 1000
-    url = base + "/slow?delay=0.2"
-    started = time.time()
-    query("SELECT count(dtm_submit('saga', ARRAY[dtm_step(%s, '', '{}'), dtm_step(%s, '', '{}')],"
-          " gid => 'concurrent-' || n)) FROM generate_series(1, %s) n", url, url, sagas)
-    submitted = time.time()
-    while query("SELECT count(*) FROM dtm.transactions WHERE gid LIKE 'concurrent-%%'"
-                " AND status = 'succeed'") < sagas:
-        time.sleep(0.02)
-    ended = time.time()
-    repeated = query("SELECT count(*) FROM dtm.calls WHERE gid LIKE 'concurrent-%%'") - 2 * sagas
-    workers = query("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'dtm coordinator'")
-    print(f"{'concurrent: 1000 sagas of 2 x 200 ms':44} {ended - submitted:.2f} s after their commit"
-          f" (their chain is 0.40 s); submit {submitted - started:.2f} s,"
-          f" {workers} worker, {repeated} calls repeated")
+class Cpu:
+    """CPU by process between its making and done(), in microseconds."""
+
+    def __init__(self, bench):
+        self.bench = bench
+        self.pids = bench.coordinator_pids()
+        self.before = self.read()
+
+    def read(self):
+        bench = self.bench
+        return {
+            "coordinator": sum(cpu_of(pid) for pid in self.pids),
+            "participant": cpu_of(bench.participant.pid),
+            "backends": cpu_of(bench.postmaster, True) + sum(cpu_of(pid) for pid in bench.helpers()),
+            "clients": sum(os.times()[2:4]),
+        }
+
+    def done(self):
+        after = self.read()
+        return {name: (after[name] - self.before[name]) * 1e6 for name in after}
 
 
-{"latency": latency, "concurrent": concurrent}[scenario]()
-participant.stdin.close()
+# ---------- the bench ----------
+
+class Bench:
+    def __init__(self, tools, bin_dir, dsn, data, seconds):
+        import psycopg2
+        self.tools, self.bin, self.dsn, self.data, self.seconds = tools, bin_dir, dsn, data, seconds
+        self.results = Results()
+        self.participant = subprocess.Popen([f"{tools}/participant"], stdin=subprocess.PIPE,
+                                            stdout=subprocess.PIPE, text=True)
+        self.url = f"http://127.0.0.1:{int(self.participant.stdout.readline())}"
+        self.connection = psycopg2.connect(dsn)
+        self.connection.autocommit = True
+        self.cursor = self.connection.cursor()
+        with open(f"{data}/postmaster.pid", encoding="ascii") as file:
+            self.postmaster = int(file.readline())
+        self.scripts = 0
+
+    # SQL
+
+    def execute(self, sql, *arguments):
+        self.cursor.execute(sql, arguments or None)
+
+    def query(self, sql, *arguments):
+        self.execute(sql, *arguments)
+        return self.cursor.fetchone()[0]
+
+    def coordinator_pids(self):
+        self.execute("SELECT pid FROM pg_stat_activity WHERE backend_type = 'dtm coordinator'")
+        return [pid for pid, in self.cursor.fetchall()]
+
+    def helpers(self):
+        self.execute("SELECT pid FROM pg_stat_activity WHERE backend_type IN"
+                     " ('walwriter', 'checkpointer', 'background writer')")
+        return [pid for pid, in self.cursor.fetchall()]
+
+    def wait_for(self, sql, seconds=600):
+        until = time.time() + seconds
+        while not self.query(sql):
+            if time.time() > until:
+                raise Failed(f"waited for too long: {sql}")
+            time.sleep(0.02)
+
+    def set(self, **settings):
+        for name, value in settings.items():
+            if value is None:
+                self.execute(f"ALTER SYSTEM RESET dtm.{name}")
+            else:
+                self.execute(f"ALTER SYSTEM SET dtm.{name} = '{value}'")
+        self.execute("SELECT pg_reload_conf()")
+
+    def pause(self):
+        self.execute("SELECT dtm_pause()")
+        self.wait_for("SELECT bool_and(state = 'paused') FROM dtm.stat_coordinator")
+
+    def resume(self):
+        self.execute("SELECT dtm_resume()")
+
+    def reset(self):
+        """Empty tables, a coordinator that runs, and nothing left to be written."""
+        self.pause()
+        self.execute("TRUNCATE dtm.request, dtm.active, dtm.finished, dtm.attempt")
+        self.ask("/_reset")
+        self.execute("CHECKPOINT")
+        self.resume()
+        self.wait_for("SELECT bool_and(state = 'running') FROM dtm.stat_coordinator")
+
+    # the participant
+
+    def ask(self, path):
+        with urllib.request.urlopen(self.url + path) as reply:
+            return json.loads(reply.read())
+
+    def logged(self):
+        """{gid: [(arrived, answered)...]} in us"""
+        calls = {}
+        with urllib.request.urlopen(self.url + "/_log") as reply:
+            for line in reply.read().decode().splitlines():
+                gid, _branch, _op, arrived, answered = line.split()
+                calls.setdefault(gid, []).append((int(arrived), int(answered)))
+        return calls
+
+    def check_calls(self):
+        """Every call that was expected was made once, and answered with 200 (or refused)."""
+        stats = self.ask("/_stats")
+        if stats["duplicates"]:
+            raise Failed(f"{stats['duplicates']} branches were called twice")
+        bad = self.query("SELECT count(*) FROM dtm.attempt WHERE result <> 'S'")
+        if bad != stats["refused"]:
+            raise Failed(f"{bad} calls were not answered with 200, {stats['refused']} were refused")
+
+    # clients
+
+    def pgbench(self, script, seconds=None, clients=CLIENTS):
+        """Transactions a second."""
+        self.scripts += 1
+        path = f"{self.tools}/{self.scripts}.sql"
+        with open(path, "w", encoding="ascii") as file:
+            file.write(script)
+        out = subprocess.run(
+            [f"{self.bin}/pgbench", "-n", "-M", "prepared", "-c", str(clients), "-j", "2",
+             "-T", str(seconds or self.seconds), "-f", path, "-D", f"run={self.scripts}", "-D", "n=0", self.dsn],
+            check=False, capture_output=True, text=True)
+        if out.returncode != 0:
+            raise Failed(out.stderr)
+        for line in out.stdout.splitlines():
+            if line.startswith("tps ="):
+                return float(line.split()[2])
+        raise Failed(out.stdout)
+
+    def saga(self, path="/s/", options=None):
+        step = f"dtm_step('{self.url}{path}Out', '{self.url}{path}OutRevert', '{{\"amount\": 30}}')"
+        more = f", options => '{options}'" if options else ""
+        return f"SELECT dtm_submit('saga', ARRAY[{step}, {step.replace('Out', 'In')}]{more});\n"
+
+    def client(self, *arguments):
+        return subprocess.run([f"{self.tools}/client", *map(str, arguments)], check=True,
+                              capture_output=True, text=True).stdout
+
+    # what several scenarios do
+
+    def live(self, script, rounds=ROUNDS, reset=True):
+        """Clients submit while the coordinator works: a dict for each round."""
+        found = []
+        for _ in range(rounds):
+            if reset:
+                self.reset()
+            counters = ("SELECT json_build_array(sum(finished), sum(commits), sum(calls),"
+                        " pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')) FROM dtm.stat_coordinator")
+            cpu = Cpu(self)
+            before = self.query(counters)
+            began = time.time()
+            submitted = self.pgbench(script) * self.seconds
+            seconds = time.time() - began
+            after = self.query(counters)
+            backlog = self.query("SELECT count(*) FROM dtm.active WHERE next_time < now()")
+            used = cpu.done()
+            self.wait_for("SELECT NOT EXISTS (SELECT FROM dtm.active WHERE next_time <= now())")
+            wal = self.query(counters)[3] - before[3]
+            self.check_calls()
+            finished = after[0] - before[0]
+            found.append({
+                "rate": finished / seconds, "submitted": submitted / self.seconds,
+                "backlog": backlog, "wal": wal / (finished + backlog),
+                "commits": (after[1] - before[1]) / finished,
+                "cpu": {name: value / finished for name, value in used.items()}})
+        return found
+
+    def drain(self, count, rounds=ROUNDS, reset=True):
+        """A backlog of sagas is worked off: a dict for each round."""
+        found = []
+        for _ in range(rounds):
+            if reset:
+                self.reset()
+            self.pause()
+            self.execute(self.saga().replace("SELECT ", "SELECT count(", 1).replace(");\n", "))") +
+                         f" FROM generate_series(1, {count})")
+            before = self.query("SELECT sum(finished) FROM dtm.stat_coordinator")
+            cpu = Cpu(self)
+            began = time.time()
+            self.resume()
+            self.wait_for(f"SELECT sum(finished) >= {before + count} FROM dtm.stat_coordinator")
+            seconds = time.time() - began
+            used = cpu.done()
+            self.check_calls()
+            found.append({"posts": 2 * count / seconds,
+                          "cpu": {name: value / count for name, value in used.items()}})
+        return found
+
+    def show_cpu(self, rounds, names=("coordinator", "backends", "clients", "participant")):
+        for name in names:
+            self.results.figure(f"CPU for a saga: {name}", [r["cpu"][name] for r in rounds], "us")
+
+    # ---------- scenarios ----------
+
+    def scenario_live(self):
+        results = self.results
+        results.title("live", f"{CLIENTS} clients submit sagas of two steps, the coordinator runs them")
+        only, live = [], []
+        for _ in range(ROUNDS):
+            self.reset()
+            self.pause()
+            only.append(self.pgbench(self.saga()))
+            live += self.live(self.saga(), 1)
+        results.figure("submit only, coordinator paused", only, "sagas/s")
+        results.figure("finished, live", [r["rate"] for r in live], "sagas/s")
+        results.ratio("finished / submit only", [r["rate"] for r in live], only, (">=", 0.62))
+        results.figure("backlog at the end", [r["backlog"] for r in live], "sagas")
+        results.figure("backlog / finished in a second", [r["backlog"] / r["rate"] for r in live], "",
+                       ("<=", 1))
+        results.figure("WAL for a saga", [r["wal"] / 1000 for r in live], "kB", ("<=", 3.0))
+        results.figure("commits of the coordinator for a saga", [r["commits"] for r in live], "",
+                       ("<=", 0.06))
+        self.show_cpu(live)
+
+        self.reset()
+        commits = "SELECT sum(commits) FROM dtm.stat_coordinator"
+        before = self.query(commits)
+        for number in range(20):
+            gid = f"lone-{number}"
+            self.execute(self.saga().replace("ARRAY", "gid => %s, steps => ARRAY"), gid)
+            self.execute("SELECT dtm_wait(%s)", gid)
+        results.figure("commits for a lone saga", (self.query(commits) - before) / 20, "", ("<=", 2))
+
+    def scenario_drain(self):
+        results = self.results
+        count = min(100_000, int(4000 * self.seconds))
+        results.title("drain", f"a backlog of {count:,} sagas of two steps is worked off")
+        # the bare client has the concurrency that is best for it
+        bare_url = self.url + "/bare"
+        rates = {n: float(self.client("post", bare_url, n, 0.5).split()[0]) for n in (50, 100, 200)}
+        best = max(rates, key=rates.get)
+        bare, drain = [], []
+        for _ in range(ROUNDS):
+            rate, cpu = self.client("post", bare_url, best, max(1, self.seconds * 0.4)).split()
+            bare.append((float(rate), float(cpu)))
+            drain += self.drain(count, 1)
+        results.figure(f"bare libcurl client, {best} at a time", [b[0] for b in bare], "POST/s")
+        results.figure("dtm", [r["posts"] for r in drain], "POST/s")
+        results.ratio("dtm / bare client", [r["posts"] for r in drain], [b[0] for b in bare], (">=", 0.55))
+        results.figure("CPU for a POST: bare client", [b[1] for b in bare], "us")
+        self.show_cpu(drain, ("coordinator", "participant"))
+
+    def scenario_flat(self):
+        results = self.results
+        waiting, finished = int(100_000 * min(self.seconds, 10)), int(500_000 * min(self.seconds, 10))
+        count = min(100_000, int(4000 * self.seconds))
+        results.title("flat", f"the same beside {waiting:,} that wait and {finished:,} that have finished")
+        live, drain = self.live(self.saga()), self.drain(count)
+        self.reset()
+        self.pause()
+        self.fill(waiting, finished)
+        self.resume()
+        loaded_live, loaded_drain = [], []
+        for _ in range(ROUNDS):
+            loaded_live += self.live(self.saga(), 1, False)
+            loaded_drain += self.drain(count, 1, False)
+        results.figure("finished, live", [r["rate"] for r in loaded_live], "sagas/s")
+        results.ratio("live: full / empty tables", [r["rate"] for r in loaded_live],
+                      [r["rate"] for r in live], (">=", 0.85))
+        results.figure("drain", [r["posts"] for r in loaded_drain], "POST/s")
+        results.ratio("drain: full / empty tables", [r["posts"] for r in loaded_drain],
+                      [r["posts"] for r in drain], (">=", 0.85))
+
+    def fill(self, waiting, finished):
+        """Sagas as they are when they wait for a later time, and when they have finished."""
+        self.results.note("filling the tables ...")
+        self.execute(f"""
+INSERT INTO dtm.request (created, submitted_by, trans_type, concurrent, wait_result, gid, action, compensate, payload)
+SELECT now(), current_user::regrole, 's', false, false, 'filled-' || n,
+       ARRAY['{self.url}/s/Out', '{self.url}/s/In'], ARRAY['{self.url}/s/OutRevert', '{self.url}/s/InRevert'],
+       ARRAY['{{"amount": 30}}'::bytea, '{{"amount": 30}}'::bytea]
+  FROM generate_series(1, {waiting + finished}) n""")
+        self.execute(f"""
+INSERT INTO dtm.active (id, next_time, updated, status, branch_status)
+SELECT id, now() + interval '1 day' + id * interval '1 s', now(), 's', 'PPPP'
+  FROM dtm.request WHERE gid LIKE 'filled-%' ORDER BY id LIMIT {waiting}""")
+        self.execute("""
+INSERT INTO dtm.finished (id, finished, status, branch_status)
+SELECT id, now(), 'S', 'PSPS' FROM dtm.request r
+ WHERE gid LIKE 'filled-%' AND NOT EXISTS (SELECT FROM dtm.active a WHERE a.id = r.id)""")
+        self.execute("""
+INSERT INTO dtm.attempt (id, started, duration, branch, http_status, result)
+SELECT id, now(), 1000, branch, 200, 'S' FROM dtm.finished, (VALUES (1), (3)) b(branch)""")
+        self.execute("VACUUM (ANALYZE) dtm.request, dtm.active, dtm.finished, dtm.attempt")
+        self.execute("CHECKPOINT")
+
+    def scenario_slow(self):
+        results = self.results
+        in_flight = 5000
+        results.title("slow", f"a participant that answers after 1 s, {in_flight:,} calls in flight")
+        self.set(max_requests=in_flight, max_requests_per_host=in_flight)
+        self.reset()
+        self.pause()
+        for pid in self.coordinator_pids():
+            self.execute("SELECT pg_terminate_backend(%s)", pid)    # its memory is to be measured
+        self.resume()
+        self.wait_for("SELECT bool_and(state = 'running') FROM dtm.stat_coordinator")
+        pid = self.coordinator_pids()[0]
+        seconds = max(4, int(self.seconds))
+        self.pause()
+        self.execute(self.saga("/delay/1000/").replace("SELECT ", "SELECT count(", 1).replace(");\n", "))") +
+                     f" FROM generate_series(1, {in_flight * (seconds + 3) // 2})")
+        self.resume()
+        self.wait_for(f"SELECT in_flight >= {in_flight} * 0.9 FROM dtm.stat_coordinator", 20)
+        time.sleep(1)
+        most = self.query("SELECT in_flight FROM dtm.stat_coordinator")
+        memory, used = [], []
+        began, before, calls = time.time(), cpu_of(pid), self.query("SELECT calls FROM dtm.stat_coordinator")
+        for _ in range(seconds - 2):
+            time.sleep(1)
+            memory.append(status_of(pid, "RssAnon") / 1024)
+            most = max(most, self.query("SELECT in_flight FROM dtm.stat_coordinator"))
+        elapsed = time.time() - began
+        used = cpu_of(pid) - before
+        rate = (self.query("SELECT calls FROM dtm.stat_coordinator") - calls) / elapsed
+        self.wait_for("SELECT NOT EXISTS (SELECT FROM dtm.active)")
+        self.check_calls()
+        self.set(max_requests=None, max_requests_per_host=None)
+        results.figure("calls in flight", most, "")
+        results.figure("answered", rate, "calls/s")
+        results.figure("memory of the coordinator", max(memory), "MB", ("<=", 200))
+        results.figure("CPU of the coordinator", 100 * used / elapsed, "% of a core", ("<=", 20))
+        results.figure("CPU for a call", used * 1e6 / (rate * elapsed), "us")
+
+    def scenario_latency(self):
+        results = self.results
+        number = int(100 * self.seconds)
+        results.title("latency", "100 sagas a second, one after another")
+        first, floor, last, p99 = [], [], [], []
+        for _ in range(ROUNDS):
+            self.reset()
+            out = self.client("floor", self.dsn, self.url + "/log/a", number, 100)
+            calls = self.logged()
+            floor.append(statistics.median(calls[gid][0][0] - int(began)
+                                           for gid, began in map(str.split, out.splitlines())))
+            self.reset()
+            out = self.client("submit", self.dsn, self.url + "/log/a", number, 100)
+            calls = self.logged()
+            lines = [(gid, int(began), int(ended)) for gid, began, ended in map(str.split, out.splitlines())]
+            times = sorted(calls[gid][0][0] - began for gid, began, _ in lines)
+            first.append(statistics.median(times))
+            p99.append(times[int(len(times) * 0.99)])
+            last.append(statistics.median(ended - calls[gid][1][1] for gid, _, ended in lines))
+            self.check_calls()
+        results.figure("one INSERT commit and one POST", floor, "us")
+        results.figure("submit call to the first request", first, "us")
+        results.ratio("submit call to the first request / that", first, floor, ("<=", 1.5))
+        results.figure("submit call to the first request, p99", [p / 1000 for p in p99], "ms", ("<=", 5))
+        results.figure("last reply to the return of dtm_wait", [t / 1000 for t in last], "ms", ("<=", 2))
+
+    def scenario_barrier(self):
+        results = self.results
+        results.title("barrier", f"a business transaction of one UPDATE, {CLIENTS} clients")
+        self.execute("DROP TABLE IF EXISTS bench_account")
+        self.execute("CREATE TABLE bench_account (id int PRIMARY KEY, balance int) WITH (fillfactor = 50)")
+        self.execute("INSERT INTO bench_account SELECT n, 0 FROM generate_series(1, 1000) n")
+        self.execute("TRUNCATE dtm_barrier.barrier")
+        update = "UPDATE bench_account SET balance = balance + 1 WHERE id = :account;\n"
+        plain = "\\set account random(1, 1000)\n\\set n :n + 1\nBEGIN;\n" + update + "COMMIT;\n"
+        guarded = plain.replace("BEGIN;\n", "BEGIN;\nSELECT dtm_barrier('saga', :run || '-' || :client_id || '-' || :n,"
+                                " '01', 'action');\n")
+        ours, reference = [], []
+        for _ in range(ROUNDS):
+            self.execute("CHECKPOINT")
+            reference.append(self.pgbench(plain))
+            ours.append(self.pgbench(guarded))
+        results.figure("without barrier", reference, "transactions/s")
+        results.figure("with dtm_barrier", ours, "transactions/s")
+        results.ratio("with / without", ours, reference, (">=", 0.75))
+
+    def scenario_submit(self):
+        results = self.results
+        results.title("submit", f"dtm_submit and a PL function that does the same INSERTs, {CLIENTS} clients")
+        self.execute("""
+DROP TABLE IF EXISTS bench_request, bench_active;
+CREATE TABLE bench_request (LIKE dtm.request INCLUDING ALL);
+CREATE TABLE bench_active (LIKE dtm.active INCLUDING ALL);
+CREATE OR REPLACE FUNCTION bench_submit(gid text, actions text[], compensations text[], payloads bytea[]) RETURNS text
+LANGUAGE plpgsql AS $$
+DECLARE
+  new_id bigint;
+BEGIN
+  INSERT INTO bench_request (created, submitted_by, trans_type, concurrent, wait_result, gid, action, compensate, payload)
+  VALUES (clock_timestamp(), current_user::regrole, 's', false, false, gid, actions, compensations, payloads)
+  RETURNING id INTO new_id;
+  INSERT INTO bench_active (id, next_time, updated, status, branch_status)
+  VALUES (new_id, clock_timestamp(), clock_timestamp(), 's', 'PPPP');
+  RETURN gid;
+END $$""")
+        bare = (f"SELECT bench_submit(dtm_new_gid(), ARRAY['{self.url}/s/Out', '{self.url}/s/In'],"
+                f" ARRAY['{self.url}/s/OutRevert', '{self.url}/s/InRevert'],"
+                " ARRAY['{\"amount\": 30}', '{\"amount\": 30}']::bytea[]);\n")
+        ours, reference = [], []
+        self.reset()
+        self.pause()
+        for _ in range(ROUNDS):
+            self.execute("TRUNCATE bench_request, bench_active")
+            self.execute("TRUNCATE dtm.request, dtm.active")
+            self.execute("CHECKPOINT")
+            reference.append(self.pgbench(bare))
+            ours.append(self.pgbench(self.saga()))
+        self.execute("TRUNCATE dtm.request, dtm.active")
+        self.resume()
+        results.figure("PL function", reference, "calls/s")
+        results.figure("dtm_submit", ours, "calls/s")
+        results.ratio("dtm_submit / PL function", ours, reference, (">=", 0.8))
+
+    def scenario_coordinators(self):
+        results = self.results
+        results.title("coordinators", "two and four coordinators of one database")
+        count = min(100_000, int(4000 * self.seconds))
+        live, drain = {1: [], 2: [], 4: []}, {1: [], 2: [], 4: []}
+        for _ in range(ROUNDS):
+            for number in live:
+                self.set(coordinators_per_database=number)
+                self.wait_for(f"SELECT count(*) = {number} AND bool_and(state = 'running') FROM dtm.stat_coordinator")
+                live[number] += self.live(self.saga(), 1)
+                drain[number] += self.drain(count, 1)
+        self.set(coordinators_per_database=None)
+        self.wait_for("SELECT count(*) = 1 AND bool_and(state = 'running') FROM dtm.stat_coordinator")
+        results.figure("live, one", [r["rate"] for r in live[1]], "sagas/s")
+        results.figure("drain, one", [r["posts"] for r in drain[1]], "POST/s")
+        for number in (2, 4):
+            results.ratio(f"live: {number} / one", [r["rate"] for r in live[number]],
+                          [r["rate"] for r in live[1]], (">=", 0.9))
+            results.ratio(f"drain: {number} / one", [r["posts"] for r in drain[number]],
+                          [r["posts"] for r in drain[1]], (">=", 0.9))
+
+    def scenario_mixed(self):
+        results = self.results
+        results.title("mixed", f"other kinds of transactions, live, {CLIENTS} clients")
+        step = f"dtm_step('{self.url}/m/A', payload => '{{\"amount\": 30}}')"
+        self.execute(f"""
+CREATE OR REPLACE FUNCTION bench_tcc(gid text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM dtm_prepare('tcc', gid);
+  PERFORM dtm_register_branch(gid, '01', '{self.url}/t/Confirm', '{self.url}/t/Cancel', '{{"amount": 30}}');
+  PERFORM dtm_register_branch(gid, '02', '{self.url}/t/Confirm', '{self.url}/t/Cancel', '{{"amount": 30}}');
+  RETURN dtm_submit('tcc', gid => gid);
+END $$""")
+        kinds = {
+            "saga": self.saga(),
+            "msg": f"SELECT dtm_submit('msg', ARRAY[{step}, {step.replace('/A', '/B')}]);\n",
+            "concurrent saga": self.saga(options='{"concurrent": true}'),
+            "saga, 5 % of its branches refuse": self.saga("/fail/5/"),
+            "tcc": "SELECT bench_tcc(dtm_new_gid());\n",
+        }
+        rates = {kind: [] for kind in kinds}
+        for _ in range(ROUNDS):
+            for kind, script in kinds.items():
+                rates[kind] += [r["rate"] for r in self.live(script, 1)]
+        for kind, values in rates.items():
+            results.figure(kind, values, "/s")
+            if kind != "saga":
+                results.ratio(f"{kind} / saga", values, rates["saga"], (">=", 0.5))
+
+    def scenario_idle(self):
+        results = self.results
+        results.title("idle", "a coordinator that has nothing to do")
+        self.reset()
+        time.sleep(1)
+        pid = self.coordinator_pids()[0]
+        before = status_of(pid, "voluntary_ctxt_switches"), cpu_of(pid)
+        time.sleep(self.seconds)
+        results.figure("wake-ups", status_of(pid, "voluntary_ctxt_switches") - before[0], "", ("<=", 0))
+        results.figure("CPU", (cpu_of(pid) - before[1]) * 1e6, "us", ("<=", 0))
+
+    def fdatasync(self):
+        """The median time of a write of 8 kB and fdatasync where the data is, in us."""
+        path = f"{self.data}/dtm-bench-sync"
+        times = []
+        descriptor = os.open(path, os.O_CREAT | os.O_WRONLY, 0o600)
+        try:
+            for _ in range(200):
+                os.pwrite(descriptor, b"x" * 8192, 0)
+                began = time.perf_counter()
+                os.fdatasync(descriptor)
+                times.append((time.perf_counter() - began) * 1e6)
+        finally:
+            os.close(descriptor)
+            os.unlink(path)
+        return statistics.median(times)
+
+    def describe(self):
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            models = [line.split(":")[1].strip() for line in file if line.startswith("model name")]
+        self.execute("SELECT name, current_setting(name) FROM pg_settings WHERE name IN ('server_version',"
+                     " 'fsync', 'synchronous_commit', 'shared_buffers', 'max_wal_size', 'wal_level',"
+                     " 'dtm.max_requests_per_host') ORDER BY 1")
+        return {"machine": f"{len(models)} x {models[0] if models else platform.machine()}",
+                "fdatasync_us": round(self.fdatasync(), 1), "seconds": self.seconds, "rounds": ROUNDS,
+                "settings": dict(self.cursor.fetchall())}
+
+
+SCENARIOS = ["live", "drain", "submit", "latency", "barrier", "mixed", "coordinators", "slow", "idle", "flat"]
+
+
+def run(tools, bin_dir, dsn, data, seconds, path, *scenarios):
+    unknown = [name for name in scenarios if name not in SCENARIOS]
+    if unknown:
+        sys.exit(f"unknown scenario {unknown[0]}; there are: {' '.join(SCENARIOS)}")
+    bench = Bench(tools, bin_dir, dsn, data, int(seconds))
+    try:
+        about = bench.describe()
+        print(f"{about['machine']}; fdatasync of 8 kB {about['fdatasync_us']:.0f} us; "
+              + ", ".join(f"{name} {value}" for name, value in about["settings"].items()))
+        print(f"median (minimum - maximum) of {ROUNDS} rounds of {seconds} s")
+        for name in scenarios or SCENARIOS:
+            getattr(bench, "scenario_" + name)()
+    finally:
+        bench.participant.stdin.close()
+        bench.connection.close()
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump({"about": about, "results": bench.results.rows}, file, indent=1, default=float)
+    missed = [f"{row['scenario']}: {row['name']}" for row in bench.results.rows if row.get("met") is False]
+    print("\n" + ("every target met" if not missed else "targets missed: " + "; ".join(missed)))
+
+
+def compare(old_path, new_path):
+    rows = {}
+    for place, path in enumerate((old_path, new_path)):
+        with open(path, encoding="utf-8") as file:
+            for row in json.load(file)["results"]:
+                rows.setdefault((row["scenario"], row["name"], row["unit"]), [None, None])[place] = row["median"]
+    print(f"{'scenario':14}{'figure':52}{'old':>12}{'new':>12}{'new / old':>11}")
+    for (scenario, name, unit), (old, new) in rows.items():
+        change = f"{new / old:.2f}" if old and new is not None else ""
+        print(f"{scenario:14}{name + (', ' + unit if unit else ''):52.52}"
+              f"{'' if old is None else spell(old):>12}{'' if new is None else spell(new):>12}{change:>11}")
+
+
+if __name__ == "__main__":
+    try:
+        {"run": run, "compare": compare}[sys.argv[1]](*sys.argv[2:])
+    except Failed as failure:
+        sys.exit(f"FAILED: {failure}")

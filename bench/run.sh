@@ -1,35 +1,63 @@
 #!/usr/bin/env bash
-# Measures dtm on a throw-away cluster on this machine:
+# Measures dtm on a throw-away cluster on this machine, beside what it could
+# be at best, in turns:
 #
-#	bench/run.sh [latency] [concurrent] [idle]	(default: all)
+#	bench/run.sh [-o FILE] [seconds] [scenario...]
+#	bench/run.sh compare OLD NEW
 #
-#	latency		from the COMMIT of a submit to the first request at the
-#				participant, and from the last reply to the final status
-#	concurrent	1000 sagas of two steps at a time, against a participant that
-#				takes 200 ms for each
-#	idle		wake-ups of an idle coordinator in a minute
+# Seconds are those of each of three rounds (default 10); FILE gets the figures
+# as JSON (default: dtm-bench.json here), to be compared with another's.
 #
-# Figures depend on the machine; compare them within one run.
+#	live		8 clients submit sagas; beside: the same, nothing is called
+#	drain		a backlog is worked off; beside: a bare libcurl client
+#	submit		dtm_submit; beside: a PL function that does the same INSERTs
+#	latency		submit to first request; beside: one commit and one POST
+#	barrier		a transaction with dtm_barrier; beside: without
+#	mixed		tcc, msg, concurrent and failing sagas; beside: sagas
+#	coordinators	two and four of them; beside: one
+#	slow		5,000 calls in flight that take 1 s
+#	idle		what a coordinator costs that has nothing to do
+#	flat		live and drain with millions of rows; beside: without
+#
+# Figures depend on the machine; ratios less so.  It fails if a branch was
+# called twice, or a call had another answer than was given.
 . "$(dirname "$0")/../scripts/common.sh"
 
+json=$PWD/dtm-bench.json
+if [ "${1:-}" = compare ]; then
+	exec /usr/bin/python3 "$TOP/bench/bench.py" "$@"
+fi
+if [ "${1:-}" = -o ]; then
+	json=$(realpath "$2")
+	shift 2
+fi
+seconds=10
+case "${1:-}" in
+	[0-9]*)
+		seconds=$1
+		shift ;;
+esac
+
 install build-essential "postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR" \
-	libcurl4-openssl-dev ca-certificates python3-psycopg2 python3-aiohttp strace procps util-linux
+	libcurl4-openssl-dev libpq-dev ca-certificates python3-psycopg2 procps util-linux
 make_scratch
+ulimit -n "$(ulimit -Hn)"
 say "building dtm for PostgreSQL $PG_MAJOR"
 build
-start_cluster bench "shared_preload_libraries = 'dtm'" "track_commit_timestamp = on"
+tools=$SCRATCH/tools
+as_user mkdir -p "$tools"
+# shellcheck disable=SC2046
+as_user cc -O2 -D_GNU_SOURCE -o "$tools/participant" "$SCRATCH/dtm/bench/participant.c"
+# shellcheck disable=SC2046
+as_user cc -O2 -D_GNU_SOURCE $(curl-config --cflags) -I"$("$PG_CONFIG" --includedir)" \
+	-o "$tools/client" "$SCRATCH/dtm/bench/client.c" $(curl-config --libs) -lpq
+# everything is as installed, but for what a checkpoint would add by chance
+start_cluster bench "shared_preload_libraries = 'dtm'" "shared_buffers = 1GB" \
+	"max_wal_size = 16GB" "checkpoint_timeout = 1h" "max_worker_processes = 16" \
+	"dtm.max_requests_per_host = 200" "dtm.retention = 0" "log_min_messages = warning"
 as_user "$PG_BIN/psql" -h "$SCRATCH" -U postgres -X -q -c "CREATE EXTENSION dtm"
-for scenario in ${*:-latency concurrent idle}; do
-	if [ "$scenario" = idle ]; then
-		pid=$(as_user "$PG_BIN/psql" -h "$SCRATCH" -U postgres -XAtc "SELECT pid FROM dtm.stat_coordinator")
-		before=$(awk '{print $14 + $15}' "/proc/$pid/stat")
-		# as root where need be: a process may trace only its own user's
-		as_root timeout 60 strace -f -o "$SCRATCH/strace.out" -p "$pid" 2>/dev/null || true
-		after=$(awk '{print $14 + $15}' "/proc/$pid/stat")
-		printf '%-44s %s system calls, %s ticks of CPU\n' "idle: an idle coordinator, in a minute" \
-			"$(grep -cvE 'detached|attached|epoll_wait.*<unfinished|epoll_wait\(.*, -1, $|^[0-9]+ +epoll_wait\([^)]*$' "$SCRATCH/strace.out" || true)" $((after - before))
-	else
-		as_user /usr/bin/python3 "$SCRATCH/dtm/bench/bench.py" "$scenario" \
-			"host=$SCRATCH user=postgres dbname=postgres"
-	fi
-done
+as_user /usr/bin/python3 "$SCRATCH/dtm/bench/bench.py" run "$tools" "$PG_BIN" \
+	"host=$SCRATCH user=postgres dbname=postgres" "$SCRATCH/bench" "$seconds" \
+	"$SCRATCH/dtm-bench.json" "$@"
+cp "$SCRATCH/dtm-bench.json" "$json"
+echo "figures: $json"

@@ -174,12 +174,15 @@ store_next_deadline(TimestampTz after)
 /*
  * The coordinator never waits for a row's lock: a session may hold one for as
  * long as it likes, and one may not stop all.  Locked rows are skipped.
+ *
+ * unnest() stands in select lists, where its rows are taken as they come; in
+ * FROM each array is written to a tuplestore first.
  */
 static Statement save_active_statement = {
-	"WITH u AS MATERIALIZED (SELECT * FROM unnest("
-	"$1, $2, $3, $4, $5, $6, $7, $8) "
-	"u(id, version, status, branch_status, reason, next_time, failures, retries)), "
-	"l AS MATERIALIZED (SELECT u.* FROM u "
+	"WITH l AS MATERIALIZED (SELECT u.* FROM (SELECT unnest($1) AS id, "
+	"unnest($2) AS version, unnest($3) AS status, unnest($4) AS branch_status, "
+	"unnest($5) AS reason, unnest($6) AS next_time, unnest($7) AS failures, "
+	"unnest($8) AS retries) u "
 	"JOIN dtm.active a ON a.id = u.id AND a.version = u.version "
 	"FOR UPDATE OF a SKIP LOCKED) "
 	"UPDATE dtm.active a SET status = l.status, branch_status = l.branch_status, "
@@ -193,9 +196,9 @@ static Statement save_active_statement = {
 };
 
 static Statement save_finished_statement = {
-	"WITH u AS MATERIALIZED (SELECT * FROM unnest("
-	"$1, $2, $3, $4, $5) u(id, version, status, branch_status, reason)), "
-	"l AS MATERIALIZED (SELECT u.* FROM u "
+	"WITH l AS MATERIALIZED (SELECT u.* FROM (SELECT unnest($1) AS id, "
+	"unnest($2) AS version, unnest($3) AS status, unnest($4) AS branch_status, "
+	"unnest($5) AS reason) u "
 	"JOIN dtm.active a ON a.id = u.id AND a.version = u.version "
 	"FOR UPDATE OF a SKIP LOCKED), "
 	"d AS (DELETE FROM dtm.active a USING l WHERE a.id = l.id) "
@@ -296,8 +299,9 @@ store_add_attempts(const StoreAttempt *attempts, int n)
 		"result, error, grpc_status) "
 		"SELECT u.id, u.started, u.duration, u.branch, NULLIF(u.http_status, 0), "
 		"u.result, u.error, NULLIF(u.grpc_status, -1) "
-		"FROM unnest($1, $2, $3, $4, $5, $6, $7, $8) "
-		"u(id, started, duration, branch, http_status, result, error, grpc_status)",
+		"FROM (SELECT unnest($1) AS id, unnest($2) AS started, "
+		"unnest($3) AS duration, unnest($4) AS branch, unnest($5) AS http_status, "
+		"unnest($6) AS result, unnest($7) AS error, unnest($8) AS grpc_status) u",
 		8,
 		{INT8ARRAYOID, TIMESTAMPTZARRAYOID, INT8ARRAYOID, INT2ARRAYOID,
 		INT2ARRAYOID, CHARARRAYOID, TEXTARRAYOID, INT2ARRAYOID}

@@ -17,6 +17,13 @@
 /* First size of the buffer of a reply, in bytes; most replies fit. */
 #define REPLY_BUFFER_SIZE	512
 
+/*
+ * Bytes that are read at a time, libcurl's minimum.  Each call in flight has
+ * such a buffer, and thousands may be; and this size is one that malloc() has
+ * a quick way for.  Most replies fit.
+ */
+#define RECEIVE_BUFFER_SIZE	1024L
+
 /* Bytes of a grpc-message that are kept. */
 #define MAX_GRPC_MESSAGE	4096
 
@@ -168,7 +175,12 @@ prepare_handle(DtmSlot *slot)
 	SETOPT(CURLOPT_WRITEDATA, slot);
 	SETOPT(CURLOPT_HEADERFUNCTION, on_header);
 	SETOPT(CURLOPT_HEADERDATA, slot);
+	SETOPT(CURLOPT_OPENSOCKETFUNCTION, open_socket);
+	SETOPT(CURLOPT_OPENSOCKETDATA, slot->transport);
+	SETOPT(CURLOPT_CLOSESOCKETFUNCTION, close_socket);
+	SETOPT(CURLOPT_CLOSESOCKETDATA, slot->transport);
 	SETOPT(CURLOPT_FOLLOWLOCATION, 0L);
+	SETOPT(CURLOPT_BUFFERSIZE, RECEIVE_BUFFER_SIZE);
 	SETOPT(CURLOPT_SSL_VERIFYPEER, 1L);
 	SETOPT(CURLOPT_SSL_VERIFYHOST, 2L);
 	SETOPT(CURLOPT_USERAGENT, "dtm-postgresql");

@@ -90,6 +90,14 @@ host_of(DtmTransport *t, const char *url)
 	return host;
 }
 
+static void
+free_host(DtmHost *host)
+{
+	free(host->in_shard);
+	free(host->name);
+	free(host);
+}
+
 /* Forgets a host that has nothing to do. */
 void
 host_release(DtmTransport *t, DtmHost *host)
@@ -102,8 +110,7 @@ host_release(DtmTransport *t, DtmHost *host)
 	while (*link != host)
 		link = &(*link)->next_in_bucket;
 	*link = host->next_in_bucket;
-	free(host->name);
-	free(host);
+	free_host(host);
 }
 
 static void
@@ -197,8 +204,7 @@ hosts_free(DtmTransport *t)
 			DtmHost    *host = t->hosts[i];
 
 			t->hosts[i] = host->next_in_bucket;
-			free(host->name);
-			free(host);
+			free_host(host);
 		}
 }
 

@@ -13,12 +13,18 @@
 
 #define HOST_BUCKETS		256
 
+/* Calls to one host that share a multi handle at most. */
+#define SHARD_SIZE			100
+
 /* Calls to one host. */
 typedef struct DtmHost
 {
 	char	   *name;			/* scheme, host and port */
 	struct DtmHost *next_in_bucket;
 	int			in_flight;
+	uint16_t   *in_shard;		/* the same, by shard */
+	int			nshards;		/* elements of that */
+	int			roomy;			/* the first shard that may have room for it */
 	int			waiting;
 	DtmCall    *first;			/* waiting for their turn */
 	DtmCall    *last;
@@ -26,10 +32,29 @@ typedef struct DtmHost
 	struct DtmHost *previous;
 } DtmHost;
 
+/* One of libcurl's multi handles, with connections of its own. */
+typedef struct DtmShard
+{
+	DtmTransport *transport;
+	CURLM	   *multi;
+	int			index;			/* in transport->shards */
+	int64_t		deadline;		/* libcurl's timer, monotonic us; -1: none */
+	bool		driven;			/* may have ended calls */
+} DtmShard;
+
+/* What epoll knows of a descriptor. */
+typedef struct DtmSocket
+{
+	uint32_t	events;			/* what it waits for; 0: not there */
+	bool		ours;			/* we opened it, and are told when it is closed */
+	bool		idle;			/* libcurl does not wait for it now */
+} DtmSocket;
+
 /* One libcurl handle, used for call after call. */
 typedef struct DtmSlot
 {
 	DtmTransport *transport;
+	DtmShard   *shard;			/* where its call is */
 	CURL	   *easy;
 	DtmCall    *call;			/* NULL: free */
 	struct curl_slist *headers; /* NULL: the transport's default ones */
@@ -45,12 +70,14 @@ typedef struct DtmSlot
 
 struct DtmTransport
 {
-	CURLM	   *multi;
-	int			epoll;
+	DtmShard  **shards;
+	int			nshards;
+	int			epoll;			/* of the sockets of all of them */
+	DtmSocket  *sockets;		/* by descriptor */
+	int			nsockets;
 	DtmTransportLimits limits;
 	char		ca_file[PATH_MAX];	/* what limits.ca_file points to */
 	int			max_requests;	/* limits.max_requests, or fewer */
-	int64_t		deadline;		/* libcurl's timer, monotonic us; -1: none */
 	int64_t		next_expiry;	/* of the calls in flight, or earlier */
 	struct curl_slist *default_headers;
 	DtmSlot    *free_slots;
@@ -62,6 +89,35 @@ struct DtmTransport
 	int			in_flight;
 	int			waiting;
 };
+
+/* ---------- transport.c ---------- */
+
+extern int64_t monotonic_us(void);
+
+/* ---------- shard.c ---------- */
+
+/* Where a call to a host goes, which counts there from now on; NULL: out of memory. */
+extern DtmShard *shard_enter(DtmTransport *t, DtmHost *host);
+extern void shard_leave(DtmHost *host, const DtmShard *shard);
+
+/* transport->max_requests has changed. */
+extern void shards_limit_connections(DtmTransport *t);
+
+/* The earliest of libcurl's timers, monotonic us; INT64_MAX: none. */
+extern int64_t shards_deadline(const DtmTransport *t);
+
+/* Lets libcurl see to the sockets and timers that are ready; false: there may be more. */
+extern bool shards_drive(DtmTransport *t);
+
+/* The next call that has ended since; NULL: no more. */
+extern CURL *shards_next_done(DtmTransport *t, CURLcode *rc);
+
+extern void shards_free(DtmTransport *t);
+
+/* libcurl's callbacks for sockets to hosts; the argument is the transport. */
+extern curl_socket_t open_socket(void *arg, curlsocktype purpose,
+								 struct curl_sockaddr *address);
+extern int	close_socket(void *arg, curl_socket_t fd);
 
 /* ---------- call.c ---------- */
 

@@ -2,10 +2,10 @@
  * transport.c
  *		Many HTTP calls at a time through libcurl's multi interface.
  *
- * libcurl tells us through callbacks which sockets it waits for; they are
- * kept in one epoll descriptor, which the owner can wait on together with its
- * own.  The callbacks only note things down: they run inside libcurl, which
- * no error may jump out of.
+ * libcurl tells us through callbacks which sockets it waits for (shard.c);
+ * they are kept in one epoll descriptor, which the owner can wait on together
+ * with its own.  The callbacks only note things down: they run inside libcurl,
+ * which no error may jump out of.
  *
  * libcurl resolves names in threads of its own.  A thread of a PostgreSQL
  * process must not be given its signals, so all are blocked while libcurl
@@ -24,9 +24,6 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Sockets looked at in one go. */
-#define EVENTS_PER_DRIVE	256
-
 /* Descriptors left to the rest of the process. */
 #define RESERVED_FILES		128
 
@@ -44,46 +41,10 @@ clock_us(clockid_t clock)
 	return (int64_t) ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
 }
 
-/* ---------- libcurl's callbacks ---------- */
-
-static int
-on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *known)
+int64_t
+monotonic_us(void)
 {
-	DtmTransport *t = arg;
-	struct epoll_event event = {.data.fd = fd};
-
-	(void) easy;
-	if (what == CURL_POLL_REMOVE)
-	{
-		epoll_ctl(t->epoll, EPOLL_CTL_DEL, fd, &event);
-		return 0;
-	}
-	if (what & CURL_POLL_IN)
-		event.events |= EPOLLIN;
-	if (what & CURL_POLL_OUT)
-		event.events |= EPOLLOUT;
-	if (known == NULL)
-	{
-		if (epoll_ctl(t->epoll, EPOLL_CTL_ADD, fd, &event) == 0)
-			curl_multi_assign(t->multi, fd, t);
-		else if (errno == EEXIST)
-			epoll_ctl(t->epoll, EPOLL_CTL_MOD, fd, &event);
-	}
-	else if (epoll_ctl(t->epoll, EPOLL_CTL_MOD, fd, &event) != 0 &&
-			 errno == ENOENT)
-		epoll_ctl(t->epoll, EPOLL_CTL_ADD, fd, &event);
-	return 0;
-}
-
-static int
-on_timer(CURLM *multi, long timeout_ms, void *arg)
-{
-	DtmTransport *t = arg;
-
-	(void) multi;
-	t->deadline = timeout_ms < 0 ? -1 :
-		clock_us(CLOCK_MONOTONIC) + (int64_t) timeout_ms * 1000;
-	return 0;
+	return clock_us(CLOCK_MONOTONIC);
 }
 
 /* ---------- calls ---------- */
@@ -132,9 +93,12 @@ start(DtmTransport *t, DtmCall *call)
 	slot->expires = slot->started + call->timeout;
 	if (slot->expires < t->next_expiry)
 		t->next_expiry = slot->expires;
-	if (!slot_prepare(t, slot, call) ||
-		curl_multi_add_handle(t->multi, slot->easy) != CURLM_OK)
+	slot->shard = shard_enter(t, call->host);
+	if (slot->shard == NULL || !slot_prepare(t, slot, call) ||
+		curl_multi_add_handle(slot->shard->multi, slot->easy) != CURLM_OK)
 	{
+		if (slot->shard != NULL)
+			shard_leave(call->host, slot->shard);
 		slot_put(t, slot);
 		fail_to_start(t, call);
 		return;
@@ -175,11 +139,17 @@ start_waiting(DtmTransport *t)
 	}
 }
 
+/* A call is not in flight any more. */
 static void
-leave_host(DtmTransport *t, DtmCall *call)
+leave(DtmTransport *t, DtmSlot *slot)
 {
+	DtmCall    *call = slot->call;
 	DtmHost    *host = call->host;
 
+	curl_multi_remove_handle(slot->shard->multi, slot->easy);
+	shard_leave(host, slot->shard);
+	slot_put(t, slot);
+	call->slot = NULL;
 	call->host = NULL;
 	host->in_flight--;
 	t->in_flight--;
@@ -208,10 +178,7 @@ finish(DtmTransport *t, DtmSlot *slot, CURLcode rc)
 	else
 		snprintf(call->error, sizeof(call->error), "%s",
 				 slot->error[0] ? slot->error : curl_easy_strerror(rc));
-	curl_multi_remove_handle(t->multi, slot->easy);
-	call->slot = NULL;
-	slot_put(t, slot);
-	leave_host(t, call);
+	leave(t, slot);
 	append_done(t, call);
 }
 
@@ -289,24 +256,16 @@ dtm_transport_create(const DtmTransportLimits *limits, char *error,
 		snprintf(error, error_size, "out of memory");
 		return NULL;
 	}
-	t->deadline = -1;
 	t->next_expiry = INT64_MAX;
 	t->epoll = epoll_create1(EPOLL_CLOEXEC);
-	t->multi = curl_multi_init();
 	t->default_headers = make_default_headers();
-	if (t->epoll < 0 || t->multi == NULL || t->default_headers == NULL)
+	if (t->epoll < 0 || t->default_headers == NULL)
 	{
 		snprintf(error, error_size, "could not create a multiplexer: %s",
 				 strerror(errno));
 		dtm_transport_destroy(t);
 		return NULL;
 	}
-	curl_multi_setopt(t->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
-	curl_multi_setopt(t->multi, CURLMOPT_SOCKETDATA, t);
-	curl_multi_setopt(t->multi, CURLMOPT_TIMERFUNCTION, on_timer);
-	curl_multi_setopt(t->multi, CURLMOPT_TIMERDATA, t);
-	if (!http2_can_reuse())
-		curl_multi_setopt(t->multi, CURLMOPT_PIPELINING, (long) CURLPIPE_NOTHING);
 	dtm_transport_set_limits(t, limits);
 	return t;
 }
@@ -318,14 +277,7 @@ dtm_transport_set_limits(DtmTransport *t, const DtmTransportLimits *limits)
 	t->limits.ca_file = t->ca_file;
 	snprintf(t->ca_file, sizeof(t->ca_file), "%s", limits->ca_file);
 	t->max_requests = files_allow(limits->max_requests);
-	/*
-	 * Connections, with those that are kept for the next call: the oldest
-	 * idle one makes room for a new one.  There are never more calls than
-	 * that, so none waits inside libcurl.
-	 */
-	curl_multi_setopt(t->multi, CURLMOPT_MAXCONNECTS, (long) t->max_requests);
-	curl_multi_setopt(t->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS,
-					  (long) t->max_requests);
+	shards_limit_connections(t);
 }
 
 int
@@ -366,14 +318,9 @@ dtm_transport_cancel(DtmTransport *t, DtmCall *call)
 
 	if (call->slot != NULL)
 	{
-		DtmSlot    *slot = call->slot;
-
 		block_signals(&before);
-		curl_multi_remove_handle(t->multi, slot->easy);
+		leave(t, call->slot);
 		restore_signals(&before);
-		slot_put(t, slot);
-		call->slot = NULL;
-		leave_host(t, call);
 	}
 	else if (call->host != NULL)
 	{
@@ -419,57 +366,13 @@ dtm_transport_due_in(const DtmTransport *t)
 
 	if (t->done != NULL)
 		return 0;
-	due = t->in_flight > 0 ? t->next_expiry : INT64_MAX;
-	if (t->deadline >= 0 && t->deadline < due)
-		due = t->deadline;
+	due = shards_deadline(t);
+	if (t->in_flight > 0 && t->next_expiry < due)
+		due = t->next_expiry;
 	if (due == INT64_MAX)
 		return -1;
 	left = due - clock_us(CLOCK_MONOTONIC);
 	return left > 0 ? left : 0;
-}
-
-static void
-reap_multi(DtmTransport *t)
-{
-	CURLMsg    *msg;
-	int			left;
-
-	while ((msg = curl_multi_info_read(t->multi, &left)) != NULL)
-	{
-		char	   *private;
-		CURLcode	rc = msg->data.result;
-
-		if (msg->msg != CURLMSG_DONE)
-			continue;
-		curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, &private);
-		finish(t, (DtmSlot *) private, rc);
-	}
-}
-
-/* Lets libcurl see to the sockets that are ready; false: there may be more. */
-static bool
-drive_sockets(DtmTransport *t)
-{
-	struct epoll_event events[EVENTS_PER_DRIVE];
-	int			running;
-	int			n;
-
-	if (t->in_flight == 0)
-		return true;
-	n = epoll_wait(t->epoll, events, EVENTS_PER_DRIVE, 0);
-	for (int i = 0; i < n; i++)
-	{
-		int			what = 0;
-
-		if (events[i].events & EPOLLIN)
-			what |= CURL_CSELECT_IN;
-		if (events[i].events & EPOLLOUT)
-			what |= CURL_CSELECT_OUT;
-		if (events[i].events & (EPOLLERR | EPOLLHUP))
-			what |= CURL_CSELECT_ERR;
-		curl_multi_socket_action(t->multi, events[i].data.fd, what, &running);
-	}
-	return n < EVENTS_PER_DRIVE;
 }
 
 /*
@@ -505,19 +408,21 @@ void
 dtm_transport_drive(DtmTransport *t)
 {
 	sigset_t	before;
-	int			running;
+	CURL	   *easy;
+	CURLcode	rc;
 	bool		all;
 
 	block_signals(&before);
 	start_waiting(t);
-	all = drive_sockets(t);
-	if (t->deadline >= 0 && t->deadline <= clock_us(CLOCK_MONOTONIC))
-	{
-		t->deadline = -1;
-		curl_multi_socket_action(t->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-	}
+	all = shards_drive(t);
 	/* before sleeping, or what has ended is not noticed */
-	reap_multi(t);
+	while ((easy = shards_next_done(t, &rc)) != NULL)
+	{
+		char	   *private;
+
+		curl_easy_getinfo(easy, CURLINFO_PRIVATE, &private);
+		finish(t, (DtmSlot *) private, rc);
+	}
 	if (all)
 		expire(t);
 	start_waiting(t);
@@ -578,7 +483,7 @@ dtm_transport_destroy(DtmTransport *t)
 		t->all_slots = slot->next_of_all;
 		if (slot->call != NULL)
 		{
-			curl_multi_remove_handle(t->multi, slot->easy);
+			curl_multi_remove_handle(slot->shard->multi, slot->easy);
 			dtm_call_release(slot->call);
 		}
 		curl_easy_cleanup(slot->easy);
@@ -586,8 +491,7 @@ dtm_transport_destroy(DtmTransport *t)
 		free(slot);
 	}
 	curl_slist_free_all(t->default_headers);
-	if (t->multi != NULL)
-		curl_multi_cleanup(t->multi);
+	shards_free(t);
 	if (t->epoll >= 0)
 		close(t->epoll);
 	restore_signals(&before);

@@ -1,0 +1,313 @@
+/*
+ * shard.c
+ *		libcurl's multi handles, and the epoll descriptor that they share.
+ *
+ * libcurl walks all the connections to a host when it looks for a free one.
+ * With a thousand of them that costs more than all the rest of a call; so a
+ * host's calls are spread over several multi handles, each with connections
+ * of its own, of which none is given more than SHARD_SIZE calls to one host.
+ * Those to hosts with few calls are all in the first one, and find each
+ * other's connections there.
+ */
+#include "private.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* Sockets looked at in one go. */
+#define EVENTS_PER_DRIVE	256
+
+/* ---------- sockets ---------- */
+
+/* What epoll knows of a socket; NULL: out of memory. */
+static DtmSocket *
+socket_of(DtmTransport *t, curl_socket_t fd)
+{
+	if (fd >= t->nsockets)
+	{
+		int			n = fd + 64;
+		DtmSocket  *sockets = realloc(t->sockets, sizeof(DtmSocket) * (size_t) n);
+
+		if (sockets == NULL)
+			return NULL;
+		memset(sockets + t->nsockets, 0, sizeof(DtmSocket) * (size_t) (n - t->nsockets));
+		t->sockets = sockets;
+		t->nsockets = n;
+	}
+	return &t->sockets[fd];
+}
+
+static void
+forget_socket(DtmTransport *t, curl_socket_t fd)
+{
+	if (fd < t->nsockets)
+		memset(&t->sockets[fd], 0, sizeof(DtmSocket));
+}
+
+curl_socket_t
+open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
+{
+	DtmTransport *t = arg;
+	curl_socket_t fd = socket(address->family, address->socktype | SOCK_CLOEXEC,
+							  address->protocol);
+	DtmSocket  *known;
+
+	(void) purpose;
+	if (fd < 0)
+		return CURL_SOCKET_BAD;
+	known = socket_of(t, fd);
+	if (known == NULL)
+	{
+		close(fd);
+		return CURL_SOCKET_BAD;
+	}
+	memset(known, 0, sizeof(DtmSocket));
+	known->ours = true;
+	return fd;
+}
+
+int
+close_socket(void *arg, curl_socket_t fd)
+{
+	/* epoll forgets it by itself */
+	forget_socket(arg, fd);
+	return close(fd);
+}
+
+/* ---------- libcurl's callbacks ---------- */
+
+/*
+ * libcurl takes its socket away after each reply, to come back with the same
+ * for the next call.  We don't: of a socket whose end we are told of
+ * (close_socket), epoll goes on to know, which spares two system calls for
+ * each.
+ */
+static int
+on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *private)
+{
+	DtmShard   *shard = arg;
+	DtmTransport *t = shard->transport;
+	DtmSocket  *known = socket_of(t, fd);
+	struct epoll_event event = {.data.u64 = (uint64_t) shard->index << 32 | (uint32_t) fd};
+
+	(void) easy;
+	(void) private;
+	if (known == NULL)
+		return -1;
+	if (what == CURL_POLL_REMOVE)
+	{
+		known->idle = true;
+		if (!known->ours)
+		{
+			epoll_ctl(t->epoll, EPOLL_CTL_DEL, fd, &event);
+			forget_socket(t, fd);
+		}
+		return 0;
+	}
+	if (what & CURL_POLL_IN)
+		event.events |= EPOLLIN;
+	if (what & CURL_POLL_OUT)
+		event.events |= EPOLLOUT;
+	known->idle = false;
+	if (known->events == event.events)
+		return 0;
+	if (known->events == 0 ?
+		epoll_ctl(t->epoll, EPOLL_CTL_ADD, fd, &event) == 0 ||
+		(errno == EEXIST && epoll_ctl(t->epoll, EPOLL_CTL_MOD, fd, &event) == 0) :
+		epoll_ctl(t->epoll, EPOLL_CTL_MOD, fd, &event) == 0 ||
+		(errno == ENOENT && epoll_ctl(t->epoll, EPOLL_CTL_ADD, fd, &event) == 0))
+		known->events = event.events;
+	return 0;
+}
+
+static int
+on_timer(CURLM *multi, long timeout_ms, void *arg)
+{
+	DtmShard   *shard = arg;
+
+	(void) multi;
+	shard->deadline = timeout_ms < 0 ? -1 :
+		monotonic_us() + (int64_t) timeout_ms * 1000;
+	return 0;
+}
+
+/* ---------- shards ---------- */
+
+/*
+ * Connections, with those that are kept for the next call: the oldest idle one
+ * makes room for a new one.  There are never more calls than that, so none
+ * waits inside libcurl.
+ */
+static void
+limit_connections(DtmShard *shard)
+{
+	long		most = shard->transport->max_requests;
+
+	curl_multi_setopt(shard->multi, CURLMOPT_MAXCONNECTS,
+					  shard->index == 0 || most < SHARD_SIZE ? most :
+					  (long) SHARD_SIZE);
+	curl_multi_setopt(shard->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, most);
+}
+
+void
+shards_limit_connections(DtmTransport *t)
+{
+	for (int i = 0; i < t->nshards; i++)
+		limit_connections(t->shards[i]);
+}
+
+/* One more; false: out of memory. */
+static bool
+add_shard(DtmTransport *t)
+{
+	DtmShard  **shards = realloc(t->shards, sizeof(DtmShard *) * (size_t) (t->nshards + 1));
+	DtmShard   *shard = calloc(1, sizeof(DtmShard));
+
+	if (shards != NULL)
+		t->shards = shards;
+	if (shard != NULL)
+		shard->multi = curl_multi_init();
+	if (shards == NULL || shard == NULL || shard->multi == NULL)
+	{
+		free(shard);
+		return false;
+	}
+	shard->transport = t;
+	shard->index = t->nshards;
+	shard->deadline = -1;
+	curl_multi_setopt(shard->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+	curl_multi_setopt(shard->multi, CURLMOPT_SOCKETDATA, shard);
+	curl_multi_setopt(shard->multi, CURLMOPT_TIMERFUNCTION, on_timer);
+	curl_multi_setopt(shard->multi, CURLMOPT_TIMERDATA, shard);
+	if (!http2_can_reuse())
+		curl_multi_setopt(shard->multi, CURLMOPT_PIPELINING, (long) CURLPIPE_NOTHING);
+	limit_connections(shard);
+	t->shards[t->nshards++] = shard;
+	return true;
+}
+
+DtmShard *
+shard_enter(DtmTransport *t, DtmHost *host)
+{
+	int			i = host->roomy;
+
+	while (i < host->nshards && host->in_shard[i] >= SHARD_SIZE)
+		i++;
+	if (i == host->nshards)
+	{
+		uint16_t   *in_shard = realloc(host->in_shard, sizeof(uint16_t) * (size_t) (i + 1));
+
+		if (in_shard == NULL)
+			return NULL;
+		in_shard[i] = 0;
+		host->in_shard = in_shard;
+		host->nshards++;
+	}
+	while (t->nshards <= i)
+		if (!add_shard(t))
+			return NULL;
+	host->roomy = i;
+	host->in_shard[i]++;
+	return t->shards[i];
+}
+
+void
+shard_leave(DtmHost *host, const DtmShard *shard)
+{
+	host->in_shard[shard->index]--;
+	if (shard->index < host->roomy)
+		host->roomy = shard->index;
+}
+
+int64_t
+shards_deadline(const DtmTransport *t)
+{
+	int64_t		deadline = INT64_MAX;
+
+	for (int i = 0; i < t->nshards; i++)
+		if (t->shards[i]->deadline >= 0 && t->shards[i]->deadline < deadline)
+			deadline = t->shards[i]->deadline;
+	return deadline;
+}
+
+bool
+shards_drive(DtmTransport *t)
+{
+	struct epoll_event events[EVENTS_PER_DRIVE];
+	int64_t		now;
+	int			running;
+	int			n = epoll_wait(t->epoll, events, EVENTS_PER_DRIVE, 0);
+
+	for (int i = 0; i < n; i++)
+	{
+		DtmShard   *shard = t->shards[events[i].data.u64 >> 32];
+		curl_socket_t fd = (curl_socket_t) (events[i].data.u64 & UINT32_MAX);
+		DtmSocket  *known = socket_of(t, fd);
+		int			what = 0;
+
+		if (known == NULL || known->idle)
+		{
+			/* the other side has closed it; libcurl will see when it wants it */
+			epoll_ctl(t->epoll, EPOLL_CTL_DEL, fd, &events[i]);
+			if (known != NULL)
+				known->events = 0;
+			continue;
+		}
+		if (events[i].events & EPOLLIN)
+			what |= CURL_CSELECT_IN;
+		if (events[i].events & EPOLLOUT)
+			what |= CURL_CSELECT_OUT;
+		if (events[i].events & (EPOLLERR | EPOLLHUP))
+			what |= CURL_CSELECT_ERR;
+		curl_multi_socket_action(shard->multi, fd, what, &running);
+		shard->driven = true;
+	}
+	now = monotonic_us();
+	for (int i = 0; i < t->nshards; i++)
+	{
+		DtmShard   *shard = t->shards[i];
+
+		if (shard->deadline < 0 || shard->deadline > now)
+			continue;
+		shard->deadline = -1;
+		curl_multi_socket_action(shard->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+		shard->driven = true;
+	}
+	return n < EVENTS_PER_DRIVE;
+}
+
+CURL *
+shards_next_done(DtmTransport *t, CURLcode *rc)
+{
+	for (int i = 0; i < t->nshards; i++)
+	{
+		DtmShard   *shard = t->shards[i];
+		CURLMsg    *msg;
+		int			left;
+
+		while (shard->driven && (msg = curl_multi_info_read(shard->multi, &left)) != NULL)
+			if (msg->msg == CURLMSG_DONE)
+			{
+				*rc = msg->data.result;
+				return msg->easy_handle;
+			}
+		shard->driven = false;
+	}
+	return NULL;
+}
+
+void
+shards_free(DtmTransport *t)
+{
+	for (int i = 0; i < t->nshards; i++)
+	{
+		curl_multi_cleanup(t->shards[i]->multi);
+		free(t->shards[i]);
+	}
+	free(t->shards);
+	free(t->sockets);
+}
