@@ -573,8 +573,7 @@ CREATE VIEW dtm.stat_coordinator AS
 COMMENT ON VIEW dtm.stat_coordinator IS 'state, load and counters of this database''s coordinator; backlog counts the transactions that are due';
 
 CREATE FUNCTION @extschema@.dtm_status(gid text) RETURNS text
-LANGUAGE sql STABLE STRICT
-AS $$ SELECT t.status FROM dtm.transactions t WHERE t.gid OPERATOR(pg_catalog.=) $1 $$;
+AS 'MODULE_PATHNAME', 'dtm_status' LANGUAGE C STABLE STRICT;
 COMMENT ON FUNCTION @extschema@.dtm_status(text) IS 'status of a global transaction; NULL if there is none of this gid';
 
 CREATE FUNCTION @extschema@.dtm_query(gid text) RETURNS jsonb

@@ -40,6 +40,7 @@ PG_FUNCTION_INFO_V1(dtm_abort);
 PG_FUNCTION_INFO_V1(dtm_register_tcc_branch);
 PG_FUNCTION_INFO_V1(dtm_register_xa_branch);
 PG_FUNCTION_INFO_V1(dtm_register_branch_request);
+PG_FUNCTION_INFO_V1(dtm_status);
 PG_FUNCTION_INFO_V1(dtm_wait);
 PG_FUNCTION_INFO_V1(dtm_retry_now);
 PG_FUNCTION_INFO_V1(dtm_reset_cron_time);
@@ -592,6 +593,24 @@ end_of(Interval *timeout)
 }
 
 /*
+ * dtm_status(gid) returns text
+ *
+ * NULL for one that there is not, or that the caller may not see.
+ */
+Datum
+dtm_status(PG_FUNCTION_ARGS)
+{
+	char	   *gid = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	DtmStatus	status;
+	Oid			submitted_by;
+
+	if (store_peek(gid, false, &status, &submitted_by) == STORE_ABSENT ||
+		!is_visible(submitted_by))
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(dtm_status_name(status)));
+}
+
+/*
  * dtm_wait(gid, timeout) returns text
  *
  * The status is read with a snapshot of its own each time, so that a commit
@@ -621,7 +640,7 @@ dtm_wait(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("global transaction \"%s\" was submitted by this transaction, which has not committed yet", gid),
 				 errhint("COMMIT first, then call dtm_wait(): it starts at the commit.")));
-	if (store_peek(gid, &status, &submitted_by) == STORE_ABSENT ||
+	if (store_peek(gid, true, &status, &submitted_by) == STORE_ABSENT ||
 		!is_visible(submitted_by))
 		error_unknown(gid);
 
@@ -635,7 +654,7 @@ dtm_wait(PG_FUNCTION_ARGS)
 		{
 			long		left;
 
-			found = store_peek(gid, &status, &submitted_by);
+			found = store_peek(gid, true, &status, &submitted_by);
 			if (found != STORE_ACTIVE)
 				break;
 			left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);

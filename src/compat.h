@@ -8,6 +8,7 @@
 
 #include "postgres.h"
 
+#include "catalog/namespace.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_proc.h"
 #include "storage/ipc.h"
@@ -61,6 +62,13 @@
 #define dtm_qualified_name(string)	stringToQualifiedNameList(string, NULL)
 #else
 #define dtm_qualified_name(string)	stringToQualifiedNameList(string)
+#endif
+
+/* 17: the search path that a plan was made for has another type */
+#if PG_VERSION_NUM >= 170000
+#define dtm_search_path_matches(path)	SearchPathMatchesCurrentEnvironment(path)
+#else
+#define dtm_search_path_matches(path)	OverrideSearchPathMatchesCurrent(path)
 #endif
 
 /* 17: background workers may run as roles that can't log in */

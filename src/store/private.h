@@ -16,6 +16,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/snapshot.h"
 
 #define MAX_PARAMS 27
 
@@ -26,27 +27,26 @@ typedef struct Statement
 	const char *sql;
 	int			nparams;
 	Oid			types[MAX_PARAMS];
+	bool		qualified;		/* every name in it is, operators too */
 	SPIPlanPtr	plan;			/* NULL: not planned yet */
 } Statement;
+
+/* For those. */
+#define EQUALS " OPERATOR(pg_catalog.=) "
 
 /* What statement_leave() restores.  An error restores it all by itself. */
 typedef struct Session
 {
 	Oid			user;
 	int			sec_context;
-	int			nest_level;
 } Session;
 
-/* The whole process is ours: settings and user are set once. */
-extern bool statement_own_session;
-
-/* Settings that make every statement use its index. */
-extern void statement_set_planner(GucAction action);
+/* The process does nothing else: all settings are made once. */
+extern void statement_own_settings(void);
 
 /*
- * Around statements: SPI, as the owner of the extension, with the planner's
- * settings.  What is allocated between them is gone afterwards, unless it was
- * in another context.
+ * Around statements: SPI, as the owner of the extension.  What is allocated
+ * between them is gone afterwards, unless it was in another context.
  */
 extern void statement_enter(Session *session);
 extern void statement_leave(Session *session);
@@ -54,7 +54,10 @@ extern void statement_leave(Session *session);
 /* Runs a statement.  Nulls as SPI has them: 'n' for a null, or NULL. */
 extern void statement_run(Statement *statement, Datum *values,
 						  const char *nulls);
-extern SPIPlanPtr statement_plan(Statement *statement);
+
+/* The same with what a snapshot sees; it only reads. */
+extern void statement_run_snapshot(Statement *statement, Datum *values,
+								   Snapshot snapshot);
 
 /* ---------- statement.c: columns of the result, from 1 ---------- */
 
@@ -94,7 +97,7 @@ extern Datum text_array_of(char **strings, int n);
 	"a.next_time, a.version, a.failures, a.retries, a.status, " \
 	"a.branch_status, a.rollback_reason "
 #define FINISHED_COLUMNS \
-	"'infinity'::timestamptz, 0, 0::int2, 0::int2, f.status, " \
+	"'infinity'::pg_catalog.timestamptz, 0, 0::pg_catalog.int2, 0::pg_catalog.int2, f.status, " \
 	"f.branch_status, f.rollback_reason "
 
 enum
@@ -118,5 +121,8 @@ extern StoreTrans *row_decode(uint64 row, const char **problem);
 
 /* The ops' statuses as they are stored. */
 extern char *row_letters(const DtmTrans *core);
+
+/* Why it was rolled back, as it is stored: "" for no reason. */
+extern char *row_reason(const DtmTrans *core);
 
 #endif							/* DTM_STORE_PRIVATE_H */

@@ -5,6 +5,7 @@
 #include "private.h"
 
 #include "access/xact.h"
+#include "mb/pg_wchar.h"
 
 /* The pairs of the orders column into core's form; false: malformed. */
 static bool
@@ -205,4 +206,13 @@ row_letters(const DtmTrans *core)
 		letters[i] = dtm_branch_status_letter(core->ops[i].status);
 	letters[core->nops] = '\0';
 	return letters;
+}
+
+char *
+row_reason(const DtmTrans *core)
+{
+	size_t		len = strlen(core->reason);
+
+	/* core may have cut it in the middle of a character */
+	return pnstrdup(core->reason, pg_mbcliplen(core->reason, (int) len, (int) len));
 }

@@ -97,10 +97,6 @@ optional_array(char **strings, int n, char *null)
 	return strings == NULL ? (Datum) 0 : text_array_of(strings, n);
 }
 
-/*
- * No operators here, so that a caller's search_path can't lead astray: this
- * statement alone runs without the planner's settings, for speed.
- */
 static Statement insert_statement = {
 	"WITH r AS ("
 	"INSERT INTO dtm.request (created, timeout_to_fail, retry_interval, delay, "
@@ -119,7 +115,8 @@ static Statement insert_statement = {
 	CHAROID, BOOLOID, BOOLOID, TEXTOID, TEXTOID, TEXTOID, TEXTARRAYOID,
 	TEXTARRAYOID, BYTEAARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TIMESTAMPTZOID,
 	CHAROID, INT4OID, TEXTARRAYOID, TEXTARRAYOID, TEXTOID, BYTEAOID, BOOLOID,
-	TEXTOID}
+	TEXTOID},
+	true
 };
 
 bool
@@ -128,8 +125,7 @@ store_insert(StoreTrans *trans)
 	const DtmTrans *core = &trans->core;
 	Datum		values[MAX_PARAMS + 1];
 	char		nulls[MAX_PARAMS + 1];
-	Oid			user;
-	int			sec_context;
+	Session		session;
 	bool		inserted;
 
 	memset(nulls, ' ', sizeof(nulls));
@@ -163,18 +159,12 @@ store_insert(StoreTrans *trans)
 	nulls[25] = trans->notify ? ' ' : 'n';
 	values[26] = optional_text(trans->on_finish, &nulls[26]);
 
-	GetUserIdAndSecContext(&user, &sec_context);
-	SetUserIdAndSecContext(dtm_extension_owner(),
-						   sec_context | SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_NOFORCE_RLS);
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
+	statement_enter(&session);
 	statement_run(&insert_statement, values, nulls);
 	inserted = SPI_processed > 0;
 	if (inserted)
 		trans->id = column_int64(0, 1);
-	SPI_finish();
-	SetUserIdAndSecContext(user, sec_context);
+	statement_leave(&session);
 	return inserted;
 }
 
@@ -200,8 +190,9 @@ store_find(const char *gid, bool lock, StoreTrans **trans)
 {
 	static Statement active = {
 		"SELECT " REQUEST_COLUMNS ACTIVE_COLUMNS
-		"FROM dtm.request r JOIN dtm.active a ON a.id = r.id WHERE r.gid = $1",
-		1, {TEXTOID}
+		"FROM dtm.request r JOIN dtm.active a ON a.id" EQUALS "r.id "
+		"WHERE r.gid" EQUALS "$1",
+		1, {TEXTOID}, true
 	};
 	/*
 	 * Both, since registering a branch changes both: whoever has waited for
@@ -209,14 +200,15 @@ store_find(const char *gid, bool lock, StoreTrans **trans)
 	 */
 	static Statement active_locked = {
 		"SELECT " REQUEST_COLUMNS ACTIVE_COLUMNS
-		"FROM dtm.request r JOIN dtm.active a ON a.id = r.id WHERE r.gid = $1 "
-		"FOR UPDATE OF r, a",
-		1, {TEXTOID}
+		"FROM dtm.request r JOIN dtm.active a ON a.id" EQUALS "r.id "
+		"WHERE r.gid" EQUALS "$1 FOR UPDATE OF r, a",
+		1, {TEXTOID}, true
 	};
 	static Statement finished = {
 		"SELECT " REQUEST_COLUMNS FINISHED_COLUMNS
-		"FROM dtm.request r JOIN dtm.finished f ON f.id = r.id WHERE r.gid = $1",
-		1, {TEXTOID}
+		"FROM dtm.request r JOIN dtm.finished f ON f.id" EQUALS "r.id "
+		"WHERE r.gid" EQUALS "$1",
+		1, {TEXTOID}, true
 	};
 	MemoryContext context = CurrentMemoryContext;
 	StoreFound	found = STORE_ABSENT;
@@ -245,15 +237,16 @@ store_find_id(int64 id, bool lock, StoreTrans **trans)
 {
 	static Statement unlocked = {
 		"SELECT " REQUEST_COLUMNS ACTIVE_COLUMNS
-		"FROM dtm.active a JOIN dtm.request r ON r.id = a.id WHERE a.id = $1",
-		1, {INT8OID}
+		"FROM dtm.active a JOIN dtm.request r ON r.id" EQUALS "a.id "
+		"WHERE a.id" EQUALS "$1",
+		1, {INT8OID}, true
 	};
 	/* of a submitted one, whose request does not change any more */
 	static Statement locked = {
 		"SELECT " REQUEST_COLUMNS ACTIVE_COLUMNS
-		"FROM dtm.active a JOIN dtm.request r ON r.id = a.id WHERE a.id = $1 "
-		"FOR UPDATE OF a",
-		1, {INT8OID}
+		"FROM dtm.active a JOIN dtm.request r ON r.id" EQUALS "a.id "
+		"WHERE a.id" EQUALS "$1 FOR UPDATE OF a",
+		1, {INT8OID}, true
 	};
 	MemoryContext context = CurrentMemoryContext;
 	Datum		values[1];
@@ -289,26 +282,25 @@ store_notify(const char *channel, const char *payload)
 }
 
 StoreFound
-store_peek(const char *gid, DtmStatus *status, Oid *submitted_by)
+store_peek(const char *gid, bool latest, DtmStatus *status, Oid *submitted_by)
 {
 	static Statement statement = {
-		"SELECT a.status, r.submitted_by FROM dtm.request r JOIN dtm.active a ON a.id = r.id "
-		"WHERE r.gid = $1 "
+		"SELECT a.status, r.submitted_by FROM dtm.request r "
+		"JOIN dtm.active a ON a.id" EQUALS "r.id WHERE r.gid" EQUALS "$1 "
 		"UNION ALL "
-		"SELECT f.status, r.submitted_by FROM dtm.request r JOIN dtm.finished f ON f.id = r.id "
-		"WHERE r.gid = $1",
-		1, {TEXTOID}
+		"SELECT f.status, r.submitted_by FROM dtm.request r "
+		"JOIN dtm.finished f ON f.id" EQUALS "r.id WHERE r.gid" EQUALS "$1",
+		1, {TEXTOID}, true
 	};
 	StoreFound	found = STORE_ABSENT;
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Snapshot	snapshot = RegisterSnapshot(latest ? GetLatestSnapshot() :
+											GetActiveSnapshot());
 	Session		session;
 	Datum		values[1];
 
 	values[0] = CStringGetTextDatum(gid);
 	statement_enter(&session);
-	if (SPI_execute_snapshot(statement_plan(&statement), values, NULL, snapshot,
-							 InvalidSnapshot, true, false, 0) < 0)
-		elog(ERROR, "SPI_execute_snapshot failed");
+	statement_run_snapshot(&statement, values, snapshot);
 	if (SPI_processed > 0 &&
 		dtm_status_of_letter(column_char(0, 1), status))
 	{
@@ -322,43 +314,98 @@ store_peek(const char *gid, DtmStatus *status, Oid *submitted_by)
 	return found;
 }
 
-void
-store_update(StoreTrans *trans)
+/* ---------- changes of a row that is locked ---------- */
+
+/* What the statements below write of a transaction's state, from $1 on. */
+enum
 {
-	bool		saved;
+	S_ID, S_VERSION, S_UPDATED, S_STATUS, S_BRANCHES, S_REASON, S_NEXT_TIME,
+	S_FAILURES, S_RETRIES, NSTATE
+};
+
+#define STATE_TYPES \
+	INT8OID, INT4OID, TIMESTAMPTZOID, CHAROID, TEXTOID, TEXTOID, \
+	TIMESTAMPTZOID, INT2OID, INT2OID
+
+#define UPDATE_ACTIVE \
+	"UPDATE dtm.active SET updated = $3, status = $4, branch_status = $5, " \
+	"rollback_reason = $6, next_time = $7, failures = $8, retries = $9, " \
+	"version = version OPERATOR(pg_catalog.+) 1 " \
+	"WHERE id" EQUALS "$1 AND version" EQUALS "$2"
+
+static void
+state_values(const StoreTrans *trans, Datum *values, char *nulls)
+{
+	const DtmTrans *core = &trans->core;
+
+	memset(nulls, ' ', NSTATE);
+	values[S_ID] = Int64GetDatum(trans->id);
+	values[S_VERSION] = Int32GetDatum(trans->version);
+	values[S_UPDATED] = TimestampTzGetDatum(GetCurrentTimestamp());
+	values[S_STATUS] = CharGetDatum(dtm_status_letter(core->status));
+	values[S_BRANCHES] = CStringGetTextDatum(row_letters(core));
+	values[S_REASON] = optional_text(row_reason(core), &nulls[S_REASON]);
+	values[S_NEXT_TIME] = TimestampTzGetDatum(core->next_time);
+	values[S_FAILURES] = Int16GetDatum(Min(core->failures, PG_INT16_MAX));
+	values[S_RETRIES] = Int16GetDatum(Min(core->retries, PG_INT16_MAX));
+}
+
+/* Runs one of them, which has to write one row. */
+static void
+run_change(Statement *statement, const StoreTrans *trans, Datum *values,
+		   const char *nulls)
+{
 	Session		session;
 
 	statement_enter(&session);
-	store_save(&trans, 1, GetCurrentTimestamp(), &saved);
-	if (!saved)
+	statement_run(statement, values, nulls);
+	if (SPI_processed != 1)
 		elog(ERROR, "global transaction \"%s\" changed while it was locked",
 			 trans->gid);
 	statement_leave(&session);
 }
 
 void
+store_update(StoreTrans *trans)
+{
+	static Statement active = {UPDATE_ACTIVE, NSTATE, {STATE_TYPES}, true};
+	static Statement finish = {
+		"WITH d AS (DELETE FROM dtm.active "
+		"WHERE id" EQUALS "$1 AND version" EQUALS "$2 RETURNING id) "
+		"INSERT INTO dtm.finished (id, finished, status, branch_status, rollback_reason) "
+		"SELECT d.id, $3, $4, $5, $6 FROM d",
+		S_REASON + 1, {STATE_TYPES}, true
+	};
+	Datum		values[NSTATE];
+	char		nulls[NSTATE];
+
+	state_values(trans, values, nulls);
+	run_change(dtm_core_is_final(trans->core.status) ? &finish : &active, trans,
+			   values, nulls);
+}
+
+void
 store_update_branches(StoreTrans *trans)
 {
 	static Statement statement = {
-		"UPDATE dtm.request SET branch_id = $2, action = $3, compensate = $4, "
-		"payload = $5 WHERE id = $1",
-		5, {INT8OID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, BYTEAARRAYOID}
+		"WITH r AS (UPDATE dtm.request SET branch_id = $10, action = $11, "
+		"compensate = $12, payload = $13 WHERE id" EQUALS "$1) "
+		UPDATE_ACTIVE,
+		NSTATE + 4,
+		{STATE_TYPES, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, BYTEAARRAYOID},
+		true
 	};
 	int			n = trans->core.nsteps;
-	Datum		values[5];
-	char		nulls[5];
-	Session		session;
+	Datum		values[NSTATE + 4];
+	char		nulls[NSTATE + 4];
 
-	memset(nulls, ' ', sizeof(nulls));
-	values[0] = Int64GetDatum(trans->id);
-	values[1] = text_array_of(trans->branch_id, n);
-	values[2] = text_array_of(trans->action, n);
-	values[3] = optional_array(trans->compensate, n, &nulls[3]);
-	values[4] = payload_array(trans, &nulls[4]);
-	statement_enter(&session);
-	statement_run(&statement, values, nulls);
-	statement_leave(&session);
-	store_update(trans);
+	state_values(trans, values, nulls);
+	values[NSTATE] = text_array_of(trans->branch_id, n);
+	values[NSTATE + 1] = text_array_of(trans->action, n);
+	values[NSTATE + 2] = optional_array(trans->compensate, n, &nulls[NSTATE + 2]);
+	values[NSTATE + 3] = payload_array(trans, &nulls[NSTATE + 3]);
+	nulls[NSTATE] = nulls[NSTATE + 1] = ' ';
+	run_change(&statement, trans, values, nulls);
 }
 
 void
@@ -369,10 +416,11 @@ store_update_options(const StoreTrans *trans)
 		"delay = $4, request_timeout = $5, retry_limit = $6, "
 		"branch_headers = $7, query_prepared = $8, wait_result = $9, "
 		"concurrent = $10, orders = $11, notify = $12, on_finish = $13 "
-		"WHERE id = $1",
+		"WHERE id" EQUALS "$1",
 		13,
 		{INT8OID, INT8OID, INT8OID, INT8OID, INT4OID, INT4OID, TEXTARRAYOID,
-		TEXTOID, BOOLOID, BOOLOID, INT4ARRAYOID, BOOLOID, TEXTOID}
+		TEXTOID, BOOLOID, BOOLOID, INT4ARRAYOID, BOOLOID, TEXTOID},
+		true
 	};
 	const DtmTrans *core = &trans->core;
 	Datum		values[13];
@@ -403,8 +451,8 @@ void
 store_update_result(const StoreTrans *trans)
 {
 	static Statement statement = {
-		"UPDATE dtm.request SET result = $2 WHERE id = $1",
-		2, {INT8OID, TEXTOID}
+		"UPDATE dtm.request SET result = $2 WHERE id" EQUALS "$1",
+		2, {INT8OID, TEXTOID}, true
 	};
 	Datum		values[2];
 	Session		session;
@@ -420,7 +468,8 @@ char **
 store_topic(const char *name, int *n)
 {
 	static Statement statement = {
-		"SELECT t.url FROM dtm.topic t WHERE t.name = $1", 1, {TEXTOID}
+		"SELECT t.url FROM dtm.topic t WHERE t.name" EQUALS "$1",
+		1, {TEXTOID}, true
 	};
 	MemoryContext context = CurrentMemoryContext;
 	char	  **urls = NULL;

@@ -5,6 +5,11 @@
  * So that a plan made while the tables were empty is not a sequential scan
  * for ever, plans are made with the planner's other ideas switched off: every
  * statement of the store finds its rows through an index.
+ *
+ * A session has settings of its own, and to change and restore ours costs more
+ * than most of the statements.  So those that are run often have every name
+ * qualified, and need ours only while they are planned; the others run with
+ * them.
  */
 #include "private.h"
 
@@ -12,10 +17,11 @@
 #include "catalog/pg_class.h"
 #include "miscadmin.h"
 #include "utils/lsyscache.h"
+#include "utils/plancache.h"
 #include "utils/syscache.h"
 
 /* The whole process is ours: settings and user are set once. */
-bool		statement_own_session = false;
+static bool statement_own_session = false;
 
 /* The context of the latest SPI_connect(): gone when its statement is done. */
 static MemoryContext scratch;
@@ -25,24 +31,33 @@ static const struct
 	const char *name;
 	const char *value;
 }			planner_settings[] = {
-	/* names in our statements are qualified; operators are pg_catalog's */
-	{"search_path", "pg_catalog, pg_temp"},
 	{"enable_seqscan", "off"},
 	{"enable_bitmapscan", "off"},
 	{"enable_hashjoin", "off"},
 	{"enable_mergejoin", "off"},
 	{"enable_sort", "off"},
-	{"plan_cache_mode", "force_generic_plan"}
+	/* names of tables are always qualified, but not all operators are */
+	{"search_path", "pg_catalog, pg_temp"}
 };
 
-void
-statement_set_planner(GucAction action)
+/* What a statement that is qualified needs to be planned: all but the last. */
+#define NPLANNER_SETTINGS	(lengthof(planner_settings) - 1)
+
+static void
+set_planner(GucAction action, size_t n)
 {
-	for (size_t i = 0; i < lengthof(planner_settings); i++)
+	for (size_t i = 0; i < n; i++)
 		(void) set_config_option(planner_settings[i].name,
 								 planner_settings[i].value,
 								 PGC_USERSET, PGC_S_SESSION, action,
 								 true, 0, false);
+}
+
+void
+statement_own_settings(void)
+{
+	set_planner(GUC_ACTION_SET, lengthof(planner_settings));
+	statement_own_session = true;
 }
 
 Oid
@@ -75,8 +90,6 @@ statement_enter(Session *session)
 							   session->sec_context |
 							   SECURITY_LOCAL_USERID_CHANGE |
 							   SECURITY_NOFORCE_RLS);
-		session->nest_level = NewGUCNestLevel();
-		statement_set_planner(GUC_ACTION_SAVE);
 	}
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
@@ -88,38 +101,74 @@ statement_leave(Session *session)
 {
 	SPI_finish();
 	if (!statement_own_session)
-	{
-		AtEOXact_GUC(true, session->nest_level);
 		SetUserIdAndSecContext(session->user, session->sec_context);
-	}
 }
 
-SPIPlanPtr
-statement_plan(Statement *statement)
+static void
+prepare(Statement *statement)
 {
-	if (statement->plan == NULL)
-	{
-		SPIPlanPtr	plan = SPI_prepare(statement->sql, statement->nparams,
-									   statement->types);
+	SPIPlanPtr	plan;
 
-		if (plan == NULL)
-			elog(ERROR, "SPI_prepare failed: %s",
-				 SPI_result_code_string(SPI_result));
-		SPI_keepplan(plan);
-		statement->plan = plan;
-	}
-	return statement->plan;
+	if (statement->plan != NULL)
+		return;
+	plan = SPI_prepare_cursor(statement->sql, statement->nparams,
+							  statement->types, CURSOR_OPT_GENERIC_PLAN);
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed: %s",
+			 SPI_result_code_string(SPI_result));
+	SPI_keepplan(plan);
+	statement->plan = plan;
 }
 
-/* Runs a statement.  Nulls as SPI has them: 'n' for a null, or NULL. */
+/* Does it have a plan that can be run as it is? */
+static bool
+is_planned(const Statement *statement)
+{
+	CachedPlanSource *source;
+
+	if (statement->plan == NULL)
+		return false;
+	source = linitial(SPI_plan_get_plan_sources(statement->plan));
+	return source->is_valid && source->gplan != NULL && source->gplan->is_valid &&
+		dtm_search_path_matches(source->search_path);
+}
+
+static void
+run(Statement *statement, Datum *values, const char *nulls, Snapshot snapshot)
+{
+	bool		settings = !statement_own_session &&
+		!(statement->qualified && is_planned(statement));
+	int			nest_level = 0;
+	int			rc;
+
+	/* an error restores them by itself */
+	if (settings)
+	{
+		nest_level = NewGUCNestLevel();
+		set_planner(GUC_ACTION_SAVE, statement->qualified ? NPLANNER_SETTINGS :
+					lengthof(planner_settings));
+	}
+	prepare(statement);
+	rc = snapshot == NULL ?
+		SPI_execute_plan(statement->plan, values, nulls, false, 0) :
+		SPI_execute_snapshot(statement->plan, values, nulls, snapshot,
+							 InvalidSnapshot, true, false, 0);
+	if (settings)
+		AtEOXact_GUC(true, nest_level);
+	if (rc < 0)
+		elog(ERROR, "executing a plan failed: %s", SPI_result_code_string(rc));
+}
+
 void
 statement_run(Statement *statement, Datum *values, const char *nulls)
 {
-	int			rc = SPI_execute_plan(statement_plan(statement), values, nulls,
-									  false, 0);
+	run(statement, values, nulls, NULL);
+}
 
-	if (rc < 0)
-		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(rc));
+void
+statement_run_snapshot(Statement *statement, Datum *values, Snapshot snapshot)
+{
+	run(statement, values, NULL, snapshot);
 }
 
 Datum

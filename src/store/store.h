@@ -134,8 +134,10 @@ extern bool store_find_id(int64 id, bool lock, StoreTrans **trans);
  */
 extern void store_notify(const char *channel, const char *payload);
 
-/* Status and owner of a gid as of now, rather than of this statement. */
-extern StoreFound store_peek(const char *gid, DtmStatus *status,
+/*
+ * Status and owner of a gid as of this statement or, "latest", as of now.
+ */
+extern StoreFound store_peek(const char *gid, bool latest, DtmStatus *status,
 							 Oid *submitted_by);
 
 /* Writes the state of a transaction that was found with its lock. */

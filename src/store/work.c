@@ -4,7 +4,6 @@
  */
 #include "private.h"
 
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 
 void
@@ -30,8 +29,7 @@ store_own_session(void)
 		(void) set_config_option(settings[i].name, settings[i].value,
 								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SET,
 								 true, 0, false);
-	statement_set_planner(GUC_ACTION_SET);
-	statement_own_session = true;
+	statement_own_settings();
 }
 
 /* Rows of the last statement into transactions, each in its own context. */
@@ -241,12 +239,7 @@ save_some(Statement *statement, bool final, StoreTrans **trans, int n,
 		elements[VERSION][m] = Int32GetDatum(trans[i]->version);
 		elements[STATUS][m] = CharGetDatum(dtm_status_letter(core->status));
 		elements[BRANCHES][m] = CStringGetTextDatum(row_letters(core));
-		/* core may have cut it in the middle of a character */
-		elements[REASON][m] =
-			PointerGetDatum(cstring_to_text_with_len(core->reason,
-													 pg_mbcliplen(core->reason,
-																  strlen(core->reason),
-																  strlen(core->reason))));
+		elements[REASON][m] = CStringGetTextDatum(row_reason(core));
 		elements[NEXT_TIME][m] = TimestampTzGetDatum(core->next_time);
 		elements[FAILURES][m] = Int16GetDatum(Min(core->failures, PG_INT16_MAX));
 		elements[RETRIES][m] = Int16GetDatum(Min(core->retries, PG_INT16_MAX));
