@@ -559,9 +559,11 @@ COMMENT ON VIEW dtm.orphans IS 'prepared transactions of XA branches whose globa
 
 CREATE FUNCTION dtm.coordinator_stats(
   OUT state text, OUT pid integer, OUT started timestamptz, OUT in_flight integer, OUT queued integer,
-  OUT loaded integer, OUT commits bigint, OUT finished bigint, OUT calls bigint, OUT call_errors bigint, OUT errors bigint)
+  OUT loaded integer, OUT commits bigint, OUT finished bigint, OUT calls bigint, OUT call_errors bigint, OUT errors bigint,
+  OUT coordinator integer)
+RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'dtm_coordinator_stats' LANGUAGE C VOLATILE PARALLEL SAFE;
-COMMENT ON FUNCTION dtm.coordinator_stats() IS 'counters of this database''s coordinator since it was started';
+COMMENT ON FUNCTION dtm.coordinator_stats() IS 'counters of this database''s coordinators since they were started';
 
 CREATE VIEW dtm.stat_coordinator AS
   SELECT s.*, b.backlog, b.oldest_due_age
@@ -570,7 +572,7 @@ CREATE VIEW dtm.stat_coordinator AS
                             pg_catalog.clock_timestamp() - pg_catalog.min(a.next_time) AS oldest_due_age
                        FROM dtm.active a
                       WHERE a.next_time <= pg_catalog.clock_timestamp()) b;
-COMMENT ON VIEW dtm.stat_coordinator IS 'state, load and counters of this database''s coordinator; backlog counts the transactions that are due';
+COMMENT ON VIEW dtm.stat_coordinator IS 'state, load and counters of this database''s coordinators, a row each; backlog counts the transactions that are due';
 
 CREATE FUNCTION @extschema@.dtm_status(gid text) RETURNS text
 AS 'MODULE_PATHNAME', 'dtm_status' LANGUAGE C STABLE STRICT;

@@ -698,45 +698,71 @@ dtm_get_alert_retry_limit(PG_FUNCTION_ARGS)
 	PG_RETURN_INT32(dtm_alert_retry_limit);
 }
 
-/* dtm.coordinator_stats() */
-Datum
-dtm_coordinator_stats(PG_FUNCTION_ARGS)
-{
-	DtmSharedSlot *slot = dtm_slot_of(MyDatabaseId);
-	TupleDesc	desc;
-	Datum		values[11];
-	bool		nulls[11];
+#define NSTATS	12
 
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	memset(nulls, true, sizeof(nulls));
-	nulls[0] = false;
+/* A row of it; NULL: there is no coordinator. */
+static HeapTuple
+stats_row(TupleDesc desc, DtmSharedSlot *slot)
+{
+	Datum		values[NSTATS];
+	bool		nulls[NSTATS];
+	DtmCoordinatorState state;
+	pid_t		pid;
+
 	if (slot == NULL)
+	{
+		memset(nulls, true, sizeof(nulls));
+		nulls[0] = false;
 		values[0] = CStringGetTextDatum(dtm_shared == NULL ? "not preloaded" :
 										RecoveryInProgress() ? "standby" :
 										"not running");
-	else
-	{
-		DtmCoordinatorState state;
-		pid_t		pid;
-
-		SpinLockAcquire(&slot->mutex);
-		state = slot->state;
-		pid = slot->pid;
-		SpinLockRelease(&slot->mutex);
-		memset(nulls, false, sizeof(nulls));
-		values[0] = CStringGetTextDatum(dtm_state_name(state));
-		values[1] = Int32GetDatum(pid);
-		nulls[1] = pid == 0;
-		values[2] = TimestampTzGetDatum((TimestampTz) pg_atomic_read_u64(&slot->started_at));
-		values[3] = Int32GetDatum(pg_atomic_read_u32(&slot->in_flight));
-		values[4] = Int32GetDatum(pg_atomic_read_u32(&slot->queued));
-		values[5] = Int32GetDatum(pg_atomic_read_u32(&slot->loaded));
-		values[6] = Int64GetDatum((int64) pg_atomic_read_u64(&slot->ncommits));
-		values[7] = Int64GetDatum((int64) pg_atomic_read_u64(&slot->nfinished));
-		values[8] = Int64GetDatum((int64) pg_atomic_read_u64(&slot->ncalls));
-		values[9] = Int64GetDatum((int64) pg_atomic_read_u64(&slot->ncall_errors));
-		values[10] = Int64GetDatum((int64) pg_atomic_read_u64(&slot->nerrors));
+		return heap_form_tuple(desc, values, nulls);
 	}
-	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+	SpinLockAcquire(&slot->mutex);
+	state = slot->state;
+	pid = slot->pid;
+	SpinLockRelease(&slot->mutex);
+	memset(nulls, false, sizeof(nulls));
+	values[0] = CStringGetTextDatum(dtm_state_name(state));
+	values[1] = Int32GetDatum(pid);
+	nulls[1] = pid == 0;
+	values[2] = TimestampTzGetDatum((TimestampTz) pg_atomic_read_u64(&slot->started_at));
+	values[3] = Int32GetDatum(pg_atomic_read_u32(&slot->in_flight));
+	values[4] = Int32GetDatum(pg_atomic_read_u32(&slot->queued));
+	values[5] = Int32GetDatum(pg_atomic_read_u32(&slot->loaded));
+	values[6] = Int64GetDatum((int64) pg_atomic_read_u64(&slot->ncommits));
+	values[7] = Int64GetDatum((int64) pg_atomic_read_u64(&slot->nfinished));
+	values[8] = Int64GetDatum((int64) pg_atomic_read_u64(&slot->ncalls));
+	values[9] = Int64GetDatum((int64) pg_atomic_read_u64(&slot->ncall_errors));
+	values[10] = Int64GetDatum((int64) pg_atomic_read_u64(&slot->nerrors));
+	values[11] = Int32GetDatum(slot->share.number + 1);
+	return heap_form_tuple(desc, values, nulls);
+}
+
+/* dtm.coordinator_stats(): a row for each coordinator of this database */
+Datum
+dtm_coordinator_stats(PG_FUNCTION_ARGS)
+{
+	FuncCallContext *context;
+	DtmSharedSlot *slot;
+
+	if (SRF_IS_FIRSTCALL())
+	{
+		MemoryContext before;
+		TupleDesc	desc;
+
+		context = SRF_FIRSTCALL_INIT();
+		before = MemoryContextSwitchTo(context->multi_call_memory_ctx);
+		if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+			elog(ERROR, "return type must be a row type");
+		context->tuple_desc = BlessTupleDesc(desc);
+		context->user_fctx = NULL;
+		MemoryContextSwitchTo(before);
+	}
+	context = SRF_PERCALL_SETUP();
+	slot = dtm_next_slot(MyDatabaseId, context->user_fctx);
+	if (slot == NULL && context->call_cntr > 0)
+		SRF_RETURN_DONE(context);
+	context->user_fctx = slot;
+	SRF_RETURN_NEXT(context, HeapTupleGetDatum(stats_row(context->tuple_desc, slot)));
 }

@@ -35,6 +35,7 @@ int			dtm_max_request_size;
 char	   *dtm_databases;
 char	   *dtm_ca_file;
 int			dtm_sql_workers;
+int			dtm_coordinators_per_database;
 char	   *dtm_alert_webhook;
 int			dtm_retention;
 
@@ -104,6 +105,10 @@ define_settings(void)
 							   "Databases that get a coordinator if they have the extension: a list of names, or * for all.",
 							   NULL, &dtm_databases, "*",
 							   PGC_SIGHUP, GUC_LIST_INPUT, NULL, NULL, NULL);
+	DefineCustomIntVariable("dtm.coordinators_per_database",
+							"Coordinators that share the work of a database.",
+							NULL, &dtm_coordinators_per_database, 1, 1, DTM_SHARE_UNITS,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("dtm.sql_workers",
 							"Background workers that call functions as branches, for each database.",
 							NULL, &dtm_sql_workers, 2, 0, MAX_SQL_WORKERS,

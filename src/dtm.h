@@ -40,8 +40,29 @@ extern int	dtm_max_request_size;	/* kB */
 extern char *dtm_databases;
 extern char *dtm_ca_file;
 extern int	dtm_sql_workers;	/* for each database */
+extern int	dtm_coordinators_per_database;
 extern char *dtm_alert_webhook;
 extern int	dtm_retention;		/* min */
+
+/*
+ * Which global transactions a coordinator drives, where several share those of
+ * a database: those whose id, modulo DTM_SHARE_UNITS, leaves "number" when it
+ * is divided by "of".  Each of the units has a lock, so that two coordinators
+ * never drive the same, also while their number changes.
+ */
+typedef struct DtmShare
+{
+	int			number;			/* from 0 */
+	int			of;
+} DtmShare;
+
+#define DTM_SHARE_UNITS			16
+
+static inline bool
+dtm_in_share(int64 id, DtmShare share)
+{
+	return (int) ((uint64) id % DTM_SHARE_UNITS) % share.of == share.number;
+}
 
 /* The settings that core's rules depend on. */
 extern void dtm_core_config(DtmConfig *config);

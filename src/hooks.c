@@ -58,21 +58,25 @@ object_access(ObjectAccessType access, Oid classId, Oid objectId, int subId,
 
 /* ---------- commands that want a database for themselves ---------- */
 
-/* Has the coordinator leave, and waits until it has. */
+/* Has the coordinators leave, and waits until they have. */
 static void
-await_leaving(DtmSharedSlot *slot, Oid database)
+await_leaving(Oid database)
 {
 	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 													LEAVE_TIMEOUT);
 
 	for (;;)
 	{
-		bool		left;
+		bool		left = true;
+		DtmSharedSlot *slot = NULL;
 
 		dtm_ask(database, DTM_ASK_STOP);
-		SpinLockAcquire(&slot->mutex);
-		left = slot->pid == 0;
-		SpinLockRelease(&slot->mutex);
+		while ((slot = dtm_next_slot(database, slot)) != NULL)
+		{
+			SpinLockAcquire(&slot->mutex);
+			left = left && slot->pid == 0;
+			SpinLockRelease(&slot->mutex);
+		}
 		if (left || GetCurrentTimestamp() > until)
 			break;
 		(void) WaitLatch(MyLatch,
@@ -153,7 +157,7 @@ process_utility(DTM_UTILITY_PARAMS)
 	{
 		/* if the database is still there then, it gets its coordinator back */
 		dtm_hold_until_end(slot);
-		await_leaving(slot, database);
+		await_leaving(database);
 	}
 
 	run_utility(DTM_UTILITY_ARGS);

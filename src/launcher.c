@@ -1,13 +1,19 @@
 /*
  * launcher.c
  *		The background worker that sees to it that every database which has the
- *		extension has a coordinator.
+ *		extension has its coordinators.
  *
  * It can't look into databases itself.  So it starts a worker in each when
  * the server starts, and in one that it is asked to look at (a commit that
  * created the extension, or submitted something where no coordinator runs);
  * a worker that finds no extension leaves at once, and its slot is free
  * again.  A worker that dies is started again.
+ *
+ * Where there is to be more than one in a database, the first comes alone, and
+ * the others when it has found the extension.  When their number changes, all
+ * of them leave before the first of the new ones comes: each of those begins
+ * with a search of its share, so that it does not matter who was told of what
+ * before.
  */
 #include "worker.h"
 
@@ -161,7 +167,7 @@ free_slot(DtmSharedSlot *slot)
 
 	SpinLockAcquire(&slot->mutex);
 	free = slot->holds == 0 && slot->yields == 0 &&
-		(slot->asked & ~DTM_ASK_STOP) == 0 &&
+		(slot->asked & ~DTM_ASK_LEAVE) == 0 &&
 		slot->ring_head == slot->ring_tail;
 	if (free)
 	{
@@ -185,6 +191,24 @@ clear_slot(DtmSharedSlot *slot)
 	(void) free_slot(slot);
 }
 
+static bool
+has_others(const DtmSharedSlot *slot)
+{
+	DtmSharedSlot *other = NULL;
+
+	while ((other = dtm_next_slot(slot->database, other)) != NULL)
+		if (other != slot)
+			return true;
+	return false;
+}
+
+/* The first slot of a database is the last to go. */
+static bool
+is_needed(const DtmSharedSlot *slot)
+{
+	return slot->share.number == 0 && has_others(slot);
+}
+
 /* Looks after the workers that have ended. */
 static void
 look_after(int i)
@@ -199,7 +223,7 @@ look_after(int i)
 		return;
 	pfree(child->handle);
 	child->handle = NULL;
-	if (slot->state == DTM_COORDINATOR_GONE && free_slot(slot))
+	if (slot->state == DTM_COORDINATOR_GONE && !is_needed(slot) && free_slot(slot))
 	{
 		memset(child, 0, sizeof(Child));
 		return;
@@ -220,9 +244,9 @@ start_worker(int i)
 	MemoryContext before;
 	bool		started;
 
-	/* an order to stop was for its predecessor */
+	/* an order to leave was for its predecessor */
 	SpinLockAcquire(&slot->mutex);
-	slot->asked &= ~DTM_ASK_STOP;
+	slot->asked &= ~DTM_ASK_LEAVE;
 	SpinLockRelease(&slot->mutex);
 
 	dtm_describe_worker(&worker, "dtm_worker_main", "dtm coordinator");
@@ -242,38 +266,105 @@ start_worker(int i)
 	return started;
 }
 
-/* Gives a database a slot; -1 if none is free, or it has one. */
+static DtmSharedSlot *
+slot_of_share(Oid database, int number)
+{
+	DtmSharedSlot *slot = NULL;
+
+	while ((slot = dtm_next_slot(database, slot)) != NULL)
+		if (slot->share.number == number)
+			return slot;
+	return NULL;
+}
+
+/* Gives a coordinator of a database a slot; -1 if none is free, or it has one. */
 static int
-assign_slot(Oid database)
+assign_slot(Oid database, int number)
 {
 	int			free = -1;
 
-	for (int i = 0; i < dtm_shared->nslots; i++)
-	{
-		if (dtm_shared->slots[i].database == database)
-			return -1;
-		if (free < 0 && !OidIsValid(dtm_shared->slots[i].database))
+	if (slot_of_share(database, number) != NULL)
+		return -1;
+	for (int i = 0; i < dtm_shared->nslots && free < 0; i++)
+		if (!OidIsValid(dtm_shared->slots[i].database))
 			free = i;
-	}
 	if (free < 0)
 		return -1;
 	SpinLockAcquire(&dtm_shared->slots[free].mutex);
 	dtm_shared->slots[free].database = database;
+	dtm_shared->slots[free].share.number = number;
+	dtm_shared->slots[free].share.of = dtm_coordinators_per_database;
 	dtm_shared->slots[free].state = DTM_COORDINATOR_STARTING;
+	dtm_shared->slots[free].present = false;
 	SpinLockRelease(&dtm_shared->slots[free].mutex);
 	memset(&children[free], 0, sizeof(Child));
 	return free;
 }
 
 static bool
-is_held(DtmSharedSlot *slot)
+is_held(const DtmSharedSlot *slot)
 {
+	DtmSharedSlot *first = dtm_slot_of(slot->database);
 	bool		held;
 
-	SpinLockAcquire(&slot->mutex);
-	held = slot->holds > 0;
-	SpinLockRelease(&slot->mutex);
+	if (first == NULL)
+		return false;
+	SpinLockAcquire(&first->mutex);
+	held = first->holds > 0;
+	SpinLockRelease(&first->mutex);
 	return held;
+}
+
+/*
+ * dtm.coordinators_per_database has changed, and a slot is one of the former
+ * number.  True when it is not any more.
+ */
+static bool
+renumber(int i)
+{
+	DtmSharedSlot *slot = &dtm_shared->slots[i];
+
+	if (children[i].handle != NULL || slot->pid != 0)
+	{
+		if (!(slot->asked & DTM_ASK_DRAIN))
+			dtm_ask_slot(slot, DTM_ASK_DRAIN);
+		return false;
+	}
+	if (slot->share.number > 0)
+	{
+		clear_slot(slot);
+		return false;
+	}
+	if (has_others(slot))
+		return false;
+	SpinLockAcquire(&slot->mutex);
+	slot->share.of = dtm_coordinators_per_database;
+	SpinLockRelease(&slot->mutex);
+	children[i].pause = 0;
+	children[i].not_before = 0;
+	return true;
+}
+
+/* Starts the others of a database whose first one runs; false: no slot is free. */
+static bool
+start_others(const DtmSharedSlot *first)
+{
+	for (int number = 1; number < first->share.of; number++)
+	{
+		int			i;
+
+		if (slot_of_share(first->database, number) != NULL)
+			continue;
+		i = assign_slot(first->database, number);
+		if (i < 0)
+			return false;
+		if (!start_worker(i))
+		{
+			clear_slot(&dtm_shared->slots[i]);
+			return false;
+		}
+	}
+	return true;
 }
 
 static bool
@@ -315,13 +406,27 @@ start_workers(void)
 		DtmSharedSlot *slot = &dtm_shared->slots[i];
 		Child	   *child = &children[i];
 
-		if (!OidIsValid(slot->database) || child->handle != NULL ||
-			is_held(slot))
+		if (OidIsValid(slot->database) &&
+			slot->share.of != dtm_coordinators_per_database && !renumber(i))
+		{
+			/* the first one follows when the others have gone */
+			if (OidIsValid(slot->database) && child->handle == NULL)
+				timeout = RESTART_PAUSE_MIN;
 			continue;
+		}
+		if (!OidIsValid(slot->database) || is_held(slot))
+			continue;
+		if (child->handle != NULL)
+		{
+			if (slot->share.number == 0 && slot->present && slot->pid != 0 &&
+				!start_others(slot))
+				no_worker = true;
+			continue;
+		}
 		if (slot->pid != 0)
 		{
 			/* a former launcher's */
-			dtm_ask(slot->database, DTM_ASK_STOP);
+			dtm_ask_slot(slot, DTM_ASK_STOP);
 			timeout = RESTART_PAUSE_MIN;
 		}
 		else if (child->not_before > now)
@@ -340,7 +445,7 @@ start_workers(void)
 	{
 		Oid			database = linitial_oid(candidates);
 		bool		known = dtm_slot_of(database) != NULL;
-		int			i = known ? -1 : assign_slot(database);
+		int			i = known ? -1 : assign_slot(database, 0);
 
 		if (!known && i < 0)
 			no_worker = true;
@@ -360,7 +465,7 @@ start_workers(void)
 			ereport(LOG,
 					(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 					 errmsg("no background worker is free for a dtm coordinator"),
-					 errhint("dtm needs one for each database that has the extension, and one more: raise max_worker_processes. Databases without it take one for a moment.")));
+					 errhint("dtm needs dtm.coordinators_per_database of them for each database that has the extension, and one more: raise max_worker_processes. Databases without it take one for a moment.")));
 	}
 	reported_no_slot = no_worker;
 	return timeout;

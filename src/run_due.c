@@ -22,6 +22,9 @@
 
 PG_FUNCTION_INFO_V1(dtm_run_due);
 
+/* It runs what all coordinators together would. */
+static const DtmShare ALL = {0, 1};
+
 /* What dtm_run_due() has to give back however it ends. */
 typedef struct Run
 {
@@ -37,7 +40,7 @@ end_run(Run *run)
 		coordinator_destroy(run->coordinator);
 	run->coordinator = NULL;
 	if (run->locked)
-		coordinator_unlock();
+		coordinator_unlock(ALL);
 	run->locked = false;
 	if (run->slot != NULL)
 	{
@@ -79,7 +82,7 @@ nap(int fd, long timeout)
 /*
  * CALL dtm_run_due(as_of, max_transactions)
  *
- * A coordinator worker of this database makes room meanwhile.
+ * The coordinator workers of this database make room meanwhile.
  */
 Datum
 dtm_run_due(PG_FUNCTION_ARGS)
@@ -119,9 +122,9 @@ dtm_run_due(PG_FUNCTION_ARGS)
 	}
 	PG_ENSURE_ERROR_CLEANUP(end_run_at_exit, PointerGetDatum(&run));
 	{
-		while (!(run.locked = coordinator_lock()))
+		while (!(run.locked = coordinator_lock(ALL)))
 			nap(-1, LOCK_POLL);
-		run.coordinator = coordinator_create(STORE_PROCEDURE, run.slot);
+		run.coordinator = coordinator_create(STORE_PROCEDURE, ALL, run.slot);
 		coordinator_set_time(run.coordinator, as_of);
 		coordinator_set_budget(run.coordinator, max);
 		coordinator_cycle(run.coordinator);

@@ -101,13 +101,25 @@ dtm_shmem_init(void)
 }
 
 DtmSharedSlot *
-dtm_slot_of(Oid database)
+dtm_next_slot(Oid database, DtmSharedSlot *previous)
 {
 	if (dtm_shared == NULL)
 		return NULL;
-	for (int i = 0; i < dtm_shared->nslots; i++)
+	for (int i = previous == NULL ? 0 : (int) (previous - dtm_shared->slots) + 1;
+		 i < dtm_shared->nslots; i++)
 		if (dtm_shared->slots[i].database == database)
 			return &dtm_shared->slots[i];
+	return NULL;
+}
+
+DtmSharedSlot *
+dtm_slot_of(Oid database)
+{
+	DtmSharedSlot *slot = NULL;
+
+	while ((slot = dtm_next_slot(database, slot)) != NULL)
+		if (slot->share.number == 0)
+			return slot;
 	return NULL;
 }
 
@@ -140,38 +152,63 @@ dtm_ask_launcher(Oid database)
 		SetLatch(latch);
 }
 
-/* Puts ids into the ring and bits into "asked", and wakes the coordinator. */
+/*
+ * Puts those of the ids that are its own into a slot's ring and bits into its
+ * "asked", and wakes its coordinator if there is anything.  Returns how many
+ * ids those were; -1 if it is not the database's any more.
+ */
+static int
+tell_slot(DtmSharedSlot *slot, Oid database, const int64 *ids, int n, uint32 asks)
+{
+	Latch	   *latch = NULL;
+	int			taken = 0;
+
+	SpinLockAcquire(&slot->mutex);
+	if (slot->database != database)
+		taken = -1;
+	else
+	{
+		for (int i = 0; i < n; i++)
+		{
+			if (!dtm_in_share(ids[i], slot->share))
+				continue;
+			taken++;
+			if (slot->ring_tail - slot->ring_head == DTM_RING_SIZE)
+				asks |= DTM_ASK_SWEEP;
+			else
+				slot->ring[slot->ring_tail++ % DTM_RING_SIZE] = ids[i];
+		}
+		slot->asked |= asks;
+		slot->committed = Max(slot->committed, XactLastCommitEnd);
+		if (taken > 0 || asks != 0 || n == 0)
+			latch = slot->latch;
+	}
+	SpinLockRelease(&slot->mutex);
+	if (latch)
+		SetLatch(latch);
+	return taken;
+}
+
+/*
+ * The same to all coordinators of a database.  An id whose coordinator is not
+ * there is found by the search that it begins with when the launcher has
+ * started it.
+ */
 static void
 tell(Oid database, const int64 *ids, int n, uint32 asks)
 {
-	DtmSharedSlot *slot = dtm_slot_of(database);
-	Latch	   *latch = NULL;
+	DtmSharedSlot *slot = NULL;
 	bool		here = false;
+	int			taken = 0;
 
-	if (slot != NULL)
+	while ((slot = dtm_next_slot(database, slot)) != NULL)
 	{
-		SpinLockAcquire(&slot->mutex);
-		if (slot->database == database)
-		{
-			here = true;
-			for (int i = 0; i < n; i++)
-			{
-				if (slot->ring_tail - slot->ring_head == DTM_RING_SIZE)
-				{
-					asks |= DTM_ASK_SWEEP;
-					break;
-				}
-				slot->ring[slot->ring_tail++ % DTM_RING_SIZE] = ids[i];
-			}
-			slot->asked |= asks;
-			slot->committed = Max(slot->committed, XactLastCommitEnd);
-			latch = slot->latch;
-		}
-		SpinLockRelease(&slot->mutex);
+		int			some = tell_slot(slot, database, ids, n, asks);
+
+		here = here || some >= 0;
+		taken += Max(some, 0);
 	}
-	if (latch)
-		SetLatch(latch);
-	if (!here)
+	if (!here || taken < n)
 		dtm_ask_launcher(database);
 }
 
@@ -180,6 +217,12 @@ dtm_ask(Oid database, uint32 what)
 {
 	if (dtm_shared != NULL)
 		tell(database, NULL, 0, what);
+}
+
+void
+dtm_ask_slot(DtmSharedSlot *slot, uint32 what)
+{
+	(void) tell_slot(slot, slot->database, NULL, 0, what);
 }
 
 /*
@@ -278,8 +321,10 @@ dtm_take_announced(DtmSharedSlot *slot, int64 *ids, int max, uint32 *asked,
 void
 dtm_wake_waiters(DtmSharedSlot *slot)
 {
-	if (pg_atomic_read_u32(&slot->waiters) > 0)
-		ConditionVariableBroadcast(&slot->finished);
+	DtmSharedSlot *first = dtm_slot_of(slot->database);
+
+	if (first != NULL && pg_atomic_read_u32(&first->waiters) > 0)
+		ConditionVariableBroadcast(&first->finished);
 }
 
 void

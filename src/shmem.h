@@ -11,6 +11,8 @@
 
 #include "postgres.h"
 
+#include "dtm.h"
+
 #include "access/xlogdefs.h"
 #include "datatype/timestamp.h"
 #include "port/atomics.h"
@@ -25,6 +27,10 @@
 #define DTM_ASK_SWEEP	0x01	/* look for due ones in the table */
 #define DTM_ASK_RECHECK	0x02	/* extension, pause or home may have changed */
 #define DTM_ASK_STOP	0x04	/* disconnect from the database and exit */
+#define DTM_ASK_DRAIN	0x08	/* the same when the calls under way have ended */
+
+/* Those that one process is asked, rather than whoever follows it. */
+#define DTM_ASK_LEAVE	(DTM_ASK_STOP | DTM_ASK_DRAIN)
 
 typedef enum DtmCoordinatorState
 {
@@ -36,24 +42,28 @@ typedef enum DtmCoordinatorState
 	DTM_COORDINATOR_GONE		/* no extension there: the slot can go */
 } DtmCoordinatorState;
 
-/* One database's coordinator.  Kept by the launcher, used by all. */
+/* A coordinator of a database.  Kept by the launcher, used by all. */
 typedef struct DtmSharedSlot
 {
 	slock_t		mutex;			/* over the fields up to the ring's */
 	Oid			database;		/* InvalidOid: the slot is free */
+	DtmShare	share;			/* the transactions that it drives there */
 	pid_t		pid;			/* 0: not running */
 	Latch	   *latch;			/* of that process */
 	DtmCoordinatorState state;
+	bool		present;		/* it has seen that the extension is there */
 	uint32		asked;			/* DTM_ASK_ bits not yet taken */
-	int			holds;			/* DROP DATABASE and the like: do not start */
-	int			yields;			/* sessions that want to run instead */
+	int			holds;			/* of a database's first: DROP DATABASE and the
+								 * like, do not start */
+	int			yields;			/* the same: sessions that want to run instead */
 	XLogRecPtr	committed;		/* end of the latest commit that announced */
 	uint32		ring_head;		/* next to be taken */
 	uint32		ring_tail;		/* next to be put */
 	int64		ring[DTM_RING_SIZE];	/* ids of committed work */
 
-	ConditionVariable finished; /* some transaction here became final */
-	pg_atomic_uint32 waiters;	/* sessions on that */
+	ConditionVariable finished; /* of a database's first: some transaction of
+								 * the database became final */
+	pg_atomic_uint32 waiters;	/* the same: sessions on that */
 
 	/* Statistics, written by the coordinator alone. */
 	pg_atomic_uint64 started_at;	/* TimestampTz of its start */
@@ -87,8 +97,11 @@ extern DtmShared *dtm_shared;
 /* From _PG_init of the postmaster. */
 extern void dtm_shmem_init(void);
 
-/* This database's slot, or NULL. */
+/* The slot of a database's first coordinator, or NULL. */
 extern DtmSharedSlot *dtm_slot_of(Oid database);
+
+/* The next of a database's slots behind one, or behind NULL; NULL: no more. */
+extern DtmSharedSlot *dtm_next_slot(Oid database, DtmSharedSlot *previous);
 
 /* At commit of this transaction: tell the coordinator about a row. */
 extern void dtm_announce(int64 id);
@@ -96,12 +109,15 @@ extern void dtm_announce(int64 id);
 /* At commit of this transaction: ask it for something (DTM_ASK_ bits). */
 extern void dtm_announce_ask(uint32 what);
 
-/* Now: ask the coordinator of a database, or the launcher if it has none. */
+/* Now: ask the coordinators of a database, or the launcher if it has none. */
 extern void dtm_ask(Oid database, uint32 what);
 
+/* Now: ask one. */
+extern void dtm_ask_slot(DtmSharedSlot *slot, uint32 what);
+
 /*
- * No coordinator in that database until this transaction ends, however it
- * does.
+ * No coordinator in the database of that first slot until this transaction
+ * ends, however it does.
  */
 extern void dtm_hold_until_end(DtmSharedSlot *slot);
 
@@ -115,7 +131,7 @@ extern void dtm_ask_launcher(Oid database);
 extern int	dtm_take_announced(DtmSharedSlot *slot, int64 *ids, int max,
 							   uint32 *asked, XLogRecPtr *committed);
 
-/* Wakes sessions that wait for a transaction of this slot to end. */
+/* Wakes sessions that wait for a transaction of this slot's database to end. */
 extern void dtm_wake_waiters(DtmSharedSlot *slot);
 
 extern void dtm_set_state(DtmSharedSlot *slot, DtmCoordinatorState state);

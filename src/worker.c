@@ -1,6 +1,6 @@
 /*
  * worker.c
- *		The background worker that runs the coordinator of one database.
+ *		The background worker that runs a coordinator of one database.
  *
  * It is started by the launcher for each database that may need one, and goes
  * away by itself where the extension isn't installed.  When nothing is due it
@@ -44,6 +44,7 @@ enum
 };
 
 static DtmSharedSlot *my_slot = NULL;
+static DtmShare my_share;
 
 static void
 at_exit(int code, Datum arg)
@@ -61,25 +62,44 @@ at_exit(int code, Datum arg)
 	dtm_wake_waiters(my_slot);
 }
 
+/* Is a command under way that wants nobody in the database? */
+static bool
+is_held(Oid database)
+{
+	DtmSharedSlot *first = dtm_slot_of(database);
+	bool		held;
+
+	if (first == NULL)
+		return false;
+	SpinLockAcquire(&first->mutex);
+	held = first->holds > 0;
+	SpinLockRelease(&first->mutex);
+	return held;
+}
+
 /* False: this database is not to be connected to. */
 static bool
 attach(DtmSharedSlot *slot)
 {
+	bool		held = is_held(slot->database);
+
 	my_slot = slot;
 	before_shmem_exit(at_exit, (Datum) 0);
 	SpinLockAcquire(&slot->mutex);
-	if (slot->holds > 0 || slot->pid != 0)
+	if (held || slot->pid != 0)
 	{
 		/* not now, or a former launcher's worker is still there */
 		SpinLockRelease(&slot->mutex);
 		return false;
 	}
+	my_share = slot->share;
 	slot->pid = MyProcPid;
 	slot->latch = MyLatch;
 	slot->state = DTM_COORDINATOR_STARTING;
+	slot->present = false;
 	/* what was announced to a predecessor is found in the tables */
 	slot->ring_head = slot->ring_tail;
-	slot->asked &= DTM_ASK_STOP;
+	slot->asked &= DTM_ASK_LEAVE;
 	SpinLockRelease(&slot->mutex);
 	pg_atomic_write_u64(&slot->started_at, (uint64) GetCurrentTimestamp());
 	pg_atomic_write_u64(&slot->ncommits, 0);
@@ -137,7 +157,7 @@ try_lock(void)
 	bool		locked;
 
 	StartTransactionCommand();
-	locked = coordinator_lock();
+	locked = coordinator_lock(my_share);
 	CommitTransactionCommand();
 	return locked;
 }
@@ -145,11 +165,14 @@ try_lock(void)
 static bool
 others_want_to_run(void)
 {
+	DtmSharedSlot *first = dtm_slot_of(my_slot->database);
 	bool		wanted;
 
-	SpinLockAcquire(&my_slot->mutex);
-	wanted = my_slot->yields > 0;
-	SpinLockRelease(&my_slot->mutex);
+	if (first == NULL)
+		return false;
+	SpinLockAcquire(&first->mutex);
+	wanted = first->yields > 0;
+	SpinLockRelease(&first->mutex);
 	return wanted;
 }
 
@@ -172,7 +195,7 @@ start_coordinator(Worker *w)
 		w->locked = try_lock();
 	if (!w->locked)
 		return;
-	w->coordinator = coordinator_create(STORE_WORKER, my_slot);
+	w->coordinator = coordinator_create(STORE_WORKER, my_share, my_slot);
 	w->events = dtm_create_wait_event_set(NEVENTS);
 	AddWaitEventToSet(w->events, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
 	AddWaitEventToSet(w->events, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
@@ -191,7 +214,7 @@ stop_coordinator(Worker *w, DtmCoordinatorState state)
 		coordinator_destroy(w->coordinator);
 	w->coordinator = NULL;
 	if (w->locked)
-		coordinator_unlock();
+		coordinator_unlock(my_share);
 	w->locked = false;
 	dtm_set_state(my_slot, state);
 }
@@ -220,17 +243,24 @@ take_announced(Worker *w)
 static void
 turn(Worker *w)
 {
-	bool		wanted = w->orders == ORDERS_RUN && !others_want_to_run();
+	bool		wanted;
 
 	take_announced(w);
 	if (w->asked & DTM_ASK_RECHECK)
 	{
 		w->orders = read_orders();
 		w->asked &= ~DTM_ASK_RECHECK;
-		wanted = w->orders == ORDERS_RUN && !others_want_to_run();
 	}
 	if (w->orders == ORDERS_LEAVE)
 		return;
+	wanted = w->orders == ORDERS_RUN && !others_want_to_run() &&
+		!(w->asked & DTM_ASK_DRAIN);
+	if (!my_slot->present)
+	{
+		my_slot->present = true;
+		if (my_share.number == 0 && my_share.of > 1)
+			dtm_ask_launcher(my_slot->database);	/* the others can come */
+	}
 	if (w->coordinator == NULL && wanted)
 		start_coordinator(w);
 	if (w->coordinator == NULL)
@@ -354,7 +384,8 @@ dtm_worker_main(Datum arg)
 				coordinator_reconfigure(w.coordinator);
 		}
 		guarded_turn(&w);
-		if (w.orders == ORDERS_LEAVE || (w.asked & DTM_ASK_STOP))
+		if (w.orders == ORDERS_LEAVE || (w.asked & DTM_ASK_STOP) ||
+			((w.asked & DTM_ASK_DRAIN) && w.coordinator == NULL))
 			break;
 		wait_for_work(&w);
 	}

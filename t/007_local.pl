@@ -239,7 +239,7 @@ sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type =
 eventually($node, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND pid <> $orphan", '1');
 $holder->query_safe('SELECT pg_advisory_unlock(9)');
 is(sql("SELECT dtm_wait('orphan')"), 'succeed', 'the coordinator died meanwhile');
-eventually($node, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 9", '0');
+eventually($node, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND objid = 9", '0');
 is(sql("SELECT count(*) FROM bank.seen WHERE gid = 'orphan'"), '1', 'called by two workers, done once');
 $holder->quit;
 

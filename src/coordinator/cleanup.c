@@ -28,7 +28,8 @@ cleanup_init(Coordinator *c)
 	c->cleanup_after = 0;
 	c->cleanup_oldest = DT_NOEND;
 	/* not in the first moments, when there is enough to do */
-	c->cleanup_at = dtm_retention == 0 || c->mode == STORE_PROCEDURE ? DT_NOEND :
+	c->cleanup_at = dtm_retention == 0 || c->mode == STORE_PROCEDURE ||
+		c->share.number > 0 ? DT_NOEND :
 		GetCurrentTimestamp() + Min(CLEANUP_PAUSE,
 									(int64) dtm_retention * USECS_PER_MINUTE);
 }

@@ -1,6 +1,6 @@
 /*
  * coordinator.c
- *		Drives the global transactions of one database.
+ *		Drives the global transactions of one database, or a share of them.
  *
  * A turn (coordinator_cycle) has two halves.  The first takes the replies of
  * calls that have ended, without touching the database.  The second is one
@@ -344,7 +344,7 @@ report_limits(Coordinator *c)
 }
 
 Coordinator *
-coordinator_create(StoreMode mode, DtmSharedSlot *slot)
+coordinator_create(StoreMode mode, DtmShare share, DtmSharedSlot *slot)
 {
 	MemoryContext context = AllocSetContextCreate(TopMemoryContext,
 												  "dtm coordinator",
@@ -355,6 +355,7 @@ coordinator_create(StoreMode mode, DtmSharedSlot *slot)
 	HASHCTL		hash;
 
 	c->mode = mode;
+	c->share = share;
 	c->slot = slot;
 	c->context = context;
 	c->turn = AllocSetContextCreate(context, "dtm turn",
@@ -383,7 +384,7 @@ coordinator_create(StoreMode mode, DtmSharedSlot *slot)
 				 errmsg("could not prepare for calls: %s", error)));
 	}
 	report_limits(c);
-	c->pool = local_pool_create(context);
+	c->pool = local_pool_create(context, share);
 	read_init(c);
 	cleanup_init(c);
 	return c;
@@ -437,25 +438,45 @@ coordinator_set_draining(Coordinator *c, bool draining)
  * use 1 and 2, can't reach.
  */
 static void
-set_lock_tag(LOCKTAG *tag)
+set_lock_tag(LOCKTAG *tag, int unit)
 {
-	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, 0x64746d, 0, 0xd7);
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, 0x64746d, unit, 0xd7);
+}
+
+/* Releases those of the units below one. */
+static void
+unlock_below(DtmShare share, int end)
+{
+	LOCKTAG		tag;
+
+	for (int unit = 0; unit < end; unit++)
+		if (dtm_in_share(unit, share))
+		{
+			set_lock_tag(&tag, unit);
+			LockRelease(&tag, ExclusiveLock, true);
+		}
 }
 
 bool
-coordinator_lock(void)
+coordinator_lock(DtmShare share)
 {
 	LOCKTAG		tag;
 
-	set_lock_tag(&tag);
-	return LockAcquire(&tag, ExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL;
+	for (int unit = 0; unit < DTM_SHARE_UNITS; unit++)
+	{
+		set_lock_tag(&tag, unit);
+		if (dtm_in_share(unit, share) &&
+			LockAcquire(&tag, ExclusiveLock, true, true) == LOCKACQUIRE_NOT_AVAIL)
+		{
+			unlock_below(share, unit);
+			return false;
+		}
+	}
+	return true;
 }
 
 void
-coordinator_unlock(void)
+coordinator_unlock(DtmShare share)
 {
-	LOCKTAG		tag;
-
-	set_lock_tag(&tag);
-	LockRelease(&tag, ExclusiveLock, true);
+	unlock_below(share, DTM_SHARE_UNITS);
 }

@@ -3,11 +3,11 @@
  *		Drives the global transactions of this database: store, core and
  *		transport joined.
  *
- * The background worker runs one for as long as it lives, dtm_run_due() one
- * for the time of the call.  There is never more than one in a database: a
- * coordinator holds a lock for as long as it keeps transactions in memory,
- * which its death releases at once.  That lock is the lease of all that it
- * has loaded.
+ * A background worker runs one for as long as it lives, dtm_run_due() one for
+ * the time of the call.  There is never more than one for a transaction: a
+ * coordinator holds the lock of its share of them for as long as it keeps
+ * transactions in memory, which its death releases at once.  That lock is the
+ * lease of all that it has loaded.
  */
 #ifndef DTM_COORDINATOR_H
 #define DTM_COORDINATOR_H
@@ -23,10 +23,10 @@
 typedef struct Coordinator Coordinator;
 
 /*
- * Takes over this database's transactions.  The lock must be held.  slot may
+ * Takes over a share of this database's transactions, whose lock must be held.  slot may
  * be NULL.  Errors if there is no transport to be had.
  */
-extern Coordinator *coordinator_create(StoreMode mode,
+extern Coordinator *coordinator_create(StoreMode mode, DtmShare share,
 									   DtmSharedSlot *slot);
 extern void coordinator_destroy(Coordinator *coordinator);
 
@@ -72,8 +72,8 @@ extern void coordinator_reconfigure(Coordinator *coordinator);
 
 /* ---------- the lock ---------- */
 
-/* Takes it if nobody has it.  In a transaction; kept until released. */
-extern bool coordinator_lock(void);
-extern void coordinator_unlock(void);
+/* Takes that of a share if nobody has it.  In a transaction; kept until released. */
+extern bool coordinator_lock(DtmShare share);
+extern void coordinator_unlock(DtmShare share);
 
 #endif							/* DTM_COORDINATOR_H */

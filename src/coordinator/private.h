@@ -89,6 +89,7 @@ typedef struct Entry
 struct Coordinator
 {
 	StoreMode	mode;
+	DtmShare	share;			/* of the database's transactions */
 	DtmSharedSlot *slot;
 	MemoryContext context;		/* of it all */
 	MemoryContext turn;			/* reset each turn */

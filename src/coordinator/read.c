@@ -297,8 +297,9 @@ read_due(Coordinator *c)
 		StoreLoad	load;
 
 		if (c->batch == 1)
-			c->suspect = store_first_due(c->sweep_until, c->position);
-		store_load_due(c->sweep_until, c->position, max, c->context, &load);
+			c->suspect = store_first_due(c->share, c->sweep_until, c->position);
+		store_load_due(c->share, c->sweep_until, c->position, max, c->context,
+					   &load);
 		c->suspect = 0;
 		if (load.nrows > 0 && is_away(c))
 		{
@@ -318,7 +319,7 @@ read_due(Coordinator *c)
 			c->sweeping = false;
 			c->swept_until = c->sweep_until;
 			c->deadline = Min(c->sweep_all ? c->deadline : DT_NOEND,
-							  store_next_deadline(c->swept_until));
+							  store_next_deadline(c->share, c->swept_until));
 		}
 		take_rows(c, &load);
 		if (load.nrows > 0)

@@ -50,7 +50,11 @@ tell(Coordinator *c, Entry *entry)
 		int64		message = notice_finished(entry->trans, coordinator_time(c));
 
 		/* should this transaction fail, it is not found */
-		if (message != 0 && !queue_push(&c->announced, message))
+		if (message == 0)
+			;
+		else if (!dtm_in_share(message, c->share))
+			dtm_announce(message);
+		else if (!queue_push(&c->announced, message))
 			coordinator_sweep(c);
 	}
 }

@@ -16,6 +16,7 @@
 #include "postgres.h"
 
 #include "core/core.h"
+#include "dtm.h"
 
 #include "datatype/timestamp.h"
 #include "lib/ilist.h"
@@ -55,8 +56,8 @@ typedef struct LocalTask
 /* From _PG_init of the postmaster. */
 extern void local_shmem_init(void);
 
-/* A pool for this coordinator; its predecessor's workers are sent away, too. */
-extern LocalPool *local_pool_create(MemoryContext context);
+/* A pool for this coordinator; those of coordinators that are gone are sent away. */
+extern LocalPool *local_pool_create(MemoryContext context, DtmShare share);
 
 /* Sends its workers away; what a function that runs has done is undone. */
 extern void local_pool_destroy(LocalPool *pool);

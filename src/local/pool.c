@@ -11,6 +11,7 @@
 
 #include "compat.h"
 #include "dtm.h"
+#include "shmem.h"
 #include "worker.h"
 
 #include <signal.h>
@@ -24,6 +25,7 @@
 struct LocalPool
 {
 	MemoryContext context;
+	DtmShare	share;			/* of its coordinator */
 	dlist_head	waiting;		/* LocalTask, first come first */
 	dlist_head	done;
 	int			nwaiting;
@@ -357,10 +359,29 @@ give_up(LocalPool *pool, LocalTask *task, const char *error)
 	dlist_push_tail(&pool->done, &task->node);
 }
 
+/* Is this another coordinator of this database? */
+static bool
+is_coordinator(pid_t pid)
+{
+	DtmSharedSlot *slot = NULL;
+
+	while ((slot = dtm_next_slot(MyDatabaseId, slot)) != NULL)
+		if (slot->pid == pid && pid != MyProcPid)
+			return true;
+	return false;
+}
+
+/* How many workers it may have: coordinators divide dtm.sql_workers. */
+static int
+max_workers(const LocalPool *pool)
+{
+	return dtm_sql_workers == 0 ? 0 : Max(dtm_sql_workers / pool->share.of, 1);
+}
+
 /* ---------- the interface ---------- */
 
 LocalPool *
-local_pool_create(MemoryContext context)
+local_pool_create(MemoryContext context, DtmShare share)
 {
 	LocalPool  *pool = MemoryContextAllocZero(context, sizeof(LocalPool));
 	int			n = local_shared ? local_shared->nworkers : 0;
@@ -371,10 +392,11 @@ local_pool_create(MemoryContext context)
 	pool->task = MemoryContextAllocZero(context, sizeof(LocalTask *) * (n + 1));
 	pool->handle = MemoryContextAllocZero(context,
 										  sizeof(BackgroundWorkerHandle *) * (n + 1));
-	/* there is one coordinator in a database: these are nobody's */
+	pool->share = share;
 	for (int i = 0; i < n; i++)
 		if (local_shared->workers[i].database == MyDatabaseId &&
-			local_shared->workers[i].state != LOCAL_FREE)
+			local_shared->workers[i].state != LOCAL_FREE &&
+			!is_coordinator(local_shared->workers[i].owner))
 			send_away(&local_shared->workers[i]);
 	return pool;
 }
@@ -444,11 +466,11 @@ local_drive(LocalPool *pool)
 		LocalTask  *task = dlist_container(LocalTask, node, iter.cur);
 		int			i = idle_worker(pool, task->role, false);
 
-		if (dtm_sql_workers == 0)
+		if (max_workers(pool) == 0)
 			give_up(pool, task, "functions are not called: dtm.sql_workers is 0");
 		else if (i >= 0 && assign(pool, i, task))
 			continue;
-		else if (count_workers(pool) >= dtm_sql_workers)
+		else if (count_workers(pool) >= max_workers(pool))
 		{
 			/*
 			 * The first that finds no place has one made: it is seen to be

@@ -15,6 +15,7 @@
 #include "datatype/timestamp.h"
 
 #include "core/core.h"
+#include "dtm.h"
 
 /* The request_timeout of a transaction that has none of its own. */
 #define DTM_NO_REQUEST_TIMEOUT 0
@@ -168,7 +169,7 @@ extern int	store_reset_next_time(TimestampTz later_than, TimestampTz now,
 extern void store_own_session(void);
 
 /*
- * The next due transactions after a position, in order, at most "max", in an
+ * The next due transactions of a share after a position, in order, at most "max", in an
  * array allocated in the current context.  Rows that can't be understood are
  * NULL in it, with their id in bad_ids and the reason in bad_errors.
  */
@@ -184,16 +185,18 @@ typedef struct StoreLoad
 	int			nrows;			/* good and bad */
 } StoreLoad;
 
-extern void store_load_due(TimestampTz now, StorePosition after, int max,
+extern void store_load_due(DtmShare share, TimestampTz now,
+						   StorePosition after, int max,
 						   MemoryContext parent, StoreLoad *load);
 extern void store_load_ids(const int64 *ids, int n, MemoryContext parent,
 						   StoreLoad *load);
 
 /* Id of the first row that store_load_due would read; 0: there is none. */
-extern int64 store_first_due(TimestampTz now, StorePosition after);
+extern int64 store_first_due(DtmShare share, TimestampTz now,
+							 StorePosition after);
 
 /* The earliest next_time after a time; DT_NOEND if there is none. */
-extern TimestampTz store_next_deadline(TimestampTz after);
+extern TimestampTz store_next_deadline(DtmShare share, TimestampTz after);
 
 /*
  * Writes many transactions: the unfinished ones' state, the final ones'

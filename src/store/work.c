@@ -75,25 +75,32 @@ decode_rows(StoreLoad *load, MemoryContext parent, MemoryContext result_context)
 	MemoryContextSwitchTo(before);
 }
 
+/* dtm_in_share() */
+#define IN_SHARE(of, number) \
+	"AND a.id % " CppAsString2(DTM_SHARE_UNITS) " % " of " = " number " "
+
 void
-store_load_due(TimestampTz now, StorePosition after, int max,
+store_load_due(DtmShare share, TimestampTz now, StorePosition after, int max,
 			   MemoryContext parent, StoreLoad *load)
 {
 	static Statement statement = {
 		"SELECT " REQUEST_COLUMNS ACTIVE_COLUMNS
 		"FROM dtm.active a JOIN dtm.request r ON r.id = a.id "
 		"WHERE (a.next_time, a.id) > ($1, $2) AND a.next_time <= $3 "
-		"ORDER BY a.next_time, a.id LIMIT $4",
-		4, {TIMESTAMPTZOID, INT8OID, TIMESTAMPTZOID, INT8OID}
+		IN_SHARE("$4", "$5")
+		"ORDER BY a.next_time, a.id LIMIT $6",
+		6, {TIMESTAMPTZOID, INT8OID, TIMESTAMPTZOID, INT8OID, INT8OID, INT8OID}
 	};
 	MemoryContext context = CurrentMemoryContext;
 	Session		session;
-	Datum		values[4];
+	Datum		values[6];
 
 	values[0] = TimestampTzGetDatum(after.time);
 	values[1] = Int64GetDatum(after.id);
 	values[2] = TimestampTzGetDatum(now);
-	values[3] = Int64GetDatum(max);
+	values[3] = Int64GetDatum(share.of);
+	values[4] = Int64GetDatum(share.number);
+	values[5] = Int64GetDatum(max);
 	statement_enter(&session);
 	statement_run(&statement, values, NULL);
 	decode_rows(load, parent, context);
@@ -124,21 +131,24 @@ store_load_ids(const int64 *ids, int n, MemoryContext parent, StoreLoad *load)
 }
 
 int64
-store_first_due(TimestampTz now, StorePosition after)
+store_first_due(DtmShare share, TimestampTz now, StorePosition after)
 {
 	static Statement statement = {
 		"SELECT a.id FROM dtm.active a "
 		"WHERE (a.next_time, a.id) > ($1, $2) AND a.next_time <= $3 "
+		IN_SHARE("$4", "$5")
 		"ORDER BY a.next_time, a.id LIMIT 1",
-		3, {TIMESTAMPTZOID, INT8OID, TIMESTAMPTZOID}
+		5, {TIMESTAMPTZOID, INT8OID, TIMESTAMPTZOID, INT8OID, INT8OID}
 	};
 	int64		id = 0;
 	Session		session;
-	Datum		values[3];
+	Datum		values[5];
 
 	values[0] = TimestampTzGetDatum(after.time);
 	values[1] = Int64GetDatum(after.id);
 	values[2] = TimestampTzGetDatum(now);
+	values[3] = Int64GetDatum(share.of);
+	values[4] = Int64GetDatum(share.number);
 	statement_enter(&session);
 	statement_run(&statement, values, NULL);
 	if (SPI_processed > 0)
@@ -148,19 +158,22 @@ store_first_due(TimestampTz now, StorePosition after)
 }
 
 TimestampTz
-store_next_deadline(TimestampTz after)
+store_next_deadline(DtmShare share, TimestampTz after)
 {
 	static Statement statement = {
 		"SELECT a.next_time FROM dtm.active a "
 		"WHERE a.next_time > $1 AND a.next_time < 'infinity' "
+		IN_SHARE("$2", "$3")
 		"ORDER BY a.next_time, a.id LIMIT 1",
-		1, {TIMESTAMPTZOID}
+		3, {TIMESTAMPTZOID, INT8OID, INT8OID}
 	};
 	TimestampTz deadline = DT_NOEND;
 	Session		session;
-	Datum		values[1];
+	Datum		values[3];
 
 	values[0] = TimestampTzGetDatum(after);
+	values[1] = Int64GetDatum(share.of);
+	values[2] = Int64GetDatum(share.number);
 	statement_enter(&session);
 	statement_run(&statement, values, NULL);
 	if (SPI_processed > 0)
