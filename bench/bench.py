@@ -457,17 +457,41 @@ SELECT id, now(), 1000, branch, 200, 'S' FROM dtm.finished, (VALUES (1), (3)) b(
         self.execute("INSERT INTO bench_account SELECT n, 0 FROM generate_series(1, 1000) n")
         self.execute("TRUNCATE dtm_barrier.barrier")
         update = "UPDATE bench_account SET balance = balance + 1 WHERE id = :account;\n"
-        plain = "\\set account random(1, 1000)\n\\set n :n + 1\nBEGIN;\n" + update + "COMMIT;\n"
-        guarded = plain.replace("BEGIN;\n", "BEGIN;\nSELECT dtm_barrier('saga', :run || '-' || :client_id || '-' || :n,"
-                                " '01', 'action');\n")
-        ours, reference = [], []
+        setup = ("\\set account random(1, 1000)\n\\set n :n + 1\n"
+                 "\\set gid :run * 1000000000 + :client_id * 100000000 + :n\n")
+        insert = ("INSERT INTO dtm_barrier.barrier (trans_type, gid, branch_id, op, barrier_id, reason,"
+                  " create_time, update_time) VALUES ('saga', :gid, '01', 'action', '01', 'action', now(), now())"
+                  " ON CONFLICT DO NOTHING;\n")
+        self.execute("""
+CREATE OR REPLACE FUNCTION bench_plain(account int) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  UPDATE bench_account SET balance = balance + 1 WHERE id = account;
+END $$;
+CREATE OR REPLACE FUNCTION bench_guarded(account int, gid text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  IF dtm_barrier('saga', gid, '01', 'action') THEN
+    UPDATE bench_account SET balance = balance + 1 WHERE id = account;
+  END IF;
+END $$""")
+        scripts = {
+            "without barrier": "BEGIN;\n" + update + "COMMIT;\n",
+            "with dtm_barrier": "BEGIN;\nSELECT dtm_barrier('saga', :gid, '01', 'action');\n" + update + "COMMIT;\n",
+            "with an INSERT of the same row": "BEGIN;\n" + insert + update + "COMMIT;\n",
+            "in a function, without barrier": "SELECT bench_plain(:account);\n",
+            "in a function, with dtm_barrier": "SELECT bench_guarded(:account, :gid);\n",
+        }
+        rates = {name: [] for name in scripts}
         for _ in range(ROUNDS):
+            self.execute("TRUNCATE dtm_barrier.barrier")
             self.execute("CHECKPOINT")
-            reference.append(self.pgbench(plain))
-            ours.append(self.pgbench(guarded))
-        results.figure("without barrier", reference, "transactions/s")
-        results.figure("with dtm_barrier", ours, "transactions/s")
-        results.ratio("with / without", ours, reference, (">=", 0.75))
+            for name, script in scripts.items():
+                rates[name].append(self.pgbench(setup + script))
+        for name, values in rates.items():
+            results.figure(name, values, "transactions/s")
+        plain, guarded, bare, plain_function, guarded_function = rates.values()
+        results.ratio("with / without", guarded, plain, (">=", 0.75))
+        results.ratio("with an INSERT instead / without", bare, plain)
+        results.ratio("with / without, in a function", guarded_function, plain_function, (">=", 0.75))
 
     def scenario_submit(self):
         results = self.results

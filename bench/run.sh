@@ -54,7 +54,7 @@ as_user cc -O2 -D_GNU_SOURCE $(curl-config --cflags) -I"$("$PG_CONFIG" --include
 # everything is as installed, but for what a checkpoint would add by chance
 start_cluster bench "shared_preload_libraries = 'dtm'" "shared_buffers = 1GB" \
 	"max_wal_size = 16GB" "checkpoint_timeout = 1h" "max_worker_processes = 16" \
-	"dtm.max_requests_per_host = 200" "dtm.retention = 0" "log_min_messages = warning"
+	"dtm.max_requests_per_host = 100" "dtm.retention = 0" "log_min_messages = warning"
 as_user "$PG_BIN/psql" -h "$SCRATCH" -U postgres -X -q -c "CREATE EXTENSION dtm"
 as_user /usr/bin/python3 "$SCRATCH/dtm/bench/bench.py" run "$tools" "$PG_BIN" \
 	"host=$SCRATCH user=postgres dbname=postgres" "$SCRATCH/bench" "$seconds" \

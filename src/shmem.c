@@ -189,6 +189,16 @@ tell_slot(DtmSharedSlot *slot, Oid database, const int64 *ids, int n, uint32 ask
 	return taken;
 }
 
+/* Is there anything to tell it?  Asked without its lock: tell_slot() looks again. */
+static bool
+concerns(const DtmSharedSlot *slot, const int64 *ids, int n, uint32 asks)
+{
+	for (int i = 0; i < n; i++)
+		if (dtm_in_share(ids[i], slot->share))
+			return true;
+	return n == 0 || asks != 0;
+}
+
 /*
  * The same to all coordinators of a database.  An id whose coordinator is not
  * there is found by the search that it begins with when the launcher has
@@ -203,8 +213,11 @@ tell(Oid database, const int64 *ids, int n, uint32 asks)
 
 	while ((slot = dtm_next_slot(database, slot)) != NULL)
 	{
-		int			some = tell_slot(slot, database, ids, n, asks);
+		int			some;
 
+		if (!concerns(slot, ids, n, asks))
+			continue;
+		some = tell_slot(slot, database, ids, n, asks);
 		here = here || some >= 0;
 		taken += Max(some, 0);
 	}

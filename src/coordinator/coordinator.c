@@ -66,6 +66,36 @@ turn_roll_back(Coordinator *c)
 	MemoryContextSwitchTo(c->turn);
 }
 
+/* ---------- pace ---------- */
+
+/*
+ * Where several share a database, each finds little to do at a time, and a turn
+ * costs more than what there is to be done in it.  So together they make so
+ * many turns a second at most, but for a few in a row: what comes in meanwhile
+ * is done in one.
+ */
+#define SHARED_TURNS		500
+#define TURNS_IN_A_ROW		10
+
+/* Time until the next turn may be, in us. */
+static int64
+pace_left(Coordinator *c, TimestampTz now)
+{
+	int64		interval;
+
+	if (c->share.of == 1 || c->draining)
+		return 0;
+	interval = USECS_PER_SEC * c->share.of / SHARED_TURNS;
+	return Max(c->paced_until - now - TURNS_IN_A_ROW * interval, 0);
+}
+
+static void
+pace_count(Coordinator *c, TimestampTz now)
+{
+	c->paced_until = Max(c->paced_until, now) +
+		USECS_PER_SEC * c->share.of / SHARED_TURNS;
+}
+
 /* ---------- the turn ---------- */
 
 /* Has this turn anything to do with the database? */
@@ -226,9 +256,12 @@ coordinator_cycle(Coordinator *c)
 
 	MemoryContextSwitchTo(c->turn);
 	entry_collect(c);
-	if (needs_database(c) && use_database(c))
+	if (needs_database(c) && pace_left(c, GetCurrentTimestamp()) == 0 &&
+		use_database(c))
 	{
 		dlist_mutable_iter iter;
+
+		pace_count(c, GetCurrentTimestamp());
 
 		if (c->flush_until != InvalidXLogRecPtr)
 			XLogFlush(c->flush_until);
@@ -289,8 +322,9 @@ coordinator_fd(Coordinator *c)
 long
 coordinator_timeout(Coordinator *c)
 {
-	int64		us = dtm_transport_due_in(c->transport);
+	int64		calls = dtm_transport_due_in(c->transport);
 	TimestampTz now = GetCurrentTimestamp();
+	int64		us = -1;
 	dlist_iter	iter;
 
 	dlist_foreach(iter, &c->touched)
@@ -314,6 +348,10 @@ coordinator_timeout(Coordinator *c)
 
 		us = us < 0 ? left : Min(us, left);
 	}
+	if (us >= 0)
+		us = Max(us, pace_left(c, now));
+	if (us < 0 || (calls >= 0 && calls < us))
+		us = calls;
 	if (us < 0)
 		return -1;
 	/* round up, so that it is due when we wake */

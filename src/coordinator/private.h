@@ -102,6 +102,7 @@ struct Coordinator
 	int64		bytes;			/* of all entries */
 	int64		budget;			/* transactions it may still take up; -1: any */
 	bool		draining;
+	TimestampTz paced_until;	/* the turns that there were take until then */
 	TimestampTz fixed_now;		/* 0: the clock */
 
 	IdQueue		announced;		/* not read yet */
