@@ -422,6 +422,8 @@ SELECT id, now(), 1000, branch, 200, 'S' FROM dtm.finished, (VALUES (1), (3)) b(
         results.figure("memory of the coordinator", max(memory), "MB", ("<=", 200))
         results.figure("CPU of the coordinator", 100 * used / elapsed, "% of a core", ("<=", 20))
         results.figure("CPU for a call", used * 1e6 / (rate * elapsed), "us")
+        bare = float(self.client("post", self.url + "/delay/1000/bare", in_flight, seconds).split()[1])
+        results.figure("CPU for a call: bare client, as many in flight", bare, "us")
 
     def scenario_latency(self):
         results = self.results

@@ -69,31 +69,47 @@ turn_roll_back(Coordinator *c)
 /* ---------- pace ---------- */
 
 /*
- * Where several share a database, each finds little to do at a time, and a turn
- * costs more than what there is to be done in it.  So together they make so
- * many turns a second at most, but for a few in a row: what comes in meanwhile
- * is done in one.
+ * A turn costs as much as several calls, so that many turns with little to do
+ * in each are to be avoided.  They do not come about by themselves where one
+ * coordinator is busy: the longer a turn takes, the more there is to do in the
+ * next.  They do
+ *
+ * - where several coordinators share a database, each with a part of what
+ *   comes in: together they make SHARED_TURNS a second at most;
+ * - where calls take long: a CALLS_TIME_SHARE of that time more does no harm.
+ *
+ * A few turns in a row are always possible, so that what is done now and then
+ * is done at once.
  */
 #define SHARED_TURNS		500
+#define CALLS_TIME_SHARE	64
+#define MAX_PACE			20000	/* us */
 #define TURNS_IN_A_ROW		10
+
+/* Time from one turn to the next, on average, in us. */
+static int64
+pace(Coordinator *c)
+{
+	int64		interval = Min(c->call_time / CALLS_TIME_SHARE, MAX_PACE);
+
+	if (c->share.of > 1)
+		interval = Max(interval, USECS_PER_SEC * c->share.of / SHARED_TURNS);
+	return interval;
+}
 
 /* Time until the next turn may be, in us. */
 static int64
 pace_left(Coordinator *c, TimestampTz now)
 {
-	int64		interval;
-
-	if (c->share.of == 1 || c->draining)
+	if (c->draining || c->mode == STORE_PROCEDURE)
 		return 0;
-	interval = USECS_PER_SEC * c->share.of / SHARED_TURNS;
-	return Max(c->paced_until - now - TURNS_IN_A_ROW * interval, 0);
+	return Max(c->paced_until - now - TURNS_IN_A_ROW * pace(c), 0);
 }
 
 static void
 pace_count(Coordinator *c, TimestampTz now)
 {
-	c->paced_until = Max(c->paced_until, now) +
-		USECS_PER_SEC * c->share.of / SHARED_TURNS;
+	c->paced_until = Max(c->paced_until, now) + pace(c);
 }
 
 /* ---------- the turn ---------- */

@@ -10,6 +10,9 @@
 #include "mb/pg_wchar.h"
 #include "utils/timestamp.h"
 
+/* The part that one more call has in the average of what calls take: 1 / this. */
+#define CALL_TIME_WEIGHT	64
+
 /* Bytes of a reply's body that are kept as the error of an attempt. */
 #define MAX_ERROR_BYTES		1000
 
@@ -348,6 +351,7 @@ collect_remote(Coordinator *c)
 			webhook_done(c, call);
 			continue;
 		}
+		c->call_time += (done->duration - c->call_time) / CALL_TIME_WEIGHT;
 		result = wire_result(call->kind, done, &text);
 		unlink_call(entry, call);
 		take_reply(c, entry, call, result, text,
