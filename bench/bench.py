@@ -234,8 +234,11 @@ class Bench:
         return f"SELECT dtm_submit('saga', ARRAY[{step}, {step.replace('Out', 'In')}]{more});\n"
 
     def client(self, *arguments):
-        return subprocess.run([f"{self.tools}/client", *map(str, arguments)], check=True,
-                              capture_output=True, text=True).stdout
+        done = subprocess.run([f"{self.tools}/client", *map(str, arguments)], check=False,
+                              capture_output=True, text=True)
+        if done.returncode != 0:
+            raise Failed(done.stderr)
+        return done.stdout
 
     # what several scenarios do
 

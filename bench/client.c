@@ -133,7 +133,6 @@ post(const char *url, int concurrency, double seconds)
 	int64_t		now = began;
 	struct rusage usage;
 	long		done = 0;
-	long		bad = 0;
 
 	epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket);
@@ -170,16 +169,16 @@ post(const char *url, int concurrency, double seconds)
 			long		status = 0;
 
 			curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
-			if (message->data.result != CURLE_OK || status != 200)
-				bad++;
+			if (message->data.result != CURLE_OK)
+				fail("post", curl_easy_strerror(message->data.result));
+			if (status != 200)
+				fail("post", "not every answer was 200");
 			done++;
 			curl_multi_remove_handle(multi, easy);
 			start(multi, easy, url);
 		}
 	}
 	getrusage(RUSAGE_SELF, &usage);
-	if (bad > 0)
-		fail("post", "not every answer was 200");
 	printf("%.0f %.2f\n", (double) done * 1e6 / (double) (now - began),
 		   ((double) usage.ru_utime.tv_sec + (double) usage.ru_stime.tv_sec) * 1e6 / (double) done +
 		   (double) (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / (double) done);
@@ -271,6 +270,11 @@ paced(const char *connection, const char *url, int n, double rate, bool submit)
 int
 main(int argc, char **argv)
 {
+	struct rlimit limit;
+
+	getrlimit(RLIMIT_NOFILE, &limit);
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
 	curl_global_init(CURL_GLOBAL_DEFAULT);
 	if (argc == 5 && strcmp(argv[1], "post") == 0)
 		post(argv[2], atoi(argv[3]), atof(argv[4]));

@@ -41,7 +41,6 @@ esac
 install build-essential "postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR" \
 	libcurl4-openssl-dev libpq-dev ca-certificates python3-psycopg2 procps util-linux
 make_scratch
-ulimit -n "$(ulimit -Hn)"
 say "building dtm for PostgreSQL $PG_MAJOR"
 build
 tools=$SCRATCH/tools

@@ -115,3 +115,25 @@ start_cluster() {
 	as_user "$PG_BIN/pg_ctl" -D "$dir" -l "$SCRATCH/$name.log" -w start >/dev/null ||
 		{ cat "$SCRATCH/$name.log" >&2; return 1; }
 }
+
+# run_torture SECONDS SEED [FIGURES]: test/torture.py on two clusters of its own;
+# what is built must be installed.
+run_torture() {
+	local bank status=0
+
+	say "torture for $1 s, seed $2"
+	start_cluster torture "shared_preload_libraries = 'dtm'" "max_worker_processes = 20" \
+		"max_connections = 100" "restart_after_crash = on" "dtm.retry_interval = 100ms" \
+		"dtm.retry_interval_max = 1s" "dtm.request_timeout = 1s" "dtm.timeout_to_fail = 3s" \
+		"dtm.alert_retry_limit = 1000000" "log_min_messages = warning"
+	# a port of its own: sockets of both are in one directory
+	start_cluster banks "port = 5433" "max_connections = 300" "log_min_messages = panic"
+	for bank in bank_a bank_b bank_c; do
+		as_user "$PG_BIN/createdb" -h "$SCRATCH" -p 5433 -U postgres "$bank"
+	done
+	as_user /usr/bin/python3 "$SCRATCH/dtm/test/torture.py" "$PG_BIN" \
+		"$SCRATCH/torture" "host=$SCRATCH user=postgres dbname=postgres" \
+		"$SCRATCH/banks" "host=$SCRATCH port=5433 user=postgres" "$@" || status=$?
+	[ $status = 0 ] || grep -E 'PANIC|TRAP|FATAL|ERROR|WARNING' "$SCRATCH/torture.log" | tail -60 || true
+	return $status
+}

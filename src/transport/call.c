@@ -143,6 +143,9 @@ on_header(char *data, size_t size, size_t nmemb, void *arg)
 	const char *value;
 	size_t		value_len;
 
+	slot->header_len += len;
+	if (slot->header_len > MAX_HEADER_LEN)
+		return 0;				/* ends the transfer */
 	if (!slot->call->http2)
 		return len;
 	if ((value = value_of(data, len, "grpc-status", &value_len)) != NULL)

@@ -13,6 +13,9 @@
 
 #define HOST_BUCKETS		256
 
+/* Headers and trailers of a reply, in bytes; with more it is an error. */
+#define MAX_HEADER_LEN		65536
+
 /* Calls to one host that share a multi handle at most. */
 #define SHARD_SIZE			100
 
@@ -60,6 +63,7 @@ typedef struct DtmSlot
 	struct curl_slist *headers; /* NULL: the transport's default ones */
 	bool		has_ca_file;	/* CAINFO is set */
 	bool		too_long;		/* the reply exceeded max_reply_size */
+	size_t		header_len;		/* bytes of its headers and trailers */
 	size_t		reply_size;		/* allocated for call->reply */
 	int64_t		started;		/* monotonic */
 	int64_t		expires;		/* the same: when its time-out is over */

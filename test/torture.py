@@ -1,0 +1,555 @@
+#!/usr/bin/python3
+"""Money moves while everything fails: the search for what loses or doubles it.
+
+    torture.py BIN DTM-DATA DTM-CONNECTION BANKS-DATA BANKS-CONNECTION SECONDS SEED [FIGURES]
+
+Clients submit sagas, messages and TCCs that move money between accounts in three
+databases of another server, through participants that use the barrier.  Meanwhile an
+adversary, whose choices follow from the seed, kills and stops processes, restarts both
+servers, has participants fail, hang and drop connections, locks and rewrites tables, and
+changes settings.  When it has gone, everything has to come to its end, and the books to be
+right.  Prints "ok" and "not ok" lines; FIGURES gets what happened as JSON.
+"""
+import collections
+import http.client
+import http.server
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.parse
+
+import psycopg2
+
+BANKS = ("bank_a", "bank_b", "bank_c")
+ACCOUNTS = 20
+START = 1000                    # on each account
+CLIENTS = 6
+END = 180                       # seconds within which all has to be final
+MAX_DESCRIPTORS = 120           # of a coordinator that has nothing to do
+MAX_MEMORY = 100 * 1024         # the same, kB
+
+BIN, DTM_DATA, DTM, BANKS_DATA, BANKS_DSN = sys.argv[1:6]
+seconds, seed = float(sys.argv[6]), int(sys.argv[7])
+stopping = threading.Event()
+faults = collections.Counter()
+recoveries = []
+failed = []
+
+
+def check(good, what, why=""):
+    print(f"{'ok' if good else 'not ok'} - {what}", flush=True)
+    if not good:
+        failed.append(what)
+        print(f"#   {why}", flush=True)
+
+
+def dtm_connection(**options):
+    return psycopg2.connect(DTM, connect_timeout=5, **options)
+
+
+def bank_connection(bank):
+    return psycopg2.connect(f"{BANKS_DSN} dbname={bank}", connect_timeout=5)
+
+
+# ---------- participants ----------
+
+class Mood:
+    """How the participants behave just now."""
+    error = nothing = reset = half = 0.0    # probabilities
+    delay = 0.0                             # seconds
+
+
+called = collections.Counter()  # requests, by gid
+chance_of_participants = random.Random(seed + 1)
+
+WORK = {
+    # op: (change of balance, change of what is frozen), in amounts
+    "action": (1, 0), "compensate": (-1, 0),
+    "try": (0, 1), "confirm": (1, -1), "cancel": (0, -1),
+}
+
+
+class Refused(Exception):
+    pass
+
+
+def do_business(path, query):
+    """/bank_a/ACCOUNT/AMOUNT[/refuse]: one transaction, behind the barrier."""
+    _, bank, account, amount, *refuse = path.split("/")
+    op = query["op"]
+    connection = bank_connection(bank)
+    try:
+        with connection, connection.cursor() as cursor:
+            cursor.execute("SELECT dtm_barrier(%s, %s, %s, %s)",
+                           (query["trans_type"], query["gid"], query["branch_id"], op))
+            if cursor.fetchone()[0]:
+                balance, frozen = (factor * int(amount) for factor in WORK[op])
+                cursor.execute("UPDATE account SET balance = balance + %s, frozen = frozen + %s WHERE id = %s",
+                               (balance, frozen, account))
+                cursor.execute("INSERT INTO ledger (gid, branch_id, op, balance, frozen) VALUES (%s, %s, %s, %s, %s)",
+                               (query["gid"], query["branch_id"], op, balance, frozen))
+            if refuse and op in ("action", "try"):
+                raise Refused()
+    finally:
+        connection.close()
+
+
+class Participant(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        path, _, query = self.path.partition("?")
+        query = dict(urllib.parse.parse_qsl(query))
+        called[query["gid"]] += 1
+        dice = chance_of_participants.random()
+        if dice < Mood.error:
+            return self.answer(500, "no luck")
+        if Mood.delay:
+            time.sleep(Mood.delay)
+        try:
+            do_business(path, query)
+            status, text = 200, "done"
+        except Refused:
+            status, text = 409, "refused"
+        except psycopg2.Error as error:
+            status, text = 500, str(error)
+        # it may be done, and not be heard of
+        dice = chance_of_participants.random()
+        if dice < Mood.nothing:
+            time.sleep(1.5)
+        elif dice < Mood.nothing + Mood.reset:
+            self.connection.close()
+            self.close_connection = True
+            return None
+        elif dice < Mood.nothing + Mood.reset + Mood.half:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf")
+            self.close_connection = True
+            return None
+        return self.answer(status, text)
+
+    do_GET = do_POST
+
+    def answer(self, status, text):
+        body = text.encode()
+        try:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+        except OSError:
+            self.close_connection = True
+
+    def log_message(self, *_arguments):
+        pass
+
+
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 1024
+
+    def handle_error(self, request, client_address):
+        pass                    # a connection that was dropped
+
+
+# ---------- clients ----------
+
+class Client(threading.Thread):
+    """Submits one transaction after another, and remembers what became of it."""
+
+    def __init__(self, number, port):
+        super().__init__(daemon=True)
+        self.number, self.port = number, port
+        self.random = random.Random(f"{seed}/{number}")
+        self.count = 0
+        self.known = {}         # gid: "committed", "rolled back" or "unknown"
+        self.kinds = collections.Counter()
+
+    def url(self, amount, refuse=False):
+        bank, account = self.random.choice(BANKS), self.random.randint(1, ACCOUNTS)
+        return f"http://127.0.0.1:{self.port}/{bank}/{account}/{amount}" + ("/refuse" if refuse else "")
+
+    def run(self):
+        while not stopping.is_set():
+            self.count += 1
+            kind = self.random.choice(("saga", "saga", "concurrent", "msg", "tcc", "local"))
+            gid = f"{kind}-{self.number}-{self.count}"
+            try:
+                getattr(self, kind)(gid)
+                self.kinds[kind] += 1
+            except (psycopg2.Error, OSError, http.client.HTTPException):
+                time.sleep(0.1)
+
+    def in_transaction(self, gid, sql, arguments):
+        """A row of ours and a submit in one transaction, that is committed or not."""
+        self.known[gid] = "rolled back"
+        connection = dtm_connection()
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("INSERT INTO orders VALUES (%s)", (gid,))
+                cursor.execute(sql, arguments)
+                if self.random.random() < 0.1:
+                    connection.rollback()
+                    return
+                self.known[gid] = "unknown"
+                connection.commit()
+                self.known[gid] = "committed"
+        finally:
+            connection.close()
+
+    def saga(self, gid, options="{}"):
+        amount = self.random.randint(1, 9)
+        out, into = self.url(-amount), self.url(amount, self.random.random() < 0.2)
+        self.in_transaction(gid, "SELECT dtm_submit('saga', ARRAY[dtm_step(%s, %s, '{}'), dtm_step(%s, %s, '{}')],"
+                                 " gid => %s, options => %s)", (out, out, into, into, gid, options))
+
+    def concurrent(self, gid):
+        self.saga(gid, '{"concurrent": true}')
+
+    def msg(self, gid):
+        amount = self.random.randint(1, 9)
+        self.in_transaction(gid, "SELECT dtm_submit('msg', ARRAY[dtm_step(%s, payload => '{}'), dtm_step(%s, payload => '{}')],"
+                                 " gid => %s)", (self.url(-amount), self.url(amount), gid))
+
+    def local(self, gid):
+        self.in_transaction(gid, "SELECT dtm_submit('msg', ARRAY[dtm_step('sql:public.work', payload => '{}'),"
+                                 " dtm_step('sql:public.work', payload => '{}')], gid => %s)", (gid,))
+
+    def tcc(self, gid):
+        """As an SDK does it: register, then try, branch by branch."""
+        amount = self.random.randint(1, 9)
+        connection = dtm_connection()
+        connection.autocommit = True
+        cursor = connection.cursor()
+        self.known[gid] = "unknown"
+        try:
+            cursor.execute("SELECT dtm_prepare('tcc', %s)", (gid,))
+            good = True
+            for branch, url in (("01", self.url(-amount)), ("02", self.url(amount, self.random.random() < 0.2))):
+                cursor.execute("SELECT dtm_register_branch(%s, %s, %s, %s, '{}')", (gid, branch, url, url))
+                good = good and self.try_branch(url, gid, branch)
+            if self.random.random() < 0.05:
+                return          # nobody hears of it again
+            cursor.execute("SELECT dtm_submit('tcc', gid => %s)" if good else "SELECT dtm_abort(%s)", (gid,))
+        finally:
+            connection.close()
+
+    def try_branch(self, url, gid, branch):
+        parsed = urllib.parse.urlsplit(url)
+        connection = http.client.HTTPConnection(parsed.netloc, timeout=5)
+        try:
+            connection.request("POST", f"{parsed.path}?op=try&gid={gid}&branch_id={branch}&trans_type=tcc", "{}")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+
+# ---------- the adversary ----------
+
+class Adversary:
+    def __init__(self):
+        self.random = random.Random(seed)
+
+    def sql(self, statement, *arguments, bank=None):
+        connection = bank_connection(bank) if bank else dtm_connection()
+        connection.autocommit = True
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(statement, arguments)
+                return cursor.fetchall() if cursor.description else []
+        finally:
+            connection.close()
+
+    def pids(self, backend_type):
+        return [pid for pid, in self.sql(
+            "SELECT pid FROM pg_stat_activity WHERE backend_type = %s AND pid <> pg_backend_pid()", backend_type)]
+
+    def signal(self, backend_type, number):
+        pids = self.pids(backend_type)
+        if pids:
+            os.kill(self.random.choice(pids), number)
+
+    def await_server(self):
+        """After a crash: until a coordinator works again."""
+        began = time.time()
+        while time.time() - began < 60:
+            try:
+                if self.sql("SELECT bool_or(state IN ('running', 'paused')) FROM dtm.stat_coordinator")[0][0]:
+                    recoveries.append(time.time() - began)
+                    return
+            except psycopg2.Error:
+                pass
+            time.sleep(0.05)
+        check(False, "a coordinator works again within a minute of a crash")
+
+    def pg_ctl(self, data, *arguments):
+        subprocess.run([f"{BIN}/pg_ctl", "-D", data, "-w", "-s", "-l", data + ".log", *arguments],
+                       check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    # what it can do
+
+    def kill_coordinator(self):
+        self.signal("dtm coordinator", signal.SIGKILL)
+        self.await_server()
+
+    def kill_backend(self):
+        self.signal("client backend", signal.SIGKILL)
+        self.await_server()
+
+    def kill_launcher(self):
+        self.signal("dtm launcher", signal.SIGKILL)
+        self.await_server()
+
+    def kill_local_worker(self):
+        self.signal("dtm local branches", signal.SIGKILL)
+        self.await_server()
+
+    def terminate_ours(self):
+        self.signal(self.random.choice(("dtm coordinator", "dtm launcher", "dtm local branches")), signal.SIGTERM)
+
+    def cancel_ours(self):
+        self.signal(self.random.choice(("dtm coordinator", "dtm launcher", "dtm local branches")), signal.SIGINT)
+
+    def freeze_coordinator(self):
+        pids = self.pids("dtm coordinator")
+        if pids:
+            os.kill(pids[0], signal.SIGSTOP)
+            time.sleep(self.random.uniform(0.5, 3))
+            os.kill(pids[0], signal.SIGCONT)
+
+    def restart_server(self):
+        self.pg_ctl(DTM_DATA, "restart", "-m", "fast")
+        self.await_server()
+
+    def crash_server(self):
+        self.pg_ctl(DTM_DATA, "restart", "-m", "immediate")
+        self.await_server()
+
+    def crash_banks(self):
+        self.pg_ctl(BANKS_DATA, "stop", "-m", "immediate")
+        time.sleep(self.random.uniform(0, 1))
+        self.pg_ctl(BANKS_DATA, "start")
+
+    def bad_mood(self):
+        Mood.error, Mood.nothing, Mood.reset, Mood.half = (self.random.choice((0, 0.1, 0.3)) for _ in range(4))
+        Mood.delay = self.random.choice((0, 0, 0.05, 0.3))
+        time.sleep(self.random.uniform(0.5, 2))
+        Mood.error = Mood.nothing = Mood.reset = Mood.half = Mood.delay = 0.0
+
+    def lock_table(self):
+        table = self.random.choice(("active", "request", "finished", "attempt"))
+        mode = self.random.choice(("SHARE ROW EXCLUSIVE", "ACCESS EXCLUSIVE"))
+        wait = self.random.uniform(0.2, 1.5)
+        self.sql(f"BEGIN; LOCK TABLE dtm.{table} IN {mode} MODE; SELECT pg_sleep({wait}); COMMIT")
+
+    def lock_rows(self):
+        wait = self.random.uniform(0.2, 1.5)
+        self.sql(f"BEGIN; SELECT id FROM dtm.active FOR UPDATE; SELECT pg_sleep({wait}); COMMIT")
+
+    def slow_banks(self):
+        wait = self.random.uniform(0.2, 1.5)
+        self.sql(f"BEGIN; LOCK TABLE account; SELECT pg_sleep({wait}); COMMIT", bank=self.random.choice(BANKS))
+
+    def vacuum_full(self):
+        self.sql(f"VACUUM FULL dtm.{self.random.choice(('active', 'request', 'finished', 'attempt'))}")
+
+    def reindex(self):
+        self.sql("REINDEX TABLE dtm.active")
+
+    def drop_index(self):
+        self.sql("DROP INDEX dtm.active_due")
+        time.sleep(self.random.uniform(0, 1))
+        self.sql("CREATE INDEX active_due ON dtm.active (next_time, id)")
+
+    def change_settings(self):
+        for name, values in (("coordinators_per_database", (1, 2, 3)), ("max_requests", (2, 10, 2000)),
+                             ("max_requests_per_host", (1, 5, 1000)), ("sql_workers", (0, 1, 2)),
+                             ("request_timeout", ("100ms", "1s"))):
+            self.sql(f"ALTER SYSTEM SET dtm.{name} = '{self.random.choice(values)}'")
+        self.sql("SELECT pg_reload_conf()")
+
+    def pause(self):
+        self.sql("SELECT dtm_pause()")
+        time.sleep(self.random.uniform(0, 1))
+        self.sql("SELECT dtm_resume()")
+
+    def run_due(self):
+        self.sql("CALL dtm_run_due()")
+
+    def reset_cron_time(self):
+        self.sql("SELECT dtm_reset_cron_time('0 s', 1000)")
+
+    def switch_wal(self):
+        self.sql("CHECKPOINT")
+
+    ACTIONS = ("kill_coordinator kill_backend kill_launcher kill_local_worker terminate_ours terminate_ours "
+               "cancel_ours freeze_coordinator restart_server crash_server crash_banks bad_mood bad_mood bad_mood "
+               "lock_table lock_rows slow_banks vacuum_full reindex drop_index change_settings change_settings "
+               "pause run_due reset_cron_time switch_wal").split()
+
+    def play(self, until):
+        while time.time() < until:
+            action = self.random.choice(self.ACTIONS)
+            try:
+                getattr(self, action)()
+                faults[action] += 1
+            except (psycopg2.Error, ProcessLookupError):
+                faults[action + " (refused)"] += 1
+            time.sleep(self.random.uniform(0, 0.7))
+
+    def go_away(self):
+        """Everything as it is to be, so that what is left can come to its end."""
+        self.await_server()
+        self.sql("ALTER SYSTEM RESET ALL")
+        self.sql("SELECT pg_reload_conf()")
+        self.sql("SELECT dtm_resume()")
+        self.sql("CREATE INDEX IF NOT EXISTS active_due ON dtm.active (next_time, id)")
+
+
+# ---------- the books ----------
+
+def is_balanced(entries, status):
+    """Does what one branch did fit how its transaction ended?"""
+    if max(entries.values(), default=0) > 1:
+        return False            # behind its barrier, twice
+    done = entries["action"] - entries["compensate"] + entries["confirm"]
+    if entries["try"] < entries["confirm"] + entries["cancel"]:
+        return False
+    if entries["try"] != entries["confirm"] + entries["cancel"]:
+        return False
+    return done == (1 if status == "succeed" else 0)
+
+
+def check_books(adversary, clients):
+    known = {gid: fate for client in clients for gid, fate in client.known.items()}
+    statuses = dict(adversary.sql("SELECT gid, status FROM dtm.transactions"))
+    orders = {gid for gid, in adversary.sql("SELECT gid FROM orders")}
+
+    lost = [gid for gid, fate in known.items() if fate == "committed" and gid not in statuses]
+    check(not lost, "what was committed is there", lost[:5])
+    ghosts = [gid for gid, fate in known.items() if fate == "rolled back" and (gid in statuses or called[gid])]
+    check(not ghosts, "what was rolled back left no row and no call", ghosts[:5])
+    torn = [gid for gid in known if not gid.startswith("tcc") and (gid in orders) != (gid in statuses)]
+    check(not torn, "a submit and the rows of its transaction are one", torn[:5])
+
+    ledger = collections.defaultdict(collections.Counter)
+    for bank in BANKS:
+        for gid, branch, op, number in adversary.sql("SELECT gid, branch_id, op, count(*) FROM ledger GROUP BY 1, 2, 3", bank=bank):
+            ledger[gid, branch][op] += number
+        wrong = adversary.sql("""SELECT sum(a.balance), sum(a.frozen), (SELECT coalesce(sum(balance), 0) FROM ledger),
+            (SELECT coalesce(sum(frozen), 0) FROM ledger) FROM account a""", bank=bank)[0]
+        check(wrong[0] == START * ACCOUNTS + wrong[2] and wrong[1] == wrong[3] == 0, f"{bank}: accounts and ledger agree", wrong)
+    branches = adversary.sql("SELECT DISTINCT gid, branch_id FROM dtm.branches WHERE url LIKE 'http:%'")
+    wrong = [(gid, branch, dict(ledger[gid, branch]), statuses[gid]) for gid, branch in branches
+             if not is_balanced(ledger[gid, branch], statuses[gid])]
+    check(not wrong, "what succeeded is done once everywhere, what failed nowhere", wrong[:5])
+    total = sum(adversary.sql("SELECT sum(balance) FROM account", bank=bank)[0][0] for bank in BANKS)
+    check(total == START * ACCOUNTS * len(BANKS), "no money was made or lost", total)
+    wrong = adversary.sql("""SELECT b.gid, count(*) FROM dtm.branches b LEFT JOIN worked w USING (gid, branch_id)
+        WHERE b.url = 'sql:public.work' GROUP BY b.gid, b.branch_id HAVING count(w.gid) <> 1 LIMIT 5""")
+    check(not wrong, "functions in the database took effect once", wrong)
+    wrong = adversary.sql("""SELECT c.gid, c.branch_id, c.op, count(*) FROM dtm.calls c WHERE c.result = 'SUCCESS'
+        GROUP BY 1, 2, 3 HAVING count(*) > 1 LIMIT 5""")
+    check(not wrong, "no branch has succeeded twice", wrong)
+    return statuses, ledger
+
+
+def check_leaks(adversary):
+    wrong = adversary.sql("SELECT count(*) FROM pg_prepared_xacts")[0][0]
+    check(wrong == 0, "no prepared transaction is left", wrong)
+    wrong = adversary.sql("""SELECT pid, backend_type, backend_xmin::text, now() - xact_start FROM pg_stat_activity
+        WHERE backend_type LIKE 'dtm%%' AND (backend_xmin IS NOT NULL OR xact_start IS NOT NULL)""")
+    check(not wrong, "no snapshot and no transaction of ours is open", wrong)
+    wrong = adversary.sql("""SELECT l.pid, l.locktype, l.mode FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+        WHERE a.backend_type LIKE 'dtm%%' AND l.locktype <> 'advisory'""")
+    check(not wrong, "no lock of ours but the coordinator's", wrong)
+    for pid in adversary.pids("dtm coordinator"):
+        descriptors = len(os.listdir(f"/proc/{pid}/fd"))
+        with open(f"/proc/{pid}/status", encoding="ascii") as file:
+            memory = [int(line.split()[1]) for line in file if line.startswith("RssAnon")][0]
+        check(descriptors <= MAX_DESCRIPTORS, "descriptors of the coordinator", descriptors)
+        check(memory <= MAX_MEMORY, "memory of the coordinator", f"{memory} kB")
+
+
+def await_end(adversary):
+    until = time.time() + END
+    left = None
+    while time.time() < until:
+        left = adversary.sql("SELECT count(*) FROM dtm.active")[0][0]
+        if left == 0:
+            break
+        time.sleep(0.2)
+    rows = adversary.sql("SELECT gid, status, next_attempt FROM dtm.transactions WHERE finished IS NULL LIMIT 5") if left else []
+    check(left == 0, "everything has come to its end", (left, rows))
+    until = time.time() + 30
+    quiet = "SELECT bool_and(state = 'running' AND in_flight = 0 AND loaded = 0) FROM dtm.stat_coordinator"
+    while time.time() < until and not adversary.sql(quiet)[0][0]:
+        time.sleep(0.1)
+    check(adversary.sql(quiet)[0][0], "the coordinator has nothing in hand", adversary.sql("SELECT * FROM dtm.stat_coordinator"))
+
+
+def set_up(adversary):
+    for bank in BANKS:
+        adversary.sql("CREATE EXTENSION dtm", bank=bank)
+        adversary.sql("CREATE TABLE account (id int PRIMARY KEY, balance int NOT NULL, frozen int NOT NULL)", bank=bank)
+        adversary.sql(f"INSERT INTO account SELECT n, {START}, 0 FROM generate_series(1, {ACCOUNTS}) n", bank=bank)
+        adversary.sql("CREATE TABLE ledger (gid text, branch_id text, op text, balance int, frozen int)", bank=bank)
+    adversary.sql("CREATE EXTENSION dtm")
+    adversary.sql("CREATE TABLE orders (gid text PRIMARY KEY)")
+    adversary.sql("CREATE TABLE worked (gid text, branch_id text)")
+    adversary.sql("""CREATE FUNCTION work(gid text, branch_id text, op text, payload jsonb) RETURNS void LANGUAGE plpgsql AS $$
+        BEGIN
+          INSERT INTO worked VALUES (gid, branch_id);
+          IF random() < 0.1 THEN RAISE 'bad luck'; END IF;
+        END $$""")
+    adversary.sql("GRANT ALL ON TABLE worked TO PUBLIC")
+
+
+def main():
+    server = Server(("127.0.0.1", 0), Participant)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    adversary = Adversary()
+    set_up(adversary)
+    clients = [Client(number, server.server_address[1]) for number in range(CLIENTS)]
+    for client in clients:
+        client.start()
+    adversary.play(time.time() + seconds)
+    stopping.set()
+    for client in clients:
+        client.join(60)
+    adversary.go_away()
+    began = time.time()
+    await_end(adversary)
+    ended = time.time() - began
+    statuses, ledger = check_books(adversary, clients)
+    check_leaks(adversary)
+    with open(DTM_DATA + ".log", encoding="utf-8", errors="replace") as file:
+        broken = [line.strip() for line in file if any(word in line for word in ("TRAP", "PANIC", "can't be read"))]
+    check(not broken, "nothing is broken", broken[:5])
+
+    done = sum(sum(entries.values()) for entries in ledger.values())
+    requests = sum(number for gid, number in called.items() if not gid.startswith("local"))
+    figures = {
+        "seed": seed, "seconds": seconds, "transactions": len(statuses),
+        "submits rolled back": sum(fate == "rolled back" for client in clients for fate in client.known.values()),
+        "statuses": collections.Counter(statuses.values()), "faults": dict(sorted(faults.items())),
+        "requests": requests, "requests that changed nothing (repeats, refusals, failures)": requests - done,
+        "crashes": len(recoveries), "recovery s, longest": round(max(recoveries, default=0), 2),
+        "recovery s, mean": round(sum(recoveries) / max(len(recoveries), 1), 2), "to the end s": round(ended, 1),
+    }
+    for name, value in figures.items():
+        print(f"# {name}: {json.dumps(value)}", flush=True)
+    if len(sys.argv) > 8:
+        with open(sys.argv[8], "w", encoding="utf-8") as file:
+            json.dump(figures, file, indent=1)
+    os._exit(1 if failed else 0)    # handlers may still sleep
+
+
+main()
