@@ -2,10 +2,11 @@
 # Installs what is missing, builds with warnings as errors and assertions on,
 # and runs every tier of tests.  Ends with one line: N passed, N failed.
 #
-#	scripts/check.sh [unit] [regress] [tap]	(default: all)
+#	scripts/check.sh [unit] [regress] [tap] [torture]	(default: all)
 . "$(dirname "$0")/common.sh"
 
-tiers=${*:-unit regress tap}
+set -o pipefail
+tiers=${*:-unit regress tap torture}
 passed=0
 failed=0
 
@@ -35,12 +36,10 @@ run() {
 }
 
 unit() {
-	set -o pipefail
 	as_user make -s -C "$SCRATCH/dtm" PG_CONFIG="$PG_CONFIG" unit
 }
 
 regress() {
-	set -o pipefail
 	local status=0
 
 	start_cluster plain "max_prepared_transactions = 10"
@@ -53,7 +52,6 @@ regress() {
 }
 
 tap() {
-	set -o pipefail
 	local pgxs status=0
 
 	pgxs=$(dirname "$("$PG_CONFIG" --pgxs)")/../..
@@ -65,6 +63,11 @@ tap() {
 		prove -v t/*.pl || status=$?
 	[ $status = 0 ] || grep -hE 'PANIC|TRAP|FATAL|ERROR' tmp_check/log/*.log | tail -40 || true
 	return $status
+}
+
+# A short form of scripts/torture.sh, of another seed each time.
+torture() {
+	run_torture 30 $((RANDOM * 32768 + RANDOM))
 }
 
 broken=0
@@ -82,6 +85,10 @@ esac
 case " $tiers " in *" tap "*)
 	run tap tap
 	count "$SCRATCH/tap.out" '^ok ' '^not ok ' ;;
+esac
+case " $tiers " in *" torture "*)
+	run torture torture
+	count "$SCRATCH/torture.out" '^ok ' '^not ok ' ;;
 esac
 
 [ $broken = 0 ] || [ $failed -gt 0 ] || failed=1
