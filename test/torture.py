@@ -124,6 +124,7 @@ def do_business(path, query):
 
 class Participant(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def do_POST(self):
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -406,7 +407,7 @@ class Adversary:
         self.sql("SELECT dtm_resume()")
 
     def run_due(self):
-        self.sql("CALL dtm_run_due()")
+        self.sql("CALL dtm_run_due(max_transactions => 50)")
 
     def reset_cron_time(self):
         self.sql("SELECT dtm_reset_cron_time('0 s', 1000)")

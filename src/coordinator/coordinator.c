@@ -23,6 +23,8 @@
  */
 #include "private.h"
 
+#include "crash_point.h"
+
 #include "access/xlog.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -218,10 +220,12 @@ use_database(Coordinator *c)
 	PG_TRY();
 	{
 		turn_begin(c);
+		DTM_CRASH_POINT("before-read");
 		read_reload(c);
 		read_announced(c);
 		read_due(c);
 		read_parked(c);
+		DTM_CRASH_POINT("after-read");
 		{
 			int			nchanged;
 
@@ -230,7 +234,9 @@ use_database(Coordinator *c)
 		}
 		write_entries(c, entries, n);
 		store_add_attempts(c->attempts, c->nattempts);
+		DTM_CRASH_POINT("before-commit");
 		turn_commit(c);
+		DTM_CRASH_POINT("after-commit");
 	}
 	PG_CATCH();
 	{
@@ -287,6 +293,7 @@ coordinator_cycle(Coordinator *c)
 		/* off they go */
 		dtm_transport_drive(c->transport);
 		local_drive(c->pool);
+		DTM_CRASH_POINT("after-send");
 	}
 	if (cleanup_is_due(c))
 		cleanup_run(c);

@@ -7,6 +7,8 @@
  */
 #include "private.h"
 
+#include "crash_point.h"
+
 #include "mb/pg_wchar.h"
 #include "utils/timestamp.h"
 
@@ -358,6 +360,7 @@ collect_remote(Coordinator *c)
 				   text == done->reply ? done->reply_len : strlen(text));
 		count_call(c, result);
 		free_call(call);
+		DTM_CRASH_POINT("after-reply");
 	}
 }
 

@@ -10,6 +10,8 @@
  */
 #include "private.h"
 
+#include "crash_point.h"
+
 #include "compat.h"
 #include "dtm.h"
 #include "notice.h"
@@ -284,7 +286,9 @@ run(LocalWorker *task, MemoryContext context)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("the global transaction went on meanwhile: what the function did is rolled back")));
+	DTM_CRASH_POINT("local-before-commit");
 	commit();
+	DTM_CRASH_POINT("local-after-commit");
 }
 
 /* The failure alone; what can't be written is left to the coordinator. */

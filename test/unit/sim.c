@@ -118,7 +118,7 @@ step(Sim *sim, DtmEvent *ev)
 		if (sim->loaded_version != sim->version)
 		{
 			/* somebody changed the row: what we decided does not hold */
-			bool		was_running[SIM_MAX_OPS];
+			bool		was_running[SIM_MAX_OPS] = {false};
 
 			for (int i = 0; i < sim->memory.nops; i++)
 				was_running[i] = sim->in_flight[i];
