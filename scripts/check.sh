@@ -2,18 +2,18 @@
 # Installs what is missing, builds with warnings as errors and assertions on,
 # and runs every tier of tests.  Ends with one line: N passed, N failed.
 #
-#	scripts/check.sh [unit] [regress] [tap] [torture]	(default: all)
+#	scripts/check.sh [lint] [unit] [regress] [tap] [torture]	(default: all)
 . "$(dirname "$0")/common.sh"
 
 set -o pipefail
-tiers=${*:-unit regress tap torture}
+tiers=${*:-lint unit regress tap torture}
 passed=0
 failed=0
 
 install build-essential "postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR" \
 	libcurl4-openssl-dev ca-certificates libcmocka-dev libipc-run-perl python3-aiohttp \
 	python3-grpcio python3-psycopg2 "postgresql-$PG_MAJOR-cron" \
-	openssl procps util-linux
+	openssl cppcheck procps util-linux
 make_scratch
 
 # count LOG PASSED-PATTERN FAILED-PATTERN
@@ -33,6 +33,24 @@ run() {
 	fi
 	# a tier that fails without a test that failed has failed all the same
 	broken=1
+}
+
+# What a compiler does not say; of each folder of the sources.
+lint() {
+	local folder status=0
+
+	cd "$SCRATCH/dtm"
+	for folder in src src/*/ test/unit bench; do
+		if as_user cppcheck --quiet --std=c99 --enable=warning,performance,portability \
+			--suppress=missingInclude --suppress=unknownMacro --error-exitcode=1 -I src \
+			"$folder"/*.c; then
+			echo "ok - cppcheck ${folder%/}"
+		else
+			echo "not ok - cppcheck ${folder%/}"
+			status=1
+		fi
+	done
+	return $status
 }
 
 unit() {
@@ -74,6 +92,10 @@ broken=0
 say "building for PostgreSQL $PG_MAJOR"
 build WERROR=1 CASSERT=1
 
+case " $tiers " in *" lint "*)
+	run lint lint
+	count "$SCRATCH/lint.out" '^ok ' '^not ok ' ;;
+esac
 case " $tiers " in *" unit "*)
 	run unit unit
 	count "$SCRATCH/unit.out" '^\[       OK \]' '^\[  FAILED  \] .*[^)]$' ;;
