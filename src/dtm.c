@@ -34,6 +34,7 @@ int			dtm_max_reply_size;
 int			dtm_max_request_size;
 char	   *dtm_databases;
 char	   *dtm_ca_file;
+char	   *dtm_forbidden_addresses;
 int			dtm_sql_workers;
 int			dtm_coordinators_per_database;
 char	   *dtm_alert_webhook;
@@ -60,6 +61,18 @@ check_webhook(char **value, void **extra, GucSource source)
 	if (problem != NULL)
 		GUC_check_errdetail("It can't be called: %s.", problem);
 	return problem == NULL;
+}
+
+static bool
+check_addresses(char **value, void **extra, GucSource source)
+{
+	DtmAddressList list;
+	char		problem[200];
+
+	if (dtm_address_list_parse(*value, &list, problem, sizeof(problem)) == NULL)
+		return true;
+	GUC_check_errdetail("%s.", problem);
+	return false;
 }
 
 static void
@@ -121,6 +134,10 @@ define_settings(void)
 							"Time that finished global transactions are kept; 0 keeps all.",
 							NULL, &dtm_retention, 7 * 24 * 60, 0, MAX_MINUTES,
 							PGC_SIGHUP, GUC_UNIT_MIN, NULL, NULL, NULL);
+	DefineCustomStringVariable("dtm.forbidden_addresses",
+							   "Addresses that branches are not called at: networks, loopback, link-local, private.",
+							   NULL, &dtm_forbidden_addresses, "",
+							   PGC_SIGHUP, GUC_LIST_INPUT, check_addresses, NULL, NULL);
 	DefineCustomStringVariable("dtm.ca_file",
 							   "File of the certificate authorities that branches' certificates are verified against; empty for the system's.",
 							   NULL, &dtm_ca_file, "",

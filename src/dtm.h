@@ -39,6 +39,7 @@ extern int	dtm_max_reply_size; /* kB */
 extern int	dtm_max_request_size;	/* kB */
 extern char *dtm_databases;
 extern char *dtm_ca_file;
+extern char *dtm_forbidden_addresses;
 extern int	dtm_sql_workers;	/* for each database */
 extern int	dtm_coordinators_per_database;
 extern char *dtm_alert_webhook;

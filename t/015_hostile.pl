@@ -77,6 +77,39 @@ is(sql('SELECT pid FROM dtm.stat_coordinator'), $pid, 'the coordinator is the sa
 	my ($memory) = $status =~ /RssAnon:\s+(\d+)/;
 	cmp_ok($memory, '<', 100 * 1024, 'its memory is what it was');
 }
+# ---------- addresses that nobody is to be sent to ----------
+
+sub alter
+{
+	my ($value) = @_;
+	my ($rc, $out, $err) = $node->psql('postgres', "ALTER SYSTEM SET dtm.forbidden_addresses = $value");
+	sql('SELECT pg_reload_conf()');
+	eventually($node, "SELECT current_setting('dtm.forbidden_addresses') = (SELECT setting FROM pg_file_settings WHERE name = 'dtm.forbidden_addresses' ORDER BY seqno DESC LIMIT 1)") if $rc == 0;
+	return $err;
+}
+
+sub attempt
+{
+	my ($gid, $target) = @_;
+	sql("SELECT dtm_submit('msg', ARRAY[dtm_step('$target', payload => '{}')], gid => '$gid')");
+	eventually($node, "SELECT count(*) FROM dtm.calls WHERE gid = '$gid'", '1');
+	return sql("SELECT result, error FROM dtm.calls WHERE gid = '$gid'");
+}
+
+like(alter("'nonsense'"), qr/invalid value for parameter "dtm.forbidden_addresses": "nonsense".*"nonsense" is neither an address, a network, loopback, link-local nor private/s, 'a list that makes no sense is refused');
+is(alter("'link-local, private, 192.0.2.0/24'"), '', 'a list');
+is(attempt('loopback-1', "$url/ok"), 'SUCCESS|', 'what is not on it can be called');
+alter("'loopback, link-local'");
+is(attempt('loopback-2', "$url/ok"), 'ERROR|127.0.0.1 is one of dtm.forbidden_addresses', 'what is on it can not, on a connection that is there');
+is(attempt('loopback-3', "http://127.0.0.1:1/"), 'ERROR|127.0.0.1 is one of dtm.forbidden_addresses', 'nor on a new one');
+like(attempt('loopback-4', "http://localhost:$port/ok"), qr/^ERROR\|(127\.0\.0\.1|::1) is one of/, 'whatever name leads there');
+like(attempt('loopback-5', "http://[::ffff:127.0.0.1]:$port/ok"), qr/^ERROR\|::ffff:127\.0\.0\.1 is one of/, 'or how it is written');
+like(attempt('loopback-6', "http://0x7f000001:$port/ok"), qr/^ERROR\|127\.0\.0\.1 is one of/, 'or calculated');
+like(attempt('metadata', 'http://169.254.169.254/latest/'), qr/^ERROR\|169\.254\.169\.254 is one of/, 'metadata of a cloud');
+like(attempt('grpc', "grpc://127.0.0.1:$port/a.B/c"), qr/^ERROR\|127\.0\.0\.1 is one of/, 'over gRPC, too');
+alter("''");
+is(attempt('loopback-7', "$url/ok"), 'SUCCESS|', 'allowed again');
+
 unlike(slurp_file($node->logfile), qr/TRAP|PANIC/, 'nothing is broken');
 $participant->kill_kill;
 done_testing();

@@ -386,10 +386,15 @@ coordinator_timeout(Coordinator *c)
 static void
 read_limits(DtmTransportLimits *limits)
 {
+	char		problem[200];
+
 	limits->max_requests = dtm_max_requests;
 	limits->max_requests_per_host = dtm_max_requests_per_host;
 	limits->max_reply_size = (size_t) dtm_max_reply_size * 1024;
 	limits->ca_file = dtm_ca_file;
+	/* the setting has been checked */
+	(void) dtm_address_list_parse(dtm_forbidden_addresses, &limits->forbidden,
+								  problem, sizeof(problem));
 }
 
 static void

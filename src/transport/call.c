@@ -155,6 +155,27 @@ on_header(char *data, size_t size, size_t nmemb, void *arg)
 	return len;
 }
 
+#if LIBCURL_VERSION_NUM >= 0x075000
+/*
+ * Before the request is sent, on a connection that may have been there before
+ * its address was forbidden.
+ */
+static int
+on_connected(void *arg, char *address, char *local_address, int port, int local_port)
+{
+	DtmSlot    *slot = arg;
+
+	(void) local_address;
+	(void) port;
+	(void) local_port;
+	if (slot->transport->limits.forbidden.n == 0 ||
+		!dtm_address_text_listed(&slot->transport->limits.forbidden, address))
+		return CURL_PREREQFUNC_OK;
+	snprintf(slot->forbidden, sizeof(slot->forbidden), "%s", address);
+	return CURL_PREREQFUNC_ABORT;
+}
+#endif
+
 /* ---------- handles ---------- */
 
 /* Sets an option unless one before has failed. */
@@ -179,7 +200,11 @@ prepare_handle(DtmSlot *slot)
 	SETOPT(CURLOPT_HEADERFUNCTION, on_header);
 	SETOPT(CURLOPT_HEADERDATA, slot);
 	SETOPT(CURLOPT_OPENSOCKETFUNCTION, open_socket);
-	SETOPT(CURLOPT_OPENSOCKETDATA, slot->transport);
+	SETOPT(CURLOPT_OPENSOCKETDATA, slot);
+#if LIBCURL_VERSION_NUM >= 0x075000
+	SETOPT(CURLOPT_PREREQFUNCTION, on_connected);
+	SETOPT(CURLOPT_PREREQDATA, slot);
+#endif
 	SETOPT(CURLOPT_CLOSESOCKETFUNCTION, close_socket);
 	SETOPT(CURLOPT_CLOSESOCKETDATA, slot->transport);
 	SETOPT(CURLOPT_FOLLOWLOCATION, 0L);

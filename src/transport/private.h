@@ -64,6 +64,7 @@ typedef struct DtmSlot
 	bool		has_ca_file;	/* CAINFO is set */
 	bool		too_long;		/* the reply exceeded max_reply_size */
 	size_t		header_len;		/* bytes of its headers and trailers */
+	char		forbidden[64];	/* the address that it may not go to; "": none */
 	size_t		reply_size;		/* allocated for call->reply */
 	int64_t		started;		/* monotonic */
 	int64_t		expires;		/* the same: when its time-out is over */
@@ -118,9 +119,11 @@ extern CURL *shards_next_done(DtmTransport *t, CURLcode *rc);
 
 extern void shards_free(DtmTransport *t);
 
-/* libcurl's callbacks for sockets to hosts; the argument is the transport. */
+/* libcurl's callbacks for sockets to hosts; the argument is the slot. */
 extern curl_socket_t open_socket(void *arg, curlsocktype purpose,
 								 struct curl_sockaddr *address);
+
+/* The same; the argument is the transport. */
 extern int	close_socket(void *arg, curl_socket_t fd);
 
 /* ---------- call.c ---------- */

@@ -51,12 +51,20 @@ forget_socket(DtmTransport *t, curl_socket_t fd)
 curl_socket_t
 open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
-	DtmTransport *t = arg;
-	curl_socket_t fd = socket(address->family, address->socktype | SOCK_CLOEXEC,
-							  address->protocol);
+	DtmSlot    *slot = arg;
+	DtmTransport *t = slot->transport;
+	curl_socket_t fd;
 	DtmSocket  *known;
 
 	(void) purpose;
+	/* the address that the name has led to, rather than the name */
+	if (dtm_address_listed(&t->limits.forbidden, &address->addr))
+	{
+		dtm_address_name(&address->addr, slot->forbidden, sizeof(slot->forbidden));
+		return CURL_SOCKET_BAD;
+	}
+	fd = socket(address->family, address->socktype | SOCK_CLOEXEC,
+				address->protocol);
 	if (fd < 0)
 		return CURL_SOCKET_BAD;
 	known = socket_of(t, fd);

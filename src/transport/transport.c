@@ -88,6 +88,7 @@ start(DtmTransport *t, DtmCall *call)
 	slot->call = call;
 	slot->too_long = false;
 	slot->header_len = 0;
+	slot->forbidden[0] = '\0';
 	slot->reply_size = 0;
 	slot->error[0] = '\0';
 	slot->started = clock_us(CLOCK_MONOTONIC);
@@ -169,6 +170,9 @@ finish(DtmTransport *t, DtmSlot *slot, CURLcode rc)
 		curl_easy_getinfo(slot->easy, CURLINFO_RESPONSE_CODE, &status);
 		call->http_status = (int) status;
 	}
+	else if (slot->forbidden[0] != '\0')
+		snprintf(call->error, sizeof(call->error),
+				 "%s is one of dtm.forbidden_addresses", slot->forbidden);
 	else if (slot->header_len > MAX_HEADER_LEN)
 		snprintf(call->error, sizeof(call->error),
 				 "headers of the reply are longer than %d bytes", MAX_HEADER_LEN);

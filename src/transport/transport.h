@@ -15,6 +15,8 @@
 #ifndef DTM_TRANSPORT_H
 #define DTM_TRANSPORT_H
 
+#include "address.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -28,6 +30,7 @@ typedef struct DtmTransportLimits
 	int			max_requests;	/* calls in flight, in all */
 	int			max_requests_per_host;	/* to one scheme, host and port */
 	size_t		max_reply_size; /* bytes of body; longer is an error */
+	DtmAddressList forbidden;	/* addresses that are not connected to */
 	const char *ca_file;		/* authorities for TLS; "": the system's */
 } DtmTransportLimits;
 
