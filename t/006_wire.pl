@@ -337,6 +337,36 @@ status_is('TC-16', 'succeed', 'P S', '', 'no call');
 sql('SELECT dtm_pause()');
 eventually($node, 'SELECT state FROM dtm.stat_coordinator', 'paused');
 
+# ---------- traces ----------
+
+sub trace
+{
+	my ($call, $part) = @_;
+	my %headers = map { lc($_) => $call->{headers}{$_} } keys %{ $call->{headers} };
+	return ($headers{traceparent} || '') =~ /^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/ ? ($1, $2, $3)[$part] : 'malformed';
+}
+
+{
+	my $given = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00';
+	my $steps = "ARRAY[dtm_step('$busi/A', payload => '{}'), dtm_step('grpc://$grpc/busi.Busi/B', payload => '{}'), dtm_step('$busi/C?method=C', payload => '{}')]";
+	sql("SELECT dtm_submit('msg', $steps, gid => 'trace-made')");
+	sql("SELECT dtm_submit('msg', $steps, gid => 'trace-given', options => '{\"traceparent\": \"$given\", \"branch_headers\": {\"X\": \"y\"}}')");
+	sql("SELECT dtm_prepare('msg', 'trace-late', $steps, options => '{\"branch_headers\": {\"Traceparent\": \"$given\", \"X\": \"y\"}}')");
+	(my $other = $given) =~ s/0af/abc/;
+	sql("SELECT dtm_submit('msg', gid => 'trace-late', options => '{\"traceparent\": \"$other\"}')");
+	run_due($node);
+	my @made = calls_of('trace-made');
+	is(scalar(@made), 3, 'three calls, over HTTP and gRPC');
+	is(scalar(grep { trace($_, 0) eq trace($made[0], 0) && trace($_, 0) ne 'malformed' } @made), 3, 'are of one trace, made from the gid');
+	my %spans = map { trace($_, 1) => 1 } @made;
+	is(scalar(keys %spans), 3, 'each is a span of its own');
+	is(join(' ', map { trace($_, 0) . trace($_, 2) } calls_of('trace-given')), join(' ', ('0af7651916cd43dd8448eb211c80319c00') x 3), 'a trace that is given is gone on with, and its flags');
+	isnt(trace((calls_of('trace-given'))[0], 1), 'b7ad6b7169203331', 'with spans of its own');
+	is((calls_of('trace-given'))[0]{headers}{X}, 'y', 'beside other headers');
+	is(join(' ', map { trace($_, 0) } calls_of('trace-late')), join(' ', ('abc7651916cd43dd8448eb211c80319c') x 3), 'the one that the submit brings counts');
+	is((calls_of('trace-late'))[0]{headers}{X}, 'y', 'and the other headers stay');
+}
+
 # ---------- TLS ----------
 
 SKIP:

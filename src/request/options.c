@@ -265,6 +265,16 @@ request_read_option(Request *request, const char *key, const JsonbValue *value)
 		trans->protocol = strcmp(protocol, "http") == 0 ? "" : protocol;
 		given = REQUEST_PROTOCOL;
 	}
+	else if (strcmp(key, WIRE_TRACEPARENT) == 0)
+	{
+		request->traceparent = read_string(value, key);
+		if (!wire_is_traceparent(request->traceparent))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("traceparent is malformed: \"%s\"", request->traceparent),
+					 errhint("It is 00-<32 hex digits>-<16 hex digits>-<2 hex digits>, in lower case (W3C Trace Context).")));
+		given = REQUEST_TRACEPARENT;
+	}
 	else if (strcmp(key, "notify") == 0)
 	{
 		trans->notify = read_bool(value, key);

@@ -9,6 +9,7 @@
 
 #include "compat.h"
 #include "dtm.h"
+#include "wire/wire.h"
 
 /* ---------- json.c: "what" names the value in an error ---------- */
 

@@ -155,12 +155,38 @@ check_urls(const StoreTrans *trans)
 						  GetUserId());
 }
 
+/* The option traceparent is one of the headers; NULL leaves them as they are. */
+static void
+set_traceparent(StoreTrans *trans, char *traceparent)
+{
+	char	  **names;
+	char	  **values;
+	int			n = 0;
+
+	if (traceparent == NULL)
+		return;
+	names = palloc(sizeof(char *) * (trans->nheaders + 1));
+	values = palloc(sizeof(char *) * (trans->nheaders + 1));
+	for (int i = 0; i < trans->nheaders; i++)
+		if (pg_strcasecmp(trans->header_name[i], WIRE_TRACEPARENT) != 0)
+		{
+			names[n] = trans->header_name[i];
+			values[n++] = trans->header_value[i];
+		}
+	names[n] = pstrdup(WIRE_TRACEPARENT);
+	values[n++] = traceparent;
+	trans->header_name = names;
+	trans->header_value = values;
+	trans->nheaders = n;
+}
+
 /* What can be judged only when all is known. */
 static void
 check_whole(Request *request)
 {
 	DtmTrans   *core = &request->trans.core;
 
+	set_traceparent(&request->trans, request->traceparent);
 	check_urls(&request->trans);
 	if (request->trans.workflow != NULL &&
 		(request->trans.workflow[0] == '\0' ||
@@ -518,7 +544,7 @@ request_from_object(Jsonb *object)
 	static const char *const taken_as_they_are[] = {
 		"query_prepared", "protocol", "wait_result", "timeout_to_fail",
 		"request_timeout", "retry_interval", "branch_headers", "retry_limit",
-		"notify", "on_finish"
+		"notify", "on_finish", WIRE_TRACEPARENT
 	};
 	Request    *request = palloc0(sizeof(Request));
 	JsonbValue	steps = {.type = jbvNull};
@@ -634,6 +660,7 @@ request_merge_options(StoreTrans *stored, const Request *later)
 		stored->header_name = trans->header_name;
 		stored->header_value = trans->header_value;
 	}
+	set_traceparent(stored, later->traceparent);
 	if (given & REQUEST_CONCURRENT)
 		stored->core.concurrent = trans->core.concurrent;
 	/* orders speak of steps, so they come with them or not at all */

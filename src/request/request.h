@@ -29,6 +29,7 @@
 #define REQUEST_PROTOCOL		0x0400
 #define REQUEST_NOTIFY			0x0800
 #define REQUEST_ON_FINISH		0x1000
+#define REQUEST_TRACEPARENT		0x2000
 
 /* How a workflow has ended, as its submit says. */
 typedef enum RequestEnd
@@ -46,6 +47,7 @@ typedef struct Request
 	uint32		given;			/* REQUEST_ bits */
 	RequestEnd	end;			/* of a workflow */
 	char	   *rollback_reason;	/* the same; NULL: none */
+	char	   *traceparent;	/* to be one of the headers; NULL: none */
 } Request;
 
 /*

@@ -318,6 +318,13 @@ slot_prepare(DtmTransport *t, DtmSlot *slot, DtmCall *call)
 		if (!prepare_handle(slot))
 			return false;
 	}
+	if (call->trace_header != NULL)
+	{
+		/* libcurl takes no copy of a list, and changes nothing in it */
+		slot->trace_header.data = (char *) call->trace_header;
+		slot->trace_header.next = headers;
+		headers = &slot->trace_header;
+	}
 	rc = prepare_connection(t, slot, call);
 	SETOPT(CURLOPT_URL, call->url);
 	if (call->post)

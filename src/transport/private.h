@@ -61,6 +61,7 @@ typedef struct DtmSlot
 	CURL	   *easy;
 	DtmCall    *call;			/* NULL: free */
 	struct curl_slist *headers; /* NULL: the transport's default ones */
+	struct curl_slist trace_header; /* before them, if the call has one */
 	bool		has_ca_file;	/* CAINFO is set */
 	bool		too_long;		/* the reply exceeded max_reply_size */
 	size_t		header_len;		/* bytes of its headers and trailers */

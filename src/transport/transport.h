@@ -47,6 +47,7 @@ typedef struct DtmCall
 	size_t		body_len;
 	const char *const *headers; /* "Name: value" */
 	int			nheaders;		/* 0: dtm_default_headers */
+	const char *trace_header;	/* one more, whatever the others; NULL: none */
 	int64_t		timeout;		/* us, from the start of the request */
 	bool		http2;			/* HTTP/2, in clear by prior knowledge; and the
 								 * reply's gRPC status is wanted */

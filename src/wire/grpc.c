@@ -142,6 +142,7 @@ static bool
 is_reserved(const char *name)
 {
 	return pg_strcasecmp(name, "content-type") == 0 ||
+		pg_strcasecmp(name, WIRE_TRACEPARENT) == 0 ||
 		pg_strcasecmp(name, "te") == 0 ||
 		pg_strncasecmp(name, "grpc-", 5) == 0;
 }

@@ -76,9 +76,13 @@ http_set_headers(const StoreTrans *trans, DtmCall *call)
 	headers = palloc(sizeof(char *) * (trans->nheaders + DTM_NDEFAULT_HEADERS));
 	for (int i = 0; i < trans->nheaders; i++)
 	{
-		const char *value = pg_server_to_any(trans->header_value[i],
-											 (int) strlen(trans->header_value[i]),
-											 PG_UTF8);
+		const char *value;
+
+		/* each call has one of its own */
+		if (pg_strcasecmp(trans->header_name[i], WIRE_TRACEPARENT) == 0)
+			continue;
+		value = pg_server_to_any(trans->header_value[i],
+								 (int) strlen(trans->header_value[i]), PG_UTF8);
 
 		/* libcurl takes "Name:" as an order to leave it out */
 		headers[n++] = value[0] == '\0' ?

@@ -39,4 +39,9 @@ extern void grpc_request(const StoreTrans *trans, const WireBranch *branch,
 						 DtmCall *call);
 extern DtmResult grpc_result(const DtmCall *call, const char **text);
 
+/* ---------- trace.c ---------- */
+
+/* The trace header of a call, in the current memory context. */
+extern char *trace_header(const StoreTrans *trans, int op);
+
 #endif							/* DTM_WIRE_PRIVATE_H */

@@ -88,6 +88,7 @@ wire_request(const StoreTrans *trans, int op, DtmCall *call)
 	WireBranch	branch;
 
 	wire_describe(trans, op, &branch);
+	call->trace_header = trace_header(trans, op);
 	switch (branch.kind)
 	{
 		case WIRE_HTTP:

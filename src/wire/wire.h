@@ -64,4 +64,10 @@ extern void wire_request(const StoreTrans *trans, int op, DtmCall *call);
 extern DtmResult wire_result(WireKind kind, const DtmCall *call,
 							 const char **text);
 
+/* The header that has a call belong to a trace (W3C Trace Context). */
+#define WIRE_TRACEPARENT "traceparent"
+
+/* Is it a value of that header, of version 00? */
+extern bool wire_is_traceparent(const char *value);
+
 #endif							/* DTM_WIRE_H */
