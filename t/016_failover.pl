@@ -11,22 +11,23 @@ use Test::More;
 my $settings = <<'CONF';
 dtm.retry_interval = 200ms
 dtm.request_timeout = 60s
-dtm.max_requests_per_host = 20
+dtm.max_requests_per_host = 50
 log_min_messages = warning
 CONF
 my $busi = start_participant();
-my $sagas = 3000;
+my $clients = 4;
+my $sagas = 1500;				# of each client, more than will be submitted
 
-# Sagas one after another, of which every seventh is refused; psql says which were
-# committed.  "Failed" is what the client saw, if anything.
+# A client that submits sagas, a hundred a second at most, of which every seventh is refused; psql says
+# which were committed.
 sub submit
 {
-	my ($node, $prefix, $acknowledged) = @_;
-	my $script = "$PostgreSQL::Test::Utils::tmp_check/$prefix.sql";
+	my ($node, $prefix, $client, $acknowledged) = @_;
+	my $script = "$PostgreSQL::Test::Utils::tmp_check/$prefix-$client.sql";
 	append_to_file($script, join '', map {
 		my $in = $_ % 7 == 0 ? 'Refuse' : 'TransIn';
-		"SELECT dtm_submit('saga', ARRAY[dtm_step('$busi/TransOut?delay=0.03', '$busi/TransOutRevert', '{}'), dtm_step('$busi/$in', '$busi/TransInRevert', '{}')], gid => '$prefix-$_');\n"
-	} 1 .. $sagas);
+		"SELECT dtm_submit('saga', ARRAY[dtm_step('$busi/TransOut?delay=0.2', '$busi/TransOutRevert', '{}'), dtm_step('$busi/$in', '$busi/TransInRevert', '{}')], gid => '$prefix-$_'); SELECT pg_sleep(0.01);\n"
+	} $client * $sagas + 1 .. ($client + 1) * $sagas);
 	return IPC::Run::start([ 'psql', '-XqAt', '-d', $node->connstr('postgres'), '-v', 'ON_ERROR_STOP=1', '-f', $script ],
 		'<', \'', '>', $acknowledged, '2>', \my $ignored);
 }
@@ -44,17 +45,17 @@ for my $mode ('synchronous', 'asynchronous')
 		$primary->reload;
 		eventually($primary, "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'", '1');
 	}
-	reply({ path => '/Refuse' }, map { { status => 409 } } 1 .. 2 * $sagas);
+	reply({ path => '/Refuse' }, map { { status => 409 } } 1 .. 2000);
 
-	my $acknowledged = '';
-	my $clients = submit($primary, $mode, \$acknowledged);
+	my @acknowledged = ('') x $clients;
+	my @handles = map { submit($primary, $mode, $_, \$acknowledged[$_]) } 0 .. $clients - 1;
 	# in the midst of it: some have finished, a thousand have not, more are coming
 	ok(eventually($primary, "SELECT count(*) > 50 AND (SELECT count(*) >= 1000 FROM dtm.active) FROM dtm.finished"), "$mode: some have finished, a thousand have not");
 	is($standby->safe_psql('postgres', "SELECT string_agg(state, ' ') FROM dtm.stat_coordinator"), 'standby', "$mode: the standby looks on");
 	$primary->stop('immediate');
 	$standby->promote;
-	IPC::Run::finish($clients);
-	my @known = grep { /^$mode-\d+$/ } split /\n/, $acknowledged;
+	IPC::Run::finish($_) for @handles;
+	my @known = grep { /^$mode-\d+$/ } split /\n/, join '', @acknowledged;
 	cmp_ok(scalar(@known), '>', 1000, "$mode: a client was told of " . scalar(@known) . ' commits');
 
 	ok(eventually($standby, 'SELECT state FROM dtm.stat_coordinator', 'running'), "$mode: promoted, it has a coordinator by itself");
@@ -89,7 +90,7 @@ for my $mode ('synchronous', 'asynchronous')
 		note(scalar(@unknown) . ' transactions were called for, and are not there');
 	}
 	my $repeated = grep { my $saga = $_; grep { $_ > 1 } values %$saga } values %calls;
-	cmp_ok($repeated, '<=', 40, "$mode: only what was under way is repeated ($repeated)");
+	cmp_ok($repeated, '<=', 100, "$mode: only what was under way is repeated ($repeated)");
 
 	# it is a primary like any other
 	$standby->safe_psql('postgres', "ALTER SYSTEM RESET synchronous_standby_names; SELECT pg_reload_conf()");
