@@ -45,7 +45,6 @@ say "building dtm for PostgreSQL $PG_MAJOR"
 build
 tools=$SCRATCH/tools
 as_user mkdir -p "$tools"
-# shellcheck disable=SC2046
 as_user cc -O2 -D_GNU_SOURCE -o "$tools/participant" "$SCRATCH/dtm/bench/participant.c"
 # shellcheck disable=SC2046
 as_user cc -O2 -D_GNU_SOURCE $(curl-config --cflags) -I"$("$PG_CONFIG" --includedir)" \

@@ -301,20 +301,6 @@ assign_slot(Oid database, int number)
 	return free;
 }
 
-static bool
-is_held(const DtmSharedSlot *slot)
-{
-	DtmSharedSlot *first = dtm_slot_of(slot->database);
-	bool		held;
-
-	if (first == NULL)
-		return false;
-	SpinLockAcquire(&first->mutex);
-	held = first->holds > 0;
-	SpinLockRelease(&first->mutex);
-	return held;
-}
-
 /*
  * dtm.coordinators_per_database has changed, and a slot is one of the former
  * number.  True when it is not any more.
@@ -414,7 +400,7 @@ start_workers(void)
 				timeout = RESTART_PAUSE_MIN;
 			continue;
 		}
-		if (!OidIsValid(slot->database) || is_held(slot))
+		if (!OidIsValid(slot->database) || dtm_is_held(slot->database))
 			continue;
 		if (child->handle != NULL)
 		{

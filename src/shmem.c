@@ -315,6 +315,20 @@ dtm_hold_until_end(DtmSharedSlot *slot)
 	held = slot;
 }
 
+bool
+dtm_is_held(Oid database)
+{
+	DtmSharedSlot *first = dtm_slot_of(database);
+	bool		is_held;
+
+	if (first == NULL)
+		return false;
+	SpinLockAcquire(&first->mutex);
+	is_held = first->holds > 0;
+	SpinLockRelease(&first->mutex);
+	return is_held;
+}
+
 int
 dtm_take_announced(DtmSharedSlot *slot, int64 *ids, int max, uint32 *asked,
 				   XLogRecPtr *committed)

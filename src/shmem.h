@@ -121,6 +121,9 @@ extern void dtm_ask_slot(DtmSharedSlot *slot, uint32 what);
  */
 extern void dtm_hold_until_end(DtmSharedSlot *slot);
 
+/* Is there somebody who wants no coordinator in a database? */
+extern bool dtm_is_held(Oid database);
+
 /* The launcher shall see whether this database needs a coordinator. */
 extern void dtm_ask_launcher(Oid database);
 

@@ -62,26 +62,11 @@ at_exit(int code, Datum arg)
 	dtm_wake_waiters(my_slot);
 }
 
-/* Is a command under way that wants nobody in the database? */
-static bool
-is_held(Oid database)
-{
-	DtmSharedSlot *first = dtm_slot_of(database);
-	bool		held;
-
-	if (first == NULL)
-		return false;
-	SpinLockAcquire(&first->mutex);
-	held = first->holds > 0;
-	SpinLockRelease(&first->mutex);
-	return held;
-}
-
 /* False: this database is not to be connected to. */
 static bool
 attach(DtmSharedSlot *slot)
 {
-	bool		held = is_held(slot->database);
+	bool		held = dtm_is_held(slot->database);
 
 	my_slot = slot;
 	before_shmem_exit(at_exit, (Datum) 0);

@@ -23,8 +23,8 @@
 typedef struct Coordinator Coordinator;
 
 /*
- * Takes over a share of this database's transactions, whose lock must be held.  slot may
- * be NULL.  Errors if there is no transport to be had.
+ * Takes over a share of this database's transactions, whose lock must be
+ * held.  slot may be NULL.  Errors if there is no transport to be had.
  */
 extern Coordinator *coordinator_create(StoreMode mode, DtmShare share,
 									   DtmSharedSlot *slot);

@@ -169,7 +169,8 @@ extern int	store_reset_next_time(TimestampTz later_than, TimestampTz now,
 extern void store_own_session(void);
 
 /*
- * The next due transactions of a share after a position, in order, at most "max", in an
+ * The next due transactions of a share after a position, in order, at most
+ * "max", in an
  * array allocated in the current context.  Rows that can't be understood are
  * NULL in it, with their id in bad_ids and the reason in bad_errors.
  */

@@ -91,7 +91,7 @@ close_socket(void *arg, curl_socket_t fd)
 /*
  * libcurl takes its socket away after each reply, to come back with the same
  * for the next call.  We don't: of a socket whose end we are told of
- * (close_socket), epoll goes on to know, which spares two system calls for
+ * (close_socket), epoll goes on to know, which spares a system call or two for
  * each.
  */
 static int
