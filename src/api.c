@@ -48,6 +48,7 @@ PG_FUNCTION_INFO_V1(dtm_force_stop);
 PG_FUNCTION_INFO_V1(dtm_pause);
 PG_FUNCTION_INFO_V1(dtm_resume);
 PG_FUNCTION_INFO_V1(dtm_coordinator_stats);
+PG_FUNCTION_INFO_V1(dtm_library_version);
 PG_FUNCTION_INFO_V1(dtm_get_alert_retry_limit);
 PG_FUNCTION_INFO_V1(dtm_set_home);
 PG_FUNCTION_INFO_V1(dtm_home_changed);
@@ -698,7 +699,16 @@ dtm_get_alert_retry_limit(PG_FUNCTION_ARGS)
 	PG_RETURN_INT32(dtm_alert_retry_limit);
 }
 
-#define NSTATS	12
+/* dtm.library_version(): what the server has loaded */
+Datum
+dtm_library_version(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(DTM_VERSION));
+}
+
+/* Columns of version 0.1.0, and those that came with 0.2.0. */
+#define NSTATS_0_1	12
+#define NSTATS		14
 
 /* A row of it; NULL: there is no coordinator. */
 static HeapTuple
@@ -707,8 +717,10 @@ stats_row(TupleDesc desc, DtmSharedSlot *slot)
 	Datum		values[NSTATS];
 	bool		nulls[NSTATS];
 	DtmCoordinatorState state;
+	StoreHome	home;
 	pid_t		pid;
 
+	Assert(desc->natts == NSTATS || desc->natts == NSTATS_0_1);
 	if (slot == NULL)
 	{
 		memset(nulls, true, sizeof(nulls));
@@ -721,6 +733,7 @@ stats_row(TupleDesc desc, DtmSharedSlot *slot)
 	SpinLockAcquire(&slot->mutex);
 	state = slot->state;
 	pid = slot->pid;
+	home = slot->home;
 	SpinLockRelease(&slot->mutex);
 	memset(nulls, false, sizeof(nulls));
 	values[0] = CStringGetTextDatum(dtm_state_name(state));
@@ -736,6 +749,13 @@ stats_row(TupleDesc desc, DtmSharedSlot *slot)
 	values[9] = Int64GetDatum((int64) pg_atomic_read_u64(&slot->ncall_errors));
 	values[10] = Int64GetDatum((int64) pg_atomic_read_u64(&slot->nerrors));
 	values[11] = Int32GetDatum(slot->share.number + 1);
+	nulls[12] = nulls[13] = state != DTM_COORDINATOR_PAUSED ||
+		store_home_reason(home) == NULL;
+	if (!nulls[12])
+	{
+		values[12] = CStringGetTextDatum(store_home_reason(home));
+		values[13] = CStringGetTextDatum(store_home_hint(home));
+	}
 	return heap_form_tuple(desc, values, nulls);
 }
 

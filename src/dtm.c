@@ -7,6 +7,7 @@
 #include "compat.h"
 #include "local/local.h"
 #include "shmem.h"
+#include "store/store.h"
 #include "transport/transport.h"
 #include "worker.h"
 
@@ -151,6 +152,7 @@ _PG_init(void)
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	dtm_preloaded = true;
+	store_note_standby();
 	dtm_shmem_init();
 	local_shmem_init();
 	dtm_install_hooks();

@@ -2,7 +2,8 @@
  * hooks.c
  *		What SQL commands mean for coordinators.
  *
- * - CREATE and DROP EXTENSION dtm: one has to start, or to leave.
+ * - CREATE, ALTER and DROP EXTENSION dtm: one has to start, to look at the
+ *   version, or to leave.
  * - DROP DATABASE, and using one as a template, renaming or moving it, want
  *   nobody connected: its coordinator leaves for the time of the command.
  * - COMMIT PREPARED: what the prepared transaction submitted is committed now.
@@ -42,7 +43,7 @@ object_access(ObjectAccessType access, Oid classId, Oid objectId, int subId,
 		previous_access_hook(access, classId, objectId, subId, arg);
 	if (classId != ExtensionRelationId)
 		return;
-	if (access == OAT_POST_CREATE)
+	if (access == OAT_POST_CREATE || access == OAT_POST_ALTER)
 	{
 		/* its row is not visible yet, so the name can't be asked for */
 		dtm_announce_ask(DTM_ASK_RECHECK);

@@ -51,6 +51,7 @@ typedef struct DtmSharedSlot
 	pid_t		pid;			/* 0: not running */
 	Latch	   *latch;			/* of that process */
 	DtmCoordinatorState state;
+	int			home;			/* StoreHome: why it is paused */
 	bool		present;		/* it has seen that the extension is there */
 	uint32		asked;			/* DTM_ASK_ bits not yet taken */
 	int			holds;			/* of a database's first: DROP DATABASE and the

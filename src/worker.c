@@ -119,17 +119,15 @@ read_orders(void)
 		StoreHome	home = store_home();
 
 		orders = home == STORE_HOME_HERE ? ORDERS_RUN : ORDERS_PAUSE;
-		if (home != reported && home == STORE_HOME_ELSEWHERE)
+		if (home != reported && home != STORE_HOME_HERE)
 			ereport(LOG,
-					(errmsg("dtm coordinator for database \"%s\" is paused: the database was restored or copied from another one",
-							get_database_name(MyDatabaseId)),
-					 errhint("If it shall call the services of its global transactions from here, run SELECT dtm_resume() in it.")));
-		else if (home != reported && home == STORE_HOME_PAUSED)
-			ereport(LOG,
-					(errmsg("dtm coordinator for database \"%s\" is paused",
-							get_database_name(MyDatabaseId)),
-					 errhint("SELECT dtm_resume() lets it go on.")));
+					(errmsg("dtm coordinator for database \"%s\" is paused: %s",
+							get_database_name(MyDatabaseId), store_home_reason(home)),
+					 errhint("%s", store_home_hint(home))));
 		reported = home;
+		SpinLockAcquire(&my_slot->mutex);
+		my_slot->home = home;
+		SpinLockRelease(&my_slot->mutex);
 	}
 	PopActiveSnapshot();
 	CommitTransactionCommand();

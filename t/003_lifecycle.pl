@@ -132,6 +132,29 @@ ok(eventually($standby, "SELECT dtm_status('failover')", 'succeed'), 'promoted, 
 is(join(' ', map { substr $_->{path}, 1 } calls_of('failover')), 'b', 'where the other had stopped');
 $standby->stop;
 
+# a copy of the server's files is no standby
+my $moved = PostgreSQL::Test::Cluster->new('moved');
+$node->start;
+ok(eventually($node, "SELECT dtm_wait('failover', '180 s')", 'succeed'), 'the original, started again, goes on');
+eventually($node, 'SELECT count(directory) FROM dtm.home', '1');
+$node->stop;
+$node->backup_fs_cold('cold');
+$moved->init_from_backup($node, 'cold');
+$moved->start;
+ok(eventually($moved, $running, 'paused'), 'a copy of the files is paused');
+is($moved->safe_psql('postgres', 'SELECT reason FROM dtm.stat_coordinator'),
+	"the server's data directory is a copy of another one", 'the view says why');
+like($moved->safe_psql('postgres', 'SELECT hint FROM dtm.stat_coordinator'), qr/SELECT dtm_resume\(\)/, 'and how to go on');
+like(slurp_file($moved->logfile), qr/is paused: the server's data directory is a copy.*\n.*dtm_resume/, 'so does the log');
+clear_participant();
+$moved->safe_psql('postgres', "SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/moved')], gid => 'moved')");
+$moved->safe_psql('postgres', 'SELECT dtm_resume()');
+is($moved->safe_psql('postgres', "SELECT dtm_wait('moved', '180 s')"), 'succeed', 'resumed, it runs');
+$moved->restart;
+ok(eventually($moved, $running, 'running'), 'and after a restart');
+is(one_line('moved'), 'moved', 'called once');
+$moved->stop;
+
 # without preload
 my $bare = start_server('bare', preload => 0);
 is($bare->safe_psql('postgres', "SELECT dtm_barrier('saga', 'g', '01', 'action')"), 't', 'the barrier needs no preload');

@@ -1,36 +1,106 @@
 /*
  * home.c
  *		Where this database lives, and whether it is paused.
+ *
+ * A copy must not call the services of the original.  A database that was
+ * restored or copied is known by its OID or its server's system identifier.
+ * The copy of a whole server's files has the same of both: it is known by its
+ * data directory, which was made at another time (the birth of a file in it,
+ * where the file system tells, and its inode).  A standby is such a copy, too,
+ * but one that is meant to go on: it is known by having been started as one.
  */
 #include "private.h"
 
 #include "access/xlog.h"
 #include "miscadmin.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* A file that is made with the data directory, and never replaced. */
+#define BORN_WITH_IT	"PG_VERSION"
+
+/* Set in the postmaster, and inherited by its children. */
+static bool started_as_standby = false;
+
+void
+store_note_standby(void)
+{
+	/* the working directory is the data directory */
+	started_as_standby = access(STANDBY_SIGNAL_FILE, F_OK) == 0;
+}
+
+/* What tells this data directory from a copy of it. */
+static char *
+data_directory(void)
+{
+	struct statx status;
+
+	if (statx(AT_FDCWD, BORN_WITH_IT, 0, STATX_INO | STATX_BTIME, &status) != 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not stat file \"%s\": %m", BORN_WITH_IT)));
+	if (!(status.stx_mask & STATX_BTIME))
+		return psprintf("%llu", (unsigned long long) status.stx_ino);
+	return psprintf("%llu %lld.%09u", (unsigned long long) status.stx_ino,
+					(long long) status.stx_btime.tv_sec,
+					(unsigned) status.stx_btime.tv_nsec);
+}
+
+/* The data directory is this one from now on. */
+static void
+adopt(const char *directory)
+{
+	static Statement statement = {
+		"UPDATE dtm.home SET directory = $1", 1, {TEXTOID}
+	};
+	Datum		values[1];
+
+	values[0] = CStringGetTextDatum(directory);
+	statement_run(&statement, values, NULL);
+}
+
 StoreHome
 store_home(void)
 {
 	static Statement statement = {
-		"SELECT h.system_identifier = $1 AND h.database_oid = $2, h.paused "
+		"SELECT h.system_identifier = $1 AND h.database_oid = $2, h.paused, h.directory "
 		"FROM dtm.home h",
 		2, {INT8OID, OIDOID}
 	};
 	StoreHome	home = STORE_HOME_HERE;
 	Session		session;
 	Datum		values[2];
+	char	   *directory;
+	bool		other_directory = false;
 
+	if (store_other_version() != NULL)
+		return STORE_HOME_OTHER_VERSION;
 	values[0] = Int64GetDatum((int64) GetSystemIdentifier());
 	values[1] = ObjectIdGetDatum(MyDatabaseId);
 	statement_enter(&session);
 	statement_run(&statement, values, NULL);
+	directory = data_directory();
 	/* a dump that was restored has brought a row of its own */
 	for (uint64 row = 0; row < SPI_processed; row++)
 	{
+		char	   *known = column_text(row, 3);
+
 		if (!column_bool(row, 1))
 			home = STORE_HOME_ELSEWHERE;
-		else if (column_bool(row, 2) && home == STORE_HOME_HERE)
+		else if (known == NULL || strcmp(known, directory) != 0)
+		{
+			/* nobody has said so far where it is, or a standby was promoted */
+			other_directory = true;
+			if (known != NULL && !started_as_standby && home != STORE_HOME_ELSEWHERE)
+				home = STORE_HOME_COPIED;
+		}
+		if (column_bool(row, 2) && home == STORE_HOME_HERE)
 			home = STORE_HOME_PAUSED;
 	}
+	if (other_directory && home != STORE_HOME_ELSEWHERE && home != STORE_HOME_COPIED)
+		adopt(directory);
 	statement_leave(&session);
 	return home;
 }
@@ -49,8 +119,46 @@ store_set_home(bool paused)
 	values[0] = Int64GetDatum((int64) GetSystemIdentifier());
 	values[1] = ObjectIdGetDatum(MyDatabaseId);
 	values[2] = BoolGetDatum(paused);
+	/* its coordinator says which directory that is */
 	statement_enter(&session);
 	statement_run(&delete_statement, NULL, NULL);
 	statement_run(&insert_home, values, NULL);
 	statement_leave(&session);
+}
+
+const char *
+store_home_reason(StoreHome home)
+{
+	switch (home)
+	{
+		case STORE_HOME_HERE:
+			return NULL;
+		case STORE_HOME_PAUSED:
+			return "dtm_pause() was called";
+		case STORE_HOME_ELSEWHERE:
+			return "the database was restored or copied from another one";
+		case STORE_HOME_COPIED:
+			return "the server's data directory is a copy of another one";
+		case STORE_HOME_OTHER_VERSION:
+			return "the extension in this database is of another version than the library that the server has loaded";
+	}
+	return NULL;
+}
+
+const char *
+store_home_hint(StoreHome home)
+{
+	switch (home)
+	{
+		case STORE_HOME_HERE:
+			return NULL;
+		case STORE_HOME_PAUSED:
+			return "SELECT dtm_resume() lets it go on.";
+		case STORE_HOME_ELSEWHERE:
+		case STORE_HOME_COPIED:
+			return "If it shall call the services of its global transactions from here, and the original does not any more, run SELECT dtm_resume() in it.";
+		case STORE_HOME_OTHER_VERSION:
+			return "If a new package was installed, run ALTER EXTENSION dtm UPDATE; if the extension was updated, restart the server.";
+	}
+	return NULL;
 }

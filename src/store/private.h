@@ -84,6 +84,11 @@ extern char **column_strings(uint64 row, int number, int *n);
 extern Datum array_of(Datum *values, const bool *nulls, int n, Oid type);
 extern Datum text_array_of(char **strings, int n);
 
+/* ---------- version.c ---------- */
+
+/* An error that says what to do, unless the extension's SQL is this library's. */
+extern void check_version(void);
+
 /* ---------- row.c: a global transaction's row ---------- */
 
 #define REQUEST_COLUMNS \

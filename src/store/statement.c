@@ -83,6 +83,7 @@ dtm_extension_owner(void)
 void
 statement_enter(Session *session)
 {
+	check_version();
 	if (!statement_own_session)
 	{
 		GetUserIdAndSecContext(&session->user, &session->sec_context);

@@ -243,15 +243,38 @@ extern bool store_cron_cleans(void);
 
 /* ---------- where this database lives ---------- */
 
+/* May the coordinator of this database call anybody?  If not, why. */
 typedef enum StoreHome
 {
-	STORE_HOME_HERE,
+	STORE_HOME_HERE,			/* it may */
 	STORE_HOME_PAUSED,			/* dtm_pause */
-	STORE_HOME_ELSEWHERE		/* restored or copied from another database */
+	STORE_HOME_ELSEWHERE,		/* restored or copied from another database */
+	STORE_HOME_COPIED,			/* the files of the whole server were copied */
+	STORE_HOME_OTHER_VERSION	/* the SQL is not this library's */
 } StoreHome;
 
+/*
+ * Not to be asked in a session.  A server that was a standby when it was
+ * started goes on where the other one stopped: from now on it is the home.
+ */
 extern StoreHome store_home(void);
 extern void store_set_home(bool paused);
+
+/* Why it is paused, and how to go on; NULL: it is not. */
+extern const char *store_home_reason(StoreHome home);
+extern const char *store_home_hint(StoreHome home);
+
+/* From _PG_init of the postmaster: is this server going to be a standby? */
+extern void store_note_standby(void);
+
+/* ---------- version.c ---------- */
+
+/*
+ * The version of the extension in this database, if that is not this
+ * library's; else NULL.  While the extension is created or updated there is
+ * nothing to say.
+ */
+extern const char *store_other_version(void);
 
 /* The role that owns the extension; errors if it isn't installed. */
 extern Oid	dtm_extension_owner(void);
