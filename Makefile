@@ -13,7 +13,7 @@ PG_CFLAGS = -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-i
 SHLIB_LINK = $(shell curl-config --libs)
 
 # One test a line, in the order of the layers
-REGRESS = install submit idempotent options badinput query barrier msg_barrier topics workflow orphans cleanup roles run_due
+REGRESS = install submit idempotent options badinput query barrier msg_barrier topics workflow orphans cleanup roles run_due servers
 REGRESS_OPTS = --inputdir=$(srcdir)
 ISOLATION = barrier_concurrency submit_concurrency branch_concurrency
 ISOLATION_OPTS = --inputdir=$(srcdir)

@@ -49,3 +49,21 @@ CREATE VIEW dtm.stat_coordinator AS
                       WHERE a.next_time <= pg_catalog.clock_timestamp()) b;
 COMMENT ON VIEW dtm.stat_coordinator IS 'state, load and counters of this database''s coordinators, a row each; reason and hint say why one is paused, and how it goes on; backlog counts the transactions that are due';
 GRANT SELECT ON dtm.stat_coordinator TO dtm_user;
+
+/* ---------- services as foreign servers ---------- */
+
+CREATE FUNCTION dtm.http_validator(options text[], catalog oid) RETURNS void
+AS 'MODULE_PATHNAME', 'dtm_http_validator' LANGUAGE C STRICT;
+REVOKE ALL ON FUNCTION dtm.http_validator(text[], oid) FROM PUBLIC;
+
+CREATE FOREIGN DATA WRAPPER dtm_http VALIDATOR dtm.http_validator;
+COMMENT ON FOREIGN DATA WRAPPER dtm_http IS
+  'services that branches are called at: server:name/path, with the user mapping of the role that submitted';
+
+CREATE FUNCTION @extschema@.dtm_verify_signature(signature text, key text, gid text, branch_id text, op text, body bytea, max_age interval DEFAULT '5 minutes')
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'dtm_verify_signature' LANGUAGE C STABLE PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@.dtm_verify_signature(text, text, text, text, text, bytea, interval) IS
+  'whether a request''s header Dtm-Signature was made with this key, for these values, not longer than max_age ago (NULL: whenever)';
+REVOKE ALL ON FUNCTION @extschema@.dtm_verify_signature(text, text, text, text, text, bytea, interval) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION @extschema@.dtm_verify_signature(text, text, text, text, text, bytea, interval) TO dtm_user;

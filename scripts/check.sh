@@ -13,7 +13,7 @@ failed=0
 install build-essential "postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR" \
 	libcurl4-openssl-dev ca-certificates libcmocka-dev libipc-run-perl python3-aiohttp \
 	python3-grpcio python3-psycopg2 "postgresql-$PG_MAJOR-cron" \
-	openssl cppcheck procps util-linux
+	openssl nodejs cppcheck procps util-linux
 make_scratch
 
 # count LOG PASSED-PATTERN FAILED-PATTERN

@@ -10,6 +10,7 @@
 
 #include "catalog/namespace.h"
 #include "catalog/pg_database.h"
+#include "catalog/pg_foreign_server.h"
 #include "catalog/pg_proc.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
@@ -25,6 +26,12 @@
 /* 16: varlena macros have a header of their own */
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
+#endif
+
+#if PG_VERSION_NUM >= 140000
+#include "common/hmac.h"
+#else
+#include "common/sha2.h"
 #endif
 
 #if PG_VERSION_NUM < 130000
@@ -55,6 +62,14 @@
 #else
 #define dtm_can_execute(function, role) \
 	(pg_proc_aclcheck(function, role, ACL_EXECUTE) == ACLCHECK_OK)
+#endif
+
+#if PG_VERSION_NUM >= 160000
+#define dtm_can_use_server(server, role) \
+	(object_aclcheck(ForeignServerRelationId, server, role, ACL_USAGE) == ACLCHECK_OK)
+#else
+#define dtm_can_use_server(server, role) \
+	(pg_foreign_server_aclcheck(server, role, ACL_USAGE) == ACLCHECK_OK)
 #endif
 
 /* 16: an error of the input can be caught without a throw */
@@ -111,6 +126,54 @@
 /* later minor releases: a database that a DROP DATABASE has half removed */
 #ifndef DATCONNLIMIT_INVALID_DB
 #define DATCONNLIMIT_INVALID_DB (-2)
+#endif
+
+/* 14: HMAC */
+#define DTM_SHA256_LEN	32
+#if PG_VERSION_NUM >= 140000
+static inline void
+dtm_hmac_sha256(const char *key, size_t key_len, const char *data, size_t len,
+				uint8 hmac[DTM_SHA256_LEN])
+{
+	pg_hmac_ctx *context = pg_hmac_create(PG_SHA256);
+
+	if (context == NULL ||
+		pg_hmac_init(context, (const uint8 *) key, key_len) < 0 ||
+		pg_hmac_update(context, (const uint8 *) data, len) < 0 ||
+		pg_hmac_final(context, hmac, DTM_SHA256_LEN) < 0)
+		elog(ERROR, "could not compute an HMAC");
+	pg_hmac_free(context);
+}
+#else
+/* RFC 2104 */
+static inline void
+dtm_hmac_sha256(const char *key, size_t key_len, const char *data, size_t len,
+				uint8 hmac[DTM_SHA256_LEN])
+{
+	uint8		pad[PG_SHA256_BLOCK_LENGTH] = {0};
+	pg_sha256_ctx context;
+
+	if (key_len > sizeof(pad))
+	{
+		pg_sha256_init(&context);
+		pg_sha256_update(&context, (const uint8 *) key, key_len);
+		pg_sha256_final(&context, pad);
+	}
+	else
+		memcpy(pad, key, key_len);
+	for (int i = 0; i < (int) sizeof(pad); i++)
+		pad[i] ^= 0x36;
+	pg_sha256_init(&context);
+	pg_sha256_update(&context, pad, sizeof(pad));
+	pg_sha256_update(&context, (const uint8 *) data, len);
+	pg_sha256_final(&context, hmac);
+	for (int i = 0; i < (int) sizeof(pad); i++)
+		pad[i] ^= 0x36 ^ 0x5c;
+	pg_sha256_init(&context);
+	pg_sha256_update(&context, pad, sizeof(pad));
+	pg_sha256_update(&context, hmac, DTM_SHA256_LEN);
+	pg_sha256_final(&context, hmac);
+}
 #endif
 
 #endif							/* DTM_COMPAT_H */

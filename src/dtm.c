@@ -5,6 +5,7 @@
 #include "dtm.h"
 
 #include "compat.h"
+#include "endpoint/endpoint.h"
 #include "local/local.h"
 #include "shmem.h"
 #include "store/store.h"
@@ -76,6 +77,12 @@ check_addresses(char **value, void **extra, GucSource source)
 	return false;
 }
 
+static const struct config_enum_entry targets[] = {
+	{"any", ENDPOINT_TARGETS_ANY, false},
+	{"servers", ENDPOINT_TARGETS_SERVERS, false},
+	{NULL, 0, false}
+};
+
 static void
 define_settings(void)
 {
@@ -135,6 +142,10 @@ define_settings(void)
 							"Time that finished global transactions are kept; 0 keeps all.",
 							NULL, &dtm_retention, 7 * 24 * 60, 0, MAX_MINUTES,
 							PGC_SIGHUP, GUC_UNIT_MIN, NULL, NULL, NULL);
+	DefineCustomEnumVariable("dtm.allowed_targets",
+							 "What branches may be: any URL, or foreign servers only.",
+							 NULL, &dtm_allowed_targets, ENDPOINT_TARGETS_ANY, targets,
+							 PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("dtm.forbidden_addresses",
 							   "Addresses that branches are not called at: networks, loopback, link-local, private.",
 							   NULL, &dtm_forbidden_addresses, "",

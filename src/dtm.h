@@ -26,6 +26,7 @@
 /* Schemes of URLs that are dtm's own. */
 #define DTM_SCHEME_TOPIC		"topic://"
 #define DTM_SCHEME_LOCAL		"sql:"
+#define DTM_SCHEME_SERVER		"server:"
 
 /* Settings (GUCs), in the units of their declarations in dtm.c. */
 extern int	dtm_retry_interval;	/* ms */
@@ -40,6 +41,7 @@ extern int	dtm_max_request_size;	/* kB */
 extern char *dtm_databases;
 extern char *dtm_ca_file;
 extern char *dtm_forbidden_addresses;
+extern int	dtm_allowed_targets;	/* EndpointTargets */
 extern int	dtm_sql_workers;	/* for each database */
 extern int	dtm_coordinators_per_database;
 extern char *dtm_alert_webhook;

@@ -12,7 +12,7 @@ my $node = start_server('docs', extension => 0);
 my ($busi, $grpc) = start_participant('--grpc');
 my $docs = "$FindBin::RealBin/../docs";
 
-for my $page ('getting-started', 'sql-reference')
+for my $page ('getting-started', 'sql-reference', 'servers')
 {
 	my $text = slurp_file("$docs/$page.md");
 	my ($script, @expected) = ("SET client_min_messages = warning;\n");

@@ -40,7 +40,7 @@ sub start_server
 }
 
 # A participant (test/participant.py) on a free port, or with the arguments
-# given.  Returns its URL and, with --grpc, that of its gRPC port.
+# given.  Returns its URL and, with --grpc, those of its gRPC and HTTPS ports.
 sub start_participant
 {
 	my (@arguments) = @_;
@@ -51,9 +51,9 @@ sub start_participant
 		'<', \$in, '>', \$out,
 		IPC::Run::timeout(600));
 	IPC::Run::pump($handle) until $out =~ /\n/;
-	my ($got, $grpc) = $out =~ /^(\d+) ?(\d*)/ or die "participant did not start: $out";
+	my ($got, $grpc, $https) = $out =~ /^(\d+) (\d*) (\d*)/ or die "participant did not start: $out";
 	%participant = (port => $got, handle => $handle, in => \$in);
-	return ("http://127.0.0.1:$got", "127.0.0.1:$grpc") if $grpc;
+	return ("http://127.0.0.1:$got", "127.0.0.1:$grpc", "https://localhost:$https") if $grpc;
 	return "http://127.0.0.1:$got";
 }
 

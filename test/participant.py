@@ -1,11 +1,12 @@
 #!/usr/bin/python3
 """A participant of global transactions for tests: answers what it is told to.
 
-    participant.py [--grpc] [--tls CERTIFICATE KEY] [port]
+    participant.py [--grpc] [--tls CERTIFICATE KEY] [--https CERTIFICATE KEY CA] [port]
 
 Listens on 127.0.0.1, prints its port, and stops when its standard input ends.
 With --grpc it serves any method of gRPC as well, on a port of its own that is
-printed behind the first; with --tls that is a TLS port.
+printed behind the first; with --tls that is a TLS port. With --https it answers
+on another port, printed last, to those who show a certificate of that authority.
 
 Any request is logged and answered with 200 and the body "null", unless
 something else was asked for:
@@ -17,7 +18,8 @@ something else was asked for:
                     the next replies to requests of that path (op, gid: any if
                     left out); with forever, the last one stays
     GET  /_log      [{"method", "path", "query": {}, "headers": {}, "body",
-                     "raw_query", "time"}, ...] in the order they came;
+                     "raw_query", "time", "client"}, ...] in the order they came,
+                    client being the subject of the certificate that was shown;
                     ?gid=g for those of one gid
     POST /_clear    forgets the log and the replies
 
@@ -32,6 +34,7 @@ is OK.
 import argparse
 import asyncio
 import json
+import ssl
 import sys
 import time
 
@@ -52,6 +55,11 @@ def next_reply(path, query):
     return {}
 
 
+def client_of(request):
+    certificate = request.transport.get_extra_info("peercert") if request.transport else None
+    return dict(pair[0] for pair in certificate["subject"]).get("commonName") if certificate else None
+
+
 async def answer(request):
     body = await request.text()
     log.append({
@@ -62,6 +70,7 @@ async def answer(request):
         "headers": dict(request.headers),
         "body": body,
         "time": time.time(),
+        "client": client_of(request),
     })
     reply = next_reply(request.path, request.query)
     delay = float(request.query.get("delay", 0)) + reply.get("delay", 0)
@@ -144,6 +153,7 @@ async def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--grpc", action="store_true")
     parser.add_argument("--tls", nargs=2)
+    parser.add_argument("--https", nargs=3)
     parser.add_argument("port", nargs="?", type=int, default=0)
     options = parser.parse_args()
     app = web.Application(client_max_size=64 * 1024 * 1024)
@@ -156,7 +166,14 @@ async def main():
     site = web.TCPSite(runner, "127.0.0.1", options.port, backlog=1024, reuse_address=True)
     await site.start()
     server, grpc_port = await start_grpc(options.tls) if options.grpc else (None, "")
-    print(runner.addresses[0][1], grpc_port, flush=True)
+    https_port = ""
+    if options.https:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=options.https[2])
+        context.load_cert_chain(*options.https[:2])
+        context.verify_mode = ssl.CERT_REQUIRED
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+        https_port = runner.addresses[-1][1]
+    print(runner.addresses[0][1], grpc_port, https_port, flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     if server:
         await server.stop(None)

@@ -3,7 +3,8 @@
  *		Global transactions in memory: the replies of their calls, what core
  *		decides about them, and the calls that follow.
  *
- * Nothing here touches the database.
+ * Nothing here touches the database, but for the catalogs: where a branch is
+ * called may be up to a foreign server.
  */
 #include "private.h"
 
@@ -435,8 +436,6 @@ entry_collect(Coordinator *c)
 void
 entry_make_ready(Coordinator *c, Entry *entry)
 {
-	int			timeout = entry->trans->request_timeout > 0 ?
-		entry->trans->request_timeout : dtm_request_timeout;
 	MemoryContext before = MemoryContextSwitchTo(entry->context);
 
 	entry_drop_ready(entry);
@@ -449,9 +448,9 @@ entry_make_ready(Coordinator *c, Entry *entry)
 		call->next = entry->ready;
 		entry->ready = call;
 		wire_describe(entry->trans, call->op, &branch);
-		call->kind = branch.kind;
-		if (call->kind == WIRE_LOCAL)
+		if (branch.kind == WIRE_LOCAL)
 		{
+			call->kind = branch.kind;
 			call->task.owner = entry;
 			call->task.id = entry->id;
 			call->task.op = call->op;
@@ -461,8 +460,10 @@ entry_make_ready(Coordinator *c, Entry *entry)
 			continue;
 		}
 		call->call.owner = entry;
-		call->call.timeout = (int64) timeout * 1000;
-		wire_request(entry->trans, call->op, &call->call);
+		call->call.timeout = (int64) entry->trans->request_timeout * 1000;
+		if (!endpoint_request(entry->trans, &branch, &call->call, &call->refused))
+			call->call.url = branch.url;
+		call->kind = branch.kind;
 	}
 	MemoryContextSwitchTo(before);
 }
@@ -480,6 +481,8 @@ entry_send(Coordinator *c, Entry *entry)
 		entry->ncalls++;
 		if (call->kind == WIRE_LOCAL)
 			local_submit(c->pool, &call->task);
+		else if (call->refused != NULL)
+			dtm_transport_refuse(c->transport, &call->call, call->refused);
 		else
 			dtm_transport_submit(c->transport, &call->call);
 	}

@@ -11,6 +11,7 @@
 #include "coordinator.h"
 
 #include "dtm.h"
+#include "endpoint/endpoint.h"
 #include "local/local.h"
 #include "store/store.h"
 #include "transport/transport.h"
@@ -55,6 +56,7 @@ typedef struct EntryCall
 	LocalTask	task;			/* instead, of a local branch; the same */
 	int			op;
 	WireKind	kind;
+	const char *refused;		/* why it is not made; NULL: it is */
 	struct EntryCall *next;
 } EntryCall;
 

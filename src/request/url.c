@@ -4,6 +4,7 @@
  */
 #include "private.h"
 
+#include "endpoint/endpoint.h"
 #include "local/local.h"
 #include "wire/wire.h"
 
@@ -14,11 +15,33 @@
 
 PG_FUNCTION_INFO_V1(dtm_check_url);
 
+/*
+ * What a URL stands for when a role calls it, or an error.  InvalidOid: when
+ * anybody does.
+ */
+static const char *
+server_url(const char *url, const char *what, Oid role)
+{
+	Endpoint	endpoint;
+	EndpointProblem problem;
+
+	if (OidIsValid(role) ? endpoint_resolve(url, role, &endpoint, &problem) :
+		endpoint_exists(url, &endpoint, &problem))
+		return endpoint.url;
+	ereport(ERROR,
+			(errcode(problem.sqlerrcode),
+			 errmsg("%s can't be called: %s", what, problem.message),
+			 errdetail("URL: %s", url),
+			 errhint("%s", problem.hint)));
+}
+
 void
 request_check_url(const char *protocol, const char *url, const char *what,
 				  RequestUrl may_be, Oid submitted_by)
 {
 	const char *problem;
+	const char *target = url;
+	bool		server = endpoint_is_server(url);
 
 	if (url[0] == '\0')
 		return;					/* success without a call */
@@ -28,14 +51,27 @@ request_check_url(const char *protocol, const char *url, const char *what,
 				 errmsg("%s is a topic", what),
 				 errdetail("URL: %s", url),
 				 errhint("Only the steps of a msg can go to a topic.")));
-	problem = wire_url_problem(protocol, url);
+	if (server)
+		target = server_url(url, what, submitted_by);
+	problem = wire_url_problem(protocol, target);
 	if (problem != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s can't be called: %s", what, problem),
 				 errdetail("URL: %s", url),
-				 errhint("Give an http or https URL with its host, grpc://host:port/package.Service/Method, sql:schema.function, or '' for no call.")));
-	if (wire_kind(protocol, url) != WIRE_LOCAL)
+				 errhint("Give an http or https URL with its host, grpc://host:port/package.Service/Method, server:name/path, sql:schema.function, or '' for no call.")));
+	if (!server)
+		(void) server_url(url, what, submitted_by); /* is it allowed? */
+	if (wire_kind(protocol, target) != WIRE_LOCAL && !server)
+		return;
+	if (!has_privs_of_role(GetUserId(), submitted_by))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to have \"%s\" call a %s",
+						GetUserNameFromId(submitted_by, false), server ? "server" : "function"),
+				 errdetail("It is called as the role that submitted."),
+				 errhint("Only a role that has its rights can name one.")));
+	if (server)
 		return;
 	if (may_be == REQUEST_URL_REMOTE)
 		ereport(ERROR,
@@ -43,13 +79,6 @@ request_check_url(const char *protocol, const char *url, const char *what,
 				 errmsg("%s must not be a function in this database", what),
 				 errdetail("URL: %s", url),
 				 errhint("Functions can be the steps of a saga or msg, branches of a tcc or xa, and on_finish.")));
-	if (!has_privs_of_role(GetUserId(), submitted_by))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied to have \"%s\" call a function",
-						GetUserNameFromId(submitted_by, false)),
-				 errdetail("A function is called as the role that submitted."),
-				 errhint("Only a role that has its rights can name one.")));
 	(void) local_function(url);
 }
 
@@ -63,7 +92,8 @@ void
 request_check_payload(const char *protocol, const char *url, const char *what,
 					  const bytea *payload)
 {
-	WireKind	kind = wire_kind(protocol, url);
+	WireKind	kind = wire_kind(protocol, endpoint_is_server(url) ?
+								 server_url(url, what, GetUserId()) : url);
 	ErrorContextCallback callback = {.callback = say_payload};
 	char	   *text;
 	Jsonb	   *jsonb;
@@ -104,12 +134,12 @@ dtm_check_url(PG_FUNCTION_ARGS)
 		problem = "it is a function";
 	else
 		/* whose protocol allows the most */
-		problem = wire_url_problem("grpc", url);
+		problem = wire_url_problem("grpc", server_url(url, what, InvalidOid));
 	if (problem != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s can't be called: %s", what, problem),
 				 errdetail("URL: %s", url),
-				 errhint("Give an http or https URL with its host, or grpc://host:port/package.Service/Method.")));
+				 errhint("Give an http or https URL with its host, server:name/path, or grpc://host:port/package.Service/Method.")));
 	PG_RETURN_VOID();
 }

@@ -284,10 +284,19 @@ prepare_connection(DtmTransport *t, DtmSlot *slot, const DtmCall *call)
 		   (long) CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE);
 	SETOPT(CURLOPT_FRESH_CONNECT, fresh);
 	SETOPT(CURLOPT_FORBID_REUSE, fresh);
-	if (tls && t->limits.ca_file[0] != '\0')
+	SETOPT(CURLOPT_CONNECTTIMEOUT_MS, (long) (call->connect_timeout / 1000));
+	if (!tls)
+		return rc;
+	if (call->ca_file != NULL || t->limits.ca_file[0] != '\0')
 	{
-		slot->has_ca_file = true;
-		SETOPT(CURLOPT_CAINFO, t->limits.ca_file);
+		slot->has_own_tls = true;
+		SETOPT(CURLOPT_CAINFO, call->ca_file != NULL ? call->ca_file : t->limits.ca_file);
+	}
+	if (call->client_cert != NULL)
+	{
+		slot->has_own_tls = true;
+		SETOPT(CURLOPT_SSLCERT, call->client_cert);
+		SETOPT(CURLOPT_SSLKEY, call->client_key != NULL ? call->client_key : call->client_cert);
 	}
 	return rc;
 }
@@ -310,21 +319,22 @@ slot_prepare(DtmTransport *t, DtmSlot *slot, DtmCall *call)
 		slot->headers = list;
 		headers = list;
 	}
-	if (slot->has_ca_file && t->limits.ca_file[0] == '\0')
+	if (slot->has_own_tls)
 	{
 		/* back to the system's authorities, whose place libcurl knows */
 		curl_easy_reset(easy);
-		slot->has_ca_file = false;
+		slot->has_own_tls = false;
 		if (!prepare_handle(slot))
 			return false;
 	}
-	if (call->trace_header != NULL)
-	{
-		/* libcurl takes no copy of a list, and changes nothing in it */
-		slot->trace_header.data = (char *) call->trace_header;
-		slot->trace_header.next = headers;
-		headers = &slot->trace_header;
-	}
+	for (int i = 0; i < DTM_NOWN_HEADERS; i++)
+		if (call->own_headers[i] != NULL)
+		{
+			/* libcurl takes no copy of a list, and changes nothing in it */
+			slot->own_headers[i].data = (char *) call->own_headers[i];
+			slot->own_headers[i].next = headers;
+			headers = &slot->own_headers[i];
+		}
 	rc = prepare_connection(t, slot, call);
 	SETOPT(CURLOPT_URL, call->url);
 	if (call->post)

@@ -294,12 +294,12 @@ dtm_transport_max_requests(const DtmTransport *t)
 	return t->max_requests;
 }
 
-void
-dtm_transport_submit(DtmTransport *t, DtmCall *call)
+/* A call that has no reply yet. */
+static void
+init_reply(DtmCall *call)
 {
-	DtmHost    *host = host_of(t, call->url);
-
 	call->next = NULL;
+	call->host = NULL;
 	call->slot = NULL;
 	call->http_status = 0;
 	call->reply = NULL;
@@ -309,14 +309,30 @@ dtm_transport_submit(DtmTransport *t, DtmCall *call)
 	call->error[0] = '\0';
 	call->started = 0;
 	call->duration = 0;
-	call->host = host;
+}
+
+void
+dtm_transport_submit(DtmTransport *t, DtmCall *call)
+{
+	DtmHost    *host = host_of(t, call->url);
+
 	if (host == NULL)
 	{
-		snprintf(call->error, sizeof(call->error), "out of memory");
-		append_done(t, call);
+		dtm_transport_refuse(t, call, "out of memory");
 		return;
 	}
+	init_reply(call);
+	call->host = host;
 	host_append(t, host, call);
+}
+
+void
+dtm_transport_refuse(DtmTransport *t, DtmCall *call, const char *reason)
+{
+	init_reply(call);
+	call->started = clock_us(CLOCK_REALTIME);
+	snprintf(call->error, sizeof(call->error), "%s", reason);
+	append_done(t, call);
 }
 
 void

@@ -38,6 +38,12 @@ typedef struct DtmTransportLimits
 #define DTM_NDEFAULT_HEADERS 3
 extern const char *const dtm_default_headers[DTM_NDEFAULT_HEADERS];
 
+/* Headers that a call has of its own, besides the list. */
+enum
+{
+	DTM_TRACE_HEADER, DTM_SIGNATURE_HEADER, DTM_NOWN_HEADERS
+};
+
 typedef struct DtmCall
 {
 	/* The request; all of it stays the caller's, and in place until reaped. */
@@ -47,8 +53,13 @@ typedef struct DtmCall
 	size_t		body_len;
 	const char *const *headers; /* "Name: value" */
 	int			nheaders;		/* 0: dtm_default_headers */
-	const char *trace_header;	/* one more, whatever the others; NULL: none */
+	const char *own_headers[DTM_NOWN_HEADERS];	/* more of them, whatever the
+												 * others; NULL: none */
 	int64_t		timeout;		/* us, from the start of the request */
+	int64_t		connect_timeout;	/* us of those for the connection; 0: all */
+	const char *ca_file;		/* for TLS; NULL: the transport's */
+	const char *client_cert;	/* what the caller shows; NULL: nothing */
+	const char *client_key;		/* NULL: in client_cert */
 	bool		http2;			/* HTTP/2, in clear by prior knowledge; and the
 								 * reply's gRPC status is wanted */
 	void	   *owner;			/* the caller's */
@@ -91,6 +102,10 @@ extern int	dtm_transport_max_requests(const DtmTransport *transport);
 
 /* Takes a call; it starts at the next drive, or when its turn comes. */
 extern void dtm_transport_submit(DtmTransport *transport, DtmCall *call);
+
+/* Takes one that is not to be made, and gives it back with the reason. */
+extern void dtm_transport_refuse(DtmTransport *transport, DtmCall *call,
+								 const char *reason);
 
 /* Takes a call back that has not been reaped; it may have been sent. */
 extern void dtm_transport_cancel(DtmTransport *transport, DtmCall *call);

@@ -178,6 +178,13 @@ grpc_request(const StoreTrans *trans, const WireBranch *branch, DtmCall *call)
 	call->http2 = true;
 }
 
+const char *
+grpc_message(const DtmCall *call, size_t *len)
+{
+	*len = call->body_len - FRAME_HEADER;
+	return call->body + FRAME_HEADER;
+}
+
 DtmResult
 grpc_result(const DtmCall *call, const char **text)
 {

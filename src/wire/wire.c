@@ -80,29 +80,36 @@ wire_describe(const StoreTrans *trans, int op, WireBranch *branch)
 		branch->payload = trans->payload[core->step];
 	}
 	branch->kind = wire_kind(trans->protocol, branch->url);
+	branch->number = op;
 }
 
 void
-wire_request(const StoreTrans *trans, int op, DtmCall *call)
+wire_request(const StoreTrans *trans, const WireBranch *branch, DtmCall *call)
 {
-	WireBranch	branch;
-
-	wire_describe(trans, op, &branch);
-	call->trace_header = trace_header(trans, op);
-	switch (branch.kind)
+	call->own_headers[DTM_TRACE_HEADER] = trace_header(trans, branch->number);
+	switch (branch->kind)
 	{
 		case WIRE_HTTP:
-			http_request(trans, &branch, call);
+			http_request(trans, branch, call);
 			break;
 		case WIRE_JSONRPC:
-			jsonrpc_request(trans, &branch, call);
+			jsonrpc_request(trans, branch, call);
 			break;
 		case WIRE_GRPC:
-			grpc_request(trans, &branch, call);
+			grpc_request(trans, branch, call);
 			break;
 		case WIRE_LOCAL:
 			elog(ERROR, "a local branch has no request");
 	}
+}
+
+const char *
+wire_body(WireKind kind, const DtmCall *call, size_t *len)
+{
+	if (kind == WIRE_GRPC)
+		return grpc_message(call, len);
+	*len = call->body_len;
+	return call->body;
 }
 
 DtmResult

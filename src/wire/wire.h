@@ -39,10 +39,12 @@ extern const char *wire_url_problem(const char *protocol, const char *url);
 typedef struct WireBranch
 {
 	WireKind	kind;
-	const char *url;			/* as it was submitted */
+	const char *url;			/* as it was submitted; or, for a request, what
+								 * that stands for */
 	const char *branch_id;
 	const char *op;				/* its name */
 	const bytea *payload;		/* NULL: none */
+	int			number;			/* the op, or DTM_CALL_QUERY */
 } WireBranch;
 
 /* In the current memory context, or in trans. */
@@ -50,11 +52,15 @@ extern void wire_describe(const StoreTrans *trans, int op,
 						  WireBranch *branch);
 
 /*
- * Fills the request part of a call; its timeout is set already.  What it
- * points to is in the current memory context or in trans.  Not for a local
- * branch.
+ * Fills the request part of a call for a branch that was described; its timeout
+ * is set already.  What it points to is in the current memory context or in
+ * trans.  Not for a local branch.
  */
-extern void wire_request(const StoreTrans *trans, int op, DtmCall *call);
+extern void wire_request(const StoreTrans *trans, const WireBranch *branch,
+						 DtmCall *call);
+
+/* Of such a request, what the participant has as its body. */
+extern const char *wire_body(WireKind kind, const DtmCall *call, size_t *len);
 
 /*
  * What the reply of a call that was reaped means.  "text" is what it said if

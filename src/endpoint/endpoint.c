@@ -1,0 +1,220 @@
+/*
+ * endpoint.c
+ *		What a URL stands for when a role calls it, and the request that
+ *		comes of it.
+ */
+#include "private.h"
+
+#include "access/htup_details.h"
+#include "access/reloptions.h"
+#include "catalog/pg_foreign_server.h"
+#include "catalog/pg_user_mapping.h"
+#include "foreign/foreign.h"
+#include "utils/acl.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+/* dtm.allowed_targets */
+int			dtm_allowed_targets;
+
+static bool
+fail(EndpointProblem *problem, int sqlerrcode, const char *message, const char *hint)
+{
+	problem->sqlerrcode = sqlerrcode;
+	problem->message = message;
+	problem->hint = hint;
+	return false;
+}
+
+/* The server that a URL names; NULL, with the reason. */
+static ForeignServer *
+find_server(const char *url, EndpointProblem *problem)
+{
+	const char *name = url + strlen(DTM_SCHEME_SERVER);
+	size_t		len = strcspn(name, "/?#");
+	char	   *server_name = pnstrdup(name, len);
+	ForeignServer *server;
+
+	server = len == 0 ? NULL : GetForeignServerByName(server_name, true);
+	if (server == NULL)
+	{
+		fail(problem, ERRCODE_UNDEFINED_OBJECT,
+			 psprintf("server \"%s\" does not exist", server_name),
+			 "CREATE SERVER ... FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url ...) makes one; its name is what is between \"server:\" and \"/\".");
+		return NULL;
+	}
+	if (server->fdwid != get_foreign_data_wrapper_oid(WRAPPER_NAME, true))
+	{
+		fail(problem, ERRCODE_WRONG_OBJECT_TYPE,
+			 psprintf("server \"%s\" is not one that is called over HTTP", server_name),
+			 "It has to be of the foreign data wrapper dtm_http.");
+		return NULL;
+	}
+	return server;
+}
+
+/* The options of a role's user mapping, or PUBLIC's; NIL: it has none. */
+static List *
+mapping_options(Oid role, Oid server)
+{
+	HeapTuple	tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(role),
+										ObjectIdGetDatum(server));
+	List	   *options = NIL;
+	Datum		datum;
+	bool		isnull;
+
+	if (!HeapTupleIsValid(tuple))
+		tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(InvalidOid),
+								ObjectIdGetDatum(server));
+	if (!HeapTupleIsValid(tuple))
+		return NIL;
+	datum = SysCacheGetAttr(USERMAPPINGUSERSERVER, tuple, Anum_pg_user_mapping_umoptions,
+							&isnull);
+	if (!isnull)
+		options = untransformRelOptions(datum);
+	ReleaseSysCache(tuple);
+	return options;
+}
+
+/* The base URL, and behind it what the URL has behind the server's name. */
+static char *
+join(const char *base_url, const char *url)
+{
+	const char *rest = url + strlen(DTM_SCHEME_SERVER);
+	size_t		len = strlen(base_url);
+
+	rest += strcspn(rest, "/?#");
+	while (len > 0 && base_url[len - 1] == '/')
+		len--;
+	return psprintf("%.*s%s%s", (int) len, base_url,
+					*rest != '\0' && *rest != '/' ? "/" : "", rest);
+}
+
+static bool
+resolve(const char *url, Oid role, Endpoint *endpoint, EndpointProblem *problem)
+{
+	const char *base_url = "";
+	ForeignServer *server;
+
+	memset(endpoint, 0, sizeof(*endpoint));
+	endpoint->url = url;
+	if (!endpoint_is_server(url))
+	{
+		if (dtm_allowed_targets == ENDPOINT_TARGETS_ANY || url[0] == '\0' ||
+			strncmp(url, DTM_SCHEME_LOCAL, strlen(DTM_SCHEME_LOCAL)) == 0)
+			return true;
+		return fail(problem, ERRCODE_INSUFFICIENT_PRIVILEGE,
+					"dtm.allowed_targets permits foreign servers only",
+					"Name a server: server:name/path.");
+	}
+	server = find_server(url, problem);
+	if (server == NULL)
+		return false;
+	if (OidIsValid(role))
+	{
+		if (!SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(role)))
+			return fail(problem, ERRCODE_UNDEFINED_OBJECT,
+						"the role that submitted does not exist any more",
+						"dtm_force_stop() ends the global transaction.");
+		if (!dtm_can_use_server(server->serverid, role))
+			return fail(problem, ERRCODE_INSUFFICIENT_PRIVILEGE,
+						psprintf("permission denied for foreign server %s", server->servername),
+						"GRANT USAGE ON FOREIGN SERVER permits a role to call it.");
+		options_take(mapping_options(role, server->serverid), endpoint, &base_url);
+	}
+	options_take(server->options, endpoint, &base_url);
+	endpoint->url = join(base_url, url);
+	return true;
+}
+
+bool
+endpoint_resolve(const char *url, Oid role, Endpoint *endpoint,
+				 EndpointProblem *problem)
+{
+	Assert(OidIsValid(role));
+	return resolve(url, role, endpoint, problem);
+}
+
+bool
+endpoint_exists(const char *url, Endpoint *endpoint, EndpointProblem *problem)
+{
+	return resolve(url, InvalidOid, endpoint, problem);
+}
+
+/* ---------- requests ---------- */
+
+static bool
+is_replaced(const char *name, const Endpoint *endpoint)
+{
+	for (int i = 0; i < endpoint->nheaders; i++)
+		if (pg_strcasecmp(name, endpoint->header_name[i]) == 0)
+			return true;
+	return endpoint->hmac_key != NULL && pg_strcasecmp(name, ENDPOINT_SIGNATURE) == 0;
+}
+
+/* A transaction with the endpoint's headers, which replace its own of the same name. */
+static void
+add_headers(StoreTrans *trans, const Endpoint *endpoint)
+{
+	char	  **names = palloc(sizeof(char *) * (trans->nheaders + endpoint->nheaders + 1));
+	char	  **values = palloc(sizeof(char *) * (trans->nheaders + endpoint->nheaders + 1));
+	int			n = 0;
+
+	for (int i = 0; i < trans->nheaders; i++)
+		if (!is_replaced(trans->header_name[i], endpoint))
+		{
+			names[n] = trans->header_name[i];
+			values[n++] = trans->header_value[i];
+		}
+	for (int i = 0; i < endpoint->nheaders; i++)
+	{
+		names[n] = endpoint->header_name[i];
+		values[n++] = endpoint->header_value[i];
+	}
+	trans->nheaders = n;
+	trans->header_name = names;
+	trans->header_value = values;
+}
+
+bool
+endpoint_request(const StoreTrans *trans, WireBranch *branch, DtmCall *call,
+				 const char **reason)
+{
+	StoreTrans	with = *trans;
+	Endpoint	endpoint;
+	EndpointProblem problem;
+	const char *body;
+	size_t		body_len;
+
+	if (!endpoint_resolve(branch->url, trans->submitted_by, &endpoint, &problem))
+	{
+		*reason = problem.message;
+		return false;
+	}
+	if (call->timeout == 0)
+		call->timeout = (int64) (endpoint.request_timeout > 0 ? endpoint.request_timeout :
+								 dtm_request_timeout) * 1000;
+	if (endpoint_is_server(branch->url))
+	{
+		branch->url = endpoint.url;
+		branch->kind = wire_kind(trans->protocol, endpoint.url);
+		*reason = wire_url_problem(trans->protocol, endpoint.url);
+		if (*reason != NULL)
+			return false;
+		add_headers(&with, &endpoint);
+	}
+	wire_request(&with, branch, call);
+	call->ca_file = endpoint.ca_file;
+	call->client_cert = endpoint.client_cert;
+	call->client_key = endpoint.client_key;
+	call->connect_timeout = (int64) endpoint.connect_timeout * 1000;
+	if (endpoint.hmac_key == NULL)
+		return true;
+	body = wire_body(branch->kind, call, &body_len);
+	call->own_headers[DTM_SIGNATURE_HEADER] =
+		endpoint_sign(endpoint.hmac_key,
+					  GetCurrentTimestamp() / USECS_PER_SEC +
+					  (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY,
+					  trans->gid, branch->branch_id, branch->op, body, body_len);
+	return true;
+}

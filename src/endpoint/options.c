@@ -1,0 +1,289 @@
+/*
+ * options.c
+ *		Options of servers and user mappings: what there may be, and what they
+ *		mean.
+ *
+ * Options that name a file of the server's host are for those who may read such
+ * files: they would have this server show a key that isn't theirs.
+ */
+#include "private.h"
+
+#include "access/reloptions.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_foreign_server.h"
+#include "catalog/pg_user_mapping.h"
+#include "commands/defrem.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/guc.h"
+
+/* Shorter keys can be guessed. */
+#define MIN_HMAC_KEY		16
+
+typedef enum OptionKind
+{
+	OPTION_URL,
+	OPTION_FILE,
+	OPTION_MS,
+	OPTION_TOKEN,
+	OPTION_KEY
+} OptionKind;
+
+static const struct
+{
+	const char *name;
+	Oid			catalog;
+	OptionKind	kind;
+	size_t		offset;			/* in Endpoint; base_url is none of it */
+}			known_options[] = {
+	{"base_url", ForeignServerRelationId, OPTION_URL, 0},
+	{"ca_file", ForeignServerRelationId, OPTION_FILE, offsetof(Endpoint, ca_file)},
+	{"connect_timeout", ForeignServerRelationId, OPTION_MS, offsetof(Endpoint, connect_timeout)},
+	{"request_timeout", ForeignServerRelationId, OPTION_MS, offsetof(Endpoint, request_timeout)},
+	{"bearer_token", UserMappingRelationId, OPTION_TOKEN, 0},
+	{"client_cert", UserMappingRelationId, OPTION_FILE, offsetof(Endpoint, client_cert)},
+	{"client_key", UserMappingRelationId, OPTION_FILE, offsetof(Endpoint, client_key)},
+	{"hmac_key", UserMappingRelationId, OPTION_KEY, offsetof(Endpoint, hmac_key)}
+};
+
+PG_FUNCTION_INFO_V1(dtm_http_validator);
+
+static bool
+is_header_option(const char *name)
+{
+	return strncmp(name, HEADER_PREFIX, strlen(HEADER_PREFIX)) == 0;
+}
+
+/* The header of an option, in the current memory context. */
+static char *
+header_name(const char *option)
+{
+	char	   *name = pstrdup(option + strlen(HEADER_PREFIX));
+
+	for (char *c = name; *c; c++)
+		if (*c == '_')
+			*c = '-';
+	return name;
+}
+
+/* ---------- taking them ---------- */
+
+static void
+take_header(Endpoint *endpoint, char *name, char *value)
+{
+	int			n = endpoint->nheaders++;
+
+	if (n == 0)
+	{
+		endpoint->header_name = palloc(sizeof(char *));
+		endpoint->header_value = palloc(sizeof(char *));
+	}
+	else
+	{
+		endpoint->header_name = repalloc(endpoint->header_name, sizeof(char *) * (n + 1));
+		endpoint->header_value = repalloc(endpoint->header_value, sizeof(char *) * (n + 1));
+	}
+	endpoint->header_name[n] = name;
+	endpoint->header_value[n] = value;
+}
+
+void
+options_take(List *options, Endpoint *endpoint, const char **base_url)
+{
+	ListCell   *cell;
+
+	foreach(cell, options)
+	{
+		DefElem    *option = lfirst(cell);
+		char	   *value = defGetString(option);
+
+		if (is_header_option(option->defname))
+			take_header(endpoint, header_name(option->defname), value);
+		for (int i = 0; i < lengthof(known_options); i++)
+		{
+			char	   *field = (char *) endpoint + known_options[i].offset;
+
+			if (strcmp(option->defname, known_options[i].name) != 0)
+				continue;
+			switch (known_options[i].kind)
+			{
+				case OPTION_URL:
+					*base_url = value;
+					break;
+				case OPTION_TOKEN:
+					take_header(endpoint, "Authorization", psprintf("Bearer %s", value));
+					break;
+				case OPTION_MS:
+					/* it has been checked */
+					(void) parse_int(value, (int *) field, GUC_UNIT_MS, NULL);
+					break;
+				case OPTION_FILE:
+				case OPTION_KEY:
+					*(const char **) field = value;
+					break;
+			}
+		}
+	}
+}
+
+/* ---------- checking them ---------- */
+
+static bool
+has_control_character(const char *value)
+{
+	for (const unsigned char *c = (const unsigned char *) value; *c; c++)
+		if (*c < 0x20 || *c == 0x7f)
+			return true;
+	return false;
+}
+
+static void
+check_file(const char *name, const char *value)
+{
+	if (!superuser() &&
+		!has_privs_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to set option \"%s\"", name),
+				 errdetail("It names a file that the server reads."),
+				 errhint("It takes a superuser, or a member of pg_read_server_files.")));
+	if (!is_absolute_path(value))
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+				 errmsg("option \"%s\" is not an absolute path", name),
+				 errhint("Give a file in PEM format on the server's host.")));
+}
+
+static void
+check_base_url(const char *value)
+{
+	size_t		authority = strcspn(value, "/");
+	const char *problem;
+
+	/* grpc's needs a method, which is not here yet */
+	if (pg_strncasecmp(value, "grpc://", 7) == 0 || pg_strncasecmp(value, "grpcs://", 8) == 0)
+		problem = wire_url_problem("grpc", psprintf("%s/package.Service/Method", value));
+	else
+		problem = dtm_url_problem(value);
+	if (problem == NULL && strpbrk(value, "?#") != NULL)
+		problem = "it has a query or a fragment";
+	if (problem == NULL &&
+		memchr(value + authority + 2, '@', strcspn(value + authority + 2, "/")) != NULL)
+		problem = "it names a user, which belongs into a user mapping";
+	if (problem != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+				 errmsg("option \"base_url\" is invalid: %s", problem),
+				 errhint("Give what all URLs of the service begin with, such as https://bank.internal/api or grpcs://bank.internal:9090.")));
+}
+
+/* What a value is does not get into the message: it may be a secret. */
+static void
+check_value(const char *name, OptionKind kind, const char *value)
+{
+	const char *hint;
+	int			ms;
+
+	if (value[0] == '\0' || has_control_character(value))
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+				 errmsg("option \"%s\" is empty, or has a control character", name)));
+	switch (kind)
+	{
+		case OPTION_URL:
+			check_base_url(value);
+			break;
+		case OPTION_FILE:
+			check_file(name, value);
+			break;
+		case OPTION_MS:
+			if (!parse_int(value, &ms, GUC_UNIT_MS, &hint) || ms <= 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+						 errmsg("option \"%s\" is not a time above 0", name),
+						 errhint("Give milliseconds, or a number with its unit, such as 5s.")));
+			break;
+		case OPTION_TOKEN:
+			if (strchr(value, ' ') != NULL)
+				ereport(ERROR,
+						(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+						 errmsg("option \"%s\" has a blank", name),
+						 errhint("Give the token alone, without \"Bearer\".")));
+			break;
+		case OPTION_KEY:
+			if (strlen(value) < MIN_HMAC_KEY)
+				ereport(ERROR,
+						(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+						 errmsg("option \"%s\" is shorter than %d bytes", name, MIN_HMAC_KEY),
+						 errhint("openssl rand -hex 32 makes a good one.")));
+			break;
+	}
+}
+
+static void
+check_header(const char *option, const char *value)
+{
+	const char *name = option + strlen(HEADER_PREFIX);
+
+	if (name[0] == '\0' ||
+		strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") != strlen(name))
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
+				 errmsg("\"%s\" names no header", option),
+				 errhint("header_x_api_key, for example, is sent as x-api-key.")));
+	if (has_control_character(value))
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+				 errmsg("option \"%s\" has a control character", option)));
+}
+
+/* dtm.http_validator(text[], oid): the options of one object, all of them */
+Datum
+dtm_http_validator(PG_FUNCTION_ARGS)
+{
+	List	   *options = untransformRelOptions(PG_GETARG_DATUM(0));
+	Oid			catalog = PG_GETARG_OID(1);
+	bool		has_url = false;
+	bool		has_cert = false;
+	bool		has_key = false;
+	ListCell   *cell;
+
+	foreach(cell, options)
+	{
+		DefElem    *option = lfirst(cell);
+		const char *name = option->defname;
+		int			i = 0;
+
+		if (catalog == UserMappingRelationId && is_header_option(name))
+		{
+			check_header(name, defGetString(option));
+			continue;
+		}
+		while (i < lengthof(known_options) &&
+			   (known_options[i].catalog != catalog || strcmp(known_options[i].name, name) != 0))
+			i++;
+		if (i == lengthof(known_options))
+			ereport(ERROR,
+					(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
+					 errmsg("invalid option \"%s\"", name),
+					 catalog == ForeignServerRelationId ?
+					 errhint("A server has base_url, ca_file, connect_timeout and request_timeout.") :
+					 catalog == UserMappingRelationId ?
+					 errhint("A user mapping has bearer_token, client_cert, client_key, hmac_key, and header_NAME for headers.") :
+					 errhint("Options belong to servers and user mappings.")));
+		check_value(name, known_options[i].kind, defGetString(option));
+		has_url = has_url || strcmp(name, "base_url") == 0;
+		has_cert = has_cert || strcmp(name, "client_cert") == 0;
+		has_key = has_key || strcmp(name, "client_key") == 0;
+	}
+	if (catalog == ForeignServerRelationId && !has_url)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
+				 errmsg("option \"base_url\" is missing"),
+				 errhint("CREATE SERVER bank FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url 'https://bank.internal').")));
+	if (has_key && !has_cert)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
+				 errmsg("option \"client_key\" is there without \"client_cert\"")));
+	PG_RETURN_VOID();
+}

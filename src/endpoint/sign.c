@@ -1,0 +1,121 @@
+/*
+ * sign.c
+ *		Signatures of requests, and the check of one.
+ */
+#include "private.h"
+
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#define HEX_LEN		(2 * DTM_SHA256_LEN)
+
+PG_FUNCTION_INFO_V1(dtm_verify_signature);
+
+static char *
+utf8(const char *text)
+{
+	return pg_server_to_any(text, (int) strlen(text), PG_UTF8);
+}
+
+/* The HMAC in hex. */
+static void
+compute(const char *key, int64 time, const char *gid, const char *branch_id,
+		const char *op, const char *body, size_t body_len,
+		char hex[HEX_LEN + 1])
+{
+	StringInfoData text;
+	uint8		hmac[DTM_SHA256_LEN];
+	const char *utf8_key = utf8(key);
+
+	initStringInfo(&text);
+	appendStringInfo(&text, INT64_FORMAT "\n%s\n", time, utf8(gid));
+	appendStringInfo(&text, "%s\n", utf8(branch_id));
+	appendStringInfo(&text, "%s\n", utf8(op));
+	appendBinaryStringInfo(&text, body_len > 0 ? body : "", (int) body_len);
+	dtm_hmac_sha256(utf8_key, strlen(utf8_key), text.data, (size_t) text.len, hmac);
+	hex_encode((const char *) hmac, DTM_SHA256_LEN, hex);
+	hex[HEX_LEN] = '\0';
+	pfree(text.data);
+}
+
+char *
+endpoint_sign(const char *key, int64 time, const char *gid,
+			  const char *branch_id, const char *op,
+			  const char *body, size_t body_len)
+{
+	char		hex[HEX_LEN + 1];
+
+	compute(key, time, gid, branch_id, op, body, body_len, hex);
+	return psprintf(ENDPOINT_SIGNATURE ": t=" INT64_FORMAT ",v1=%s", time, hex);
+}
+
+/* "t=time,v1=hmac"; false if it is anything else. */
+static bool
+parse(const char *signature, int64 *time, const char **hex)
+{
+	char	   *end;
+
+	if (strncmp(signature, "t=", 2) != 0 || signature[2] < '0' || signature[2] > '9')
+		return false;
+	errno = 0;
+	*time = strtoll(signature + 2, &end, 10);
+	if (errno != 0 || strncmp(end, ",v1=", 4) != 0)
+		return false;
+	*hex = end + 4;
+	return strlen(*hex) == HEX_LEN;
+}
+
+static const char *
+argument(FunctionCallInfo fcinfo, int number)
+{
+	return PG_ARGISNULL(number) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(number));
+}
+
+/*
+ * dtm_verify_signature(signature, key, gid, branch_id, op, body, max_age):
+ * false where anything is missing, but for a body, whose absence is an empty one
+ */
+Datum
+dtm_verify_signature(PG_FUNCTION_ARGS)
+{
+	const char *signature = argument(fcinfo, 0);
+	const char *key = argument(fcinfo, 1);
+	const char *gid = argument(fcinfo, 2);
+	const char *branch_id = argument(fcinfo, 3);
+	const char *op = argument(fcinfo, 4);
+	bytea	   *body = PG_ARGISNULL(5) ? NULL : PG_GETARG_BYTEA_PP(5);
+	Interval   *max_age = PG_ARGISNULL(6) ? NULL : PG_GETARG_INTERVAL_P(6);
+	char		expected[HEX_LEN + 1];
+	const char *hex;
+	int64		time;
+	int64		now = GetCurrentTimestamp() / USECS_PER_SEC +
+		(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY;
+	unsigned char difference = 0;
+
+	if (key == NULL || key[0] == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("key is null or empty"),
+				 errhint("Pass the hmac_key of the caller's user mapping.")));
+	if (signature == NULL || gid == NULL || branch_id == NULL || op == NULL ||
+		!parse(signature, &time, &hex))
+		PG_RETURN_BOOL(false);
+	if (max_age != NULL)
+	{
+		double		seconds = (double) max_age->time / USECS_PER_SEC +
+			((double) max_age->day + (double) max_age->month * DAYS_PER_MONTH) * SECS_PER_DAY;
+
+		/* clocks differ in both directions */
+		if ((double) now - (double) time > seconds || (double) time - (double) now > seconds)
+			PG_RETURN_BOOL(false);
+	}
+	compute(key, time, gid, branch_id, op, body ? VARDATA_ANY(body) : NULL,
+			body ? VARSIZE_ANY_EXHDR(body) : 0, expected);
+	/* in a time that does not depend on where they differ */
+	for (int i = 0; i < HEX_LEN; i++)
+		difference |= (unsigned char) expected[i] ^ (unsigned char) hex[i];
+	PG_RETURN_BOOL(difference == 0);
+}
