@@ -19,7 +19,7 @@ ISOLATION = barrier_concurrency submit_concurrency branch_concurrency
 ISOLATION_OPTS = --inputdir=$(srcdir)
 TAP_TESTS = 1
 
-EXTRA_CLEAN = test/unit/test_core test/unit/test_random test/unit/test_address
+EXTRA_CLEAN = test/unit/test_core test/unit/test_random test/unit/test_address test/unit/test_breaker
 
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)

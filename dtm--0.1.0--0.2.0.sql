@@ -67,3 +67,19 @@ COMMENT ON FUNCTION @extschema@.dtm_verify_signature(text, text, text, text, tex
   'whether a request''s header Dtm-Signature was made with this key, for these values, not longer than max_age ago (NULL: whenever)';
 REVOKE ALL ON FUNCTION @extschema@.dtm_verify_signature(text, text, text, text, text, bytea, interval) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION @extschema@.dtm_verify_signature(text, text, text, text, text, bytea, interval) TO dtm_user;
+
+/* ---------- how the services' hosts are doing ---------- */
+
+CREATE FUNCTION dtm.host_stats(
+  OUT coordinator integer, OUT host text, OUT state text, OUT in_flight integer, OUT waiting integer, OUT window_size integer,
+  OUT calls bigint, OUT failures bigint, OUT refused bigint, OUT failures_in_a_row integer,
+  OUT mean_time interval, OUT recent_time interval, OUT next_probe timestamptz, OUT last_error text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'dtm_host_stats' LANGUAGE C VOLATILE PARALLEL SAFE;
+COMMENT ON FUNCTION dtm.host_stats() IS 'hosts that this database''s coordinators have called since they were started';
+REVOKE ALL ON FUNCTION dtm.host_stats() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION dtm.host_stats() TO dtm_admin;
+
+CREATE VIEW dtm.stat_hosts AS SELECT * FROM dtm.host_stats();
+COMMENT ON VIEW dtm.stat_hosts IS 'how the hosts that are called are doing, a row for each and each coordinator; state: closed (it is called), open (it does not answer, and is only tried now and then), probing (it is being tried)';
+GRANT SELECT ON dtm.stat_hosts TO dtm_admin;

@@ -47,8 +47,6 @@ PG_FUNCTION_INFO_V1(dtm_reset_cron_time);
 PG_FUNCTION_INFO_V1(dtm_force_stop);
 PG_FUNCTION_INFO_V1(dtm_pause);
 PG_FUNCTION_INFO_V1(dtm_resume);
-PG_FUNCTION_INFO_V1(dtm_coordinator_stats);
-PG_FUNCTION_INFO_V1(dtm_library_version);
 PG_FUNCTION_INFO_V1(dtm_get_alert_retry_limit);
 PG_FUNCTION_INFO_V1(dtm_set_home);
 PG_FUNCTION_INFO_V1(dtm_home_changed);
@@ -690,99 +688,11 @@ dtm_wait(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(cstring_to_text(dtm_status_name(status)));
 }
 
-/* ---------- statistics ---------- */
+/* ---------- settings ---------- */
 
 /* dtm.alert_retry_limit(): the setting, also where nothing has loaded us yet */
 Datum
 dtm_get_alert_retry_limit(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_INT32(dtm_alert_retry_limit);
-}
-
-/* dtm.library_version(): what the server has loaded */
-Datum
-dtm_library_version(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_TEXT_P(cstring_to_text(DTM_VERSION));
-}
-
-/* Columns of version 0.1.0, and those that came with 0.2.0. */
-#define NSTATS_0_1	12
-#define NSTATS		14
-
-/* A row of it; NULL: there is no coordinator. */
-static HeapTuple
-stats_row(TupleDesc desc, DtmSharedSlot *slot)
-{
-	Datum		values[NSTATS];
-	bool		nulls[NSTATS];
-	DtmCoordinatorState state;
-	StoreHome	home;
-	pid_t		pid;
-
-	Assert(desc->natts == NSTATS || desc->natts == NSTATS_0_1);
-	if (slot == NULL)
-	{
-		memset(nulls, true, sizeof(nulls));
-		nulls[0] = false;
-		values[0] = CStringGetTextDatum(dtm_shared == NULL ? "not preloaded" :
-										RecoveryInProgress() ? "standby" :
-										"not running");
-		return heap_form_tuple(desc, values, nulls);
-	}
-	SpinLockAcquire(&slot->mutex);
-	state = slot->state;
-	pid = slot->pid;
-	home = slot->home;
-	SpinLockRelease(&slot->mutex);
-	memset(nulls, false, sizeof(nulls));
-	values[0] = CStringGetTextDatum(dtm_state_name(state));
-	values[1] = Int32GetDatum(pid);
-	nulls[1] = pid == 0;
-	values[2] = TimestampTzGetDatum((TimestampTz) pg_atomic_read_u64(&slot->started_at));
-	values[3] = Int32GetDatum(pg_atomic_read_u32(&slot->in_flight));
-	values[4] = Int32GetDatum(pg_atomic_read_u32(&slot->queued));
-	values[5] = Int32GetDatum(pg_atomic_read_u32(&slot->loaded));
-	values[6] = Int64GetDatum((int64) pg_atomic_read_u64(&slot->ncommits));
-	values[7] = Int64GetDatum((int64) pg_atomic_read_u64(&slot->nfinished));
-	values[8] = Int64GetDatum((int64) pg_atomic_read_u64(&slot->ncalls));
-	values[9] = Int64GetDatum((int64) pg_atomic_read_u64(&slot->ncall_errors));
-	values[10] = Int64GetDatum((int64) pg_atomic_read_u64(&slot->nerrors));
-	values[11] = Int32GetDatum(slot->share.number + 1);
-	nulls[12] = nulls[13] = state != DTM_COORDINATOR_PAUSED ||
-		store_home_reason(home) == NULL;
-	if (!nulls[12])
-	{
-		values[12] = CStringGetTextDatum(store_home_reason(home));
-		values[13] = CStringGetTextDatum(store_home_hint(home));
-	}
-	return heap_form_tuple(desc, values, nulls);
-}
-
-/* dtm.coordinator_stats(): a row for each coordinator of this database */
-Datum
-dtm_coordinator_stats(PG_FUNCTION_ARGS)
-{
-	FuncCallContext *context;
-	DtmSharedSlot *slot;
-
-	if (SRF_IS_FIRSTCALL())
-	{
-		MemoryContext before;
-		TupleDesc	desc;
-
-		context = SRF_FIRSTCALL_INIT();
-		before = MemoryContextSwitchTo(context->multi_call_memory_ctx);
-		if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-			elog(ERROR, "return type must be a row type");
-		context->tuple_desc = BlessTupleDesc(desc);
-		context->user_fctx = NULL;
-		MemoryContextSwitchTo(before);
-	}
-	context = SRF_PERCALL_SETUP();
-	slot = dtm_next_slot(MyDatabaseId, context->user_fctx);
-	if (slot == NULL && context->call_cntr > 0)
-		SRF_RETURN_DONE(context);
-	context->user_fctx = slot;
-	SRF_RETURN_NEXT(context, HeapTupleGetDatum(stats_row(context->tuple_desc, slot)));
 }

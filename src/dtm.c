@@ -32,6 +32,8 @@ int			dtm_request_timeout;
 int			dtm_alert_retry_limit;
 int			dtm_max_requests;
 int			dtm_max_requests_per_host;
+int			dtm_breaker_failures;
+int			dtm_breaker_pause_max;
 int			dtm_max_reply_size;
 int			dtm_max_request_size;
 char	   *dtm_databases;
@@ -114,6 +116,14 @@ define_settings(void)
 							"Requests that a coordinator has under way at a time to one host and port.",
 							NULL, &dtm_max_requests_per_host, 1000, 1, MAX_MAX_REQUESTS,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("dtm.breaker_failures",
+							"Calls of one host in a row without an answer, after which it is only tried now and then; 0: it never is.",
+							NULL, &dtm_breaker_failures, 10, 0, INT_MAX,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("dtm.breaker_pause_max",
+							"Longest time between two tries of such a host.",
+							NULL, &dtm_breaker_pause_max, 10000, 1, MAX_MS,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("dtm.max_reply_size",
 							"Longest reply of a branch; a longer one counts as an error.",
 							NULL, &dtm_max_reply_size, 1024, 1, MAX_MAX_KB,

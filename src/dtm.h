@@ -36,6 +36,8 @@ extern int	dtm_request_timeout;	/* ms */
 extern int	dtm_alert_retry_limit;
 extern int	dtm_max_requests;
 extern int	dtm_max_requests_per_host;
+extern int	dtm_breaker_failures;
+extern int	dtm_breaker_pause_max;	/* ms */
 extern int	dtm_max_reply_size; /* kB */
 extern int	dtm_max_request_size;	/* kB */
 extern char *dtm_databases;

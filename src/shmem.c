@@ -355,6 +355,34 @@ dtm_wake_waiters(DtmSharedSlot *slot)
 }
 
 void
+dtm_publish_host(DtmSharedSlot *slot, int place, const DtmHostStats *stats)
+{
+	SpinLockAcquire(&slot->mutex);
+	slot->hosts[place] = *stats;
+	SpinLockRelease(&slot->mutex);
+}
+
+void
+dtm_forget_hosts(DtmSharedSlot *slot)
+{
+	for (int i = 0; i < DTM_MAX_HOSTS; i++)
+	{
+		SpinLockAcquire(&slot->mutex);
+		slot->hosts[i].name[0] = '\0';
+		SpinLockRelease(&slot->mutex);
+	}
+}
+
+bool
+dtm_read_host(DtmSharedSlot *slot, int place, DtmHostStats *stats)
+{
+	SpinLockAcquire(&slot->mutex);
+	*stats = slot->hosts[place];
+	SpinLockRelease(&slot->mutex);
+	return stats->name[0] != '\0';
+}
+
+void
 dtm_set_state(DtmSharedSlot *slot, DtmCoordinatorState state)
 {
 	SpinLockAcquire(&slot->mutex);

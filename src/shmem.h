@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "dtm.h"
+#include "transport/transport.h"
 
 #include "access/xlogdefs.h"
 #include "datatype/timestamp.h"
@@ -76,6 +77,7 @@ typedef struct DtmSharedSlot
 	pg_atomic_uint32 loaded;	/* transactions in memory */
 	pg_atomic_uint32 in_flight; /* calls */
 	pg_atomic_uint32 queued;	/* calls waiting for their turn */
+	DtmHostStats hosts[DTM_MAX_HOSTS];	/* under the mutex */
 } DtmSharedSlot;
 
 /* Databases that the launcher is asked to look at, before it looks at all. */
@@ -137,6 +139,14 @@ extern int	dtm_take_announced(DtmSharedSlot *slot, int64 *ids, int max,
 
 /* Wakes sessions that wait for a transaction of this slot's database to end. */
 extern void dtm_wake_waiters(DtmSharedSlot *slot);
+
+/* The coordinator's side: how a host is doing; and that nothing is known of any. */
+extern void dtm_publish_host(DtmSharedSlot *slot, int place,
+							 const DtmHostStats *stats);
+extern void dtm_forget_hosts(DtmSharedSlot *slot);
+
+/* The host of a place as it was told last; false: there is none. */
+extern bool dtm_read_host(DtmSharedSlot *slot, int place, DtmHostStats *stats);
 
 extern void dtm_set_state(DtmSharedSlot *slot, DtmCoordinatorState state);
 extern const char *dtm_state_name(DtmCoordinatorState state);

@@ -95,6 +95,7 @@ attach(DtmSharedSlot *slot)
 	pg_atomic_write_u32(&slot->loaded, 0);
 	pg_atomic_write_u32(&slot->in_flight, 0);
 	pg_atomic_write_u32(&slot->queued, 0);
+	dtm_forget_hosts(slot);
 	return true;
 }
 
@@ -194,7 +195,10 @@ stop_coordinator(Worker *w, DtmCoordinatorState state)
 		FreeWaitEventSet(w->events);
 	w->events = NULL;
 	if (w->coordinator != NULL)
+	{
 		coordinator_destroy(w->coordinator);
+		dtm_forget_hosts(my_slot);
+	}
 	w->coordinator = NULL;
 	if (w->locked)
 		coordinator_unlock(my_share);

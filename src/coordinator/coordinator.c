@@ -271,6 +271,30 @@ use_database(Coordinator *c)
 	return true;
 }
 
+/* What has changed about the hosts, to the log and to dtm.stat_hosts. */
+static void
+tell_hosts(Coordinator *c)
+{
+	const DtmHostStats *host;
+	int			place;
+	bool		switched;
+
+	while ((host = dtm_transport_changed_host(c->transport, &place, &switched)) != NULL)
+	{
+		if (c->slot)
+			dtm_publish_host(c->slot, place, host);
+		if (switched && host->open)
+			ereport(LOG,
+					(errmsg("host %s does not answer: it is only tried now and then",
+							host->name),
+					 errdetail("%d calls in a row had no answer, the last one: %s",
+							   host->failed_in_a_row, host->error)));
+		else if (switched)
+			ereport(LOG,
+					(errmsg("host %s answers again", host->name)));
+	}
+}
+
 void
 coordinator_cycle(Coordinator *c)
 {
@@ -298,6 +322,7 @@ coordinator_cycle(Coordinator *c)
 	if (cleanup_is_due(c))
 		cleanup_run(c);
 	read_park(c);
+	tell_hosts(c);
 	if (c->slot)
 	{
 		if (c->wake_waiters)
@@ -390,6 +415,8 @@ read_limits(DtmTransportLimits *limits)
 
 	limits->max_requests = dtm_max_requests;
 	limits->max_requests_per_host = dtm_max_requests_per_host;
+	limits->breaker_failures = dtm_breaker_failures;
+	limits->breaker_pause_max = (int64) dtm_breaker_pause_max * 1000;
 	limits->max_reply_size = (size_t) dtm_max_reply_size * 1024;
 	limits->ca_file = dtm_ca_file;
 	/* the setting has been checked */

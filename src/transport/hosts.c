@@ -63,6 +63,64 @@ find_host(const DtmTransport *t, const char *name)
 	return host;
 }
 
+static void
+free_host(DtmHost *host)
+{
+	free(host->in_shard);
+	free(host->name);
+	free(host);
+}
+
+static void
+forget_host(DtmTransport *t, DtmHost *host)
+{
+	DtmHost   **link = host_bucket(t, host->name);
+
+	while (*link != host)
+		link = &(*link)->next_in_bucket;
+	*link = host->next_in_bucket;
+	if (host->changed)
+	{
+		link = &t->changed_hosts;
+		while (*link != host)
+			link = &(*link)->next_changed;
+		*link = host->next_changed;
+	}
+	if (host->place >= 0)
+		t->places[host->place] = NULL;
+	free_host(host);
+}
+
+static bool
+is_idle(const DtmHost *host)
+{
+	return host->stats.in_flight == 0 && host->first == NULL;
+}
+
+/* A free place, or that of the host that has been idle for longest; -1: none. */
+static int
+find_place(DtmTransport *t)
+{
+	DtmHost    *oldest = NULL;
+	int			place;
+
+	for (int i = 0; i < DTM_MAX_HOSTS; i++)
+	{
+		DtmHost    *host = t->places[i];
+
+		if (host == NULL)
+			return i;
+		if (is_idle(host) && !host->stats.open &&
+			(oldest == NULL || host->last_used < oldest->last_used))
+			oldest = host;
+	}
+	if (oldest == NULL)
+		return -1;
+	place = oldest->place;
+	forget_host(t, oldest);
+	return place;
+}
+
 DtmHost *
 host_of(DtmTransport *t, const char *url)
 {
@@ -73,7 +131,10 @@ host_of(DtmTransport *t, const char *url)
 	dtm_host_name(url, name);
 	host = find_host(t, name);
 	if (host != NULL)
+	{
+		host->last_used = monotonic_us();
 		return host;
+	}
 
 	bucket = host_bucket(t, name);
 	host = calloc(1, sizeof(DtmHost));
@@ -85,32 +146,22 @@ host_of(DtmTransport *t, const char *url)
 		free(host);
 		return NULL;
 	}
+	snprintf(host->stats.name, sizeof(host->stats.name), "%s", name);
+	host->last_used = monotonic_us();
+	host->place = find_place(t);
+	if (host->place >= 0)
+		t->places[host->place] = host;
 	host->next_in_bucket = *bucket;
 	*bucket = host;
 	return host;
 }
 
-static void
-free_host(DtmHost *host)
-{
-	free(host->in_shard);
-	free(host->name);
-	free(host);
-}
-
-/* Forgets a host that has nothing to do. */
+/* Forgets a host that is known for nothing but what has been. */
 void
 host_release(DtmTransport *t, DtmHost *host)
 {
-	DtmHost   **link;
-
-	if (host->in_flight > 0 || host->first != NULL)
-		return;
-	link = host_bucket(t, host->name);
-	while (*link != host)
-		link = &(*link)->next_in_bucket;
-	*link = host->next_in_bucket;
-	free_host(host);
+	if (is_idle(host) && host->place < 0)
+		forget_host(t, host);
 }
 
 static void
@@ -157,8 +208,9 @@ host_take_first(DtmTransport *t, DtmHost *host)
 		host->last = NULL;
 		ring_remove(t, host);
 	}
-	host->waiting--;
+	host->stats.waiting--;
 	t->waiting--;
+	host_changed(t, host);
 	return call;
 }
 
@@ -174,8 +226,9 @@ host_append(DtmTransport *t, DtmHost *host, DtmCall *call)
 		ring_add(t, host);
 	}
 	host->last = call;
-	host->waiting++;
+	host->stats.waiting++;
 	t->waiting++;
+	host_changed(t, host);
 }
 
 void
@@ -191,8 +244,9 @@ host_remove(DtmTransport *t, DtmHost *host, DtmCall *call)
 		host->last = call->previous;
 	if (host->first == NULL)
 		ring_remove(t, host);
-	host->waiting--;
+	host->stats.waiting--;
 	t->waiting--;
+	host_changed(t, host);
 }
 
 void
@@ -213,5 +267,5 @@ dtm_transport_host_load(const DtmTransport *t, const char *name)
 {
 	const DtmHost *host = find_host(t, name);
 
-	return host == NULL ? 0 : host->in_flight + host->waiting;
+	return host == NULL ? 0 : host->stats.in_flight + host->stats.waiting;
 }

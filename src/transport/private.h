@@ -24,11 +24,17 @@ typedef struct DtmHost
 {
 	char	   *name;			/* scheme, host and port */
 	struct DtmHost *next_in_bucket;
-	int			in_flight;
+	int			place;			/* in transport->places; -1: none was free */
+	int64_t		last_used;		/* monotonic us */
+	int64_t		probe_at;		/* the same, of an open one */
+	int64_t		pause;			/* us between probes; it doubles */
+	bool		reported_open;	/* as it was last told */
+	bool		changed;		/* in the list of those to be told of */
+	struct DtmHost *next_changed;
+	DtmHostStats stats;			/* in_flight and waiting are counted here */
 	uint16_t   *in_shard;		/* the same, by shard */
 	int			nshards;		/* elements of that */
 	int			roomy;			/* the first shard that may have room for it */
-	int			waiting;
 	DtmCall    *first;			/* waiting for their turn */
 	DtmCall    *last;
 	struct DtmHost *next;		/* ring of the hosts that have waiting calls */
@@ -90,6 +96,8 @@ struct DtmTransport
 	DtmSlot    *all_slots;
 	DtmHost    *hosts[HOST_BUCKETS];
 	DtmHost    *waiting_hosts;	/* ring; the next to be served */
+	DtmHost    *places[DTM_MAX_HOSTS];	/* those that are kept when idle */
+	DtmHost    *changed_hosts;
 	DtmCall    *done;			/* ended, not yet reaped */
 	DtmCall    *last_done;
 	int			in_flight;
@@ -99,6 +107,7 @@ struct DtmTransport
 /* ---------- transport.c ---------- */
 
 extern int64_t monotonic_us(void);
+extern int64_t realtime_us(void);
 
 /* ---------- shard.c ---------- */
 
@@ -151,8 +160,30 @@ extern bool http2_can_reuse(void);
 /* The host of a URL, made if it isn't known; NULL: out of memory. */
 extern DtmHost *host_of(DtmTransport *t, const char *url);
 
-/* Forgets a host that has nothing to do. */
+/* Forgets a host that has nothing to do, if too many are known. */
 extern void host_release(DtmTransport *t, DtmHost *host);
+
+/* Something of its stats has changed. */
+extern void host_changed(DtmTransport *t, DtmHost *host);
+
+/* May a call to it start, or is it to be refused, or to wait? */
+typedef enum HostAdmits
+{
+	HOST_ADMITS,
+	HOST_REFUSES,
+	HOST_IS_FULL
+} HostAdmits;
+
+extern HostAdmits host_admits(const DtmTransport *t, const DtmHost *host);
+
+/* A call to it starts, ends with an answer or (error) without one, is given up. */
+extern void host_started(DtmTransport *t, DtmHost *host, DtmCall *call);
+extern void host_answered(DtmTransport *t, DtmHost *host, int64_t duration);
+extern void host_failed(DtmTransport *t, DtmHost *host, const DtmCall *call);
+extern void host_left(DtmTransport *t, DtmHost *host, DtmCall *call);
+
+/* Why a call to an open one is refused. */
+extern void host_explain(const DtmHost *host, char *error, size_t size);
 
 /* Waiting calls: the last, the first, one somewhere. */
 extern void host_append(DtmTransport *t, DtmHost *host, DtmCall *call);

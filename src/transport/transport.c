@@ -47,6 +47,12 @@ monotonic_us(void)
 	return clock_us(CLOCK_MONOTONIC);
 }
 
+int64_t
+realtime_us(void)
+{
+	return clock_us(CLOCK_REALTIME);
+}
+
 /* ---------- calls ---------- */
 
 static void
@@ -79,7 +85,7 @@ start(DtmTransport *t, DtmCall *call)
 {
 	DtmSlot    *slot = slot_get(t);
 
-	call->started = clock_us(CLOCK_REALTIME);
+	call->started = realtime_us();
 	if (slot == NULL)
 	{
 		fail_to_start(t, call);
@@ -106,8 +112,26 @@ start(DtmTransport *t, DtmCall *call)
 		return;
 	}
 	call->slot = slot;
-	call->host->in_flight++;
+	host_started(t, call->host, call);
 	t->in_flight++;
+}
+
+/* The host is not called now: all that wait for it have ended. */
+static void
+refuse_waiting(DtmTransport *t, DtmHost *host)
+{
+	while (host->first != NULL)
+	{
+		DtmCall    *call = host_take_first(t, host);
+
+		call->host = NULL;
+		call->started = realtime_us();
+		host_explain(host, call->error, sizeof(call->error));
+		host->stats.refused++;
+		append_done(t, call);
+	}
+	host_changed(t, host);
+	host_release(t, host);
 }
 
 /* Starts waiting calls, host by host in turn, as far as the limits allow. */
@@ -131,13 +155,20 @@ start_waiting(DtmTransport *t)
 	{
 		host = t->waiting_hosts;
 		t->waiting_hosts = host->next;
-		if (host->in_flight >= t->limits.max_requests_per_host)
+		switch (host_admits(t, host))
 		{
-			full++;
-			continue;
+			case HOST_ADMITS:
+				full = 0;
+				start(t, host_take_first(t, host));
+				break;
+			case HOST_REFUSES:
+				full = 0;
+				refuse_waiting(t, host);
+				break;
+			case HOST_IS_FULL:
+				full++;
+				break;
 		}
-		full = 0;
-		start(t, host_take_first(t, host));
 	}
 }
 
@@ -153,7 +184,7 @@ leave(DtmTransport *t, DtmSlot *slot)
 	slot_put(t, slot);
 	call->slot = NULL;
 	call->host = NULL;
-	host->in_flight--;
+	host_left(t, host, call);
 	t->in_flight--;
 	host_release(t, host);
 }
@@ -163,6 +194,7 @@ finish(DtmTransport *t, DtmSlot *slot, CURLcode rc)
 {
 	DtmCall    *call = slot->call;
 	long		status = 0;
+	bool		forbidden = slot->forbidden[0] != '\0';
 
 	call->duration = clock_us(CLOCK_MONOTONIC) - slot->started;
 	if (rc == CURLE_OK)
@@ -170,7 +202,7 @@ finish(DtmTransport *t, DtmSlot *slot, CURLcode rc)
 		curl_easy_getinfo(slot->easy, CURLINFO_RESPONSE_CODE, &status);
 		call->http_status = (int) status;
 	}
-	else if (slot->forbidden[0] != '\0')
+	else if (forbidden)
 		snprintf(call->error, sizeof(call->error),
 				 "%s is one of dtm.forbidden_addresses", slot->forbidden);
 	else if (slot->header_len > MAX_HEADER_LEN)
@@ -186,6 +218,11 @@ finish(DtmTransport *t, DtmSlot *slot, CURLcode rc)
 	else
 		snprintf(call->error, sizeof(call->error), "%s",
 				 slot->error[0] ? slot->error : curl_easy_strerror(rc));
+	if (rc == CURLE_OK || status != 0 || slot->too_long ||
+		slot->header_len > MAX_HEADER_LEN)
+		host_answered(t, call->host, call->duration);
+	else if (!forbidden)
+		host_failed(t, call->host, call);
 	leave(t, slot);
 	append_done(t, call);
 }
@@ -309,6 +346,7 @@ init_reply(DtmCall *call)
 	call->error[0] = '\0';
 	call->started = 0;
 	call->duration = 0;
+	call->probe = false;
 }
 
 void
@@ -330,7 +368,7 @@ void
 dtm_transport_refuse(DtmTransport *t, DtmCall *call, const char *reason)
 {
 	init_reply(call);
-	call->started = clock_us(CLOCK_REALTIME);
+	call->started = realtime_us();
 	snprintf(call->error, sizeof(call->error), "%s", reason);
 	append_done(t, call);
 }

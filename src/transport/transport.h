@@ -30,6 +30,10 @@ typedef struct DtmTransportLimits
 	int			max_requests;	/* calls in flight, in all */
 	int			max_requests_per_host;	/* to one scheme, host and port */
 	size_t		max_reply_size; /* bytes of body; longer is an error */
+	int			breaker_failures;	/* calls to a host without an answer, in a row,
+									 * before it is only tried now and then; 0:
+									 * never */
+	int64_t		breaker_pause_max;	/* us: longest time between two such tries */
 	DtmAddressList forbidden;	/* addresses that are not connected to */
 	const char *ca_file;		/* authorities for TLS; "": the system's */
 } DtmTransportLimits;
@@ -76,6 +80,7 @@ typedef struct DtmCall
 	int64_t		duration;		/* us */
 
 	/* Private to the transport. */
+	bool		probe;
 	struct DtmCall *next;
 	struct DtmCall *previous;	/* of those that wait for the same host */
 	struct DtmHost *host;
@@ -135,6 +140,45 @@ extern void dtm_host_name(const char *url, char name[DTM_HOST_NAME_SIZE]);
 /* Calls to a host of this name, in flight and waiting. */
 extern int	dtm_transport_host_load(const DtmTransport *transport,
 									const char *name);
+
+/*
+ * How a host is doing.  One that does not answer is left alone but for a try
+ * now and then, the probe; other calls to it fail at once, so that they cost no
+ * time, connections or room.  When it answers again, it is called more and more
+ * often, not by all who wait at once.
+ */
+#define DTM_MAX_HOSTS			64	/* that are told of */
+#define DTM_HOST_STAT_NAME_SIZE	128
+#define DTM_HOST_STAT_ERROR_SIZE 128
+
+typedef struct DtmHostStats
+{
+	char		name[DTM_HOST_STAT_NAME_SIZE];	/* "": none; cut to fit */
+	bool		open;			/* the circuit: it is not called */
+	bool		probing;		/* it is open, and the probe is under way */
+	int			in_flight;
+	int			waiting;
+	int			window;			/* calls that may be in flight, if that is
+								 * fewer than the limits allow; 0: it is not */
+	int			failed_in_a_row;
+	uint64_t	calls;			/* that have ended, since the transport was made
+								 * or the host was forgotten */
+	uint64_t	failures;		/* of those, without an answer */
+	uint64_t	refused;		/* not made, since it was open */
+	int64_t		total_time;		/* us, of the answers */
+	int64_t		recent_time;	/* us, a moving average of these */
+	int64_t		next_probe;		/* us since the Unix epoch; 0: none */
+	char		error[DTM_HOST_STAT_ERROR_SIZE];	/* of the last failure */
+} DtmHostStats;
+
+/*
+ * The next host of which something has changed since it was last given here,
+ * or NULL.  "place" is from 0 to DTM_MAX_HOSTS - 1, and another host's when
+ * this one is forgotten; "switched", that the circuit has opened or closed.
+ */
+extern const DtmHostStats *dtm_transport_changed_host(DtmTransport *transport,
+													  int *place,
+													  bool *switched);
 
 extern int	dtm_transport_in_flight(const DtmTransport *transport);
 extern int	dtm_transport_waiting(const DtmTransport *transport);

@@ -1,0 +1,204 @@
+/*
+ * stats.c
+ *		What is behind dtm.stat_coordinator and dtm.stat_hosts.
+ */
+#include "postgres.h"
+
+#include "compat.h"
+#include "shmem.h"
+#include "store/store.h"
+
+#include "access/htup_details.h"
+#include "access/xlog.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+PG_FUNCTION_INFO_V1(dtm_library_version);
+PG_FUNCTION_INFO_V1(dtm_coordinator_stats);
+PG_FUNCTION_INFO_V1(dtm_host_stats);
+
+/* dtm.library_version(): what the server has loaded */
+Datum
+dtm_library_version(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(DTM_VERSION));
+}
+
+/* Columns of version 0.1.0, and those that came with 0.2.0. */
+#define NSTATS_0_1	12
+#define NSTATS		14
+
+/* A row of it; NULL: there is no coordinator. */
+static HeapTuple
+stats_row(TupleDesc desc, DtmSharedSlot *slot)
+{
+	Datum		values[NSTATS];
+	bool		nulls[NSTATS];
+	DtmCoordinatorState state;
+	StoreHome	home;
+	pid_t		pid;
+
+	Assert(desc->natts == NSTATS || desc->natts == NSTATS_0_1);
+	if (slot == NULL)
+	{
+		memset(nulls, true, sizeof(nulls));
+		nulls[0] = false;
+		values[0] = CStringGetTextDatum(dtm_shared == NULL ? "not preloaded" :
+										RecoveryInProgress() ? "standby" :
+										"not running");
+		return heap_form_tuple(desc, values, nulls);
+	}
+	SpinLockAcquire(&slot->mutex);
+	state = slot->state;
+	pid = slot->pid;
+	home = slot->home;
+	SpinLockRelease(&slot->mutex);
+	memset(nulls, false, sizeof(nulls));
+	values[0] = CStringGetTextDatum(dtm_state_name(state));
+	values[1] = Int32GetDatum(pid);
+	nulls[1] = pid == 0;
+	values[2] = TimestampTzGetDatum((TimestampTz) pg_atomic_read_u64(&slot->started_at));
+	values[3] = Int32GetDatum(pg_atomic_read_u32(&slot->in_flight));
+	values[4] = Int32GetDatum(pg_atomic_read_u32(&slot->queued));
+	values[5] = Int32GetDatum(pg_atomic_read_u32(&slot->loaded));
+	values[6] = Int64GetDatum((int64) pg_atomic_read_u64(&slot->ncommits));
+	values[7] = Int64GetDatum((int64) pg_atomic_read_u64(&slot->nfinished));
+	values[8] = Int64GetDatum((int64) pg_atomic_read_u64(&slot->ncalls));
+	values[9] = Int64GetDatum((int64) pg_atomic_read_u64(&slot->ncall_errors));
+	values[10] = Int64GetDatum((int64) pg_atomic_read_u64(&slot->nerrors));
+	values[11] = Int32GetDatum(slot->share.number + 1);
+	nulls[12] = nulls[13] = state != DTM_COORDINATOR_PAUSED ||
+		store_home_reason(home) == NULL;
+	if (!nulls[12])
+	{
+		values[12] = CStringGetTextDatum(store_home_reason(home));
+		values[13] = CStringGetTextDatum(store_home_hint(home));
+	}
+	return heap_form_tuple(desc, values, nulls);
+}
+
+/* Of a function that returns rows. */
+static void
+first_call(FunctionCallInfo fcinfo)
+{
+	FuncCallContext *context = SRF_FIRSTCALL_INIT();
+	MemoryContext before = MemoryContextSwitchTo(context->multi_call_memory_ctx);
+	TupleDesc	desc;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	context->tuple_desc = BlessTupleDesc(desc);
+	context->user_fctx = NULL;
+	MemoryContextSwitchTo(before);
+}
+
+/* dtm.coordinator_stats(): a row for each coordinator of this database */
+Datum
+dtm_coordinator_stats(PG_FUNCTION_ARGS)
+{
+	FuncCallContext *context;
+	DtmSharedSlot *slot;
+
+	if (SRF_IS_FIRSTCALL())
+		first_call(fcinfo);
+	context = SRF_PERCALL_SETUP();
+	slot = dtm_next_slot(MyDatabaseId, context->user_fctx);
+	if (slot == NULL && context->call_cntr > 0)
+		SRF_RETURN_DONE(context);
+	context->user_fctx = slot;
+	SRF_RETURN_NEXT(context, HeapTupleGetDatum(stats_row(context->tuple_desc, slot)));
+}
+
+/* ---------- hosts ---------- */
+
+#define NHOST_STATS	14
+
+/* The interval of a number of microseconds. */
+static Datum
+interval_of(int64 us)
+{
+	Interval   *interval = palloc0(sizeof(Interval));
+
+	interval->time = us;
+	return IntervalPGetDatum(interval);
+}
+
+/* Text that was cut anywhere, and may be in another encoding than the server's. */
+static Datum
+text_of(const char *string)
+{
+	char	   *clean = pstrdup(string);
+
+	for (char *c = clean; *c; c++)
+		if (IS_HIGHBIT_SET(*c))
+			*c = '?';
+	return CStringGetTextDatum(clean);
+}
+
+static HeapTuple
+host_row(TupleDesc desc, const DtmSharedSlot *slot, const DtmHostStats *host)
+{
+	Datum		values[NHOST_STATS];
+	bool		nulls[NHOST_STATS] = {false};
+	int64		answers = (int64) (host->calls - host->failures);
+	int			i = 0;
+
+	values[i++] = Int32GetDatum(slot->share.number + 1);
+	values[i++] = text_of(host->name);
+	values[i++] = CStringGetTextDatum(host->probing ? "probing" :
+									  host->open ? "open" : "closed");
+	values[i++] = Int32GetDatum(host->in_flight);
+	values[i++] = Int32GetDatum(host->waiting);
+	nulls[i] = host->window == 0;
+	values[i++] = Int32GetDatum(host->window);
+	values[i++] = Int64GetDatum((int64) host->calls);
+	values[i++] = Int64GetDatum((int64) host->failures);
+	values[i++] = Int64GetDatum((int64) host->refused);
+	values[i++] = Int32GetDatum(host->failed_in_a_row);
+	nulls[i] = nulls[i + 1] = answers == 0;
+	values[i++] = interval_of(answers > 0 ? host->total_time / answers : 0);
+	values[i++] = interval_of(host->recent_time);
+	nulls[i] = host->next_probe == 0;
+	values[i++] = TimestampTzGetDatum(host->next_probe -
+									  (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY);
+	nulls[i] = host->error[0] == '\0';
+	values[i++] = text_of(host->error);
+	Assert(i == NHOST_STATS);
+	return heap_form_tuple(desc, values, nulls);
+}
+
+/* Where the next row may be. */
+typedef struct HostPlace
+{
+	DtmSharedSlot *slot;		/* NULL: no more */
+	int			place;
+} HostPlace;
+
+/* dtm.host_stats(): a row for each host that a coordinator of this database knows */
+Datum
+dtm_host_stats(PG_FUNCTION_ARGS)
+{
+	FuncCallContext *context;
+	HostPlace  *next;
+	DtmHostStats host;
+
+	if (SRF_IS_FIRSTCALL())
+	{
+		first_call(fcinfo);
+		context = SRF_PERCALL_SETUP();
+		next = MemoryContextAllocZero(context->multi_call_memory_ctx, sizeof(HostPlace));
+		next->slot = dtm_next_slot(MyDatabaseId, NULL);
+		context->user_fctx = next;
+	}
+	context = SRF_PERCALL_SETUP();
+	for (next = context->user_fctx; next->slot != NULL;
+		 next->slot = dtm_next_slot(MyDatabaseId, next->slot), next->place = 0)
+		while (next->place < DTM_MAX_HOSTS)
+			if (dtm_read_host(next->slot, next->place++, &host))
+				SRF_RETURN_NEXT(context,
+								HeapTupleGetDatum(host_row(context->tuple_desc, next->slot, &host)));
+	SRF_RETURN_DONE(context);
+}

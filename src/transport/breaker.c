@@ -1,0 +1,145 @@
+/*
+ * breaker.c
+ *		How hosts are doing: what is told of them, and the circuit breaker.
+ *
+ * A circuit is closed, as usual; open, after breaker_failures calls in a row
+ * without an answer; and while it is, one call now and then is the probe, whose
+ * failure doubles the pause until the next one.  Any answer closes it, whatever
+ * its status: the host lives.  Then "window" calls may be under way, one at
+ * first and one more with each answer, so that it doubles with each round.
+ */
+#include "private.h"
+
+#include <stdio.h>
+
+/* The first probe comes so long after the circuit has opened, in us. */
+#define FIRST_PAUSE			1000000
+
+/* The part that one more answer has in the moving average of their times: 1 / this. */
+#define TIME_WEIGHT			16
+
+#define Min(a, b)			((a) < (b) ? (a) : (b))
+
+static int
+limit_of(const DtmTransport *t, const DtmHost *host)
+{
+	return host->stats.window > 0 ?
+		Min(host->stats.window, t->limits.max_requests_per_host) :
+		t->limits.max_requests_per_host;
+}
+
+HostAdmits
+host_admits(const DtmTransport *t, const DtmHost *host)
+{
+	if (host->stats.open)
+		return !host->stats.probing && monotonic_us() >= host->probe_at ?
+			HOST_ADMITS : HOST_REFUSES;
+	return host->stats.in_flight < limit_of(t, host) ? HOST_ADMITS : HOST_IS_FULL;
+}
+
+static void
+schedule_probe(DtmTransport *t, DtmHost *host)
+{
+	host->pause = Min(host->pause, t->limits.breaker_pause_max);
+	host->probe_at = monotonic_us() + host->pause;
+	host->stats.next_probe = realtime_us() + host->pause;
+}
+
+void
+host_started(DtmTransport *t, DtmHost *host, DtmCall *call)
+{
+	host->stats.in_flight++;
+	if (host->stats.open)
+		call->probe = host->stats.probing = true;
+	host_changed(t, host);
+}
+
+void
+host_answered(DtmTransport *t, DtmHost *host, int64_t duration)
+{
+	DtmHostStats *stats = &host->stats;
+
+	stats->recent_time = stats->calls == stats->failures ? duration :
+		stats->recent_time + (duration - stats->recent_time) / TIME_WEIGHT;
+	stats->total_time += duration;
+	stats->calls++;
+	stats->failed_in_a_row = 0;
+	if (stats->open)
+	{
+		/* whichever call it was: it lives.  One at first, then twice as many a round */
+		stats->open = stats->probing = false;
+		stats->next_probe = 0;
+		stats->window = 1;
+	}
+	else if (stats->window > 0 && ++stats->window >= t->limits.max_requests_per_host)
+		stats->window = 0;
+}
+
+void
+host_failed(DtmTransport *t, DtmHost *host, const DtmCall *call)
+{
+	DtmHostStats *stats = &host->stats;
+
+	stats->calls++;
+	stats->failures++;
+	stats->failed_in_a_row++;
+	snprintf(stats->error, sizeof(stats->error), "%.*s",
+			 (int) sizeof(stats->error) - 1, call->error);
+	if (stats->open && call->probe)
+	{
+		host->pause *= 2;
+		schedule_probe(t, host);
+	}
+	else if (!stats->open && t->limits.breaker_failures > 0 &&
+			 stats->failed_in_a_row >= t->limits.breaker_failures)
+	{
+		stats->open = true;
+		host->pause = FIRST_PAUSE;
+		schedule_probe(t, host);
+	}
+}
+
+void
+host_left(DtmTransport *t, DtmHost *host, DtmCall *call)
+{
+	host->stats.in_flight--;
+	if (call->probe)
+		host->stats.probing = false;
+	call->probe = false;
+	host_changed(t, host);
+}
+
+void
+host_explain(const DtmHost *host, char *error, size_t size)
+{
+	snprintf(error, size,
+			 "not called: the host has not answered %d calls in a row, the last one: %s",
+			 host->stats.failed_in_a_row, host->stats.error);
+}
+
+/* ---------- what is told of hosts ---------- */
+
+void
+host_changed(DtmTransport *t, DtmHost *host)
+{
+	if (host->changed || host->place < 0)
+		return;
+	host->changed = true;
+	host->next_changed = t->changed_hosts;
+	t->changed_hosts = host;
+}
+
+const DtmHostStats *
+dtm_transport_changed_host(DtmTransport *t, int *place, bool *switched)
+{
+	DtmHost    *host = t->changed_hosts;
+
+	if (host == NULL)
+		return NULL;
+	t->changed_hosts = host->next_changed;
+	host->changed = false;
+	*place = host->place;
+	*switched = host->reported_open != host->stats.open;
+	host->reported_open = host->stats.open;
+	return &host->stats;
+}

@@ -1,0 +1,77 @@
+# A host that does not answer: it is left alone but for a probe, the others go
+# on, and when it is back, it is not overrun.  If this fails, a dead service
+# takes the time of the others, or one that comes back is not noticed.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use DtmTest;
+use IO::Socket::INET;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = start_server('hosts', conf => <<'CONF');
+dtm.retry_interval = '100ms'
+dtm.retry_interval_max = '500ms'
+dtm.breaker_failures = 5
+dtm.breaker_pause_max = '2s'
+CONF
+my $busi = start_participant();
+eventually($node, 'SELECT state FROM dtm.stat_coordinator', 'running');
+
+sub host
+{
+	my ($columns, $url) = @_;
+	return "SELECT $columns FROM dtm.stat_hosts WHERE host = '$url'";
+}
+
+# one that takes connections, and says nothing
+my $silent = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 500, Proto => 'tcp') or die;
+my $port = $silent->sockport;
+my $dead = "http://127.0.0.1:$port";
+$node->safe_psql('postgres', "SELECT count(dtm_submit('msg', ARRAY[dtm_step('$dead/x'), dtm_step('$busi/y')], gid => 'dead' || n, options => '{\"request_timeout\": 1}')) FROM generate_series(1, 100) n");
+ok(eventually($node, host("state IN ('open', 'probing') AND refused > 100", $dead)), 'a host that does not answer is open');
+ok(eventually($node, host('in_flight <= 1', $dead)), 'one call at most is under way');
+like(slurp_file($node->logfile), qr/LOG:  host \Q$dead\E does not answer: .*\n.*\d+ calls in a row had no answer, the last one: timed out/, 'the log says so');
+like($node->safe_psql('postgres', "SELECT error FROM dtm.calls WHERE error LIKE 'not called%' LIMIT 1"),
+	qr/^not called: the host has not answered \d+ calls in a row, the last one: timed out after \d+ ms$/, 'and the calls');
+is($node->safe_psql('postgres', "SELECT http_status IS NULL AND duration = '0' AND result = 'ERROR' FROM dtm.calls WHERE error LIKE 'not called%' LIMIT 1"), 't', 'which took no time');
+my $calls = $node->safe_psql('postgres', host('calls', $dead));
+ok(eventually($node, host("calls > $calls AND refused > 10 * calls", $dead)), 'it is tried, but seldom');
+
+# the others
+$node->safe_psql('postgres', "SELECT count(dtm_submit('msg', ARRAY[dtm_step('$busi/live')], gid => 'live' || n)) FROM generate_series(1, 200) n");
+ok(eventually($node, "SELECT count(*) FROM dtm.transactions WHERE gid LIKE 'live%' AND status = 'succeed'", '200'), 'the others go on');
+is($node->safe_psql('postgres', host('state, calls, failures, failures_in_a_row, last_error IS NULL, next_probe IS NULL, mean_time > interval \'0\'', $busi)),
+	'closed|200|0|0|t|t|t', 'and what is told of them');
+
+# it comes back
+close $silent;
+stop_participant();
+my $back = start_participant($port);
+is($back, $dead, 'a service where there was none');
+ok(eventually($node, "SELECT count(*) FROM dtm.branches WHERE gid LIKE 'dead%' AND ordinal = 1 AND status = 'succeed'", '100'), 'what waited is called');
+is($node->safe_psql('postgres', host('state, failures_in_a_row, next_probe IS NULL', $dead)), 'closed|0|t', 'it is closed');
+like(slurp_file($node->logfile), qr/LOG:  host \Q$dead\E answers again/, 'the log says so');
+is(scalar(grep { $_->{path} eq '/x' } calls_of()), 100, 'each is called once');
+
+# an error is an answer
+reply({ path => '/error', forever => JSON::PP::true }, { status => 500 });
+$node->safe_psql('postgres', "SELECT count(dtm_submit('msg', ARRAY[dtm_step('$back/error')], gid => 'error' || n)) FROM generate_series(1, 20) n");
+ok(eventually($node, "SELECT count(*) > 60 FROM dtm.calls WHERE gid LIKE 'error%'"), 'a service that answers 500');
+is($node->safe_psql('postgres', "SELECT count(*) FROM dtm.calls WHERE gid LIKE 'error%' AND http_status IS DISTINCT FROM 500"), '0', 'is called each time');
+
+# switched off
+stop_participant();
+$node->append_conf('postgresql.conf', 'dtm.breaker_failures = 0');
+$node->restart;
+ok(eventually($node, host('failures_in_a_row > 50', $dead)), 'dtm.breaker_failures = 0');
+is($node->safe_psql('postgres', host('state, refused', $dead)), 'closed|0', 'has it called each time');
+
+# more hosts than are told of
+$node->safe_psql('postgres', "SELECT count(dtm_submit('msg', ARRAY[dtm_step(format('http://127.0.%s.1:1/', n))], gid => 'more' || n)) FROM generate_series(1, 200) n");
+ok(eventually($node, "SELECT count(DISTINCT gid) FROM dtm.calls WHERE gid LIKE 'more%'", '200'), 'two hundred hosts are called');
+ok($node->safe_psql('postgres', 'SELECT count(*) BETWEEN 1 AND 64 FROM dtm.stat_hosts') eq 't', 'sixty-four are told of');
+
+done_testing();
