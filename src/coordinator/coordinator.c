@@ -72,17 +72,21 @@ turn_roll_back(Coordinator *c)
 
 /*
  * A turn costs as much as several calls, so that many turns with little to do
- * in each are to be avoided.  They do not come about by themselves where one
- * coordinator is busy: the longer a turn takes, the more there is to do in the
- * next.  They do
+ * in each are to be avoided.  Where a coordinator is busy, they hardly come
+ * about by themselves: the longer a turn takes, the more there is to do in the
+ * next.  Still,
  *
- * - where several coordinators share a database, each with a part of what
- *   comes in: together they make SHARED_TURNS a second at most;
+ * - one that has more than a few transactions in memory makes BUSY_TURNS a
+ *   second at most;
+ * - several coordinators that share a database, each with a part of what
+ *   comes in, make SHARED_TURNS a second together;
  * - where calls take long: a CALLS_TIME_SHARE of that time more does no harm.
  *
  * A few turns in a row are always possible, so that what is done now and then
  * is done at once.
  */
+#define BUSY_ENTRIES		8
+#define BUSY_TURNS			250
 #define SHARED_TURNS		500
 #define CALLS_TIME_SHARE	64
 #define MAX_PACE			20000	/* us */
@@ -94,6 +98,8 @@ pace(Coordinator *c)
 {
 	int64		interval = Min(c->call_time / CALLS_TIME_SHARE, MAX_PACE);
 
+	if (entry_count(c) >= BUSY_ENTRIES)
+		interval = Max(interval, USECS_PER_SEC / BUSY_TURNS);
 	if (c->share.of > 1)
 		interval = Max(interval, USECS_PER_SEC * c->share.of / SHARED_TURNS);
 	return interval;
