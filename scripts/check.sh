@@ -2,18 +2,18 @@
 # Installs what is missing, builds with warnings as errors and assertions on,
 # and runs every tier of tests.  Ends with one line: N passed, N failed.
 #
-#	scripts/check.sh [lint] [unit] [regress] [tap] [torture]	(default: all)
+#	scripts/check.sh [lint] [unit] [fuzz] [regress] [tap] [torture]	(default: all)
 . "$(dirname "$0")/common.sh"
 
 set -o pipefail
-tiers=${*:-lint unit regress tap torture}
+tiers=${*:-lint unit fuzz regress tap torture}
 passed=0
 failed=0
 
 install build-essential "postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR" \
 	libcurl4-openssl-dev ca-certificates libcmocka-dev libipc-run-perl python3-aiohttp \
 	python3-grpcio python3-psycopg2 "postgresql-$PG_MAJOR-cron" \
-	openssl nodejs cppcheck procps util-linux
+	openssl nodejs cppcheck clang-tidy-14 clang-14 libclang-rt-14-dev procps util-linux
 make_scratch
 
 # count LOG PASSED-PATTERN FAILED-PATTERN
@@ -40,6 +40,8 @@ lint() {
 	local folder status=0
 
 	cd "$SCRATCH/dtm"
+	INCLUDES=$("$PG_CONFIG" --includedir-server)
+	export INCLUDES
 	for folder in src src/*/ test/unit bench; do
 		if as_user cppcheck --quiet --std=c99 --enable=warning,performance,portability \
 			--suppress=missingInclude --suppress=unknownMacro --error-exitcode=1 -I src \
@@ -50,11 +52,23 @@ lint() {
 			status=1
 		fi
 	done
+	if ls src/*.c src/*/*.c | xargs -P "$(nproc)" -n 8 sh -c 'clang-tidy-14 --quiet "$@" -- \
+			-std=gnu11 -D_GNU_SOURCE -DDTM_VERSION=\"0\" -Isrc -I"$INCLUDES" -Wno-ignored-attributes 2>/dev/null' sh; then
+		echo "ok - clang-tidy"
+	else
+		echo "not ok - clang-tidy"
+		status=1
+	fi
 	return $status
 }
 
 unit() {
 	as_user make -s -C "$SCRATCH/dtm" PG_CONFIG="$PG_CONFIG" unit
+}
+
+# Some seconds of scripts/fuzz.sh.
+fuzz() {
+	run_fuzz 3
 }
 
 regress() {
@@ -99,6 +113,10 @@ esac
 case " $tiers " in *" unit "*)
 	run unit unit
 	count "$SCRATCH/unit.out" '^\[       OK \]' '^\[  FAILED  \] .*[^)]$' ;;
+esac
+case " $tiers " in *" fuzz "*)
+	run fuzz fuzz
+	count "$SCRATCH/fuzz.out" '^ok ' '^not ok ' ;;
 esac
 case " $tiers " in *" regress "*)
 	run regress regress

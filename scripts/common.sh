@@ -137,3 +137,41 @@ run_torture() {
 	[ $status = 0 ] || grep -E 'PANIC|TRAP|FATAL|ERROR|WARNING' "$SCRATCH/torture.log" | tail -60 || true
 	return $status
 }
+
+# run_fuzz SECONDS: each fuzz target for so long, on its seeds.
+run_fuzz() {
+	local folder=$SCRATCH/dtm/test/fuzz target status=0
+
+	as_user make -s -C "$folder" PG_CONFIG="$PG_CONFIG" CLANG=clang-14 || return 1
+	as_user "$PG_BIN/initdb" -D "$SCRATCH/fuzz" -A trust -U postgres --encoding=UTF8 --locale=C >/dev/null
+	cd "$folder"
+	for target in url address reply request branch jsonrpc wire_url; do
+		as_user mkdir "$SCRATCH/new_$target"
+		fuzz_one "$target" "$1" >"$SCRATCH/fuzz_$target.log" 2>&1 || true
+		# a backend in single-user mode says nothing of its end; this does
+		if grep -q '^Done [1-9]' "$SCRATCH/fuzz_$target.log"; then
+			echo "ok - fuzz $target: $(grep -o '^Done [0-9]* runs' "$SCRATCH/fuzz_$target.log")"
+		else
+			echo "not ok - fuzz $target"
+			tail -30 "$SCRATCH/fuzz_$target.log"
+			status=1
+		fi
+	done
+	cd "$SCRATCH"
+	return $status
+}
+
+# fuzz_one TARGET SECONDS: in a program of its own, or in a backend
+fuzz_one() {
+	local limits="-max_total_time=$2 -timeout=20 -rss_limit_mb=2000 -dict=$PWD/json.dict"
+	local folders="$SCRATCH/new_$1 corpus/$1"
+
+	if [ -x "fuzz_$1" ]; then
+		# shellcheck disable=SC2086
+		as_user "./fuzz_$1" $limits $folders
+	else
+		printf '%s\n' "CREATE OR REPLACE FUNCTION fuzz(text[]) RETURNS void AS '$PWD/fuzz_server.so' LANGUAGE C;" \
+			"SELECT fuzz('{$1,$(echo "$limits $SCRATCH/new_$1 $PWD/corpus/$1" | tr ' ' ,)}');" |
+			as_user "$PG_BIN/postgres" --single -D "$SCRATCH/fuzz" postgres
+	fi
+}

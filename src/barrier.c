@@ -108,9 +108,11 @@ next_barrier_id(const char *gid, const char *branch_id, const char *op)
 	char	   *key = palloc(key_len);
 	char	   *p = key;
 
-	p = strcpy(p, gid) + strlen(gid) + 1;
-	p = strcpy(p, branch_id) + strlen(branch_id) + 1;
-	strcpy(p, op);
+	memcpy(p, gid, strlen(gid) + 1);
+	p += strlen(gid) + 1;
+	memcpy(p, branch_id, strlen(branch_id) + 1);
+	p += strlen(branch_id) + 1;
+	memcpy(p, op, strlen(op) + 1);
 
 	if (!callback_registered)
 	{

@@ -20,7 +20,7 @@ dtm_crash_point(const char *name)
 {
 	static int	passed = 0;		/* times since the file names this point */
 	char		wanted[64];
-	int			before;
+	char		before[16];
 	FILE	   *file = fopen(CRASH_POINT_FILE, "r");
 	int			n;
 
@@ -29,9 +29,9 @@ dtm_crash_point(const char *name)
 		passed = 0;
 		return;
 	}
-	n = fscanf(file, "%63s %d", wanted, &before);
+	n = fscanf(file, "%63s %15s", wanted, before);
 	fclose(file);
-	if (n != 2 || strcmp(name, wanted) != 0 || passed++ < before)
+	if (n != 2 || strcmp(name, wanted) != 0 || passed++ < strtol(before, NULL, 10))
 		return;
 	unlink(CRASH_POINT_FILE);
 	kill(getpid(), SIGKILL);

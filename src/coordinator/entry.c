@@ -148,7 +148,7 @@ entry_forget(Coordinator *c, Entry *entry)
 		dlist_delete(&entry->node);
 		c->ntouched--;
 	}
-	c->bytes -= entry->bytes;
+	c->bytes -= (int64) entry->bytes;
 	entry_drop_ready(entry);
 	MemoryContextDelete(entry->context);
 	hash_search(c->entries, &entry->id, HASH_REMOVE, NULL);
@@ -168,7 +168,7 @@ entry_add(Coordinator *c, StoreTrans *trans, MemoryContext context)
 	entry->to_call = MemoryContextAlloc(context,
 										sizeof(int) * (trans->core.nops + 1));
 	entry->bytes = MemoryContextMemAllocated(context, true);
-	c->bytes += entry->bytes;
+	c->bytes += (int64) entry->bytes;
 	dtm_core_loaded(&trans->core, coordinator_time(c));
 	entry->wake = true;
 	entry_touch(c, entry);
@@ -209,11 +209,11 @@ entry_replace(Coordinator *c, Entry *entry, StoreTrans *trans,
 		MemoryContextSetParent(entry->context, context);
 	else
 		MemoryContextDelete(entry->context);
-	c->bytes -= entry->bytes;
+	c->bytes -= (int64) entry->bytes;
 	entry->trans = trans;
 	entry->context = context;
 	entry->bytes = MemoryContextMemAllocated(context, true);
-	c->bytes += entry->bytes;
+	c->bytes += (int64) entry->bytes;
 	entry->replies = replies;
 	entry->to_call = MemoryContextAlloc(context,
 										sizeof(int) * (trans->core.nops + 1));

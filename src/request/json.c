@@ -23,7 +23,6 @@ JsonPair *
 read_pairs(JsonbContainer *container, const char *what, int *n)
 {
 	JsonbIterator *it;
-	JsonbIteratorToken token;
 	JsonbValue	v;
 	JsonPair	   *pairs;
 
@@ -32,8 +31,8 @@ read_pairs(JsonbContainer *container, const char *what, int *n)
 	pairs = palloc(sizeof(JsonPair) * (JsonContainerSize(container) + 1));
 	*n = 0;
 	it = JsonbIteratorInit(container);
-	token = JsonbIteratorNext(&it, &v, true);	/* the object's beginning */
-	while ((token = JsonbIteratorNext(&it, &v, true)) == WJB_KEY)
+	JsonbIteratorNext(&it, &v, true);	/* the object's beginning */
+	while (JsonbIteratorNext(&it, &v, true) == WJB_KEY)
 	{
 		pairs[*n].key = pnstrdup(v.val.string.val, v.val.string.len);
 		JsonbIteratorNext(&it, &v, true);
@@ -47,7 +46,6 @@ JsonbValue *
 read_elements(const JsonbValue *value, const char *what, int *n)
 {
 	JsonbIterator *it;
-	JsonbIteratorToken token;
 	JsonbValue	v;
 	JsonbValue *elements;
 
@@ -59,8 +57,8 @@ read_elements(const JsonbValue *value, const char *what, int *n)
 					  (JsonContainerSize(value->val.binary.data) + 1));
 	*n = 0;
 	it = JsonbIteratorInit(value->val.binary.data);
-	token = JsonbIteratorNext(&it, &v, true);	/* the array's beginning */
-	while ((token = JsonbIteratorNext(&it, &v, true)) == WJB_ELEM)
+	JsonbIteratorNext(&it, &v, true);	/* the array's beginning */
+	while (JsonbIteratorNext(&it, &v, true) == WJB_ELEM)
 		elements[(*n)++] = v;
 	return elements;
 }

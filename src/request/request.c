@@ -252,7 +252,7 @@ set_step(Request *request, int i, char *action, char *compensate, bool strict)
 	StoreTrans *trans = &request->trans;
 
 	trans->action[i] = action;
-	if (trans->core.type == DTM_SAGA)
+	if (trans->compensate != NULL)
 		trans->compensate[i] = compensate;
 	else if (strict && compensate[0] != '\0')
 		ereport(ERROR,

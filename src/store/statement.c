@@ -221,7 +221,9 @@ column_char(uint64 row, int number)
 	bool		isnull;
 	Datum		value = column_datum(row, number, &isnull);
 
-	return isnull ? '\0' : DatumGetChar(value);
+	if (isnull)
+		return '\0';
+	return DatumGetChar(value);
 }
 
 bool

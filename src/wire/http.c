@@ -150,7 +150,7 @@ http_url_parameter(const char *url, const char *name)
 					c += 2;
 				}
 				else
-					*to++ = *c == '+' ? ' ' : *c;
+					*to++ = (char) (*c == '+' ? ' ' : *c);
 			*to = '\0';
 			return value;
 		}

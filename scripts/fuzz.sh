@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Feeds the parsers of what comes from outside with what a fuzzer makes of the
+# seeds in test/fuzz/corpus, and stops at a crash, a read beyond an end, or an
+# error that is none of the input's.
+#
+#	scripts/fuzz.sh [seconds for each target]	(default: 60)
+#
+# What has crashed is left in the current directory; once it is mended, it
+# belongs into the corpus.
+. "$(dirname "$0")/common.sh"
+
+artifacts=$PWD
+install build-essential "postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR" \
+	libcurl4-openssl-dev clang-14 libclang-rt-14-dev procps util-linux
+make_scratch
+run_fuzz "${1:-60}" || {
+	cp "$SCRATCH"/dtm/test/fuzz/crash-* "$artifacts" 2>/dev/null || true
+	exit 1
+}

@@ -1,0 +1,71 @@
+/*
+ * fuzz_reply.c
+ *		Replies as libcurl hands them over: header lines, trailers, a body in
+ *		pieces; and what they mean over HTTP and gRPC.
+ */
+#include "../../src/transport/call.c"
+
+#include "../../src/core/core.h"
+
+int			LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* In a piece of memory of its own, so that reading beyond its end is seen. */
+static void
+hand_over(size_t (*callback) (char *, size_t, size_t, void *), const uint8_t *data,
+		  size_t size, DtmSlot *slot)
+{
+	char	   *copy = malloc(size > 0 ? size : 1);
+
+	memcpy(copy, data, size);
+	(void) callback(copy, 1, size, slot);
+	free(copy);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static CURL *easy;
+	DtmTransport transport;
+	DtmCall		call;
+	DtmSlot		slot;
+	const uint8_t *end = data + size;
+
+	if (easy == NULL)
+		easy = curl_easy_init();
+	memset(&transport, 0, sizeof(transport));
+	memset(&call, 0, sizeof(call));
+	memset(&slot, 0, sizeof(slot));
+	transport.limits.max_reply_size = 1000;
+	slot.transport = &transport;
+	slot.easy = easy;
+	slot.call = &call;
+	call.http2 = true;
+	call.grpc_status = -1;
+	/* lines until an empty one, then the body */
+	while (data < end)
+	{
+		const uint8_t *line_end = memchr(data, '\n', (size_t) (end - data));
+		size_t		len = line_end ? (size_t) (line_end + 1 - data) : (size_t) (end - data);
+
+		hand_over(on_header, data, len, &slot);
+		data += len;
+		if (len <= 2)
+			break;
+	}
+	while (data < end)
+	{
+		size_t		len = (size_t) (end - data) < 7 ? (size_t) (end - data) : 7;
+
+		hand_over(on_reply, data, len, &slot);
+		data += len;
+	}
+	if (call.reply_len > transport.limits.max_reply_size ||
+		(call.reply != NULL && call.reply[call.reply_len] != '\0') ||
+		call.grpc_status < -1 || call.grpc_status > 9999 ||
+		(call.grpc_message != NULL && strlen(call.grpc_message) > MAX_GRPC_MESSAGE))
+		abort();
+	(void) dtm_classify_http(200, call.reply ? call.reply : "", call.reply_len);
+	(void) dtm_classify_grpc(call.grpc_status, call.grpc_message);
+	dtm_call_release(&call);
+	return 0;
+}

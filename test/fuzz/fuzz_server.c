@@ -1,0 +1,132 @@
+/*
+ * fuzz_server.c
+ *		What is read with PostgreSQL's help: requests and branches as objects,
+ *		replies of JSON-RPC, URLs of every protocol.
+ *
+ * A module of its own, with all of dtm in it, for a backend in single-user mode:
+ *
+ *		CREATE FUNCTION fuzz(text[]) RETURNS void AS '.../fuzz_server.so' LANGUAGE C;
+ *		SELECT fuzz('{request,-max_total_time=5,corpus/request}');
+ *
+ * An error is as good as a result, if it is one that says what is wrong with
+ * the input.
+ */
+#include "request/request.h"
+#include "wire/private.h"
+
+#include "access/xact.h"
+#include "fmgr.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+
+extern int	LLVMFuzzerRunDriver(int *argc, char ***argv,
+								int (*callback) (const uint8_t *data, size_t size));
+
+PG_FUNCTION_INFO_V1(fuzz);
+
+static void
+read_request(char *text)
+{
+	(void) request_from_object(DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text))));
+}
+
+static void
+read_branch(char *text)
+{
+	(void) request_branch_from_object(DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text))));
+}
+
+static void
+read_reply(char *text)
+{
+	DtmCall		call = {.reply = text, .reply_len = strlen(text), .http_status = 200};
+	const char *error;
+
+	(void) wire_result(WIRE_JSONRPC, &call, &error);
+}
+
+static void
+read_url(char *text)
+{
+	static const char *const protocols[] = {NULL, "http", "grpc", "json-rpc"};
+
+	for (int i = 0; i < lengthof(protocols); i++)
+	{
+		(void) wire_kind(protocols[i], text);
+		(void) wire_url_problem(protocols[i], text);
+	}
+	(void) http_url_parameter(text, "method");
+}
+
+static const struct
+{
+	const char *name;
+	void		(*read) (char *text);
+}			targets[] = {
+	{"request", read_request}, {"branch", read_branch}, {"jsonrpc", read_reply}, {"wire_url", read_url}
+};
+
+static void (*target) (char *text);
+
+static int
+run_one(const uint8_t *data, size_t size)
+{
+	MemoryContext before = CurrentMemoryContext;
+	MemoryContext context = AllocSetContextCreate(before, "fuzz", ALLOCSET_DEFAULT_SIZES);
+	ResourceOwner owner = CurrentResourceOwner;
+
+	MemoryContextSwitchTo(context);
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		char	   *text = pnstrdup((const char *) data, size);
+
+		/* as the server has checked it before a function sees it */
+		if (pg_verify_mbstr(PG_UTF8, text, (int) strlen(text), true))
+			target(text);
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		if (ERRCODE_TO_CATEGORY(geterrcode()) == ERRCODE_TO_CATEGORY(ERRCODE_INTERNAL_ERROR))
+		{
+			EmitErrorReport();
+			abort();
+		}
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	CurrentResourceOwner = owner;
+	MemoryContextSwitchTo(before);
+	MemoryContextDelete(context);
+	return 0;
+}
+
+/* fuzz(target and arguments of libFuzzer); ends the process */
+Datum
+fuzz(PG_FUNCTION_ARGS)
+{
+	Datum	   *elements;
+	int			n;
+	char	  **arguments;
+
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), TEXTOID, -1, false, TYPALIGN_INT,
+					  &elements, NULL, &n);
+	arguments = palloc0(sizeof(char *) * (n + 1));
+	for (int i = 0; i < n; i++)
+		arguments[i] = TextDatumGetCString(elements[i]);
+	for (int i = 0; i < lengthof(targets); i++)
+		if (n > 0 && strcmp(arguments[0], targets[i].name) == 0)
+			target = targets[i].read;
+	if (target == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("no such target")));
+	exit(LLVMFuzzerRunDriver(&n, &arguments, run_one));
+}
