@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Failover and switchover by Patroni, with etcd, on loopback, while transactions
+# are under way (test/patroni.py says how). Not one of check.sh's tiers.
+#
+#	scripts/patroni.sh
+. "$(dirname "$0")/common.sh"
+
+install build-essential "postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR" \
+	libcurl4-openssl-dev ca-certificates python3-aiohttp python3-psycopg2 python3-yaml \
+	patroni etcd-server procps util-linux
+make_scratch
+say "building dtm for PostgreSQL $PG_MAJOR"
+build CASSERT=1
+as_user mkdir "$SCRATCH/ha"
+status=0
+as_user /usr/bin/python3 "$SCRATCH/dtm/test/patroni.py" "$PG_BIN" "$SCRATCH/ha" || status=$?
+if [ $status != 0 ]; then
+	tail -n 30 "$SCRATCH"/ha/*.log
+fi
+exit $status
