@@ -12,12 +12,15 @@ right.  Prints "ok" and "not ok" lines; FIGURES gets what happened as JSON.
 """
 import collections
 import contextlib
+import hashlib
+import hmac
 import http.client
 import http.server
 import json
 import os
 import queue
 import random
+import re
 import resource
 import signal
 import subprocess
@@ -71,6 +74,8 @@ class Mood:
 
 
 called = collections.Counter()  # requests, by gid
+signed = collections.Counter()  # requests with a signature, by whether it is right
+KEYS = ("a-key-to-sign-with", "another-key-to-sign-with")
 chance_of_participants = random.Random(seed + 1)
 pools = {bank: queue.SimpleQueue() for bank in BANKS}
 
@@ -122,15 +127,25 @@ def do_business(path, query):
                 raise Refused()
 
 
+def is_signed(headers, query, body):
+    """With a key that there was, and its token."""
+    t, v1 = (part.split("=", 1)[1] for part in headers["Dtm-Signature"].split(","))
+    text = "\n".join((t, query["gid"], query["branch_id"], query["op"], "")).encode() + body
+    return any(hmac.compare_digest(hmac.new(key.encode(), text, hashlib.sha256).hexdigest(), v1) and
+               headers["Authorization"] == f"Bearer token-of-{key}" for key in KEYS)
+
+
 class Participant(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
     def do_POST(self):
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         path, _, query = self.path.partition("?")
         query = dict(urllib.parse.parse_qsl(query))
         called[query["gid"]] += 1
+        if "Dtm-Signature" in self.headers:
+            signed[is_signed(self.headers, query, body)] += 1
         dice = chance_of_participants.random()
         if dice < Mood.error:
             return self.answer(500, "no luck")
@@ -196,7 +211,8 @@ class Client(threading.Thread):
 
     def url(self, amount, refuse=False):
         bank, account = self.random.choice(BANKS), self.random.randint(1, ACCOUNTS)
-        return f"http://127.0.0.1:{self.port}/{bank}/{account}/{amount}" + ("/refuse" if refuse else "")
+        host = self.random.choice((f"http://127.0.0.1:{self.port}", "server:banks"))
+        return f"{host}/{bank}/{account}/{amount}" + ("/refuse" if refuse else "")
 
     def run(self):
         while not stopping.is_set():
@@ -265,10 +281,10 @@ class Client(threading.Thread):
             connection.close()
 
     def try_branch(self, url, gid, branch):
-        parsed = urllib.parse.urlsplit(url)
-        connection = http.client.HTTPConnection(parsed.netloc, timeout=5)
+        path = re.sub("^(http://[^/]*|server:banks)", "", url)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
-            connection.request("POST", f"{parsed.path}?op=try&gid={gid}&branch_id={branch}&trans_type=tcc", "{}")
+            connection.request("POST", f"{path}?op=try&gid={gid}&branch_id={branch}&trans_type=tcc", "{}")
             return connection.getresponse().status == 200
         except (OSError, http.client.HTTPException):
             return False
@@ -401,6 +417,17 @@ class Adversary:
             self.sql(f"ALTER SYSTEM SET dtm.{name} = '{self.random.choice(values)}'")
         self.sql("SELECT pg_reload_conf()")
 
+    def change_server(self):
+        key = self.random.choice(KEYS)
+        self.sql(f"ALTER USER MAPPING FOR CURRENT_USER SERVER banks OPTIONS (SET hmac_key '{key}', SET bearer_token 'token-of-{key}')")
+        self.sql("ALTER SERVER banks RENAME TO gone")
+        time.sleep(self.random.uniform(0, 0.5))
+        self.restore_server()
+
+    def restore_server(self):
+        if self.sql("SELECT 1 FROM pg_foreign_server WHERE srvname = 'gone'"):
+            self.sql("ALTER SERVER gone RENAME TO banks")
+
     def pause(self):
         self.sql("SELECT dtm_pause()")
         time.sleep(self.random.uniform(0, 1))
@@ -418,7 +445,7 @@ class Adversary:
     ACTIONS = ("kill_coordinator kill_backend kill_launcher kill_local_worker terminate_ours terminate_ours "
                "cancel_ours freeze_coordinator restart_server crash_server crash_banks bad_mood bad_mood bad_mood "
                "lock_table lock_rows slow_banks vacuum_full reindex drop_index change_settings change_settings "
-               "pause run_due reset_cron_time switch_wal").split()
+               "change_server pause run_due reset_cron_time switch_wal").split()
 
     def play(self, until):
         while time.time() < until:
@@ -436,6 +463,7 @@ class Adversary:
         self.sql("ALTER SYSTEM RESET ALL")
         self.sql("SELECT pg_reload_conf()")
         self.sql("SELECT dtm_resume()")
+        self.restore_server()
         self.sql("CREATE INDEX IF NOT EXISTS active_due ON dtm.active (next_time, id)")
 
 
@@ -470,7 +498,7 @@ def check_books(adversary, clients):
         wrong = adversary.sql("""SELECT sum(a.balance), sum(a.frozen), (SELECT coalesce(sum(balance), 0) FROM ledger),
             (SELECT coalesce(sum(frozen), 0) FROM ledger) FROM account a""", bank=bank)[0]
         check(wrong[0] == START * ACCOUNTS + wrong[2] and wrong[1] == wrong[3] == 0, f"{bank}: accounts and ledger agree", wrong)
-    branches = adversary.sql("SELECT DISTINCT gid, branch_id FROM dtm.branches WHERE url LIKE 'http:%'")
+    branches = adversary.sql("SELECT DISTINCT gid, branch_id FROM dtm.branches WHERE url LIKE 'http:%' OR url LIKE 'server:%'")
     wrong = [(gid, branch, dict(ledger[gid, branch]), statuses[gid]) for gid, branch in branches
              if not is_balanced(ledger[gid, branch], statuses[gid])]
     check(not wrong, "what succeeded is done once everywhere, what failed nowhere", wrong[:5])
@@ -527,7 +555,7 @@ def await_end(adversary):
     check(adversary.sql(quiet)[0][0], "the coordinator has nothing in hand", adversary.sql("SELECT * FROM dtm.stat_coordinator"))
 
 
-def set_up(adversary):
+def set_up(adversary, port):
     for bank in BANKS:
         adversary.sql("CREATE EXTENSION dtm", bank=bank)
         adversary.sql("CREATE TABLE account (id int PRIMARY KEY, balance int NOT NULL, frozen int NOT NULL)", bank=bank)
@@ -542,6 +570,8 @@ def set_up(adversary):
           IF random() < 0.1 THEN RAISE 'bad luck'; END IF;
         END $$""")
     adversary.sql("GRANT ALL ON TABLE worked TO PUBLIC")
+    adversary.sql(f"CREATE SERVER banks FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url 'http://127.0.0.1:{port}')")
+    adversary.sql(f"CREATE USER MAPPING FOR CURRENT_USER SERVER banks OPTIONS (hmac_key '{KEYS[0]}', bearer_token 'token-of-{KEYS[0]}')")
 
 
 def main():
@@ -550,7 +580,7 @@ def main():
     server = Server(("127.0.0.1", 0), Participant)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     adversary = Adversary()
-    set_up(adversary)
+    set_up(adversary, server.server_address[1])
     clients = [Client(number, server.server_address[1]) for number in range(CLIENTS)]
     for client in clients:
         client.start()
@@ -563,6 +593,7 @@ def main():
     await_end(adversary)
     ended = time.time() - began
     statuses, ledger = check_books(adversary, clients)
+    check(signed[True] > 0 and not signed[False], f"{signed[True]} requests to a foreign server were signed, all of them rightly", signed)
     check_leaks(adversary)
     with open(DTM_DATA + ".log", encoding="utf-8", errors="replace") as file:
         broken = [line.strip() for line in file if any(word in line for word in ("TRAP", "PANIC", "can't be read"))]
