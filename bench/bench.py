@@ -294,6 +294,10 @@ class Bench:
         for name in names:
             self.results.figure(f"CPU for a saga: {name}", [r["cpu"][name] for r in rounds], "us")
 
+    def backlog_size(self):
+        """Sagas to be worked off: a hundred thousand, unless it has to be quick."""
+        return 100_000 if self.seconds >= 10 else int(4000 * self.seconds)
+
     # ---------- scenarios ----------
 
     def scenario_live(self):
@@ -327,7 +331,7 @@ class Bench:
 
     def scenario_drain(self):
         results = self.results
-        count = min(100_000, int(4000 * self.seconds))
+        count = self.backlog_size()
         results.title("drain", f"a backlog of {count:,} sagas of two steps is worked off")
         # the bare client has the concurrency that is best for it
         bare_url = self.url + "/bare"
@@ -347,7 +351,7 @@ class Bench:
     def scenario_flat(self):
         results = self.results
         waiting, finished = int(100_000 * min(self.seconds, 10)), int(500_000 * min(self.seconds, 10))
-        count = min(100_000, int(4000 * self.seconds))
+        count = self.backlog_size()
         results.title("flat", f"the same beside {waiting:,} that wait and {finished:,} that have finished")
         live, drain = self.live(self.saga()), self.drain(count)
         self.reset()
@@ -538,7 +542,7 @@ END $$""")
     def scenario_coordinators(self):
         results = self.results
         results.title("coordinators", "two and four coordinators of one database")
-        count = min(100_000, int(4000 * self.seconds))
+        count = self.backlog_size()
         live, drain = {1: [], 2: [], 4: []}, {1: [], 2: [], 4: []}
         for _ in range(ROUNDS):
             for number in live:
@@ -575,14 +579,19 @@ END $$""")
             "saga, 5 % of its branches refuse": self.saga("/fail/5/"),
             "tcc": "SELECT bench_tcc(dtm_new_gid());\n",
         }
-        rates = {kind: [] for kind in kinds}
+        live = {kind: [] for kind in kinds}
         for _ in range(ROUNDS):
             for kind, script in kinds.items():
-                rates[kind] += [r["rate"] for r in self.live(script, 1)]
-        for kind, values in rates.items():
-            results.figure(kind, values, "/s")
+                live[kind] += self.live(script, 1)
+        for kind, rounds in live.items():
+            results.figure(kind, [r["rate"] for r in rounds], "/s")
             if kind != "saga":
-                results.ratio(f"{kind} / saga", values, rates["saga"], (">=", 0.5))
+                results.ratio(f"{kind} / saga", [r["rate"] for r in rounds],
+                              [r["rate"] for r in live["saga"]], (">=", 0.5))
+            results.figure(f"{kind}: WAL for one", [r["wal"] / 1000 for r in rounds], "kB")
+            results.figure(f"{kind}: commits of the coordinator for one", [r["commits"] for r in rounds])
+            results.figure(f"{kind}: CPU of the coordinator for one", [r["cpu"]["coordinator"] for r in rounds], "us")
+            results.figure(f"{kind}: CPU of backends for one", [r["cpu"]["backends"] for r in rounds], "us")
 
     def scenario_idle(self):
         results = self.results

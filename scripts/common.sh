@@ -142,6 +142,8 @@ run_torture() {
 run_fuzz() {
 	local folder=$SCRATCH/dtm/test/fuzz target status=0
 
+	as_user mkdir "$SCRATCH/artifacts"
+
 	as_user make -s -C "$folder" PG_CONFIG="$PG_CONFIG" CLANG=clang-14 || return 1
 	as_user "$PG_BIN/initdb" -D "$SCRATCH/fuzz" -A trust -U postgres --encoding=UTF8 --locale=C >/dev/null
 	cd "$folder"
@@ -163,7 +165,7 @@ run_fuzz() {
 
 # fuzz_one TARGET SECONDS: in a program of its own, or in a backend
 fuzz_one() {
-	local limits="-max_total_time=$2 -timeout=20 -rss_limit_mb=2000 -dict=$PWD/json.dict"
+	local limits="-max_total_time=$2 -timeout=20 -rss_limit_mb=2000 -dict=$PWD/json.dict -artifact_prefix=$SCRATCH/artifacts/"
 	local folders="$SCRATCH/new_$1 corpus/$1"
 
 	if [ -x "fuzz_$1" ]; then

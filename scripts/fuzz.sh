@@ -14,6 +14,6 @@ install build-essential "postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR"
 	libcurl4-openssl-dev clang-14 libclang-rt-14-dev procps util-linux
 make_scratch
 run_fuzz "${1:-60}" || {
-	cp "$SCRATCH"/dtm/test/fuzz/crash-* "$artifacts" 2>/dev/null || true
+	cp "$SCRATCH"/artifacts/* "$artifacts" 2>/dev/null || true
 	exit 1
 }

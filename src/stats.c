@@ -31,6 +31,18 @@ dtm_library_version(PG_FUNCTION_ARGS)
 #define NSTATS_0_1	12
 #define NSTATS		14
 
+/* SQL that is newer may ask for more than there is. */
+static void
+check_columns(TupleDesc desc, bool known)
+{
+	if (!known)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the server has loaded the library of dtm %s, which has not these %d columns",
+						DTM_VERSION, desc->natts),
+				 errhint("Restart the server, if a new package was installed.")));
+}
+
 /* A row of it; NULL: there is no coordinator. */
 static HeapTuple
 stats_row(TupleDesc desc, DtmSharedSlot *slot)
@@ -41,7 +53,7 @@ stats_row(TupleDesc desc, DtmSharedSlot *slot)
 	StoreHome	home;
 	pid_t		pid;
 
-	Assert(desc->natts == NSTATS || desc->natts == NSTATS_0_1);
+	check_columns(desc, desc->natts == NSTATS || desc->natts == NSTATS_0_1);
 	if (slot == NULL)
 	{
 		memset(nulls, true, sizeof(nulls));
@@ -146,6 +158,7 @@ host_row(TupleDesc desc, const DtmSharedSlot *slot, const DtmHostStats *host)
 	int64		answers = (int64) (host->calls - host->failures);
 	int			i = 0;
 
+	check_columns(desc, desc->natts == NHOST_STATS);
 	values[i++] = Int32GetDatum(slot->share.number + 1);
 	values[i++] = text_of(host->name);
 	values[i++] = CStringGetTextDatum(host->probing ? "probing" :

@@ -179,6 +179,8 @@ start_coordinator(Worker *w)
 		w->locked = try_lock();
 	if (!w->locked)
 		return;
+	/* dtm_run_due() may have left some */
+	dtm_forget_hosts(my_slot);
 	w->coordinator = coordinator_create(STORE_WORKER, my_share, my_slot);
 	w->events = dtm_create_wait_event_set(NEVENTS);
 	AddWaitEventToSet(w->events, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);

@@ -70,7 +70,7 @@ sub error_of
 }
 
 # what is sent, as whom
-submit('app', 'http', 'server:bank/TransIn?x=1', '{"branch_headers": {"Authorization": "mine", "dtm-signature": "mine", "X-Other": "yes"}}');
+submit('app', 'http', 'server:bank/TransIn?x=1', '{"branch_headers": {"Authorization": "mine", "dtm-signature": "mine", "Host": "elsewhere", "X-Other": "yes"}}');
 is(ends('http'), 'succeed', 'a server is called');
 my ($call) = calls_of('http');
 is($call->{path}, '/api/TransIn', 'at its base URL');
@@ -78,6 +78,7 @@ is($call->{query}{x}, '1', 'with the rest of the URL');
 is($call->{headers}{Authorization}, 'Bearer secret-of-app', 'with its token, whatever the headers of the transaction');
 is($call->{headers}{'x-api-key'}, 'secret-key', 'and header');
 is($call->{headers}{'X-Other'}, 'yes', 'other headers stay');
+like($call->{headers}{Host}, qr/^127\.0\.0\.1/, 'but for Host');
 my @requests = ([ $call->{headers}{'Dtm-Signature'}, $call->{body}, 'http', '01', 'action' ]);
 submit('other', 'public', 'server:bank/TransIn');
 ends('public');

@@ -65,13 +65,24 @@ is($node->safe_psql('postgres', "SELECT count(*) FROM dtm.calls WHERE gid LIKE '
 # switched off
 stop_participant();
 $node->append_conf('postgresql.conf', 'dtm.breaker_failures = 0');
-$node->restart;
-ok(eventually($node, host('failures_in_a_row > 50', $dead)), 'dtm.breaker_failures = 0');
-is($node->safe_psql('postgres', host('state, refused', $dead)), 'closed|0', 'has it called each time');
+$node->reload;
+ok(eventually($node, host("failures_in_a_row > 50 AND state = 'closed'", $dead)), 'dtm.breaker_failures = 0');
+my $refused = $node->safe_psql('postgres', host('refused', $dead));
+$calls = $node->safe_psql('postgres', host('calls', $dead));
+ok(eventually($node, host("calls > $calls + 100 AND refused = $refused", $dead)), 'has it called each time');
 
 # more hosts than are told of
 $node->safe_psql('postgres', "SELECT count(dtm_submit('msg', ARRAY[dtm_step(format('http://127.0.%s.1:1/', n))], gid => 'more' || n)) FROM generate_series(1, 200) n");
 ok(eventually($node, "SELECT count(DISTINCT gid) FROM dtm.calls WHERE gid LIKE 'more%'", '200'), 'two hundred hosts are called');
-ok($node->safe_psql('postgres', 'SELECT count(*) BETWEEN 1 AND 64 FROM dtm.stat_hosts') eq 't', 'sixty-four are told of');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM dtm.stat_hosts'), '64', 'sixty-four are told of');
+
+# what is wrong on this side says nothing of the host
+$node->append_conf('postgresql.conf', "dtm.breaker_failures = 5\ndtm.ca_file = '/nonexistent'");
+$node->restart;
+$back = start_participant();
+my $tls = $back =~ s/http/https/r;
+$node->safe_psql('postgres', "SELECT count(dtm_submit('msg', ARRAY[dtm_step('$tls/x')], gid => 'tls' || n)) FROM generate_series(1, 30) n");
+ok(eventually($node, host('calls = 0 AND state = \'closed\'', $tls) . " AND (SELECT count(*) > 60 FROM dtm.calls WHERE gid LIKE 'tls%')"), 'an authority that is not there');
+is($node->safe_psql('postgres', "SELECT count(*) FROM dtm.calls WHERE gid LIKE 'tls%' AND error LIKE 'not called%'"), '0', 'is no reason not to call');
 
 done_testing();

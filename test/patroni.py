@@ -264,13 +264,15 @@ except TimeoutError as error:
     check(False, str(error))
 finally:
     stopping.set()
-    for node in nodes:
-        if node.process and node.process.poll() is None:
-            node.process.terminate()
-    for process in processes:
+    # Patroni first, which stops its server, then what it asks
+    for process in reversed(processes):
+        process.terminate()
         try:
-            process.wait(30 if process is not processes[0] else 0)
+            process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
+    for node in nodes:
+        if os.path.exists(f"{node.data}/postmaster.pid"):
+            subprocess.run([f"{BIN}/pg_ctl", "-D", node.data, "-m", "immediate", "stop"], check=False)
     participant.kill()
 sys.exit(bool(failed))

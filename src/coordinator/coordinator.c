@@ -25,6 +25,8 @@
 
 #include "crash_point.h"
 
+#include <time.h>
+
 #include "access/xlog.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -105,19 +107,31 @@ pace(Coordinator *c)
 	return interval;
 }
 
+/* By a clock that nobody sets. */
+static int64
+steady_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64) now.tv_sec * USECS_PER_SEC + now.tv_nsec / 1000;
+}
+
 /* Time until the next turn may be, in us. */
 static int64
-pace_left(Coordinator *c, TimestampTz now)
+pace_left(Coordinator *c)
 {
 	if (c->draining || c->mode == STORE_PROCEDURE)
 		return 0;
-	return Max(c->paced_until - now - TURNS_IN_A_ROW * pace(c), 0);
+	return Max(c->paced_until - steady_us(), 0);
 }
 
 static void
-pace_count(Coordinator *c, TimestampTz now)
+pace_count(Coordinator *c)
 {
-	c->paced_until = Max(c->paced_until, now) + pace(c);
+	int64		interval = pace(c);
+
+	c->paced_until = Max(c->paced_until, steady_us() - TURNS_IN_A_ROW * interval) + interval;
 }
 
 /* ---------- the turn ---------- */
@@ -308,12 +322,12 @@ coordinator_cycle(Coordinator *c)
 
 	MemoryContextSwitchTo(c->turn);
 	entry_collect(c);
-	if (needs_database(c) && pace_left(c, GetCurrentTimestamp()) == 0 &&
+	if (needs_database(c) && pace_left(c) == 0 &&
 		use_database(c))
 	{
 		dlist_mutable_iter iter;
 
-		pace_count(c, GetCurrentTimestamp());
+		pace_count(c);
 
 		if (c->flush_until != InvalidXLogRecPtr)
 			XLogFlush(c->flush_until);
@@ -403,7 +417,7 @@ coordinator_timeout(Coordinator *c)
 		us = us < 0 ? left : Min(us, left);
 	}
 	if (us >= 0)
-		us = Max(us, pace_left(c, now));
+		us = Max(us, pace_left(c));
 	if (us < 0 || (calls >= 0 && calls < us))
 		us = calls;
 	if (us < 0)

@@ -104,7 +104,7 @@ struct Coordinator
 	int64		bytes;			/* of all entries */
 	int64		budget;			/* transactions it may still take up; -1: any */
 	bool		draining;
-	TimestampTz paced_until;	/* the turns that there were take until then */
+	int64		paced_until;	/* no turn before then, steady_us() */
 	int64		call_time;		/* what calls take, a moving average, in us */
 	TimestampTz fixed_now;		/* 0: the clock */
 

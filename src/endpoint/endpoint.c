@@ -14,6 +14,8 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+#include <ctype.h>
+
 /* dtm.allowed_targets */
 int			dtm_allowed_targets;
 
@@ -76,6 +78,37 @@ mapping_options(Oid role, Oid server)
 	return options;
 }
 
+/* Has its path a segment, "." or "..", by which it would leave the base URL? */
+static bool
+has_dot_segment(const char *url)
+{
+	const char *end = url + strcspn(url, "?#");
+	int			dots = -1;		/* of a segment of nothing else; -1: of another */
+
+	for (const char *c = url; c < end; c++)
+	{
+		char		decoded = *c;
+
+		if (*c == '%' && isxdigit((unsigned char) c[1]) && isxdigit((unsigned char) c[2]))
+		{
+			char		hex[3] = {c[1], c[2], '\0'};
+
+			decoded = (char) strtol(hex, NULL, 16);
+			c += 2;
+		}
+		/* a backslash is what some take for a slash */
+		if (decoded == '/' || decoded == '\\')
+		{
+			if (dots == 1 || dots == 2)
+				return true;
+			dots = 0;
+		}
+		else
+			dots = decoded == '.' && dots >= 0 ? dots + 1 : -1;
+	}
+	return dots == 1 || dots == 2;
+}
+
 /* The base URL, and behind it what the URL has behind the server's name. */
 static char *
 join(const char *base_url, const char *url)
@@ -110,13 +143,19 @@ resolve(const char *url, Oid role, Endpoint *endpoint, EndpointProblem *problem)
 	server = find_server(url, problem);
 	if (server == NULL)
 		return false;
+	if (has_dot_segment(url))
+		return fail(problem, ERRCODE_INVALID_PARAMETER_VALUE,
+					"its path has a segment of dots",
+					"A path goes on from the server's base_url, not up from there.");
 	if (OidIsValid(role))
 	{
 		if (!SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(role)))
 			return fail(problem, ERRCODE_UNDEFINED_OBJECT,
 						"the role that submitted does not exist any more",
 						"dtm_force_stop() ends the global transaction.");
-		if (!dtm_can_use_server(server->serverid, role))
+		/* asked for right before: one that was dropped just now is no error */
+		if (!SearchSysCacheExists1(FOREIGNSERVEROID, ObjectIdGetDatum(server->serverid)) ||
+			!dtm_can_use_server(server->serverid, role))
 			return fail(problem, ERRCODE_INSUFFICIENT_PRIVILEGE,
 						psprintf("permission denied for foreign server %s", server->servername),
 						"GRANT USAGE ON FOREIGN SERVER permits a role to call it.");
@@ -149,7 +188,9 @@ is_replaced(const char *name, const Endpoint *endpoint)
 	for (int i = 0; i < endpoint->nheaders; i++)
 		if (pg_strcasecmp(name, endpoint->header_name[i]) == 0)
 			return true;
-	return endpoint->hmac_key != NULL && pg_strcasecmp(name, ENDPOINT_SIGNATURE) == 0;
+	/* nor do they choose whom the credentials are shown to, or sign */
+	return pg_strcasecmp(name, "Host") == 0 ||
+		(endpoint->hmac_key != NULL && pg_strcasecmp(name, ENDPOINT_SIGNATURE) == 0);
 }
 
 /* A transaction with the endpoint's headers, which replace its own of the same name. */

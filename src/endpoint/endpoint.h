@@ -5,9 +5,9 @@
  * A service is a foreign server of the wrapper dtm_http (base_url, ca_file,
  * time-outs); what a role shows it is that role's user mapping, or PUBLIC's
  * (bearer_token, client_cert, hmac_key, header_...).  USAGE on the server is the
- * permission to call it.  All of it is looked up when the call is made, so that
- * a changed secret or a withdrawn permission counts at once, and nothing of it
- * is stored with a transaction.
+ * permission to call it.  All of it is looked up when a call is decided on, so
+ * that a changed secret or a withdrawn permission counts for what follows, and
+ * nothing of it is stored with a transaction.
  *
  * Secrets are in what endpoint_resolve() returns, and in the request made of it;
  * never in an error, in the log, or in what is stored.
@@ -52,10 +52,17 @@ typedef struct EndpointProblem
 	const char *hint;
 } EndpointProblem;
 
+/* "server:50051/..." is a host of that name, as gRPC has it, and its port. */
 static inline bool
 endpoint_is_server(const char *url)
 {
-	return strncmp(url, DTM_SCHEME_SERVER, strlen(DTM_SCHEME_SERVER)) == 0;
+	const char *name = url + strlen(DTM_SCHEME_SERVER);
+	size_t		digits;
+
+	if (strncmp(url, DTM_SCHEME_SERVER, strlen(DTM_SCHEME_SERVER)) != 0)
+		return false;
+	digits = strspn(name, "0123456789");
+	return digits == 0 || name[digits] != '/';
 }
 
 /*

@@ -141,7 +141,7 @@ static void
 check_file(const char *name, const char *value)
 {
 	if (!superuser() &&
-		!has_privs_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES))
+		!has_privs_of_role(GetUserId(), DTM_ROLE_READ_SERVER_FILES))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to set option \"%s\"", name),
@@ -157,7 +157,6 @@ check_file(const char *name, const char *value)
 static void
 check_base_url(const char *value)
 {
-	size_t		authority = strcspn(value, "/");
 	const char *problem;
 
 	/* grpc's needs a method, which is not here yet */
@@ -167,8 +166,7 @@ check_base_url(const char *value)
 		problem = dtm_url_problem(value);
 	if (problem == NULL && strpbrk(value, "?#") != NULL)
 		problem = "it has a query or a fragment";
-	if (problem == NULL &&
-		memchr(value + authority + 2, '@', strcspn(value + authority + 2, "/")) != NULL)
+	if (problem == NULL && dtm_url_has_user(value))
 		problem = "it names a user, which belongs into a user mapping";
 	if (problem != NULL)
 		ereport(ERROR,
@@ -231,6 +229,12 @@ check_header(const char *option, const char *value)
 				(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
 				 errmsg("\"%s\" names no header", option),
 				 errhint("header_x_api_key, for example, is sent as x-api-key.")));
+	if (wire_is_framing_header(header_name(option)) ||
+		pg_strcasecmp(name, "host") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
+				 errmsg("\"%s\" names a header that is not to be set", option),
+				 errhint("The headers that frame a request are set by dtm, and Host follows from base_url.")));
 	if (has_control_character(value))
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),

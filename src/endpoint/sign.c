@@ -103,6 +103,9 @@ dtm_verify_signature(PG_FUNCTION_ARGS)
 	if (signature == NULL || gid == NULL || branch_id == NULL || op == NULL ||
 		!parse(signature, &time, &hex))
 		PG_RETURN_BOOL(false);
+	/* which would move the border between two of them */
+	if (strpbrk(gid, "\r\n") || strpbrk(branch_id, "\r\n") || strpbrk(op, "\r\n"))
+		PG_RETURN_BOOL(false);
 	if (max_age != NULL)
 	{
 		double		seconds = (double) max_age->time / USECS_PER_SEC +

@@ -16,24 +16,17 @@
 
 /*
  * A header's name is a token, and its value has no line end (RFC 9110).
- * Headers that say where a request ends are the transport's: others share the
- * connection.
  */
 static void
 check_header(const char *name, const char *value)
 {
-	static const char *const framing[] = {
-		"Content-Length", "Transfer-Encoding", "Connection", "Keep-Alive",
-		"Upgrade", "TE", "Trailer", "Expect", "Proxy-Connection"
-	};
 	bool		good = name[0] != '\0';
 
-	for (size_t i = 0; i < lengthof(framing); i++)
-		if (pg_strcasecmp(name, framing[i]) == 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("branch_headers must not have \"%s\"", name),
-					 errhint("The headers that frame a request are set by dtm.")));
+	if (wire_is_framing_header(name))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("branch_headers must not have \"%s\"", name),
+				 errhint("The headers that frame a request are set by dtm.")));
 
 	for (const char *c = name; *c; c++)
 		good = good && (isalnum((unsigned char) *c) ||

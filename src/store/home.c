@@ -48,6 +48,15 @@ data_directory(void)
 					(unsigned) status.stx_btime.tv_nsec);
 }
 
+/* The same one?  A file system may have learned to tell the birth of files. */
+static bool
+is_same_directory(const char *known, const char *now)
+{
+	return strcmp(known, now) == 0 ||
+		(strchr(known, ' ') == NULL &&
+		 strncmp(known, now, strlen(known)) == 0 && now[strlen(known)] == ' ');
+}
+
 /* The data directory is this one from now on. */
 static void
 adopt(const char *directory)
@@ -93,7 +102,8 @@ store_home(void)
 		{
 			/* nobody has said so far where it is, or a standby was promoted */
 			other_directory = true;
-			if (known != NULL && !started_as_standby && home != STORE_HOME_ELSEWHERE)
+			if (known != NULL && !is_same_directory(known, directory) &&
+				!started_as_standby && home != STORE_HOME_ELSEWHERE)
 				home = STORE_HOME_COPIED;
 		}
 		if (column_bool(row, 2) && home == STORE_HOME_HERE)

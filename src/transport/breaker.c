@@ -3,8 +3,9 @@
  *		How hosts are doing: what is told of them, and the circuit breaker.
  *
  * A circuit is closed, as usual; open, after breaker_failures calls in a row
- * without an answer; and while it is, one call now and then is the probe, whose
- * failure doubles the pause until the next one.  Any answer closes it, whatever
+ * without an answer; and while it is, a call now and then is the probe, whose
+ * failure doubles the pause until the next one.  Errors that are not the host's
+ * count for nothing.  Any answer closes it, whatever
  * its status: the host lives.  Then "window" calls may be under way, one at
  * first and one more with each answer, so that it doubles with each round.
  */
@@ -32,8 +33,7 @@ HostAdmits
 host_admits(const DtmTransport *t, const DtmHost *host)
 {
 	if (host->stats.open)
-		return !host->stats.probing && monotonic_us() >= host->probe_at ?
-			HOST_ADMITS : HOST_REFUSES;
+		return monotonic_us() >= host->probe_at ? HOST_ADMITS : HOST_REFUSES;
 	return host->stats.in_flight < limit_of(t, host) ? HOST_ADMITS : HOST_IS_FULL;
 }
 
@@ -45,12 +45,26 @@ schedule_probe(DtmTransport *t, DtmHost *host)
 	host->stats.next_probe = realtime_us() + host->pause;
 }
 
+static void
+close_circuit(DtmHost *host)
+{
+	host->probe = NULL;
+	host->stats.open = host->stats.probing = false;
+	host->stats.next_probe = 0;
+	host->stats.window = 0;
+}
+
 void
 host_started(DtmTransport *t, DtmHost *host, DtmCall *call)
 {
 	host->stats.in_flight++;
 	if (host->stats.open)
-		call->probe = host->stats.probing = true;
+	{
+		/* one that takes its time does not keep others from trying */
+		host->probe = call;
+		host->stats.probing = true;
+		schedule_probe(t, host);
+	}
 	host_changed(t, host);
 }
 
@@ -67,8 +81,7 @@ host_answered(DtmTransport *t, DtmHost *host, int64_t duration)
 	if (stats->open)
 	{
 		/* whichever call it was: it lives.  One at first, then twice as many a round */
-		stats->open = stats->probing = false;
-		stats->next_probe = 0;
+		close_circuit(host);
 		stats->window = 1;
 	}
 	else if (stats->window > 0 && ++stats->window >= t->limits.max_requests_per_host)
@@ -85,7 +98,7 @@ host_failed(DtmTransport *t, DtmHost *host, const DtmCall *call)
 	stats->failed_in_a_row++;
 	snprintf(stats->error, sizeof(stats->error), "%.*s",
 			 (int) sizeof(stats->error) - 1, call->error);
-	if (stats->open && call->probe)
+	if (stats->open && call == host->probe)
 	{
 		host->pause *= 2;
 		schedule_probe(t, host);
@@ -100,13 +113,32 @@ host_failed(DtmTransport *t, DtmHost *host, const DtmCall *call)
 }
 
 void
-host_left(DtmTransport *t, DtmHost *host, DtmCall *call)
+host_left(DtmTransport *t, DtmHost *host, const DtmCall *call)
 {
 	host->stats.in_flight--;
-	if (call->probe)
+	if (call == host->probe)
+	{
+		host->probe = NULL;
 		host->stats.probing = false;
-	call->probe = false;
+	}
 	host_changed(t, host);
+}
+
+void
+hosts_limits_changed(DtmTransport *t)
+{
+	for (int i = 0; i < DTM_MAX_HOSTS; i++)
+	{
+		DtmHost    *host = t->places[i];
+
+		if (host == NULL || !host->stats.open)
+			continue;
+		if (t->limits.breaker_failures == 0)
+			close_circuit(host);
+		else if (host->pause > t->limits.breaker_pause_max)
+			schedule_probe(t, host);
+		host_changed(t, host);
+	}
 }
 
 void

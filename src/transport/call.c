@@ -211,6 +211,12 @@ prepare_handle(DtmSlot *slot)
 	SETOPT(CURLOPT_BUFFERSIZE, RECEIVE_BUFFER_SIZE);
 	SETOPT(CURLOPT_SSL_VERIFYPEER, 1L);
 	SETOPT(CURLOPT_SSL_VERIFYHOST, 2L);
+	/* a key that is encrypted is an error, not a question at a terminal */
+	SETOPT(CURLOPT_KEYPASSWD, "");
+#if LIBCURL_VERSION_NUM >= 0x075700
+	/* authorities that were exchanged are noticed within a minute, not a day */
+	SETOPT(CURLOPT_CA_CACHE_TIMEOUT, 60L);
+#endif
 	SETOPT(CURLOPT_USERAGENT, "dtm-postgresql");
 	/* the server's environment must not decide where calls go */
 	SETOPT(CURLOPT_PROXY, "");
@@ -323,9 +329,9 @@ slot_prepare(DtmTransport *t, DtmSlot *slot, DtmCall *call)
 	{
 		/* back to the system's authorities, whose place libcurl knows */
 		curl_easy_reset(easy);
-		slot->has_own_tls = false;
 		if (!prepare_handle(slot))
 			return false;
+		slot->has_own_tls = false;
 	}
 	for (int i = 0; i < DTM_NOWN_HEADERS; i++)
 		if (call->own_headers[i] != NULL)
@@ -394,4 +400,24 @@ dtm_url_problem(const char *url)
 	curl_free(scheme);
 	curl_url_cleanup(handle);
 	return problem;
+}
+
+bool
+dtm_url_has_user(const char *url)
+{
+	CURLU	   *handle = curl_url();
+	char	   *user = NULL;
+	char	   *password = NULL;
+	bool		has_user;
+
+	if (handle == NULL)
+		return true;
+	/* what can't be read is not to be trusted */
+	has_user = curl_url_set(handle, CURLUPART_URL, url, CURLU_NON_SUPPORT_SCHEME) != CURLUE_OK ||
+		curl_url_get(handle, CURLUPART_USER, &user, 0) == CURLUE_OK ||
+		curl_url_get(handle, CURLUPART_PASSWORD, &password, 0) == CURLUE_OK;
+	curl_free(user);
+	curl_free(password);
+	curl_url_cleanup(handle);
+	return has_user;
 }

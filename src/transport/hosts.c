@@ -97,6 +97,16 @@ is_idle(const DtmHost *host)
 	return host->stats.in_flight == 0 && host->first == NULL;
 }
 
+/* An open circuit whose probe was due so long ago is of interest to nobody, in us. */
+#define FORGOTTEN			60000000
+
+static bool
+is_dispensable(const DtmHost *host)
+{
+	return is_idle(host) &&
+		(!host->stats.open || monotonic_us() > host->probe_at + FORGOTTEN);
+}
+
 /* A free place, or that of the host that has been idle for longest; -1: none. */
 static int
 find_place(DtmTransport *t)
@@ -110,7 +120,7 @@ find_place(DtmTransport *t)
 
 		if (host == NULL)
 			return i;
-		if (is_idle(host) && !host->stats.open &&
+		if (is_dispensable(host) &&
 			(oldest == NULL || host->last_used < oldest->last_used))
 			oldest = host;
 	}

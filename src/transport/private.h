@@ -27,6 +27,7 @@ typedef struct DtmHost
 	int			place;			/* in transport->places; -1: none was free */
 	int64_t		last_used;		/* monotonic us */
 	int64_t		probe_at;		/* the same, of an open one */
+	const DtmCall *probe;		/* the latest one that is under way, or NULL */
 	int64_t		pause;			/* us between probes; it doubles */
 	bool		reported_open;	/* as it was last told */
 	bool		changed;		/* in the list of those to be told of */
@@ -176,11 +177,17 @@ typedef enum HostAdmits
 
 extern HostAdmits host_admits(const DtmTransport *t, const DtmHost *host);
 
-/* A call to it starts, ends with an answer or (error) without one, is given up. */
+/*
+ * A call to it starts, ends with an answer, ends with an error that says that
+ * it does not answer, is over for whatever reason.
+ */
 extern void host_started(DtmTransport *t, DtmHost *host, DtmCall *call);
 extern void host_answered(DtmTransport *t, DtmHost *host, int64_t duration);
 extern void host_failed(DtmTransport *t, DtmHost *host, const DtmCall *call);
-extern void host_left(DtmTransport *t, DtmHost *host, DtmCall *call);
+extern void host_left(DtmTransport *t, DtmHost *host, const DtmCall *call);
+
+/* The limits may permit more. */
+extern void hosts_limits_changed(DtmTransport *t);
 
 /* Why a call to an open one is refused. */
 extern void host_explain(const DtmHost *host, char *error, size_t size);

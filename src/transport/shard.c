@@ -63,6 +63,7 @@ open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 		dtm_address_name(&address->addr, slot->forbidden, sizeof(slot->forbidden));
 		return CURL_SOCKET_BAD;
 	}
+	slot->forbidden[0] = '\0';	/* of another address of the name */
 	fd = socket(address->family, address->socktype | SOCK_CLOEXEC,
 				address->protocol);
 	if (fd < 0)

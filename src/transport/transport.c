@@ -189,6 +189,32 @@ leave(DtmTransport *t, DtmSlot *slot)
 	host_release(t, host);
 }
 
+/*
+ * Does an error say that the host does not answer?  Others are of this side:
+ * whom it trusts, what it shows.  A host that does not like that closes the
+ * connection, which of TLS therefore says nothing.
+ */
+static bool
+is_no_answer(CURLcode rc, const DtmCall *call)
+{
+	switch (rc)
+	{
+		case CURLE_COULDNT_RESOLVE_HOST:
+		case CURLE_COULDNT_CONNECT:
+		case CURLE_OPERATION_TIMEDOUT:
+			return true;
+		case CURLE_GOT_NOTHING:
+		case CURLE_SEND_ERROR:
+		case CURLE_RECV_ERROR:
+		case CURLE_PARTIAL_FILE:
+		case CURLE_HTTP2:
+		case CURLE_HTTP2_STREAM:
+			return strncasecmp(call->url, "https:", 6) != 0;
+		default:
+			return false;
+	}
+}
+
 static void
 finish(DtmTransport *t, DtmSlot *slot, CURLcode rc)
 {
@@ -221,7 +247,7 @@ finish(DtmTransport *t, DtmSlot *slot, CURLcode rc)
 	if (rc == CURLE_OK || status != 0 || slot->too_long ||
 		slot->header_len > MAX_HEADER_LEN)
 		host_answered(t, call->host, call->duration);
-	else if (!forbidden)
+	else if (!forbidden && is_no_answer(rc, call))
 		host_failed(t, call->host, call);
 	leave(t, slot);
 	append_done(t, call);
@@ -323,6 +349,7 @@ dtm_transport_set_limits(DtmTransport *t, const DtmTransportLimits *limits)
 	snprintf(t->ca_file, sizeof(t->ca_file), "%s", limits->ca_file);
 	t->max_requests = files_allow(limits->max_requests);
 	shards_limit_connections(t);
+	hosts_limits_changed(t);
 }
 
 int
@@ -346,7 +373,6 @@ init_reply(DtmCall *call)
 	call->error[0] = '\0';
 	call->started = 0;
 	call->duration = 0;
-	call->probe = false;
 }
 
 void

@@ -80,7 +80,6 @@ typedef struct DtmCall
 	int64_t		duration;		/* us */
 
 	/* Private to the transport. */
-	bool		probe;
 	struct DtmCall *next;
 	struct DtmCall *previous;	/* of those that wait for the same host */
 	struct DtmHost *host;
@@ -188,5 +187,8 @@ extern int	dtm_transport_waiting(const DtmTransport *transport);
  * for an error message.
  */
 extern const char *dtm_url_problem(const char *url);
+
+/* Does it name a user or a password?  Of one that can be called, or grpc's. */
+extern bool dtm_url_has_user(const char *url);
 
 #endif							/* DTM_TRANSPORT_H */

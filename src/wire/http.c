@@ -53,6 +53,20 @@ url_of(const StoreTrans *trans, const char *target, const char *branch_id,
 	return url.data;
 }
 
+bool
+wire_is_framing_header(const char *name)
+{
+	static const char *const framing[] = {
+		"Content-Length", "Transfer-Encoding", "Connection", "Keep-Alive",
+		"Upgrade", "TE", "Trailer", "Expect", "Proxy-Connection"
+	};
+
+	for (size_t i = 0; i < lengthof(framing); i++)
+		if (pg_strcasecmp(name, framing[i]) == 0)
+			return true;
+	return false;
+}
+
 /* Is "Name: value" a header of this name? */
 static bool
 is_header(const char *header, const char *name)

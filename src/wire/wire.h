@@ -70,6 +70,12 @@ extern const char *wire_body(WireKind kind, const DtmCall *call, size_t *len);
 extern DtmResult wire_result(WireKind kind, const DtmCall *call,
 							 const char **text);
 
+/*
+ * Is it a header that says where a request ends?  Those are the transport's:
+ * others' requests share the connection.
+ */
+extern bool wire_is_framing_header(const char *name);
+
 /* The header that has a call belong to a trace (W3C Trace Context). */
 #define WIRE_TRACEPARENT "traceparent"
 

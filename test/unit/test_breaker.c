@@ -128,6 +128,7 @@ one_probe_at_a_time_with_growing_pauses(void **state)
 		assert_int_equal(host_admits(&transport, &host), HOST_REFUSES);
 		end(&probe, false);
 		assert_false(host.stats.probing);
+		assert_int_equal(host_admits(&transport, &host), HOST_REFUSES);
 	}
 }
 
@@ -183,9 +184,52 @@ a_probe_that_is_given_up_is_followed_by_another(void **state)
 	now += SECOND;
 	begin(&probe);
 	host_left(&transport, &host, &probe);
+	assert_false(host.stats.probing);
+	/* nor does it double the pause */
+	assert_int_equal(host.stats.next_probe, now + SECOND);
+	now += SECOND;
 	begin(&probe);
 	end(&probe, true);
 	assert_false(host.stats.open);
+}
+
+static void
+a_probe_that_hangs_keeps_no_other_from_trying(void **state)
+{
+	DtmCall		first,
+				second;
+
+	(void) state;
+	open_it();
+	now += SECOND;
+	begin(&first);
+	now += SECOND;
+	begin(&second);
+	/* the first one is not the probe any more */
+	end(&first, false);
+	assert_true(host.stats.probing);
+	assert_int_equal(host.stats.next_probe, now + SECOND);
+	end(&second, true);
+	assert_false(host.stats.open);
+}
+
+static void
+limits_count_at_once(void **state)
+{
+	(void) state;
+	transport.places[0] = &host;
+	open_it();
+	now += SECOND;
+	call_it(false);
+	now += 2 * SECOND;
+	call_it(false);
+	assert_int_equal(host.stats.next_probe, now + 4 * SECOND);
+	transport.limits.breaker_pause_max = SECOND;
+	hosts_limits_changed(&transport);
+	assert_int_equal(host.stats.next_probe, now + SECOND);
+	transport.limits.breaker_failures = 0;
+	hosts_limits_changed(&transport);
+	assert_int_equal(host_admits(&transport, &host), HOST_ADMITS);
 }
 
 static void
@@ -217,6 +261,8 @@ main(void)
 		cmocka_unit_test_setup(an_answer_closes_it_and_the_window_grows, start_over),
 		cmocka_unit_test_setup(calls_from_before_count_as_what_they_are, start_over),
 		cmocka_unit_test_setup(a_probe_that_is_given_up_is_followed_by_another, start_over),
+		cmocka_unit_test_setup(a_probe_that_hangs_keeps_no_other_from_trying, start_over),
+		cmocka_unit_test_setup(limits_count_at_once, start_over),
 		cmocka_unit_test_setup(what_changes_is_told_once, start_over),
 	};
 
