@@ -17,6 +17,9 @@ SELECT dtm_new_gid();
 SELECT dtm_barrier('saga', 'g', '01', 'action');
 SELECT * FROM dtm.transactions;
 SELECT dtm_status('x');
+SELECT dtm.library_version();
+SELECT dtm_verify_signature('t=1,v1=', 'k', 'g', '01', 'action', '');
+CREATE SERVER regress_dtm_server FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url 'http://a');
 RESET ROLE;
 -- one's own
 SET ROLE regress_dtm_alice;
@@ -34,6 +37,10 @@ SELECT dtm_resume();
 CALL dtm_run_due();
 SELECT dtm_reset_cron_time('1 s');
 SELECT dtm.set_home();
+SELECT count(*) FROM dtm.stat_hosts;
+SELECT count(*) FROM dtm.host_stats();
+SELECT dtm.http_validator('{}', 0);
+SELECT dtm_verify_signature('t=1,v1=', 'k', 'g', '01', 'action', '');
 SET ROLE regress_dtm_bob;
 SET client_min_messages = notice;
 CREATE FUNCTION pg_temp.leak(text) RETURNS boolean LANGUAGE plpgsql COST 0.0001 AS $$ BEGIN RAISE NOTICE 'leaked: %', $1; RETURN true; END $$;
@@ -62,6 +69,7 @@ SELECT gid FROM dtm.transactions;
 SELECT dtm_force_stop('teams');
 -- an admin sees and steers all
 SET ROLE regress_dtm_operator;
+SELECT count(*) FROM dtm.stat_hosts;
 SELECT gid, status, submitted_by FROM dtm.transactions ORDER BY gid;
 SELECT dtm_force_stop('alices');
 SELECT count(*) FROM dtm.stat_coordinator;
