@@ -59,20 +59,36 @@ hash_of(const char *text, uint64 seed)
 	return hash != 0 ? hash : 1;
 }
 
+/* Its 16 hexadecimal digits: each call has three, and printf is slow at that. */
+static void
+put_hex(char *to, uint64 number)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (int i = 15; i >= 0; i--, number >>= 4)
+		to[i] = digits[number & 15];
+}
+
 char *
 trace_header(const StoreTrans *trans, int op)
 {
-	uint64		span = hash_of(trans->gid, (uint64) GetCurrentTimestamp() * 65536 + (uint64) (op + 1));
+	char	   *header = pstrdup(WIRE_TRACEPARENT ": "
+								 "00-00000000000000000000000000000000-0000000000000000-" DEFAULT_FLAGS);
+	char	   *value = header + strlen(WIRE_TRACEPARENT ": ");
+	const char *given = NULL;
 
-	for (int i = 0; i < trans->nheaders; i++)
+	for (int i = 0; i < trans->nheaders && given == NULL; i++)
 		if (pg_strcasecmp(trans->header_name[i], WIRE_TRACEPARENT) == 0 &&
 			wire_is_traceparent(trans->header_value[i]))
-			return psprintf(WIRE_TRACEPARENT ": 00-%.*s-%016llx-%.2s", TRACE_ID_LEN,
-							trans->header_value[i] + TRACE_ID_AT,
-							(unsigned long long) span,
-							trans->header_value[i] + FLAGS_AT);
-	return psprintf(WIRE_TRACEPARENT ": 00-%016llx%016llx-%016llx-" DEFAULT_FLAGS,
-					(unsigned long long) hash_of(trans->gid, 1),
-					(unsigned long long) hash_of(trans->gid, 2),
-					(unsigned long long) span);
+			given = trans->header_value[i];
+	if (given != NULL)
+		memcpy(value, given, TRACEPARENT_LEN);
+	else
+	{
+		put_hex(value + TRACE_ID_AT, hash_of(trans->gid, 1));
+		put_hex(value + TRACE_ID_AT + TRACE_ID_LEN / 2, hash_of(trans->gid, 2));
+	}
+	put_hex(value + SPAN_ID_AT,
+			hash_of(trans->gid, (uint64) GetCurrentTimestamp() * 65536 + (uint64) (op + 1)));
+	return header;
 }
