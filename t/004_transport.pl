@@ -87,6 +87,17 @@ $node->safe_psql('postgres', "ROLLBACK PREPARED 'stall'");
 ok(eventually($node, "SELECT count(*) FROM dtm.transactions WHERE gid LIKE 'stalled%' AND status = 'succeed'", '20'), 'all succeed');
 is(scalar(grep { $_->{path} eq '/stalled' } calls_of()), 20, 'each was called once');
 
+# nor are those that come a moment later, since everybody was held up
+$node->safe_psql('postgres', "SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/paused?delay=2')], gid => 'paused', options => '{\"request_timeout\": 1}')");
+ok(eventually($node, "SELECT in_flight FROM dtm.stat_coordinator", '1'), 'a call is under way');
+my $since = $node->safe_psql('postgres', 'SELECT clock_timestamp()');
+my $pid = $node->safe_psql('postgres', 'SELECT pid FROM dtm.stat_coordinator');
+kill 'STOP', $pid;
+eventually($node, "SELECT clock_timestamp() > timestamptz '$since' + interval '1.7 s'");
+kill 'CONT', $pid;
+is($node->safe_psql('postgres', "SELECT dtm_wait('paused', '180 s')"), 'succeed', 'the reply comes after the time-out, and counts');
+is(scalar(grep { $_->{path} eq '/paused' } calls_of()), 1, 'it was called once');
+
 # connections are kept
 clear_participant();
 $node->safe_psql('postgres', "SELECT dtm_submit('msg', array_fill(dtm_step('$busi/kept'), ARRAY[50]), gid => 'kept')");

@@ -76,6 +76,7 @@ typedef struct DtmSlot
 	size_t		reply_size;		/* allocated for call->reply */
 	int64_t		started;		/* monotonic */
 	int64_t		expires;		/* the same: when its time-out is over */
+	bool		was_late;		/* which has been put off, since we came late */
 	char		error[CURL_ERROR_SIZE];
 	struct DtmSlot *next;		/* list of free ones */
 	struct DtmSlot *next_of_all;

@@ -30,6 +30,10 @@
 /* Those that a call may need: its socket, and a pair while its name is resolved. */
 #define FILES_PER_REQUEST	3
 
+/* So late is more than a busy machine's delay, and then calls have so long, in us. */
+#define LATE				500000
+#define GRACE				1000000
+
 #define Max(a, b)			((a) > (b) ? (a) : (b))
 
 static int64_t
@@ -93,6 +97,7 @@ start(DtmTransport *t, DtmCall *call)
 	}
 	slot->call = call;
 	slot->too_long = false;
+	slot->was_late = false;
 	slot->header_len = 0;
 	slot->forbidden[0] = '\0';
 	slot->reply_size = 0;
@@ -467,6 +472,9 @@ dtm_transport_due_in(const DtmTransport *t)
  * Ends the calls whose time-out is over.  Not left to libcurl, which ends them
  * before it reads what has arrived: a process that was held up for longer than
  * a time-out would take replies that are there for missing ones.
+ *
+ * What has held us up, a pause of the whole machine perhaps, may have held up
+ * those who answer, too: calls that we come late for have a moment more.
  */
 static void
 expire(DtmTransport *t)
@@ -480,6 +488,11 @@ expire(DtmTransport *t)
 	{
 		if (slot->call == NULL)
 			continue;
+		if (slot->expires + LATE < now && !slot->was_late)
+		{
+			slot->was_late = true;
+			slot->expires = now + GRACE;
+		}
 		if (slot->expires <= now)
 		{
 			snprintf(slot->error, sizeof(slot->error),
