@@ -12,7 +12,6 @@
 #include "foreign/foreign.h"
 #include "utils/acl.h"
 #include "utils/syscache.h"
-#include "utils/timestamp.h"
 
 #include <ctype.h>
 
@@ -123,8 +122,9 @@ join(const char *base_url, const char *url)
 					*rest != '\0' && *rest != '/' ? "/" : "", rest);
 }
 
-static bool
-resolve(const char *url, Oid role, Endpoint *endpoint, EndpointProblem *problem)
+bool
+endpoint_resolve(const char *url, Oid role, Endpoint *endpoint,
+				 EndpointProblem *problem)
 {
 	const char *base_url = "";
 	ForeignServer *server;
@@ -164,20 +164,6 @@ resolve(const char *url, Oid role, Endpoint *endpoint, EndpointProblem *problem)
 	options_take(server->options, endpoint, &base_url);
 	endpoint->url = join(base_url, url);
 	return true;
-}
-
-bool
-endpoint_resolve(const char *url, Oid role, Endpoint *endpoint,
-				 EndpointProblem *problem)
-{
-	Assert(OidIsValid(role));
-	return resolve(url, role, endpoint, problem);
-}
-
-bool
-endpoint_exists(const char *url, Endpoint *endpoint, EndpointProblem *problem)
-{
-	return resolve(url, InvalidOid, endpoint, problem);
 }
 
 /* ---------- requests ---------- */
@@ -253,9 +239,7 @@ endpoint_request(const StoreTrans *trans, WireBranch *branch, DtmCall *call,
 		return true;
 	body = wire_body(branch->kind, call, &body_len);
 	call->own_headers[DTM_SIGNATURE_HEADER] =
-		endpoint_sign(endpoint.hmac_key,
-					  GetCurrentTimestamp() / USECS_PER_SEC +
-					  (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY,
-					  trans->gid, branch->branch_id, branch->op, body, body_len);
+		endpoint_sign(endpoint.hmac_key, trans->gid, branch->branch_id, branch->op,
+					  body, body_len);
 	return true;
 }

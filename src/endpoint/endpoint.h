@@ -68,14 +68,11 @@ endpoint_is_server(const char *url)
 /*
  * What a URL stands for when a role calls it: true, or false with the reason.
  * In a transaction; allocates in the current memory context.  Of any other URL
- * than a server's, only dtm.allowed_targets is asked.
+ * than a server's, only dtm.allowed_targets is asked.  With InvalidOid, for a
+ * topic whose messages are of many roles: is there such a server?
  */
 extern bool endpoint_resolve(const char *url, Oid role, Endpoint *endpoint,
 							 EndpointProblem *problem);
-
-/* The same for a topic, whose messages are of many roles: is there such a server? */
-extern bool endpoint_exists(const char *url, Endpoint *endpoint,
-							EndpointProblem *problem);
 
 /*
  * Fills the request part of a call for a branch that was described; a timeout of
@@ -93,11 +90,11 @@ extern bool endpoint_request(const StoreTrans *trans, WireBranch *branch,
  *
  *		time LF gid LF branch_id LF op LF body
  *
- * as "Dtm-Signature: t=time,v1=hmac"; time is in seconds of the Unix epoch.
+ * as "Dtm-Signature: t=time,v1=hmac"; time is now, in seconds of the Unix epoch.
  */
 #define ENDPOINT_SIGNATURE "Dtm-Signature"
 
-extern char *endpoint_sign(const char *key, int64 time, const char *gid,
+extern char *endpoint_sign(const char *key, const char *gid,
 						   const char *branch_id, const char *op,
 						   const char *body, size_t body_len);
 

@@ -185,7 +185,8 @@ check_value(const char *name, OptionKind kind, const char *value)
 	if (value[0] == '\0' || has_control_character(value))
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
-				 errmsg("option \"%s\" is empty, or has a control character", name)));
+				 errmsg("option \"%s\" is empty, or has a control character", name),
+				 errhint("Leave it out if there is none; a value is one line.")));
 	switch (kind)
 	{
 		case OPTION_URL:
@@ -238,7 +239,8 @@ check_header(const char *option, const char *value)
 	if (has_control_character(value))
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
-				 errmsg("option \"%s\" has a control character", option)));
+				 errmsg("option \"%s\" has a control character", option),
+				 errhint("A header is one line.")));
 }
 
 /* dtm.http_validator(text[], oid): the options of one object, all of them */
@@ -288,6 +290,7 @@ dtm_http_validator(PG_FUNCTION_ARGS)
 	if (has_key && !has_cert)
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
-				 errmsg("option \"client_key\" is there without \"client_cert\"")));
+				 errmsg("option \"client_key\" is there without \"client_cert\""),
+				 errhint("Give the file of its certificate, too.")));
 	PG_RETURN_VOID();
 }

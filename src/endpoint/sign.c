@@ -20,6 +20,14 @@ utf8(const char *text)
 	return pg_server_to_any(text, (int) strlen(text), PG_UTF8);
 }
 
+/* In seconds. */
+static int64
+unix_now(void)
+{
+	return GetCurrentTimestamp() / USECS_PER_SEC +
+		(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY;
+}
+
 /* The HMAC in hex. */
 static void
 compute(const char *key, int64 time, const char *gid, const char *branch_id,
@@ -42,10 +50,10 @@ compute(const char *key, int64 time, const char *gid, const char *branch_id,
 }
 
 char *
-endpoint_sign(const char *key, int64 time, const char *gid,
-			  const char *branch_id, const char *op,
-			  const char *body, size_t body_len)
+endpoint_sign(const char *key, const char *gid, const char *branch_id,
+			  const char *op, const char *body, size_t body_len)
 {
+	int64		time = unix_now();
 	char		hex[HEX_LEN + 1];
 
 	compute(key, time, gid, branch_id, op, body, body_len, hex);
@@ -91,8 +99,7 @@ dtm_verify_signature(PG_FUNCTION_ARGS)
 	char		expected[HEX_LEN + 1];
 	const char *hex;
 	int64		time;
-	int64		now = GetCurrentTimestamp() / USECS_PER_SEC +
-		(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY;
+	int64		now = unix_now();
 	unsigned char difference = 0;
 
 	if (key == NULL || key[0] == '\0')

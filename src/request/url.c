@@ -20,13 +20,12 @@ PG_FUNCTION_INFO_V1(dtm_check_url);
  * anybody does.
  */
 static const char *
-server_url(const char *url, const char *what, Oid role)
+target_of(const char *url, const char *what, Oid role)
 {
 	Endpoint	endpoint;
 	EndpointProblem problem;
 
-	if (OidIsValid(role) ? endpoint_resolve(url, role, &endpoint, &problem) :
-		endpoint_exists(url, &endpoint, &problem))
+	if (endpoint_resolve(url, role, &endpoint, &problem))
 		return endpoint.url;
 	ereport(ERROR,
 			(errcode(problem.sqlerrcode),
@@ -40,7 +39,7 @@ request_check_url(const char *protocol, const char *url, const char *what,
 				  RequestUrl may_be, Oid submitted_by)
 {
 	const char *problem;
-	const char *target = url;
+	const char *target;
 	bool		server = endpoint_is_server(url);
 
 	if (url[0] == '\0')
@@ -51,8 +50,7 @@ request_check_url(const char *protocol, const char *url, const char *what,
 				 errmsg("%s is a topic", what),
 				 errdetail("URL: %s", url),
 				 errhint("Only the steps of a msg can go to a topic.")));
-	if (server)
-		target = server_url(url, what, submitted_by);
+	target = target_of(url, what, submitted_by);
 	problem = wire_url_problem(protocol, target);
 	if (problem != NULL)
 		ereport(ERROR,
@@ -60,8 +58,6 @@ request_check_url(const char *protocol, const char *url, const char *what,
 				 errmsg("%s can't be called: %s", what, problem),
 				 errdetail("URL: %s", url),
 				 errhint("Give an http or https URL with its host, grpc://host:port/package.Service/Method, server:name/path, sql:schema.function, or '' for no call.")));
-	if (!server)
-		(void) server_url(url, what, submitted_by); /* is it allowed? */
 	if (wire_kind(protocol, target) != WIRE_LOCAL && !server)
 		return;
 	if (!has_privs_of_role(GetUserId(), submitted_by))
@@ -93,7 +89,7 @@ request_check_payload(const char *protocol, const char *url, const char *what,
 					  const bytea *payload)
 {
 	WireKind	kind = wire_kind(protocol, endpoint_is_server(url) ?
-								 server_url(url, what, GetUserId()) : url);
+								 target_of(url, what, GetUserId()) : url);
 	ErrorContextCallback callback = {.callback = say_payload};
 	char	   *text;
 	Jsonb	   *jsonb;
@@ -134,7 +130,7 @@ dtm_check_url(PG_FUNCTION_ARGS)
 		problem = "it is a function";
 	else
 		/* whose protocol allows the most */
-		problem = wire_url_problem("grpc", server_url(url, what, InvalidOid));
+		problem = wire_url_problem("grpc", target_of(url, what, InvalidOid));
 	if (problem != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -170,9 +170,9 @@ extern void store_own_session(void);
 
 /*
  * The next due transactions of a share after a position, in order, at most
- * "max", in an
- * array allocated in the current context.  Rows that can't be understood are
- * NULL in it, with their id in bad_ids and the reason in bad_errors.
+ * "max", in an array allocated in the current context.  Rows that can't be
+ * understood are NULL in it, with their id in bad_ids and the reason in
+ * bad_errors.
  */
 typedef struct StoreLoad
 {

@@ -5,9 +5,9 @@
  * A circuit is closed, as usual; open, after breaker_failures calls in a row
  * without an answer; and while it is, a call now and then is the probe, whose
  * failure doubles the pause until the next one.  Errors that are not the host's
- * count for nothing.  Any answer closes it, whatever
- * its status: the host lives.  Then "window" calls may be under way, one at
- * first and one more with each answer, so that it doubles with each round.
+ * count for nothing.  Any answer closes it, whatever its status: the host lives.
+ * Then "window" calls may be under way, one at first and one more with each
+ * answer, so that it doubles with each round.
  */
 #include "private.h"
 

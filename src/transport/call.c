@@ -275,13 +275,19 @@ http2_can_reuse(void)
 		VERSION_OF_HTTP2_REUSE;
 }
 
+static bool
+is_tls(const DtmCall *call)
+{
+	return strncasecmp(call->url, "https:", 6) == 0;
+}
+
 /* Which HTTP it speaks, and on what connection. */
 static CURLcode
 prepare_connection(DtmTransport *t, DtmSlot *slot, const DtmCall *call)
 {
 	CURL	   *easy = slot->easy;
 	CURLcode	rc = CURLE_OK;
-	bool		tls = strncasecmp(call->url, "https:", 6) == 0;
+	bool		tls = is_tls(call);
 	long		fresh = call->http2 && !http2_can_reuse();
 
 	SETOPT(CURLOPT_HTTP_VERSION,
@@ -295,12 +301,12 @@ prepare_connection(DtmTransport *t, DtmSlot *slot, const DtmCall *call)
 		return rc;
 	if (call->ca_file != NULL || t->limits.ca_file[0] != '\0')
 	{
-		slot->has_own_tls = true;
+		slot->has_ca_file = true;
 		SETOPT(CURLOPT_CAINFO, call->ca_file != NULL ? call->ca_file : t->limits.ca_file);
 	}
 	if (call->client_cert != NULL)
 	{
-		slot->has_own_tls = true;
+		slot->has_client_cert = true;
 		SETOPT(CURLOPT_SSLCERT, call->client_cert);
 		SETOPT(CURLOPT_SSLKEY, call->client_key != NULL ? call->client_key : call->client_cert);
 	}
@@ -325,13 +331,15 @@ slot_prepare(DtmTransport *t, DtmSlot *slot, DtmCall *call)
 		slot->headers = list;
 		headers = list;
 	}
-	if (slot->has_own_tls)
+	if (is_tls(call) &&
+		((slot->has_ca_file && call->ca_file == NULL && t->limits.ca_file[0] == '\0') ||
+		 (slot->has_client_cert && call->client_cert == NULL)))
 	{
-		/* back to the system's authorities, whose place libcurl knows */
+		/* back to showing nothing, and to the system's authorities, whose place libcurl knows */
 		curl_easy_reset(easy);
 		if (!prepare_handle(slot))
 			return false;
-		slot->has_own_tls = false;
+		slot->has_ca_file = slot->has_client_cert = false;
 	}
 	for (int i = 0; i < DTM_NOWN_HEADERS; i++)
 		if (call->own_headers[i] != NULL)

@@ -69,7 +69,8 @@ typedef struct DtmSlot
 	DtmCall    *call;			/* NULL: free */
 	struct curl_slist *headers; /* NULL: the transport's default ones */
 	struct curl_slist own_headers[DTM_NOWN_HEADERS]; /* before them */
-	bool		has_own_tls;	/* options that not every call sets are set */
+	bool		has_ca_file;	/* CAINFO is set */
+	bool		has_client_cert;	/* SSLCERT and SSLKEY are set */
 	bool		too_long;		/* the reply exceeded max_reply_size */
 	size_t		header_len;		/* bytes of its headers and trailers */
 	char		forbidden[64];	/* the address that it may not go to; "": none */
