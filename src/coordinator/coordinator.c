@@ -134,6 +134,25 @@ pace_count(Coordinator *c)
 	c->paced_until = Max(c->paced_until, steady_us() - TURNS_IN_A_ROW * interval) + interval;
 }
 
+/* ---------- load ---------- */
+
+/* Time that its load is taken over, in us. */
+#define LOAD_PERIOD			100000
+
+/* It has worked since cycle_began: was that more than half of the time? */
+static void
+count_load(Coordinator *c)
+{
+	int64		now = steady_us();
+
+	c->worked += now - c->cycle_began;
+	if (now - c->load_since < LOAD_PERIOD)
+		return;
+	c->busy = c->worked > (now - c->load_since) / 2;
+	c->worked = 0;
+	c->load_since = now;
+}
+
 /* ---------- the turn ---------- */
 
 /* Has this turn anything to do with the database? */
@@ -321,6 +340,7 @@ coordinator_cycle(Coordinator *c)
 	MemoryContext before = CurrentMemoryContext;
 
 	MemoryContextSwitchTo(c->turn);
+	c->cycle_began = steady_us();
 	entry_collect(c);
 	if (needs_database(c) && pace_left(c) == 0 &&
 		use_database(c))
@@ -358,6 +378,7 @@ coordinator_cycle(Coordinator *c)
 	}
 	MemoryContextSwitchTo(before);
 	MemoryContextReset(c->turn);
+	count_load(c);
 }
 
 void
@@ -410,12 +431,14 @@ coordinator_timeout(Coordinator *c)
 	}
 	if (c->nattempts > 0 || local_has_ended(c->pool) || read_can(c))
 		us = 0;
-	else if (read_room(c) > 0 && c->deadline != DT_NOEND && c->fixed_now == 0)
+	else if (read_search_room(c) > 0 && c->deadline != DT_NOEND && c->fixed_now == 0)
 	{
 		int64		left = Max(c->deadline - now, 0);
 
 		us = us < 0 ? left : Min(us, left);
 	}
+	if (read_park_in(c) > 0)
+		us = us < 0 ? read_park_in(c) : Min(us, read_park_in(c));
 	if (us >= 0)
 		us = Max(us, pace_left(c));
 	if (us < 0 || (calls >= 0 && calls < us))

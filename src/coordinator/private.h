@@ -106,6 +106,11 @@ struct Coordinator
 	bool		draining;
 	int64		paced_until;	/* no turn before then, steady_us() */
 	int64		call_time;		/* what calls take, a moving average, in us */
+	int64		cycle_began;	/* steady_us() */
+	int64		worked;			/* us of the time since load_since */
+	int64		load_since;		/* steady_us() */
+	bool		busy;			/* it was, in the period before that */
+	int64		parked_at;		/* the latest time, steady_us() */
 	TimestampTz fixed_now;		/* 0: the clock */
 
 	IdQueue		announced;		/* not read yet */
@@ -196,8 +201,9 @@ extern void read_init(Coordinator *c);
 /* False if it is as long as it may get. */
 extern bool queue_push(IdQueue *queue, int64 id);
 
-/* How many more transactions may be taken up now. */
+/* How many more transactions may be taken up now, and by a search for them. */
 extern int	read_room(Coordinator *c);
+extern int	read_search_room(Coordinator *c);
 
 /* Is there something to read, and room for it? */
 extern bool read_can(Coordinator *c);
@@ -221,6 +227,9 @@ extern void read_postpone(Coordinator *c, int64 id, TimestampTz next_time);
 
 /* Puts transactions aside whose hosts are busy, if they fill the memory. */
 extern void read_park(Coordinator *c);
+
+/* When it will have to, in us from the beginning of this cycle; -1: no need. */
+extern int64 read_park_in(Coordinator *c);
 
 /* ---------- write.c ---------- */
 

@@ -23,8 +23,14 @@
 /* Memory that they may take, in bytes; beyond it no more are loaded. */
 #define MAX_LOADED_BYTES	(INT64CONST(256) * 1024 * 1024)
 
+/* The part of memory that searches leave to what is announced: 1 / this. */
+#define ANNOUNCED_SHARE		4
+
 /* Ids kept in memory to be read later; beyond that they are searched for. */
 #define MAX_QUEUED			1000000
+
+/* How often a busy coordinator makes room for a search to go on, in us. */
+#define BUSY_SEARCH_PAUSE	INT64CONST(1000000)
 
 static void
 queue_init(IdQueue *queue, MemoryContext context)
@@ -79,16 +85,29 @@ capacity(Coordinator *c)
 	return LOADED_PER_REQUEST * dtm_transport_max_requests(c->transport);
 }
 
-int
-read_room(Coordinator *c)
+/* How many more may be taken up if there may be so many in memory. */
+static int
+room_within(Coordinator *c, int most)
 {
-	int64		left = capacity(c) - entry_count(c);
+	int64		left = most - entry_count(c);
 
 	if (c->draining || c->bytes > MAX_LOADED_BYTES)
 		return 0;
 	if (c->budget >= 0)
 		left = Min(left, c->budget);
 	return (int) Max(left, 0);
+}
+
+int
+read_room(Coordinator *c)
+{
+	return room_within(c, capacity(c));
+}
+
+int
+read_search_room(Coordinator *c)
+{
+	return room_within(c, capacity(c) - capacity(c) / ANNOUNCED_SHARE);
 }
 
 /* Its row may have been changed. */
@@ -291,9 +310,9 @@ read_due(Coordinator *c)
 {
 	if (!c->sweeping && c->deadline <= coordinator_time(c))
 		read_start_sweep(c, false);
-	while (c->sweeping && read_room(c) > 0)
+	while (c->sweeping && read_search_room(c) > 0)
 	{
-		int			max = Min(c->batch, read_room(c));
+		int			max = Min(c->batch, read_search_room(c));
 		StoreLoad	load;
 
 		if (c->batch == 1)
@@ -397,6 +416,24 @@ parked_host(Coordinator *c, const char *name, Oid role)
 }
 
 /*
+ * Does memory that is full keep something from being read that it is worth
+ * making room for?  What is put aside has to be read twice: a coordinator that
+ * has enough to do with what it has does not do that for a search all the time.
+ */
+int64
+read_park_in(Coordinator *c)
+{
+	if (dtm_transport_in_flight(c->transport) >=
+		dtm_transport_max_requests(c->transport))
+		return -1;
+	if (queue_length(&c->announced) > 0 && read_room(c) == 0)
+		return 0;
+	if (!c->sweeping || read_search_room(c) > 0)
+		return -1;
+	return c->busy ? Max(c->parked_at + BUSY_SEARCH_PAUSE - c->cycle_began, 0) : 0;
+}
+
+/*
  * Memory is full, and still there is room for calls: those in memory wait for
  * hosts that are at their limit.  Puts half of them aside, so that
  * transactions that need other hosts come to their turn.
@@ -409,11 +446,9 @@ read_park(Coordinator *c)
 	char		name[DTM_HOST_NAME_SIZE];
 	int			surplus = entry_count(c) - Min(entry_count(c), capacity(c)) / 2;
 
-	if ((entry_count(c) < capacity(c) && c->bytes <= MAX_LOADED_BYTES) ||
-		dtm_transport_in_flight(c->transport) >=
-		dtm_transport_max_requests(c->transport) ||
-		!(c->sweeping || queue_length(&c->announced) > 0))
+	if (read_park_in(c) != 0)
 		return;
+	c->parked_at = c->cycle_began;
 	hash_seq_init(&seq, c->entries);
 	while ((entry = hash_seq_search(&seq)) != NULL)
 	{
@@ -456,10 +491,10 @@ read_park(Coordinator *c)
 bool
 read_can(Coordinator *c)
 {
-	return read_room(c) > 0 &&
-		(queue_length(&c->announced) > 0 || c->sweeping ||
-		 c->deadline <= coordinator_time(c) ||
-		 can_unpark(c));
+	return (read_room(c) > 0 &&
+			(queue_length(&c->announced) > 0 || can_unpark(c))) ||
+		(read_search_room(c) > 0 &&
+		 (c->sweeping || c->deadline <= coordinator_time(c)));
 }
 
 /*
