@@ -1,4 +1,5 @@
 -- What CREATE EXTENSION brings, and what stands in its way.
+\set SHOW_CONTEXT never
 CREATE SCHEMA dtm_barrier;
 CREATE EXTENSION dtm;
 DROP SCHEMA dtm_barrier;
@@ -32,5 +33,5 @@ SELECT p.oid::regprocedure AS without_comment
 SELECT c.oid::regclass
   FROM pg_extension e, unnest(e.extconfig) u(id) JOIN pg_class c ON c.oid = u.id
  WHERE e.extname = 'dtm'
- ORDER BY 1::text COLLATE "C";
+ ORDER BY c.oid::regclass::text COLLATE "C";
 SELECT state FROM dtm.stat_coordinator;

@@ -12,7 +12,7 @@ SELECT jsonb_object_keys(dtm_prepare_workflow(:'request'));
 SELECT workflow, convert_from(workflow_data, 'UTF8') FROM dtm.request;
 SELECT trans_type, status, options FROM dtm.transactions;
 -- the callback is due after the retry interval
-SELECT round(extract(epoch FROM next_attempt - created), 3) AS due FROM dtm.transactions;
+SELECT round(extract(epoch FROM next_attempt - created)::numeric, 3) AS due FROM dtm.transactions;
 -- free op names, in the order they come (WF-10, WF-15)
 SELECT dtm_register_branch('{"gid": "w1", "trans_type": "workflow", "branch_id": "01", "op": "business", "status": "succeed"}'::jsonb);
 SELECT dtm_register_branch('{"gid": "w1", "trans_type": "workflow", "branch_id": "01", "op": "action", "status": "succeed", "data": "{\"a\":1}"}'::jsonb);

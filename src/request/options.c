@@ -4,6 +4,8 @@
  */
 #include "private.h"
 
+#include "base64.h"
+
 #include <ctype.h>
 #include <math.h>
 
@@ -166,7 +168,12 @@ read_workflow_option(Request *request, const char *key, const JsonbValue *value)
 	else if (strcmp(key, "data") == 0)
 		trans->workflow_data = body_of(value);
 	else if (strcmp(key, "result") == 0)
-		trans->result = request_encode_base64(body_of(value));
+	{
+		const bytea *body = body_of(value);
+
+		trans->result = body == NULL ? NULL :
+			base64_encode(VARDATA_ANY(body), VARSIZE_ANY_EXHDR(body));
+	}
 	else if (strcmp(key, "status") == 0)
 		request_set_end(request, read_string(value, key));
 	else if (strcmp(key, "rollback_reason") == 0)

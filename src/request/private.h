@@ -77,10 +77,6 @@ extern void request_check_payload(const char *protocol, const char *url,
 /* An error if a name that goes into requests has a control character. */
 extern void request_check_name(const char *name, const char *what);
 
-/* The bytes that a string of base64 stands for, and back. */
-extern bytea *request_decode_base64(const char *string);
-extern char *request_encode_base64(const bytea *bytes);
-
 /* A type of global transactions, or an error. */
 extern DtmTransType request_check_trans_type(const char *name);
 

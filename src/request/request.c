@@ -4,6 +4,8 @@
  */
 #include "private.h"
 
+#include "base64.h"
+
 #include "access/htup_details.h"
 #include "executor/executor.h"
 #include "mb/pg_wchar.h"
@@ -328,36 +330,6 @@ request_body(const char *string)
 	return body;
 }
 
-bytea *
-request_decode_base64(const char *string)
-{
-	if (string[0] == '\0')
-		return NULL;
-	return DatumGetByteaP(DirectFunctionCall2(binary_decode,
-											  CStringGetTextDatum(string),
-											  CStringGetTextDatum("base64")));
-}
-
-char *
-request_encode_base64(const bytea *bytes)
-{
-	char	   *string;
-	char	   *to;
-
-	if (bytes == NULL)
-		return NULL;
-	string = TextDatumGetCString(DirectFunctionCall2(binary_encode,
-													 PointerGetDatum(bytes),
-													 CStringGetTextDatum("base64")));
-	/* on one line */
-	to = string;
-	for (const char *from = string; *from; from++)
-		if (*from != '\n')
-			*to++ = *from;
-	*to = '\0';
-	return string;
-}
-
 void
 request_set_end(Request *request, const char *status)
 {
@@ -500,7 +472,8 @@ read_custom_data(Request *request, const JsonbValue *value)
 			request->trans.workflow = read_string(&pairs[i].value, "name of the workflow");
 		else if (type == DTM_WORKFLOW && strcmp(key, "data") == 0)
 			request->trans.workflow_data =
-				request_decode_base64(read_string(&pairs[i].value, "data of the workflow"));
+				base64_decode(read_string(&pairs[i].value, "data of the workflow"),
+							  "data of the workflow");
 		else if (type == DTM_SAGA ?
 				 strcmp(key, "concurrent") == 0 || strcmp(key, "orders") == 0 :
 				 type == DTM_MSG && strcmp(key, "delay") == 0)
@@ -532,7 +505,7 @@ read_req_extra(Request *request, const JsonbValue *value)
 		{
 			char	   *result = read_string(&pairs[i].value, key);
 
-			(void) request_decode_base64(result);	/* or an error */
+			(void) base64_decode(result, key);	/* or an error */
 			request->trans.result = result;
 		}
 	}

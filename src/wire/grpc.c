@@ -8,8 +8,9 @@
  */
 #include "private.h"
 
+#include "base64.h"
+
 #include "lib/stringinfo.h"
-#include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 
@@ -117,16 +118,7 @@ header(const char *name, const char *value)
 static char *
 binary_header(const char *name, const char *value)
 {
-	Datum		bytes = PointerGetDatum(cstring_to_text(value));
-	char	   *base64 = TextDatumGetCString(DirectFunctionCall2(binary_encode, bytes,
-																 CStringGetTextDatum("base64")));
-	char	   *to = base64;
-
-	for (const char *from = base64; *from; from++)
-		if (*from != '\n')
-			*to++ = *from;
-	*to = '\0';
-	return header(name, base64);
+	return header(name, base64_encode(value, strlen(value)));
 }
 
 static bool
