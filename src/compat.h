@@ -12,6 +12,7 @@
 #include "catalog/pg_database.h"
 #include "catalog/pg_foreign_server.h"
 #include "catalog/pg_proc.h"
+#include "executor/executor.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
@@ -19,12 +20,14 @@
 #include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 #include "utils/resowner.h"
 #if PG_VERSION_NUM >= 180000
 #include "storage/waiteventset.h"
 #endif
-/* 16: varlena macros have a header of their own */
+/* 16: varlena macros have a header of their own, and so have permissions */
 #if PG_VERSION_NUM >= 160000
+#include "parser/parse_relation.h"
 #include "varatt.h"
 #endif
 
@@ -122,6 +125,83 @@
 #else
 #define DTM_MORE_SETTINGS
 #endif
+
+/* 18: a scan of an index may count what it does */
+#if PG_VERSION_NUM >= 180000
+#define dtm_index_beginscan(heap, index, snapshot, nkeys, norderbys) \
+	index_beginscan(heap, index, snapshot, NULL, nkeys, norderbys)
+#else
+#define dtm_index_beginscan(heap, index, snapshot, nkeys, norderbys) \
+	index_beginscan(heap, index, snapshot, nkeys, norderbys)
+#endif
+
+/* 18: a primary key may be deferrable */
+#if PG_VERSION_NUM >= 180000
+#define dtm_primary_key(relation)	RelationGetPrimaryKeyIndex(relation, false)
+#else
+#define dtm_primary_key(relation)	RelationGetPrimaryKeyIndex(relation)
+#endif
+
+/* 16: the relations that a row may come from */
+#if PG_VERSION_NUM >= 160000
+#define dtm_eval_plan_qual_init(epq, estate) \
+	EvalPlanQualInit(epq, estate, NULL, NIL, -1, NIL)
+#else
+#define dtm_eval_plan_qual_init(epq, estate) \
+	EvalPlanQualInit(epq, estate, NULL, NIL, -1)
+#endif
+
+/* 14: the relation that is written is an argument, not part of the state */
+#if PG_VERSION_NUM >= 140000
+#define dtm_simple_insert(info, estate, slot) \
+	ExecSimpleRelationInsert(info, estate, slot)
+#define dtm_simple_update(info, estate, epq, search, slot) \
+	ExecSimpleRelationUpdate(info, estate, epq, search, slot)
+#define dtm_simple_delete(info, estate, epq, search) \
+	ExecSimpleRelationDelete(info, estate, epq, search)
+#else
+#define dtm_simple_insert(info, estate, slot) \
+	ExecSimpleRelationInsert(estate, slot)
+#define dtm_simple_update(info, estate, epq, search, slot) \
+	ExecSimpleRelationUpdate(estate, epq, search, slot)
+#define dtm_simple_delete(info, estate, epq, search) \
+	ExecSimpleRelationDelete(estate, epq, search)
+#endif
+
+/* 14, 16, 18: how to tell an executor's state of the only relation it has */
+static inline ResultRelInfo *
+dtm_init_result_relation(EState *estate, Relation relation)
+{
+	RangeTblEntry *entry = makeNode(RangeTblEntry);
+	ResultRelInfo *info = makeNode(ResultRelInfo);
+#if PG_VERSION_NUM >= 160000
+	List	   *permissions = NIL;
+#endif
+
+	entry->rtekind = RTE_RELATION;
+	entry->relid = RelationGetRelid(relation);
+	entry->relkind = relation->rd_rel->relkind;
+	entry->rellockmode = AccessShareLock;
+#if PG_VERSION_NUM >= 160000
+	addRTEPermissionInfo(&permissions, entry);
+#endif
+#if PG_VERSION_NUM >= 180000
+	ExecInitRangeTable(estate, list_make1(entry), permissions, bms_make_singleton(1));
+#elif PG_VERSION_NUM >= 160000
+	ExecInitRangeTable(estate, list_make1(entry), permissions);
+#else
+	ExecInitRangeTable(estate, list_make1(entry));
+#endif
+	InitResultRelInfo(info, relation, 1, NULL, 0);
+#if PG_VERSION_NUM >= 140000
+	estate->es_opened_result_relations = lappend(estate->es_opened_result_relations, info);
+#else
+	estate->es_result_relations = info;
+	estate->es_num_result_relations = 1;
+	estate->es_result_relation_info = info;
+#endif
+	return info;
+}
 
 /* later minor releases: a database that a DROP DATABASE has half removed */
 #ifndef DATCONNLIMIT_INVALID_DB

@@ -64,15 +64,15 @@ store_clean(StoreCleanup *batch)
 	ids = palloc(sizeof(Datum) * (rows + 1));
 	for (uint64 row = 0; row < rows; row++)
 	{
-		TimestampTz finished = column_int64(row, 2);
+		TimestampTz finished = result_int64(row, 2);
 		TimestampTz created;
 
 		if (finished <= batch->finished_until)
-			ids[n++] = Int64GetDatum(column_int64(row, 1));
+			ids[n++] = Int64GetDatum(result_int64(row, 1));
 		else
 			batch->oldest_left = Min(batch->oldest_left, finished);
-		batch->after = column_int64(row, 1);
-		created = column_int64(row, 3);
+		batch->after = result_int64(row, 1);
+		created = result_int64(row, 3);
 		if (created > batch->finished_until && created <= now)
 		{
 			/* later ones were submitted, and so finished, later still */

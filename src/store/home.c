@@ -92,11 +92,14 @@ store_home(void)
 	statement_run(&statement, values, NULL);
 	directory = data_directory();
 	/* a dump that was restored has brought a row of its own */
-	for (uint64 row = 0; row < SPI_processed; row++)
+	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		char	   *known = column_text(row, 3);
+		Row			row;
+		char	   *known;
 
-		if (!column_bool(row, 1))
+		result_row(i, &row);
+		known = column_text(&row, 3);
+		if (!column_bool(&row, 1))
 			home = STORE_HOME_ELSEWHERE;
 		else if (known == NULL || strcmp(known, directory) != 0)
 		{
@@ -106,7 +109,7 @@ store_home(void)
 				!started_as_standby && home != STORE_HOME_ELSEWHERE)
 				home = STORE_HOME_COPIED;
 		}
-		if (column_bool(row, 2) && home == STORE_HOME_HERE)
+		if (column_bool(&row, 2) && home == STORE_HOME_HERE)
 			home = STORE_HOME_PAUSED;
 	}
 	if (other_directory && home != STORE_HOME_ELSEWHERE && home != STORE_HOME_COPIED)

@@ -1,7 +1,7 @@
 /*
  * private.h
- *		What the files of the store share: statements, their results, and rows
- *		of a global transaction.
+ *		What the files of the store share: statements and their results, tables
+ *		without statements, and the rows of a global transaction.
  */
 #ifndef DTM_STORE_PRIVATE_H
 #define DTM_STORE_PRIVATE_H
@@ -11,14 +11,24 @@
 #include "compat.h"
 #include "dtm.h"
 
+#include "access/genam.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "nodes/execnodes.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/snapshot.h"
 
 #define MAX_PARAMS 27
+
+/* Values of columns. */
+typedef struct Row
+{
+	Datum	   *values;
+	bool	   *nulls;
+	MemoryContext scratch;		/* for what is made of them on the way */
+} Row;
 
 /* ---------- statement.c: statements ---------- */
 
@@ -44,6 +54,10 @@ typedef struct Session
 /* The process does nothing else: all settings are made once. */
 extern void statement_own_settings(void);
 
+/* As the owner of the extension; and back. */
+extern void owner_enter(Session *session);
+extern void owner_leave(const Session *session);
+
 /*
  * Around statements: SPI, as the owner of the extension.  What is allocated
  * between them is gone afterwards, unless it was in another context.
@@ -59,30 +73,123 @@ extern void statement_run(Statement *statement, Datum *values,
 extern void statement_run_snapshot(Statement *statement, Datum *values,
 								   Snapshot snapshot);
 
-/* ---------- statement.c: columns of the result, from 1 ---------- */
+/* A row of a statement's result, from 0: as column.c has it, or one number of it. */
+extern void result_row(uint64 number, Row *row);
+extern int64 result_int64(uint64 number, int column);
 
-extern Datum column_datum(uint64 row, int number, bool *isnull);
-extern int64 column_int64(uint64 row, int number);
-extern int32 column_int32(uint64 row, int number);
-extern char column_char(uint64 row, int number);
-extern bool column_bool(uint64 row, int number);
+/* ---------- column.c: columns of a row, from 1 ---------- */
+
+extern Datum column_datum(const Row *row, int number, bool *isnull);
+extern int64 column_int64(const Row *row, int number);
+extern int32 column_int32(const Row *row, int number);
+extern char column_char(const Row *row, int number);
+extern bool column_bool(const Row *row, int number);
 
 /* NULL where it is null. */
-extern char *column_text(uint64 row, int number);
-extern bytea *column_bytea(uint64 row, int number);
+extern char *column_text(const Row *row, int number);
+extern bytea *column_bytea(const Row *row, int number);
 
 /*
- * Elements of an array column, for as long as the statement's result lives; n
- * is -1 where it is null.
+ * Elements of an array column, for as long as the row's scratch lives; n is -1
+ * where it is null.
  */
-extern Datum *column_array(uint64 row, int number, Oid type, int *n,
+extern Datum *column_array(const Row *row, int number, Oid type, int *n,
 						   bool **nulls);
 
-/* A text array as strings, NULLs as "". */
-extern char **column_strings(uint64 row, int number, int *n);
+/* A text array as strings, NULLs as ""; the same n. */
+extern char **column_strings(const Row *row, int number, int *n);
 
 extern Datum array_of(Datum *values, const bool *nulls, int n, Oid type);
 extern Datum text_array_of(char **strings, int n);
+
+/* ---------- table.c: rows of a table ---------- */
+
+/* Columns of dtm's tables, in the order in which CREATE TABLE has them. */
+enum
+{
+	ACTIVE_ID = 1, ACTIVE_NEXT_TIME, ACTIVE_UPDATED, ACTIVE_VERSION,
+	ACTIVE_FAILURES, ACTIVE_RETRIES, ACTIVE_STATUS, ACTIVE_BRANCH_STATUS,
+	ACTIVE_ROLLBACK_REASON
+};
+
+enum
+{
+	FINISHED_ID = 1, FINISHED_FINISHED, FINISHED_STATUS,
+	FINISHED_BRANCH_STATUS, FINISHED_ROLLBACK_REASON
+};
+
+enum
+{
+	ATTEMPT_ID = 1, ATTEMPT_STARTED, ATTEMPT_DURATION, ATTEMPT_BRANCH,
+	ATTEMPT_HTTP_STATUS, ATTEMPT_RESULT, ATTEMPT_GRPC_STATUS, ATTEMPT_ERROR
+};
+
+/* A table of schema dtm that is read or written. */
+typedef struct Table
+{
+	Relation	relation;
+	TupleTableSlot *row;		/* that was found; all columns are there */
+	TupleTableSlot *changed;	/* to be written */
+	EState	   *estate;
+	EPQState	epq;
+	ResultRelInfo *info;		/* NULL: it is only read */
+	Relation	primary_key;
+	IndexScanDesc scan;			/* of that; NULL: none yet */
+	struct Table *next;			/* in Tables */
+} Table;
+
+/* Some that are used together. */
+typedef struct Tables
+{
+	Table	   *first;
+	Session		session;
+	MemoryContext context;
+	MemoryContext before;
+	bool		wrote;
+} Tables;
+
+/*
+ * Around the use of tables: as the owner of the extension, all of them as of
+ * now.  What is allocated between the two is gone afterwards, unless it was in
+ * another context.  An error closes them by itself.
+ */
+extern void tables_open(Tables *tables);
+extern void tables_close(Tables *tables);
+
+/* Opens one, which has to have so many columns at least. */
+extern void tab_open(Tables *tables, Table *table, const char *name, int ncolumns,
+					 bool write);
+
+/* Finds a row by its primary key, a bigint. */
+extern bool tab_find(Table *table, int64 id);
+
+/*
+ * Locks the row that was found.  False if it can't be had at once, or has been
+ * changed since the table was opened.
+ */
+extern bool tab_lock(Table *table);
+
+/* What is to be written: nothing but nulls, or the row that was found. */
+extern void tab_make(Table *table);
+extern void tab_change(Table *table);
+
+static inline void
+tab_set(Table *table, int column, Datum value)
+{
+	table->changed->tts_values[column - 1] = value;
+	table->changed->tts_isnull[column - 1] = false;
+}
+
+static inline void
+tab_set_null(Table *table, int column)
+{
+	table->changed->tts_isnull[column - 1] = true;
+}
+
+/* Writes it; or deletes the row that was found.  That has to be locked. */
+extern void tab_insert(Table *table);
+extern void tab_update(Table *table);
+extern void tab_delete(Table *table);
 
 /* ---------- version.c ---------- */
 
@@ -105,6 +212,7 @@ extern void check_version(void);
 	"'infinity'::pg_catalog.timestamptz, 0, 0::pg_catalog.int2, 0::pg_catalog.int2, f.status, " \
 	"f.branch_status, f.rollback_reason "
 
+/* Up to C_ON_FINISH in the order of dtm.request. */
 enum
 {
 	C_ID = 1, C_CREATED, C_TIMEOUT_TO_FAIL, C_RETRY_INTERVAL, C_DELAY,
@@ -122,7 +230,7 @@ enum
  * A row of the columns above, in the current memory context.  NULL and why if
  * it does not make sense: somebody has written it by hand.
  */
-extern StoreTrans *row_decode(uint64 row, const char **problem);
+extern StoreTrans *row_decode(const Row *row, const char **problem);
 
 /* The ops' statuses as they are stored. */
 extern char *row_letters(const DtmTrans *core);

@@ -9,7 +9,7 @@
 
 /* The pairs of the orders column into core's form; false: malformed. */
 static bool
-decode_orders(uint64 row, DtmTrans *core)
+decode_orders(const Row *row, DtmTrans *core)
 {
 	bool	   *nulls;
 	int			n;
@@ -48,7 +48,7 @@ decode_orders(uint64 row, DtmTrans *core)
 }
 
 static bool
-decode_ops(uint64 row, StoreTrans *trans)
+decode_ops(const Row *row, StoreTrans *trans)
 {
 	DtmTrans   *core = &trans->core;
 	char	   *letters = column_text(row, C_BRANCH_STATUS);
@@ -80,7 +80,7 @@ decode_ops(uint64 row, StoreTrans *trans)
  * it does not make sense: somebody has written it by hand.
  */
 StoreTrans *
-row_decode(uint64 row, const char **problem)
+row_decode(const Row *row, const char **problem)
 {
 	StoreTrans *trans = palloc0(sizeof(StoreTrans));
 	DtmTrans   *core = &trans->core;

@@ -163,23 +163,26 @@ store_insert(StoreTrans *trans)
 	statement_run(&insert_statement, values, nulls);
 	inserted = SPI_processed > 0;
 	if (inserted)
-		trans->id = column_int64(0, 1);
+		trans->id = result_int64(0, 1);
 	statement_leave(&session);
 	return inserted;
 }
 
 static StoreTrans *
-decode_or_error(uint64 row, MemoryContext context)
+decode_or_error(MemoryContext context)
 {
 	MemoryContext before = MemoryContextSwitchTo(context);
 	const char *problem;
-	StoreTrans *trans = row_decode(row, &problem);
+	Row			row;
+	StoreTrans *trans;
 
+	result_row(0, &row);
+	trans = row_decode(&row, &problem);
 	if (trans == NULL)
 		ereport(ERROR,
 				(errcode(DTM_ERRCODE_BAD_ROW),
 				 errmsg("global transaction \"%s\" can't be read: %s",
-						column_text(row, C_GID), problem),
+						column_text(&row, C_GID), problem),
 				 errhint("Its rows in schema dtm have been changed by hand.")));
 	MemoryContextSwitchTo(before);
 	return trans;
@@ -227,7 +230,7 @@ store_find(const char *gid, bool lock, StoreTrans **trans)
 			found = STORE_FINISHED;
 	}
 	if (found != STORE_ABSENT)
-		*trans = decode_or_error(0, context);
+		*trans = decode_or_error(context);
 	statement_leave(&session);
 	return found;
 }
@@ -258,7 +261,7 @@ store_find_id(int64 id, bool lock, StoreTrans **trans)
 	statement_run(lock ? &locked : &unlocked, values, NULL);
 	found = SPI_processed > 0;
 	if (found)
-		*trans = decode_or_error(0, context);
+		*trans = decode_or_error(context);
 	statement_leave(&session);
 	return found;
 }
@@ -301,13 +304,15 @@ store_peek(const char *gid, bool latest, DtmStatus *status, Oid *submitted_by)
 	values[0] = CStringGetTextDatum(gid);
 	statement_enter(&session);
 	statement_run_snapshot(&statement, values, snapshot);
-	if (SPI_processed > 0 &&
-		dtm_status_of_letter(column_char(0, 1), status))
+	if (SPI_processed > 0)
 	{
+		Row			row;
 		bool		isnull;
 
-		found = dtm_core_is_final(*status) ? STORE_FINISHED : STORE_ACTIVE;
-		*submitted_by = DatumGetObjectId(column_datum(0, 2, &isnull));
+		result_row(0, &row);
+		*submitted_by = DatumGetObjectId(column_datum(&row, 2, &isnull));
+		if (dtm_status_of_letter(column_char(&row, 1), status))
+			found = dtm_core_is_final(*status) ? STORE_FINISHED : STORE_ACTIVE;
 	}
 	statement_leave(&session);
 	UnregisterSnapshot(snapshot);
@@ -483,8 +488,10 @@ store_topic(const char *name, int *n)
 	if (SPI_processed > 0)
 	{
 		MemoryContext before = MemoryContextSwitchTo(context);
+		Row			row;
 
-		urls = column_strings(0, 1, n);
+		result_row(0, &row);
+		urls = column_strings(&row, 1, n);
 		MemoryContextSwitchTo(before);
 	}
 	statement_leave(&session);

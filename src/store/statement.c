@@ -13,6 +13,7 @@
  */
 #include "private.h"
 
+#include "access/htup_details.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "miscadmin.h"
@@ -81,17 +82,28 @@ dtm_extension_owner(void)
 }
 
 void
+owner_enter(Session *session)
+{
+	if (statement_own_session)
+		return;
+	GetUserIdAndSecContext(&session->user, &session->sec_context);
+	SetUserIdAndSecContext(dtm_extension_owner(),
+						   session->sec_context | SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_NOFORCE_RLS);
+}
+
+void
+owner_leave(const Session *session)
+{
+	if (!statement_own_session)
+		SetUserIdAndSecContext(session->user, session->sec_context);
+}
+
+void
 statement_enter(Session *session)
 {
 	check_version();
-	if (!statement_own_session)
-	{
-		GetUserIdAndSecContext(&session->user, &session->sec_context);
-		SetUserIdAndSecContext(dtm_extension_owner(),
-							   session->sec_context |
-							   SECURITY_LOCAL_USERID_CHANGE |
-							   SECURITY_NOFORCE_RLS);
-	}
+	owner_enter(session);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	scratch = CurrentMemoryContext;
@@ -101,8 +113,7 @@ void
 statement_leave(Session *session)
 {
 	SPI_finish();
-	if (!statement_own_session)
-		SetUserIdAndSecContext(session->user, session->sec_context);
+	owner_leave(session);
 }
 
 static void
@@ -172,133 +183,26 @@ statement_run_snapshot(Statement *statement, Datum *values, Snapshot snapshot)
 	run(statement, values, NULL, snapshot);
 }
 
-Datum
-column_datum(uint64 row, int number, bool *isnull)
+void
+result_row(uint64 number, Row *row)
 {
-	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
-						 number, isnull);
+	int			natts = SPI_tuptable->tupdesc->natts;
+	MemoryContext before = MemoryContextSwitchTo(scratch);
+
+	row->values = palloc(sizeof(Datum) * natts);
+	row->nulls = palloc(sizeof(bool) * natts);
+	row->scratch = scratch;
+	heap_deform_tuple(SPI_tuptable->vals[number], SPI_tuptable->tupdesc,
+					  row->values, row->nulls);
+	MemoryContextSwitchTo(before);
 }
 
 int64
-column_int64(uint64 row, int number)
+result_int64(uint64 number, int column)
 {
 	bool		isnull;
-	Datum		value = column_datum(row, number, &isnull);
+	Datum		value = SPI_getbinval(SPI_tuptable->vals[number],
+									  SPI_tuptable->tupdesc, column, &isnull);
 
 	return isnull ? 0 : DatumGetInt64(value);
-}
-
-int32
-column_int32(uint64 row, int number)
-{
-	bool		isnull;
-	Datum		value = column_datum(row, number, &isnull);
-
-	return isnull ? 0 : DatumGetInt32(value);
-}
-
-char *
-column_text(uint64 row, int number)
-{
-	bool		isnull;
-	Datum		value = column_datum(row, number, &isnull);
-
-	return isnull ? NULL : TextDatumGetCString(value);
-}
-
-bytea *
-column_bytea(uint64 row, int number)
-{
-	bool		isnull;
-	Datum		value = column_datum(row, number, &isnull);
-
-	return isnull ? NULL : DatumGetByteaPCopy(value);
-}
-
-char
-column_char(uint64 row, int number)
-{
-	bool		isnull;
-	Datum		value = column_datum(row, number, &isnull);
-
-	if (isnull)
-		return '\0';
-	return DatumGetChar(value);
-}
-
-bool
-column_bool(uint64 row, int number)
-{
-	bool		isnull;
-	Datum		value = column_datum(row, number, &isnull);
-
-	return !isnull && DatumGetBool(value);
-}
-
-/* ---------- arrays ---------- */
-
-Datum
-array_of(Datum *values, const bool *nulls, int n, Oid type)
-{
-	int			dims[1] = {n};
-	int			lower[1] = {1};
-	int16		len;
-	bool		byval;
-	char		align;
-
-	get_typlenbyvalalign(type, &len, &byval, &align);
-	return PointerGetDatum(construct_md_array(values, (bool *) nulls, 1, dims,
-											  lower, type, len, byval, align));
-}
-
-Datum
-text_array_of(char **strings, int n)
-{
-	Datum	   *values = palloc(sizeof(Datum) * (n + 1));
-
-	for (int i = 0; i < n; i++)
-		values[i] = CStringGetTextDatum(strings[i]);
-	return array_of(values, NULL, n, TEXTOID);
-}
-
-/*
- * Elements of an array column, for as long as the statement's result lives; n
- * is -1 where it is null.
- */
-Datum *
-column_array(uint64 row, int number, Oid type, int *n, bool **nulls)
-{
-	bool		isnull;
-	Datum		value = column_datum(row, number, &isnull);
-	Datum	   *values;
-	MemoryContext before;
-	int16		len;
-	bool		byval;
-	char		align;
-
-	*n = -1;
-	if (isnull)
-		return NULL;
-	get_typlenbyvalalign(type, &len, &byval, &align);
-	before = MemoryContextSwitchTo(scratch);
-	deconstruct_array(DatumGetArrayTypeP(value), type, len, byval, align,
-					  &values, nulls, n);
-	MemoryContextSwitchTo(before);
-	return values;
-}
-
-/* A text array column as strings, NULLs as ""; n is -1 where it is null. */
-char **
-column_strings(uint64 row, int number, int *n)
-{
-	bool	   *nulls;
-	Datum	   *values = column_array(row, number, TEXTOID, n, &nulls);
-	char	  **strings;
-
-	if (*n < 0)
-		return NULL;
-	strings = palloc(sizeof(char *) * (*n + 1));
-	for (int i = 0; i < *n; i++)
-		strings[i] = nulls[i] ? pstrdup("") : TextDatumGetCString(values[i]);
-	return strings;
 }

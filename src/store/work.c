@@ -4,7 +4,10 @@
  */
 #include "private.h"
 
+#include "access/sysattr.h"
+#include "executor/tuptable.h"
 #include "miscadmin.h"
+#include "utils/timestamp.h"
 
 void
 store_own_session(void)
@@ -32,47 +35,81 @@ store_own_session(void)
 	statement_own_settings();
 }
 
-/* Rows of the last statement into transactions, each in its own context. */
+/* The rows of a transaction that is not final, as row.c has them. */
 static void
-decode_rows(StoreLoad *load, MemoryContext parent, MemoryContext result_context)
+join(const Table *request, const Table *active, Row *row)
 {
-	uint64		n = SPI_processed;
-	MemoryContext before = MemoryContextSwitchTo(result_context);
+	bool		isnull;
+
+	memcpy(row->values, request->row->tts_values, sizeof(Datum) * C_ON_FINISH);
+	memcpy(row->nulls, request->row->tts_isnull, sizeof(bool) * C_ON_FINISH);
+	row->values[C_XMIN - 1] = slot_getsysattr(request->row,
+											  MinTransactionIdAttributeNumber, &isnull);
+	row->nulls[C_XMIN - 1] = isnull;
+	for (int column = C_NEXT_TIME; column <= C_ROLLBACK_REASON; column++)
+	{
+		static const int columns[] = {
+			ACTIVE_NEXT_TIME, ACTIVE_VERSION, ACTIVE_FAILURES, ACTIVE_RETRIES,
+			ACTIVE_STATUS, ACTIVE_BRANCH_STATUS, ACTIVE_ROLLBACK_REASON
+		};
+		int			from = columns[column - C_NEXT_TIME] - 1;
+
+		row->values[column - 1] = active->row->tts_values[from];
+		row->nulls[column - 1] = active->row->tts_isnull[from];
+	}
+}
+
+/* A transaction in a context of its own, or among the bad ones. */
+static void
+decode(const Row *row, MemoryContext parent, StoreLoad *load)
+{
+	MemoryContext context = AllocSetContextCreate(parent, "dtm transaction",
+												  ALLOCSET_SMALL_SIZES);
+	MemoryContext before = MemoryContextSwitchTo(context);
+	const char *problem;
+	StoreTrans *trans = row_decode(row, &problem);
+
+	MemoryContextSwitchTo(before);
+	if (trans != NULL)
+	{
+		load->trans[load->n] = trans;
+		load->context[load->n++] = context;
+		return;
+	}
+	load->bad_id[load->nbad] = column_int64(row, C_ID);
+	load->bad_error[load->nbad++] = MemoryContextStrdup(GetMemoryChunkContext(load->bad_error),
+														problem);
+	MemoryContextDelete(context);
+}
+
+void
+store_load_ids(const int64 *ids, int n, MemoryContext parent, StoreLoad *load)
+{
+	Tables		tables;
+	Table		request;
+	Table		active;
+	Datum		values[C_ROLLBACK_REASON];
+	bool		nulls[C_ROLLBACK_REASON];
+	Row			row = {values, nulls};
 
 	memset(load, 0, sizeof(*load));
-	load->nrows = (int) n;
 	load->trans = palloc(sizeof(StoreTrans *) * (n + 1));
 	load->context = palloc(sizeof(MemoryContext) * (n + 1));
 	load->bad_id = palloc(sizeof(int64) * (n + 1));
 	load->bad_error = palloc(sizeof(char *) * (n + 1));
-	for (uint64 row = 0; row < n; row++)
+	tables_open(&tables);
+	tab_open(&tables, &request, "request", C_ON_FINISH, false);
+	tab_open(&tables, &active, "active", ACTIVE_ROLLBACK_REASON, false);
+	row.scratch = CurrentMemoryContext;
+	for (int i = 0; i < n; i++)
 	{
-		MemoryContext context = AllocSetContextCreate(parent, "dtm transaction",
-													  ALLOCSET_SMALL_SIZES);
-		const char *problem;
-		StoreTrans *trans;
-
-		MemoryContextSwitchTo(context);
-		trans = row_decode(row, &problem);
-		MemoryContextSwitchTo(result_context);
-		if (trans != NULL)
-		{
-			load->trans[load->n] = trans;
-			load->context[load->n++] = context;
-		}
-		else
-		{
-			load->bad_id[load->nbad] = column_int64(row, C_ID);
-			load->bad_error[load->nbad++] = pstrdup(problem);
-			MemoryContextDelete(context);
-		}
+		if (!tab_find(&active, ids[i]) || !tab_find(&request, ids[i]))
+			continue;
+		join(&request, &active, &row);
+		decode(&row, parent, load);
+		load->nrows++;
 	}
-	if (n > 0)
-	{
-		load->last.time = column_int64(n - 1, C_NEXT_TIME);
-		load->last.id = column_int64(n - 1, C_ID);
-	}
-	MemoryContextSwitchTo(before);
+	tables_close(&tables);
 }
 
 /* dtm_in_share() */
@@ -84,16 +121,17 @@ store_load_due(DtmShare share, TimestampTz now, StorePosition after, int max,
 			   MemoryContext parent, StoreLoad *load)
 {
 	static Statement statement = {
-		"SELECT " REQUEST_COLUMNS ACTIVE_COLUMNS
-		"FROM dtm.active a JOIN dtm.request r ON r.id = a.id "
+		"SELECT a.id, a.next_time FROM dtm.active a "
 		"WHERE (a.next_time, a.id) > ($1, $2) AND a.next_time <= $3 "
 		IN_SHARE("$4", "$5")
 		"ORDER BY a.next_time, a.id LIMIT $6",
 		6, {TIMESTAMPTZOID, INT8OID, TIMESTAMPTZOID, INT8OID, INT8OID, INT8OID}
 	};
-	MemoryContext context = CurrentMemoryContext;
+	int64	   *ids = palloc(sizeof(int64) * max);
+	StorePosition last = after;
 	Session		session;
 	Datum		values[6];
+	int			n;
 
 	values[0] = TimestampTzGetDatum(after.time);
 	values[1] = Int64GetDatum(after.id);
@@ -103,31 +141,18 @@ store_load_due(DtmShare share, TimestampTz now, StorePosition after, int max,
 	values[5] = Int64GetDatum(max);
 	statement_enter(&session);
 	statement_run(&statement, values, NULL);
-	decode_rows(load, parent, context);
-	statement_leave(&session);
-}
-
-void
-store_load_ids(const int64 *ids, int n, MemoryContext parent, StoreLoad *load)
-{
-	static Statement statement = {
-		"SELECT " REQUEST_COLUMNS ACTIVE_COLUMNS
-		"FROM unnest($1) u(id) "
-		"JOIN dtm.active a ON a.id = u.id JOIN dtm.request r ON r.id = u.id",
-		1, {INT8ARRAYOID}
-	};
-	MemoryContext context = CurrentMemoryContext;
-	Datum	   *elements = palloc(sizeof(Datum) * (n + 1));
-	Session		session;
-	Datum		values[1];
-
+	n = (int) SPI_processed;
 	for (int i = 0; i < n; i++)
-		elements[i] = Int64GetDatum(ids[i]);
-	values[0] = array_of(elements, NULL, n, INT8OID);
-	statement_enter(&session);
-	statement_run(&statement, values, NULL);
-	decode_rows(load, parent, context);
+		ids[i] = result_int64(i, 1);
+	if (n > 0)
+	{
+		last.id = ids[n - 1];
+		last.time = result_int64(n - 1, 2);
+	}
 	statement_leave(&session);
+	store_load_ids(ids, n, parent, load);
+	load->nrows = n;
+	load->last = last;
 }
 
 int64
@@ -152,7 +177,7 @@ store_first_due(DtmShare share, TimestampTz now, StorePosition after)
 	statement_enter(&session);
 	statement_run(&statement, values, NULL);
 	if (SPI_processed > 0)
-		id = column_int64(0, 1);
+		id = result_int64(0, 1);
 	statement_leave(&session);
 	return id;
 }
@@ -177,174 +202,116 @@ store_next_deadline(DtmShare share, TimestampTz after)
 	statement_enter(&session);
 	statement_run(&statement, values, NULL);
 	if (SPI_processed > 0)
-		deadline = column_int64(0, 1);
+		deadline = result_int64(0, 1);
 	statement_leave(&session);
 	return deadline;
+}
+
+/* The columns of a transaction's state in the row to be written. */
+static void
+set_state(Table *active, const DtmTrans *core, TimestampTz now)
+{
+	const char *reason = row_reason(core);
+
+	tab_set(active, ACTIVE_STATUS, CharGetDatum(dtm_status_letter(core->status)));
+	tab_set(active, ACTIVE_BRANCH_STATUS, CStringGetTextDatum(row_letters(core)));
+	if (reason[0] != '\0')
+		tab_set(active, ACTIVE_ROLLBACK_REASON, CStringGetTextDatum(reason));
+	else
+		tab_set_null(active, ACTIVE_ROLLBACK_REASON);
+	tab_set(active, ACTIVE_NEXT_TIME, TimestampTzGetDatum(core->next_time));
+	tab_set(active, ACTIVE_FAILURES, Int16GetDatum(Min(core->failures, PG_INT16_MAX)));
+	tab_set(active, ACTIVE_RETRIES, Int16GetDatum(Min(core->retries, PG_INT16_MAX)));
+	tab_set(active, ACTIVE_UPDATED, TimestampTzGetDatum(now));
+}
+
+static void
+set_outcome(Table *finished, const StoreTrans *trans, TimestampTz now)
+{
+	const DtmTrans *core = &trans->core;
+	const char *reason = row_reason(core);
+
+	tab_set(finished, FINISHED_ID, Int64GetDatum(trans->id));
+	tab_set(finished, FINISHED_FINISHED, TimestampTzGetDatum(now));
+	tab_set(finished, FINISHED_STATUS, CharGetDatum(dtm_status_letter(core->status)));
+	tab_set(finished, FINISHED_BRANCH_STATUS, CStringGetTextDatum(row_letters(core)));
+	if (reason[0] != '\0')
+		tab_set(finished, FINISHED_ROLLBACK_REASON, CStringGetTextDatum(reason));
 }
 
 /*
  * The coordinator never waits for a row's lock: a session may hold one for as
  * long as it likes, and one may not stop all.  Locked rows are skipped.
- *
- * unnest() stands in select lists, where its rows are taken as they come; in
- * FROM each array is written to a tuplestore first.
  */
-static Statement save_active_statement = {
-	"WITH l AS MATERIALIZED (SELECT u.* FROM (SELECT unnest($1) AS id, "
-	"unnest($2) AS version, unnest($3) AS status, unnest($4) AS branch_status, "
-	"unnest($5) AS reason, unnest($6) AS next_time, unnest($7) AS failures, "
-	"unnest($8) AS retries) u "
-	"JOIN dtm.active a ON a.id = u.id AND a.version = u.version "
-	"FOR UPDATE OF a SKIP LOCKED) "
-	"UPDATE dtm.active a SET status = l.status, branch_status = l.branch_status, "
-	"rollback_reason = NULLIF(l.reason, ''), next_time = l.next_time, "
-	"failures = l.failures, retries = l.retries, updated = $9, "
-	"version = a.version + 1 "
-	"FROM l WHERE a.id = l.id RETURNING a.id",
-	9,
-	{INT8ARRAYOID, INT4ARRAYOID, CHARARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
-	TIMESTAMPTZARRAYOID, INT2ARRAYOID, INT2ARRAYOID, TIMESTAMPTZOID}
-};
-
-static Statement save_finished_statement = {
-	"WITH l AS MATERIALIZED (SELECT u.* FROM (SELECT unnest($1) AS id, "
-	"unnest($2) AS version, unnest($3) AS status, unnest($4) AS branch_status, "
-	"unnest($5) AS reason) u "
-	"JOIN dtm.active a ON a.id = u.id AND a.version = u.version "
-	"FOR UPDATE OF a SKIP LOCKED), "
-	"d AS (DELETE FROM dtm.active a USING l WHERE a.id = l.id) "
-	"INSERT INTO dtm.finished (id, finished, status, branch_status, rollback_reason) "
-	"SELECT l.id, $6, l.status, l.branch_status, NULLIF(l.reason, '') FROM l "
-	"RETURNING id",
-	6,
-	{INT8ARRAYOID, INT4ARRAYOID, CHARARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
-	TIMESTAMPTZOID}
-};
-
-/* Runs one of the two for those of the transactions that are (not) final. */
-static void
-save_some(Statement *statement, bool final, StoreTrans **trans, int n,
-		  TimestampTz now, bool *saved)
-{
-	enum
-	{
-		ID, VERSION, STATUS, BRANCHES, REASON, NEXT_TIME, FAILURES, RETRIES,
-		NARRAYS
-	};
-	static const Oid types[NARRAYS] = {
-		INT8OID, INT4OID, CHAROID, TEXTOID, TEXTOID, TIMESTAMPTZOID, INT2OID,
-		INT2OID
-	};
-	int			narrays = final ? NEXT_TIME : NARRAYS;
-	Datum	   *elements[NARRAYS];
-	Datum		values[NARRAYS + 1];
-	int			m = 0;
-
-	for (int array = 0; array < NARRAYS; array++)
-		elements[array] = palloc(sizeof(Datum) * n);
-	for (int i = 0; i < n; i++)
-	{
-		const DtmTrans *core = &trans[i]->core;
-
-		if (dtm_core_is_final(core->status) != final)
-			continue;
-		elements[ID][m] = Int64GetDatum(trans[i]->id);
-		elements[VERSION][m] = Int32GetDatum(trans[i]->version);
-		elements[STATUS][m] = CharGetDatum(dtm_status_letter(core->status));
-		elements[BRANCHES][m] = CStringGetTextDatum(row_letters(core));
-		elements[REASON][m] = CStringGetTextDatum(row_reason(core));
-		elements[NEXT_TIME][m] = TimestampTzGetDatum(core->next_time);
-		elements[FAILURES][m] = Int16GetDatum(Min(core->failures, PG_INT16_MAX));
-		elements[RETRIES][m] = Int16GetDatum(Min(core->retries, PG_INT16_MAX));
-		m++;
-	}
-	if (m == 0)
-		return;
-	for (int array = 0; array < narrays; array++)
-		values[array] = array_of(elements[array], NULL, m, types[array]);
-	values[narrays] = TimestampTzGetDatum(now);
-	statement_run(statement, values, NULL);
-
-	/* which were written: both lists are short, and in nearly the same order */
-	for (uint64 row = 0; row < SPI_processed; row++)
-	{
-		int64		id = column_int64(row, 1);
-
-		for (int i = 0; i < n; i++)
-		{
-			int			at = (int) ((row + i) % n);
-
-			if (trans[at]->id == id && !saved[at])
-			{
-				saved[at] = true;
-				break;
-			}
-		}
-	}
-}
-
 void
 store_save(StoreTrans **trans, int n, TimestampTz now, bool *saved)
 {
-	Session		session;
+	Tables		tables;
+	Table		finished;
+	Table		active;
 
 	if (n == 0)
 		return;
-	memset(saved, 0, sizeof(bool) * n);
-	statement_enter(&session);
-	save_some(&save_active_statement, false, trans, n, now, saved);
-	save_some(&save_finished_statement, true, trans, n, now, saved);
-	statement_leave(&session);
+	tables_open(&tables);
+	tab_open(&tables, &finished, "finished", FINISHED_ROLLBACK_REASON, true);
+	tab_open(&tables, &active, "active", ACTIVE_ROLLBACK_REASON, true);
+	for (int i = 0; i < n; i++)
+	{
+		Datum	   *columns;
+
+		saved[i] = false;
+		if (!tab_find(&active, trans[i]->id))
+			continue;
+		columns = active.row->tts_values;
+		if (DatumGetInt32(columns[ACTIVE_VERSION - 1]) != trans[i]->version ||
+			!tab_lock(&active))
+			continue;
+		saved[i] = true;
+		if (dtm_core_is_final(trans[i]->core.status))
+		{
+			tab_delete(&active);
+			tab_make(&finished);
+			set_outcome(&finished, trans[i], now);
+			tab_insert(&finished);
+			continue;
+		}
+		tab_change(&active);
+		set_state(&active, &trans[i]->core, now);
+		tab_set(&active, ACTIVE_VERSION, Int32GetDatum(trans[i]->version + 1));
+		tab_update(&active);
+	}
+	tables_close(&tables);
 }
 
 void
 store_add_attempts(const StoreAttempt *attempts, int n)
 {
-	static Statement statement = {
-		"INSERT INTO dtm.attempt (id, started, duration, branch, http_status, "
-		"result, error, grpc_status) "
-		"SELECT u.id, u.started, u.duration, u.branch, NULLIF(u.http_status, 0), "
-		"u.result, u.error, NULLIF(u.grpc_status, -1) "
-		"FROM (SELECT unnest($1) AS id, unnest($2) AS started, "
-		"unnest($3) AS duration, unnest($4) AS branch, unnest($5) AS http_status, "
-		"unnest($6) AS result, unnest($7) AS error, unnest($8) AS grpc_status) u",
-		8,
-		{INT8ARRAYOID, TIMESTAMPTZARRAYOID, INT8ARRAYOID, INT2ARRAYOID,
-		INT2ARRAYOID, CHARARRAYOID, TEXTARRAYOID, INT2ARRAYOID}
-	};
-	Datum	   *elements[8];
-	bool	   *nulls;
-	Session		session;
-	Datum		values[8];
+	Tables		tables;
+	Table		table;
 
 	if (n == 0)
 		return;
-	statement_enter(&session);
-	nulls = palloc(sizeof(bool) * n);
-	for (int array = 0; array < 8; array++)
-		elements[array] = palloc(sizeof(Datum) * n);
+	tables_open(&tables);
+	tab_open(&tables, &table, "attempt", ATTEMPT_ERROR, true);
 	for (int i = 0; i < n; i++)
 	{
-		elements[0][i] = Int64GetDatum(attempts[i].id);
-		elements[1][i] = TimestampTzGetDatum(attempts[i].started);
-		elements[2][i] = Int64GetDatum(attempts[i].duration);
-		elements[3][i] = Int16GetDatum((int16) attempts[i].op);
-		elements[4][i] = Int16GetDatum((int16) attempts[i].http_status);
-		elements[5][i] = CharGetDatum(dtm_result_letter(attempts[i].result));
-		nulls[i] = attempts[i].error == NULL;
-		elements[6][i] = nulls[i] ? (Datum) 0 :
-			CStringGetTextDatum(attempts[i].error);
-		elements[7][i] = Int16GetDatum((int16) attempts[i].grpc_status);
+		const StoreAttempt *attempt = &attempts[i];
+
+		tab_make(&table);
+		tab_set(&table, ATTEMPT_ID, Int64GetDatum(attempt->id));
+		tab_set(&table, ATTEMPT_STARTED, TimestampTzGetDatum(attempt->started));
+		tab_set(&table, ATTEMPT_DURATION, Int64GetDatum(attempt->duration));
+		tab_set(&table, ATTEMPT_BRANCH, Int16GetDatum((int16) attempt->op));
+		if (attempt->http_status != 0)
+			tab_set(&table, ATTEMPT_HTTP_STATUS, Int16GetDatum((int16) attempt->http_status));
+		tab_set(&table, ATTEMPT_RESULT, CharGetDatum(dtm_result_letter(attempt->result)));
+		if (attempt->grpc_status != -1)
+			tab_set(&table, ATTEMPT_GRPC_STATUS, Int16GetDatum((int16) attempt->grpc_status));
+		if (attempt->error != NULL)
+			tab_set(&table, ATTEMPT_ERROR, CStringGetTextDatum(attempt->error));
+		tab_insert(&table);
 	}
-	for (int array = 0; array < 8; array++)
-		values[array] = array_of(elements[array], array == 6 ? nulls : NULL, n,
-								 statement.types[array] == INT8ARRAYOID ? INT8OID :
-								 statement.types[array] == INT2ARRAYOID ? INT2OID :
-								 statement.types[array] == CHARARRAYOID ? CHAROID :
-								 statement.types[array] == TEXTARRAYOID ? TEXTOID :
-								 TIMESTAMPTZOID);
-	statement_run(&statement, values, NULL);
-	statement_leave(&session);
+	tables_close(&tables);
 }
 
 bool
