@@ -50,6 +50,17 @@ CREATE VIEW dtm.stat_coordinator AS
 COMMENT ON VIEW dtm.stat_coordinator IS 'state, load and counters of this database''s coordinators, a row each; reason and hint say why one is paused, and how it goes on; backlog counts the transactions that are due';
 GRANT SELECT ON dtm.stat_coordinator TO dtm_user;
 
+/* ---------- in C what was in SQL, which was planned with every call ---------- */
+
+CREATE OR REPLACE FUNCTION @extschema@.dtm_step(action text, compensate text DEFAULT '', payload jsonb DEFAULT NULL)
+RETURNS @extschema@.dtm_step
+AS 'MODULE_PATHNAME', 'dtm_step' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+
+CREATE OR REPLACE FUNCTION @extschema@.dtm_register_branch(gid text, branch_id text, confirm text, cancel text, payload jsonb DEFAULT NULL) RETURNS void
+AS 'MODULE_PATHNAME', 'dtm_register_branch' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+DROP FUNCTION dtm.register_tcc_branch(text, text, text, text, bytea);
+
 /* ---------- services as foreign servers ---------- */
 
 CREATE FUNCTION dtm.http_validator(options text[], catalog oid) RETURNS void

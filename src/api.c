@@ -24,7 +24,9 @@
 #include "pgstat.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/timestamp.h"
+#include "utils/typcache.h"
 
 /* How often dtm_wait looks by itself, in ms; normally it is woken. */
 #define WAIT_POLL			1000
@@ -37,6 +39,8 @@ PG_FUNCTION_INFO_V1(dtm_prepare);
 PG_FUNCTION_INFO_V1(dtm_prepare_request);
 PG_FUNCTION_INFO_V1(dtm_open_workflow);
 PG_FUNCTION_INFO_V1(dtm_abort);
+PG_FUNCTION_INFO_V1(dtm_step);
+PG_FUNCTION_INFO_V1(dtm_register_branch);
 PG_FUNCTION_INFO_V1(dtm_register_tcc_branch);
 PG_FUNCTION_INFO_V1(dtm_register_xa_branch);
 PG_FUNCTION_INFO_V1(dtm_register_branch_request);
@@ -343,6 +347,20 @@ begin_transaction(Request *request, bool submitted)
 #define ARRAY_OR_NULL(n)	(PG_ARGISNULL(n) ? NULL : PG_GETARG_ARRAYTYPE_P(n))
 #define JSONB_OR_NULL(n)	(PG_ARGISNULL(n) ? NULL : PG_GETARG_JSONB_P(n))
 
+/* dtm_step(action, compensate, payload) returns dtm_step */
+Datum
+dtm_step(PG_FUNCTION_ARGS)
+{
+	TupleDesc	desc = lookup_rowtype_tupdesc(get_func_rettype(fcinfo->flinfo->fn_oid), -1);
+	bytea	   *payload = request_json_body(JSONB_OR_NULL(2));
+	bool		nulls[3] = {PG_ARGISNULL(0), PG_ARGISNULL(1), payload == NULL};
+	Datum		values[3] = {PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), PointerGetDatum(payload)};
+	HeapTuple	tuple = heap_form_tuple(desc, values, nulls);
+
+	ReleaseTupleDesc(desc);
+	PG_RETURN_DATUM(HeapTupleGetDatum(tuple));
+}
+
 /* dtm_submit(trans_type, steps, gid, options) returns text */
 Datum
 dtm_submit(PG_FUNCTION_ARGS)
@@ -431,14 +449,29 @@ register_branch(const BranchRequest *branch)
 #define STRING_OR_NULL(n) \
 	(PG_ARGISNULL(n) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(n)))
 
+static Datum
+register_tcc_branch(FunctionCallInfo fcinfo, bytea *payload)
+{
+	register_branch(request_branch(DTM_TCC, TEXT_OR_NULL(0), TEXT_OR_NULL(1),
+								   STRING_OR_NULL(2), STRING_OR_NULL(3), payload));
+	PG_RETURN_VOID();
+}
+
 /* dtm_register_branch(gid, branch_id, confirm, cancel, payload) returns void */
+Datum
+dtm_register_branch(PG_FUNCTION_ARGS)
+{
+	return register_tcc_branch(fcinfo, request_json_body(JSONB_OR_NULL(4)));
+}
+
+/*
+ * What the SQL of version 0.1.0 calls, and the script has to find that an
+ * installation begins with; the payload is bytea.
+ */
 Datum
 dtm_register_tcc_branch(PG_FUNCTION_ARGS)
 {
-	register_branch(request_branch(DTM_TCC, TEXT_OR_NULL(0), TEXT_OR_NULL(1),
-								   STRING_OR_NULL(2), STRING_OR_NULL(3),
-								   PG_ARGISNULL(4) ? NULL : PG_GETARG_BYTEA_P(4)));
-	PG_RETURN_VOID();
+	return register_tcc_branch(fcinfo, PG_ARGISNULL(4) ? NULL : PG_GETARG_BYTEA_P(4));
 }
 
 /* dtm_register_branch(gid, branch_id, url) returns void */

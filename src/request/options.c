@@ -154,7 +154,7 @@ body_of(const JsonbValue *value)
 {
 	Jsonb	   *jsonb = JsonbValueToJsonb(unconstify(JsonbValue *, value));
 
-	return request_body(JsonbToCString(NULL, &jsonb->root, VARSIZE(jsonb)));
+	return request_json_body(jsonb);
 }
 
 /* What only a workflow has. */

@@ -313,6 +313,13 @@ read_steps(Request *request, ArrayType *steps)
 	}
 }
 
+bytea *
+request_json_body(Jsonb *body)
+{
+	return body == NULL ? NULL :
+		request_body(JsonbToCString(NULL, &body->root, VARSIZE(body)));
+}
+
 /* A string of the object as the bytes of a body; empty is none (§5.2). */
 bytea *
 request_body(const char *string)

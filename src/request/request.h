@@ -59,6 +59,9 @@ extern char *request_gid(text *gid);
 /* A fresh gid: 26 letters and digits, sorting by the time it was made. */
 extern char *request_new_gid(void);
 
+/* A body in JSON as it is sent, in UTF-8; NULL for NULL. */
+extern bytea *request_json_body(Jsonb *body);
+
 /* Arguments of dtm_submit and dtm_prepare; any may be NULL. */
 extern Request *request_from_arguments(text *trans_type, ArrayType *steps,
 									   text *gid, Jsonb *options);
