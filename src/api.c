@@ -1,11 +1,11 @@
 /*
  * api.c
- *		The SQL functions that submit, watch and steer global transactions.
+ *		The SQL functions that submit and steer global transactions.
  *
  * They write through the caller's transaction and call nobody: that is the
  * coordinator's business, which the commit wakes.
  */
-#include "postgres.h"
+#include "api.h"
 
 #include "compat.h"
 #include "dtm.h"
@@ -21,16 +21,11 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "pgstat.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 #include "utils/typcache.h"
-
-/* How often dtm_wait looks by itself, in ms; normally it is woken. */
-#define WAIT_POLL			1000
-#define WAIT_POLL_ALONE		50	/* where nobody wakes it */
 
 PG_FUNCTION_INFO_V1(dtm_new_gid);
 PG_FUNCTION_INFO_V1(dtm_submit);
@@ -44,8 +39,6 @@ PG_FUNCTION_INFO_V1(dtm_register_branch);
 PG_FUNCTION_INFO_V1(dtm_register_tcc_branch);
 PG_FUNCTION_INFO_V1(dtm_register_xa_branch);
 PG_FUNCTION_INFO_V1(dtm_register_branch_request);
-PG_FUNCTION_INFO_V1(dtm_status);
-PG_FUNCTION_INFO_V1(dtm_wait);
 PG_FUNCTION_INFO_V1(dtm_retry_now);
 PG_FUNCTION_INFO_V1(dtm_reset_cron_time);
 PG_FUNCTION_INFO_V1(dtm_force_stop);
@@ -57,9 +50,8 @@ PG_FUNCTION_INFO_V1(dtm_home_changed);
 
 /* ---------- rights ---------- */
 
-/* dtm.visible() in C: may the current role see and steer this role's? */
-static bool
-is_visible(Oid submitted_by)
+bool
+api_is_visible(Oid submitted_by)
 {
 	Oid			admin = get_role_oid("dtm_admin", true);
 
@@ -67,8 +59,8 @@ is_visible(Oid submitted_by)
 		(OidIsValid(admin) && has_privs_of_role(GetUserId(), admin));
 }
 
-static void
-error_unknown(const char *gid)
+void
+api_error_unknown(const char *gid)
 {
 	ereport(ERROR,
 			(errcode(DTM_ERRCODE_UNKNOWN_GID),
@@ -76,9 +68,8 @@ error_unknown(const char *gid)
 			 errhint("dtm.transactions lists those that you may see.")));
 }
 
-/* An argument that must be there. */
-static char *
-required_gid(FunctionCallInfo fcinfo, int number)
+char *
+api_required_gid(FunctionCallInfo fcinfo, int number)
 {
 	if (PG_ARGISNULL(number))
 		ereport(ERROR,
@@ -173,8 +164,8 @@ find_to_steer(const char *gid, DtmEventKind kind)
 	StoreTrans *trans;
 	StoreFound	found = store_find(gid, true, &trans);
 
-	if (found == STORE_ABSENT || !is_visible(trans->submitted_by))
-		error_unknown(gid);
+	if (found == STORE_ABSENT || !api_is_visible(trans->submitted_by))
+		api_error_unknown(gid);
 	if (found == STORE_FINISHED)
 		error_status(trans, kind);
 	return trans;
@@ -224,7 +215,7 @@ error_other_type(const StoreTrans *stored, DtmTransType wanted, const char *hint
 static void
 check_same(const StoreTrans *stored, const Request *request)
 {
-	if (!is_visible(stored->submitted_by))
+	if (!api_is_visible(stored->submitted_by))
 		ereport(ERROR,
 				(errcode(DTM_ERRCODE_GID_IN_USE),
 				 errmsg("gid \"%s\" is in use", stored->gid),
@@ -497,7 +488,7 @@ dtm_register_branch_request(PG_FUNCTION_ARGS)
 Datum
 dtm_abort(PG_FUNCTION_ARGS)
 {
-	char	   *gid = required_gid(fcinfo, 0);
+	char	   *gid = api_required_gid(fcinfo, 0);
 
 	PreventCommandIfReadOnly("dtm_abort()");
 	apply(find_to_steer(gid, DTM_EVENT_ABORT), DTM_EVENT_ABORT,
@@ -509,7 +500,7 @@ dtm_abort(PG_FUNCTION_ARGS)
 Datum
 dtm_force_stop(PG_FUNCTION_ARGS)
 {
-	char	   *gid = required_gid(fcinfo, 0);
+	char	   *gid = api_required_gid(fcinfo, 0);
 
 	PreventCommandIfReadOnly("dtm_force_stop()");
 	apply(find_to_steer(gid, DTM_EVENT_FORCE_STOP), DTM_EVENT_FORCE_STOP,
@@ -521,7 +512,7 @@ dtm_force_stop(PG_FUNCTION_ARGS)
 Datum
 dtm_retry_now(PG_FUNCTION_ARGS)
 {
-	char	   *gid = required_gid(fcinfo, 0);
+	char	   *gid = api_required_gid(fcinfo, 0);
 
 	PreventCommandIfReadOnly("dtm_retry_now()");
 	apply(find_to_steer(gid, DTM_EVENT_RETRY_NOW), DTM_EVENT_RETRY_NOW, NULL);
@@ -602,123 +593,6 @@ dtm_home_changed(PG_FUNCTION_ARGS)
 				 errmsg("home_changed() is a trigger function")));
 	dtm_announce_ask(DTM_ASK_RECHECK);
 	PG_RETURN_POINTER(NULL);
-}
-
-/* ---------- waiting ---------- */
-
-/* The end of a wait, from an interval; an error if it's negative. */
-static TimestampTz
-end_of(Interval *timeout)
-{
-	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz until = DatumGetTimestampTz(
-											DirectFunctionCall2(timestamptz_pl_interval,
-																TimestampTzGetDatum(now),
-																IntervalPGetDatum(timeout)));
-
-	if (until < now)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("timeout must not be negative"),
-				 errhint("With 0 it returns the status as it is.")));
-	return until;
-}
-
-/*
- * dtm_status(gid) returns text
- *
- * NULL for one that there is not, or that the caller may not see.
- */
-Datum
-dtm_status(PG_FUNCTION_ARGS)
-{
-	char	   *gid = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	DtmStatus	status;
-	Oid			submitted_by;
-
-	if (store_peek(gid, false, &status, &submitted_by) == STORE_ABSENT ||
-		!is_visible(submitted_by))
-		PG_RETURN_NULL();
-	PG_RETURN_TEXT_P(cstring_to_text(dtm_status_name(status)));
-}
-
-/*
- * dtm_wait(gid, timeout) returns text
- *
- * The status is read with a snapshot of its own each time, so that a commit
- * is seen that this statement's snapshot does not see.
- */
-Datum
-dtm_wait(PG_FUNCTION_ARGS)
-{
-	char	   *gid = required_gid(fcinfo, 0);
-	DtmSharedSlot *slot = dtm_slot_of(MyDatabaseId);
-	StoreTrans *trans;
-	StoreFound	found;
-	DtmStatus	status = DTM_PREPARED;
-	Oid			submitted_by;
-	TimestampTz until;
-
-	if (PG_ARGISNULL(1))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("timeout is null"),
-				 errhint("With 0 it returns the status as it is.")));
-	until = end_of(PG_GETARG_INTERVAL_P(1));
-
-	if (store_find(gid, false, &trans) != STORE_ABSENT && trans->is_mine &&
-		is_visible(trans->submitted_by))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("global transaction \"%s\" was submitted by this transaction, which has not committed yet", gid),
-				 errhint("COMMIT first, then call dtm_wait(): it starts at the commit.")));
-	if (store_peek(gid, true, &status, &submitted_by) == STORE_ABSENT ||
-		!is_visible(submitted_by))
-		error_unknown(gid);
-
-	if (slot != NULL)
-		pg_atomic_fetch_add_u32(&slot->waiters, 1);
-	PG_TRY();
-	{
-		if (slot != NULL)
-			ConditionVariablePrepareToSleep(&slot->finished);
-		for (;;)
-		{
-			long		left;
-
-			found = store_peek(gid, true, &status, &submitted_by);
-			if (found != STORE_ACTIVE)
-				break;
-			left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
-			if (left <= 0)
-				break;
-			if (slot != NULL)
-				(void) ConditionVariableTimedSleep(&slot->finished,
-												   Min(left, WAIT_POLL),
-												   PG_WAIT_EXTENSION);
-			else
-			{
-				(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-								 Min(left, WAIT_POLL_ALONE), PG_WAIT_EXTENSION);
-				ResetLatch(MyLatch);
-				CHECK_FOR_INTERRUPTS();
-			}
-		}
-	}
-	PG_CATCH();
-	{
-		ConditionVariableCancelSleep();
-		if (slot != NULL)
-			pg_atomic_fetch_sub_u32(&slot->waiters, 1);
-		PG_RE_THROW();
-	}
-	PG_END_TRY();
-	ConditionVariableCancelSleep();
-	if (slot != NULL)
-		pg_atomic_fetch_sub_u32(&slot->waiters, 1);
-	if (found == STORE_ABSENT)
-		error_unknown(gid);		/* removed meanwhile */
-	PG_RETURN_TEXT_P(cstring_to_text(dtm_status_name(status)));
 }
 
 /* ---------- settings ---------- */
