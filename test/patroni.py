@@ -22,19 +22,13 @@ import urllib.request
 import psycopg2
 import yaml
 
+from checks import check, failed
+
 BIN, DIRECTORY = sys.argv[1:3]
 CLIENTS = 4
 REFUSED = 7                     # every so manieth saga is refused
 PATIENCE = 180                  # seconds for anything to come about
-failed = []
 processes = []
-
-
-def check(good, what, why=""):
-    print(f"{'ok' if good else 'not ok'} - {what}", flush=True)
-    if not good:
-        failed.append(what)
-        print(f"#   {why}", flush=True)
 
 
 def free_port():

@@ -21,6 +21,8 @@ import urllib.request
 
 import psycopg2
 
+from checks import check, failed
+
 TOOLS, BIN, DSN = sys.argv[1:4]
 TRANSACTIONS, BACKLOG = int(sys.argv[4]), int(sys.argv[5])
 TABLES = ("request", "active", "finished", "attempt")
@@ -28,14 +30,6 @@ PER_HOST = 100                  # dtm.max_requests_per_host
 MAX_MEMORY = 200 * 1024         # kB
 OUTAGE = 20                     # s
 PATIENCE = 3600                 # s, for anything to come about
-failed = []
-
-
-def check(good, what, why=""):
-    print(f"{'ok' if good else 'not ok'} - {what}", flush=True)
-    if not good:
-        failed.append(what)
-        print(f"#   {why}", flush=True)
 
 
 def connect():

@@ -31,6 +31,8 @@ import urllib.parse
 
 import psycopg2
 
+from checks import check, failed
+
 BANKS = ("bank_a", "bank_b", "bank_c")
 ACCOUNTS = 20
 START = 1000                    # on each account
@@ -47,14 +49,6 @@ seconds, seed = float(sys.argv[6]), int(sys.argv[7])
 stopping = threading.Event()
 faults = collections.Counter()
 recoveries = []
-failed = []
-
-
-def check(good, what, why=""):
-    print(f"{'ok' if good else 'not ok'} - {what}", flush=True)
-    if not good:
-        failed.append(what)
-        print(f"#   {why}", flush=True)
 
 
 def dtm_connection(**options):
