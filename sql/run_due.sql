@@ -53,13 +53,13 @@ CALL dtm_run_due();
 ROLLBACK;
 CALL dtm_run_due(max_transactions => -1);
 CALL dtm_run_due('infinity');
--- indexes, triggers and constraints that somebody has added to the tables count
+-- indexes, triggers, constraints and columns that somebody has added to the tables count
 TRUNCATE dtm.request, dtm.active, dtm.finished, dtm.attempt;
 CREATE INDEX attempt_why ON dtm.attempt (lower(left(error, 8))) WHERE error IS NOT NULL;
 CREATE TABLE ended (gid text, status "char");
 CREATE FUNCTION note_end() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  INSERT INTO ended SELECT r.gid, NEW.status FROM dtm.request r WHERE r.id = NEW.id;
+  INSERT INTO public.ended SELECT r.gid, NEW.status FROM dtm.request r WHERE r.id = NEW.id;
   RETURN NULL;
 END $$;
 CREATE TRIGGER note_end AFTER INSERT ON dtm.finished FOR EACH ROW EXECUTE FUNCTION note_end();
@@ -68,7 +68,9 @@ BEGIN
   NEW.failures = NEW.failures + 100;
   RETURN NEW;
 END $$;
-CREATE TRIGGER note_failures BEFORE UPDATE ON dtm.active FOR EACH ROW EXECUTE FUNCTION note_failures();
+CREATE TRIGGER note_failures BEFORE UPDATE OF status ON dtm.active FOR EACH ROW EXECUTE FUNCTION note_failures();
+ALTER TABLE dtm.finished ADD archived boolean NOT NULL DEFAULT false;
+ALTER TABLE dtm.active ADD failing boolean GENERATED ALWAYS AS (failures > 100) STORED;
 ALTER TABLE dtm.finished ADD CONSTRAINT no_failures CHECK (status <> 'F');
 SELECT dtm_submit('msg', ARRAY[dtm_step('')], gid => 'seen');
 SELECT dtm_submit('msg', ARRAY[dtm_step('http://127.0.0.1:1/')], gid => 'refused');
@@ -76,10 +78,13 @@ SELECT dtm_submit('saga', ARRAY[dtm_step('http://127.0.0.1:1/', '')], gid => 'li
 CALL dtm_run_due();
 SELECT * FROM ended;
 SELECT gid, status, failures, next_attempt > clock_timestamp() AS postponed FROM dtm.transactions ORDER BY gid;
+SELECT archived FROM dtm.finished;
+SELECT failures, failing FROM dtm.active ORDER BY failures;
 SET enable_seqscan = off;
 SELECT count(*) FROM dtm.attempt WHERE error IS NOT NULL AND lower(left(error, 8)) = 'failed t';
 RESET enable_seqscan;
-ALTER TABLE dtm.finished DROP CONSTRAINT no_failures;
+ALTER TABLE dtm.finished DROP CONSTRAINT no_failures, DROP archived;
+ALTER TABLE dtm.active DROP failing;
 DROP TRIGGER note_end ON dtm.finished;
 DROP TRIGGER note_failures ON dtm.active;
 DROP INDEX dtm.attempt_why;

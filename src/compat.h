@@ -168,9 +168,12 @@
 	ExecSimpleRelationDelete(estate, epq, search)
 #endif
 
-/* 14, 16, 18: how to tell an executor's state of the only relation it has */
+/*
+ * 14, 16, 18: how to tell an executor's state of the only relation it has, and
+ * of the columns that an update changes
+ */
 static inline ResultRelInfo *
-dtm_init_result_relation(EState *estate, Relation relation)
+dtm_init_result_relation(EState *estate, Relation relation, Bitmapset *updated)
 {
 	RangeTblEntry *entry = makeNode(RangeTblEntry);
 	ResultRelInfo *info = makeNode(ResultRelInfo);
@@ -183,7 +186,9 @@ dtm_init_result_relation(EState *estate, Relation relation)
 	entry->relkind = relation->rd_rel->relkind;
 	entry->rellockmode = AccessShareLock;
 #if PG_VERSION_NUM >= 160000
-	addRTEPermissionInfo(&permissions, entry);
+	addRTEPermissionInfo(&permissions, entry)->updatedCols = updated;
+#else
+	entry->updatedCols = updated;
 #endif
 #if PG_VERSION_NUM >= 180000
 	ExecInitRangeTable(estate, list_make1(entry), permissions, bms_make_singleton(1));

@@ -361,6 +361,7 @@ coordinator_cycle(Coordinator *c)
 	}
 	if (cleanup_is_due(c))
 		cleanup_run(c);
+	count_load(c);
 	read_park(c);
 	tell_hosts(c);
 	if (c->slot)
@@ -378,7 +379,6 @@ coordinator_cycle(Coordinator *c)
 	}
 	MemoryContextSwitchTo(before);
 	MemoryContextReset(c->turn);
-	count_load(c);
 }
 
 void

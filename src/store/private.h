@@ -58,6 +58,10 @@ extern void statement_own_settings(void);
 extern void owner_enter(Session *session);
 extern void owner_leave(const Session *session);
 
+/* With a search path that nobody else chooses; and back.  An error restores it. */
+extern int	search_path_enter(void);
+extern void search_path_leave(int nest_level);
+
 /*
  * Around statements: SPI, as the owner of the extension.  What is allocated
  * between them is gone afterwards, unless it was in another context.
@@ -135,6 +139,8 @@ typedef struct Table
 	ResultRelInfo *info;		/* NULL: it is only read */
 	Relation	primary_key;
 	IndexScanDesc scan;			/* of that; NULL: none yet */
+	int			ncolumns;		/* that we know; somebody has added the others */
+	ExprState **defaults;		/* of those others; NULL where there is none */
 	struct Table *next;			/* in Tables */
 } Table;
 
@@ -143,22 +149,26 @@ typedef struct Tables
 {
 	Table	   *first;
 	Session		session;
+	int			nest_level;
 	MemoryContext context;
 	MemoryContext before;
 	bool		wrote;
 } Tables;
 
 /*
- * Around the use of tables: as the owner of the extension, all of them as of
- * now.  What is allocated between the two is gone afterwards, unless it was in
+ * Around the use of tables, as the owner of the extension.  They are opened
+ * first, which locks them; then comes tables_start(), and they are what they
+ * are then: a snapshot from before a lock may not have what an ALTER TABLE has
+ * rewritten.  What is allocated meanwhile is gone afterwards, unless it was in
  * another context.  An error closes them by itself.
  */
 extern void tables_open(Tables *tables);
+extern void tables_start(Tables *tables);
 extern void tables_close(Tables *tables);
 
-/* Opens one, which has to have so many columns at least. */
-extern void tab_open(Tables *tables, Table *table, const char *name, int ncolumns,
-					 bool write);
+/* Opens one, whose first columns have to be of these types. */
+extern void tab_open(Tables *tables, Table *table, const char *name,
+					 const Oid *types, int ncolumns, bool write);
 
 /* Finds a row by its primary key, a bigint. */
 extern bool tab_find(Table *table, int64 id);
@@ -169,7 +179,7 @@ extern bool tab_find(Table *table, int64 id);
  */
 extern bool tab_lock(Table *table);
 
-/* What is to be written: nothing but nulls, or the row that was found. */
+/* What is to be written: nulls, and defaults of added columns; or the row that was found. */
 extern void tab_make(Table *table);
 extern void tab_change(Table *table);
 
@@ -186,9 +196,12 @@ tab_set_null(Table *table, int column)
 	table->changed->tts_isnull[column - 1] = true;
 }
 
-/* Writes it; or deletes the row that was found.  That has to be locked. */
+/*
+ * Writes it; or deletes the row that was found.  That has to be locked.  False
+ * if a trigger that somebody has added is against the update.
+ */
 extern void tab_insert(Table *table);
-extern void tab_update(Table *table);
+extern bool tab_update(Table *table);
 extern void tab_delete(Table *table);
 
 /* ---------- version.c ---------- */

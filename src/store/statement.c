@@ -21,6 +21,9 @@
 #include "utils/plancache.h"
 #include "utils/syscache.h"
 
+/* What those have who run as the owner. */
+#define OWN_SEARCH_PATH		"pg_catalog, pg_temp"
+
 /* The whole process is ours: settings and user are set once. */
 static bool statement_own_session = false;
 
@@ -38,7 +41,7 @@ static const struct
 	{"enable_mergejoin", "off"},
 	{"enable_sort", "off"},
 	/* names of tables are always qualified, but not all operators are */
-	{"search_path", "pg_catalog, pg_temp"}
+	{"search_path", OWN_SEARCH_PATH}
 };
 
 /* What a statement that is qualified needs to be planned: all but the last. */
@@ -97,6 +100,26 @@ owner_leave(const Session *session)
 {
 	if (!statement_own_session)
 		SetUserIdAndSecContext(session->user, session->sec_context);
+}
+
+int
+search_path_enter(void)
+{
+	int			nest_level;
+
+	if (statement_own_session)
+		return 0;
+	nest_level = NewGUCNestLevel();
+	(void) set_config_option("search_path", OWN_SEARCH_PATH, PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	return nest_level;
+}
+
+void
+search_path_leave(int nest_level)
+{
+	if (nest_level > 0)
+		AtEOXact_GUC(true, nest_level);
 }
 
 void

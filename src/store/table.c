@@ -5,12 +5,14 @@
  *		time (docs/performance.md).
  *
  * Rows are found by their primary key, and written with the functions that
- * the apply worker of logical replication writes with: indexes, constraints
- * and triggers that somebody has added to the tables work as with SQL.
+ * the apply worker of logical replication writes with: indexes, constraints,
+ * triggers for each row and columns that somebody has added to the tables work
+ * as with SQL.  Triggers for each statement do not fire.
  */
 #include "private.h"
 
 #include "access/genam.h"
+#include "access/sysattr.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
@@ -18,12 +20,13 @@
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "nodes/makefuncs.h"
+#include "rewrite/rewriteHandler.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
 static Relation
-open_relation(const char *name, int ncolumns, LOCKMODE lock)
+open_relation(const char *name, const Oid *types, int ncolumns, LOCKMODE lock)
 {
 	Oid			oid = RangeVarGetRelid(makeRangeVar("dtm", pstrdup(name), -1), lock, true);
 	Relation	relation;
@@ -34,11 +37,49 @@ open_relation(const char *name, int ncolumns, LOCKMODE lock)
 				 errmsg("table dtm.%s does not exist", name),
 				 errhint("Run CREATE EXTENSION dtm.")));
 	relation = table_open(oid, NoLock);
-	if (RelationGetNumberOfAttributes(relation) < ncolumns)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_COLUMN),
-				 errmsg("table dtm.%s has not the columns that the extension has made it with", name)));
+	for (int i = 0; i < ncolumns; i++)
+		if (i >= RelationGetNumberOfAttributes(relation) ||
+			TupleDescAttr(RelationGetDescr(relation), i)->attisdropped ||
+			TupleDescAttr(RelationGetDescr(relation), i)->atttypid != types[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_DATATYPE_MISMATCH),
+					 errmsg("column %d of table dtm.%s is not what the extension has made it",
+							i + 1, name),
+					 errhint("Columns may be added to dtm's tables, but none dropped or changed.")));
 	return relation;
+}
+
+/* Defaults of the columns that somebody has added. */
+static void
+prepare_defaults(Table *table)
+{
+	TupleDesc	desc = RelationGetDescr(table->relation);
+
+	if (desc->natts == table->ncolumns)
+		return;
+	table->defaults = palloc0(sizeof(ExprState *) * desc->natts);
+	for (int i = table->ncolumns; i < desc->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(desc, i);
+		Node	   *expression;
+
+		if (attribute->attisdropped || attribute->attgenerated != '\0')
+			continue;
+		expression = build_column_default(table->relation, i + 1);
+		if (expression != NULL)
+			table->defaults[i] = ExecPrepareExpr((Expr *) expression, table->estate);
+	}
+}
+
+/* All of the columns that we know but the key, as the coordinator's updates have them. */
+static Bitmapset *
+updated_columns(int ncolumns)
+{
+	Bitmapset  *columns = NULL;
+
+	for (int column = 2; column <= ncolumns; column++)
+		columns = bms_add_member(columns, column - FirstLowInvalidHeapAttributeNumber);
+	return columns;
 }
 
 void
@@ -46,23 +87,25 @@ tables_open(Tables *tables)
 {
 	check_version();
 	owner_enter(&tables->session);
+	tables->nest_level = search_path_enter();
 	tables->first = NULL;
 	tables->wrote = false;
 	tables->context = AllocSetContextCreate(CurrentMemoryContext, "dtm tables",
 											ALLOCSET_DEFAULT_SIZES);
 	tables->before = MemoryContextSwitchTo(tables->context);
-	PushActiveSnapshot(GetLatestSnapshot());
 }
 
 void
-tab_open(Tables *tables, Table *table, const char *name, int ncolumns, bool write)
+tab_open(Tables *tables, Table *table, const char *name, const Oid *types,
+		 int ncolumns, bool write)
 {
 	table->next = tables->first;
 	tables->first = table;
-	table->relation = open_relation(name, ncolumns,
+	table->relation = open_relation(name, types, ncolumns,
 									write ? RowExclusiveLock : AccessShareLock);
+	table->ncolumns = ncolumns;
+	table->defaults = NULL;
 	table->estate = CreateExecutorState();
-	table->estate->es_snapshot = GetActiveSnapshot();
 	table->row = table_slot_create(table->relation, &table->estate->es_tupleTable);
 	table->scan = NULL;
 	table->info = NULL;
@@ -70,12 +113,22 @@ tab_open(Tables *tables, Table *table, const char *name, int ncolumns, bool writ
 		return;
 	tables->wrote = true;
 	table->estate->es_output_cid = GetCurrentCommandId(true);
-	table->info = dtm_init_result_relation(table->estate, table->relation);
+	table->info = dtm_init_result_relation(table->estate, table->relation,
+										   updated_columns(ncolumns));
+	prepare_defaults(table);
 	ExecOpenIndices(table->info, false);
 	dtm_eval_plan_qual_init(&table->epq, table->estate);
 	table->changed = ExecInitExtraTupleSlot(table->estate,
 											RelationGetDescr(table->relation),
 											&TTSOpsVirtual);
+}
+
+void
+tables_start(Tables *tables)
+{
+	PushActiveSnapshot(GetLatestSnapshot());
+	for (Table *table = tables->first; table != NULL; table = table->next)
+		table->estate->es_snapshot = GetActiveSnapshot();
 }
 
 static void
@@ -104,6 +157,7 @@ tables_close(Tables *tables)
 	PopActiveSnapshot();
 	MemoryContextSwitchTo(tables->before);
 	MemoryContextDelete(tables->context);
+	search_path_leave(tables->nest_level);
 	owner_leave(&tables->session);
 	if (tables->wrote)
 		CommandCounterIncrement();
@@ -131,6 +185,8 @@ tab_find(Table *table, int64 id)
 
 	if (table->scan == NULL)
 		begin_scan(table);
+	/* a page that is still pinned can't be pruned */
+	ExecClearTuple(table->row);
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
 	index_rescan(table->scan, &key, 1, NULL, 0);
 	if (!index_getnext_slot(table->scan, ForwardScanDirection, table->row))
@@ -158,9 +214,17 @@ tab_lock(Table *table)
 void
 tab_make(Table *table)
 {
+	int			natts = table->changed->tts_tupleDescriptor->natts;
+
 	ExecClearTuple(table->changed);
-	memset(table->changed->tts_isnull, true,
-		   sizeof(bool) * table->changed->tts_tupleDescriptor->natts);
+	memset(table->changed->tts_isnull, true, sizeof(bool) * natts);
+	if (table->defaults == NULL)
+		return;
+	for (int i = table->ncolumns; i < natts; i++)
+		if (table->defaults[i] != NULL)
+			table->changed->tts_values[i] =
+				ExecEvalExpr(table->defaults[i], GetPerTupleExprContext(table->estate),
+							 &table->changed->tts_isnull[i]);
 }
 
 void
@@ -196,7 +260,7 @@ tab_insert(Table *table)
 	end_write(table);
 }
 
-void
+bool
 tab_update(Table *table)
 {
 	begin_write(table);
@@ -204,6 +268,7 @@ tab_update(Table *table)
 	dtm_simple_update(table->info, table->estate, &table->epq, table->row,
 					  table->changed);
 	end_write(table);
+	return ItemPointerIsValid(&table->changed->tts_tid);
 }
 
 void

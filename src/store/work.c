@@ -35,6 +35,24 @@ store_own_session(void)
 	statement_own_settings();
 }
 
+/* Types of the tables' columns. */
+static const Oid request_types[C_ON_FINISH] = {
+	INT8OID, TIMESTAMPTZOID, INT8OID, INT8OID, INT8OID, REGROLEOID, INT4OID,
+	INT4OID, CHAROID, BOOLOID, BOOLOID, TEXTOID, TEXTOID, TEXTOID, TEXTARRAYOID,
+	TEXTARRAYOID, BYTEAARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
+	TEXTARRAYOID, TEXTOID, BYTEAOID, TEXTOID, BOOLOID, TEXTOID
+};
+static const Oid active_types[ACTIVE_ROLLBACK_REASON] = {
+	INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID, INT2OID, INT2OID, CHAROID,
+	TEXTOID, TEXTOID
+};
+static const Oid finished_types[FINISHED_ROLLBACK_REASON] = {
+	INT8OID, TIMESTAMPTZOID, CHAROID, TEXTOID, TEXTOID
+};
+static const Oid attempt_types[ATTEMPT_ERROR] = {
+	INT8OID, TIMESTAMPTZOID, INT8OID, INT2OID, INT2OID, CHAROID, INT2OID, TEXTOID
+};
+
 /* The rows of a transaction that is not final, as row.c has them. */
 static void
 join(const Table *request, const Table *active, Row *row)
@@ -98,8 +116,9 @@ store_load_ids(const int64 *ids, int n, MemoryContext parent, StoreLoad *load)
 	load->bad_id = palloc(sizeof(int64) * (n + 1));
 	load->bad_error = palloc(sizeof(char *) * (n + 1));
 	tables_open(&tables);
-	tab_open(&tables, &request, "request", C_ON_FINISH, false);
-	tab_open(&tables, &active, "active", ACTIVE_ROLLBACK_REASON, false);
+	tab_open(&tables, &active, "active", active_types, lengthof(active_types), false);
+	tab_open(&tables, &request, "request", request_types, lengthof(request_types), false);
+	tables_start(&tables);
 	row.scratch = CurrentMemoryContext;
 	for (int i = 0; i < n; i++)
 	{
@@ -253,8 +272,9 @@ store_save(StoreTrans **trans, int n, TimestampTz now, bool *saved)
 	if (n == 0)
 		return;
 	tables_open(&tables);
-	tab_open(&tables, &finished, "finished", FINISHED_ROLLBACK_REASON, true);
-	tab_open(&tables, &active, "active", ACTIVE_ROLLBACK_REASON, true);
+	tab_open(&tables, &active, "active", active_types, lengthof(active_types), true);
+	tab_open(&tables, &finished, "finished", finished_types, lengthof(finished_types), true);
+	tables_start(&tables);
 	for (int i = 0; i < n; i++)
 	{
 		Datum	   *columns;
@@ -266,19 +286,19 @@ store_save(StoreTrans **trans, int n, TimestampTz now, bool *saved)
 		if (DatumGetInt32(columns[ACTIVE_VERSION - 1]) != trans[i]->version ||
 			!tab_lock(&active))
 			continue;
-		saved[i] = true;
 		if (dtm_core_is_final(trans[i]->core.status))
 		{
 			tab_delete(&active);
 			tab_make(&finished);
 			set_outcome(&finished, trans[i], now);
 			tab_insert(&finished);
+			saved[i] = true;
 			continue;
 		}
 		tab_change(&active);
 		set_state(&active, &trans[i]->core, now);
 		tab_set(&active, ACTIVE_VERSION, Int32GetDatum(trans[i]->version + 1));
-		tab_update(&active);
+		saved[i] = tab_update(&active);
 	}
 	tables_close(&tables);
 }
@@ -292,7 +312,8 @@ store_add_attempts(const StoreAttempt *attempts, int n)
 	if (n == 0)
 		return;
 	tables_open(&tables);
-	tab_open(&tables, &table, "attempt", ATTEMPT_ERROR, true);
+	tab_open(&tables, &table, "attempt", attempt_types, lengthof(attempt_types), true);
+	tables_start(&tables);
 	for (int i = 0; i < n; i++)
 	{
 		const StoreAttempt *attempt = &attempts[i];
