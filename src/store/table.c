@@ -172,7 +172,9 @@ begin_scan(Table *table)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("table dtm.%s has no primary key",
-						RelationGetRelationName(table->relation))));
+						RelationGetRelationName(table->relation)),
+				 errhint("ALTER TABLE dtm.%s ADD PRIMARY KEY (id) makes it again.",
+						 RelationGetRelationName(table->relation))));
 	table->primary_key = index_open(index, AccessShareLock);
 	table->scan = dtm_index_beginscan(table->relation, table->primary_key,
 									  table->estate->es_snapshot, 1, 0);
