@@ -18,9 +18,6 @@ import urllib.request
 
 ROUNDS = 3
 CLIENTS = 8
-# 20 % of a core for 5,000 calls a second, 40 us each, on a machine whose bare
-# client makes 46,400 POST/s with one core, 21.5 us each
-SLOW_TARGET = 1.86
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -429,14 +426,14 @@ SELECT id, now(), 1000, branch, 200, 'S' FROM dtm.finished, (VALUES (1), (3)) b(
         results.figure("calls in flight", most, "")
         results.figure("answered", rate, "calls/s")
         results.figure("memory of the coordinator", max(memory), "MB", ("<=", 200))
-        results.figure("CPU of the coordinator", 100 * used / elapsed, "% of a core")
+        results.figure("CPU of the coordinator", 100 * used / elapsed, "% of a core", ("<=", 20))
         call = used * 1e6 / (rate * elapsed)
         results.figure("CPU for a call", call, "us")
         bare = float(self.client("post", self.url + "/delay/1000/bare", in_flight, seconds).split()[1])
         results.figure("CPU for a call: bare client, as many in flight", bare, "us")
         few = float(self.client("post", self.url + "/bare", 50, seconds).split()[1])
         results.figure("CPU for a POST: bare client, 50 in flight", few, "us")
-        results.ratio("CPU for a call / for such a POST", [call], [few], ("<=", SLOW_TARGET))
+        results.ratio("CPU for a call / for such a POST", [call], [few])
 
     def scenario_latency(self):
         results = self.results

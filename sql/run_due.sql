@@ -83,6 +83,18 @@ SELECT failures, failing FROM dtm.active ORDER BY failures;
 SET enable_seqscan = off;
 SELECT count(*) FROM dtm.attempt WHERE error IS NOT NULL AND lower(left(error, 8)) = 'failed t';
 RESET enable_seqscan;
+-- what a trigger is against is not written, and does not count as written
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+CREATE TRIGGER refuse BEFORE UPDATE ON dtm.active FOR EACH ROW EXECUTE FUNCTION refuse();
+SELECT dtm_submit('saga', ARRAY[dtm_step('', ''), dtm_step('http://127.0.0.1:1/', '')], gid => 'kept');
+CALL dtm_run_due();
+SELECT a.version, a.branch_status, (SELECT count(*) FROM dtm.attempt t WHERE t.id = a.id) AS calls
+  FROM dtm.active a JOIN dtm.request r USING (id) WHERE r.gid = 'kept';
+DROP TRIGGER refuse ON dtm.active;
+DROP FUNCTION refuse;
+CALL dtm_run_due();
+SELECT a.version > 0 AS written, (SELECT count(*) FROM dtm.attempt t WHERE t.id = a.id) AS calls
+  FROM dtm.active a JOIN dtm.request r USING (id) WHERE r.gid = 'kept';
 ALTER TABLE dtm.finished DROP CONSTRAINT no_failures, DROP archived;
 ALTER TABLE dtm.active DROP failing;
 DROP TRIGGER note_end ON dtm.finished;

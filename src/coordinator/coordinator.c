@@ -25,8 +25,6 @@
 
 #include "crash_point.h"
 
-#include <time.h>
-
 #include "access/xlog.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -68,89 +66,6 @@ turn_roll_back(Coordinator *c)
 {
 	store_roll_back(c->mode);
 	MemoryContextSwitchTo(c->turn);
-}
-
-/* ---------- pace ---------- */
-
-/*
- * A turn costs as much as several calls, so that many turns with little to do
- * in each are to be avoided.  Where a coordinator is busy, they hardly come
- * about by themselves: the longer a turn takes, the more there is to do in the
- * next.  Still,
- *
- * - one that has more than a few transactions in memory makes BUSY_TURNS a
- *   second at most;
- * - several coordinators that share a database, each with a part of what
- *   comes in, make SHARED_TURNS a second together;
- * - where calls take long: a CALLS_TIME_SHARE of that time more does no harm.
- *
- * A few turns in a row are always possible, so that what is done now and then
- * is done at once.
- */
-#define BUSY_ENTRIES		8
-#define BUSY_TURNS			250
-#define SHARED_TURNS		500
-#define CALLS_TIME_SHARE	64
-#define MAX_PACE			20000	/* us */
-#define TURNS_IN_A_ROW		10
-
-/* Time from one turn to the next, on average, in us. */
-static int64
-pace(Coordinator *c)
-{
-	int64		interval = Min(c->call_time / CALLS_TIME_SHARE, MAX_PACE);
-
-	if (entry_count(c) >= BUSY_ENTRIES)
-		interval = Max(interval, USECS_PER_SEC / BUSY_TURNS);
-	if (c->share.of > 1)
-		interval = Max(interval, USECS_PER_SEC * c->share.of / SHARED_TURNS);
-	return interval;
-}
-
-/* By a clock that nobody sets. */
-static int64
-steady_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64) now.tv_sec * USECS_PER_SEC + now.tv_nsec / 1000;
-}
-
-/* Time until the next turn may be, in us. */
-static int64
-pace_left(Coordinator *c)
-{
-	if (c->draining || c->mode == STORE_PROCEDURE)
-		return 0;
-	return Max(c->paced_until - steady_us(), 0);
-}
-
-static void
-pace_count(Coordinator *c)
-{
-	int64		interval = pace(c);
-
-	c->paced_until = Max(c->paced_until, steady_us() - TURNS_IN_A_ROW * interval) + interval;
-}
-
-/* ---------- load ---------- */
-
-/* Time that its load is taken over, in us. */
-#define LOAD_PERIOD			100000
-
-/* It has worked since cycle_began: was that more than half of the time? */
-static void
-count_load(Coordinator *c)
-{
-	int64		now = steady_us();
-
-	c->worked += now - c->cycle_began;
-	if (now - c->load_since < LOAD_PERIOD)
-		return;
-	c->busy = c->worked > (now - c->load_since) / 2;
-	c->worked = 0;
-	c->load_since = now;
 }
 
 /* ---------- the turn ---------- */
@@ -340,14 +255,14 @@ coordinator_cycle(Coordinator *c)
 	MemoryContext before = CurrentMemoryContext;
 
 	MemoryContextSwitchTo(c->turn);
-	c->cycle_began = steady_us();
+	c->cycle_began = pace_clock();
 	entry_collect(c);
 	if (needs_database(c) && pace_left(c) == 0 &&
 		use_database(c))
 	{
 		dlist_mutable_iter iter;
 
-		pace_count(c);
+		pace_count_turn(c);
 
 		if (c->flush_until != InvalidXLogRecPtr)
 			XLogFlush(c->flush_until);
@@ -361,7 +276,7 @@ coordinator_cycle(Coordinator *c)
 	}
 	if (cleanup_is_due(c))
 		cleanup_run(c);
-	count_load(c);
+	pace_count_work(c);
 	read_park(c);
 	tell_hosts(c);
 	if (c->slot)
@@ -412,6 +327,7 @@ long
 coordinator_timeout(Coordinator *c)
 {
 	int64		calls = dtm_transport_due_in(c->transport);
+	int64		park = read_park_in(c);
 	TimestampTz now = GetCurrentTimestamp();
 	int64		us = -1;
 	dlist_iter	iter;
@@ -437,8 +353,8 @@ coordinator_timeout(Coordinator *c)
 
 		us = us < 0 ? left : Min(us, left);
 	}
-	if (read_park_in(c) > 0)
-		us = us < 0 ? read_park_in(c) : Min(us, read_park_in(c));
+	if (park > 0)
+		us = us < 0 ? park : Min(us, park);
 	if (us >= 0)
 		us = Max(us, pace_left(c));
 	if (us < 0 || (calls >= 0 && calls < us))

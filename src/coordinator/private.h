@@ -3,7 +3,8 @@
  *		What the files of the coordinator share.
  *
  * entry.c has the transactions in memory, read.c brings them there, write.c
- * brings what has changed back, coordinator.c has the turn that joins these.
+ * brings what has changed back, coordinator.c has the turn that joins these,
+ * and pace.c says when there may be one.
  */
 #ifndef DTM_COORDINATOR_PRIVATE_H
 #define DTM_COORDINATOR_PRIVATE_H
@@ -104,13 +105,13 @@ struct Coordinator
 	int64		bytes;			/* of all entries */
 	int64		budget;			/* transactions it may still take up; -1: any */
 	bool		draining;
-	int64		paced_until;	/* no turn before then, steady_us() */
+	int64		paced_until;	/* no turn before then, pace_clock() */
 	int64		call_time;		/* what calls take, a moving average, in us */
-	int64		cycle_began;	/* steady_us() */
+	int64		cycle_began;	/* pace_clock() */
 	int64		worked;			/* us of the time since load_since */
-	int64		load_since;		/* steady_us() */
+	int64		load_since;		/* pace_clock() */
 	bool		busy;			/* it was, in the period before that */
-	int64		parked_at;		/* the latest time, steady_us() */
+	int64		parked_at;		/* the latest time, pace_clock() */
 	TimestampTz fixed_now;		/* 0: the clock */
 
 	IdQueue		announced;		/* not read yet */
@@ -153,6 +154,18 @@ extern TimestampTz coordinator_time(Coordinator *c);
 extern void turn_begin(Coordinator *c);
 extern void turn_commit(Coordinator *c);
 extern void turn_roll_back(Coordinator *c);
+
+/* ---------- pace.c ---------- */
+
+/* us, by a clock that nobody sets. */
+extern int64 pace_clock(void);
+
+/* Time until the next turn may be, in us; and one has been made. */
+extern int64 pace_left(Coordinator *c);
+extern void pace_count_turn(Coordinator *c);
+
+/* It has worked since cycle_began: is that more than half of the time, of late? */
+extern void pace_count_work(Coordinator *c);
 
 /* ---------- entry.c ---------- */
 
