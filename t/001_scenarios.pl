@@ -75,6 +75,7 @@ is(reason('SG-01'), '', 'SG-01: no rollback_reason');
 		'the parameters and their order');
 	is($call->{headers}{'Content-Type'}, 'application/json', 'Content-Type');
 	is($call->{headers}{'Accept'}, 'application/json', 'Accept');
+	is($call->{headers}{'User-Agent'}, 'dtm-postgresql', 'User-Agent');
 	ok(!exists $call->{headers}{'Expect'}, 'no Expect');
 }
 
@@ -229,12 +230,13 @@ run_due($node);
 is((calls_of('SO-04'))[0]{body}, 'null', 'SO-04: the body is null');
 
 reply('/TransOut', $ongoing);
-submit('saga', 'SO-09', $saga, '"branch_headers": {"test_header": "yes", "Content-Type": "text/plain", "empty": ""}');
+submit('saga', 'SO-09', $saga, '"branch_headers": {"test_header": "yes", "Content-Type": "text/plain", "user-agent": "mine", "empty": ""}');
 run_due($node);
 run_due($node, 11);
 is(join(' ', map { $_->{headers}{test_header} } calls_of('SO-09')), 'yes yes yes',
 	'SO-08, SO-09: headers are sent every time');
 is((calls_of('SO-09'))[0]{headers}{'Content-Type'}, 'text/plain', 'a header replaces ours');
+is((calls_of('SO-09'))[0]{headers}{'user-agent'} . ((calls_of('SO-09'))[0]{headers}{'User-Agent'} // ''), 'mine', 'whatever its case');
 is((calls_of('SO-09'))[0]{headers}{'empty'}, '', 'an empty header is sent');
 
 reply('/TransIn', $error, $error, $error);

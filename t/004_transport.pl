@@ -77,6 +77,38 @@ is($node->safe_psql('postgres', "SELECT dtm_wait('raw', '180 s')"), 'failed', 'a
 is($node->safe_psql('postgres', "SELECT rollback_reason FROM dtm.transactions WHERE gid = 'raw'"),
 	"url:$raw_url return failed: no???! FAILURE", 'with what can be kept of it');
 
+# what is asked of whom, for each form that a URL may have
+sub request_for
+{
+	my ($gid, $url) = @_;
+	my $request = '';
+	$node->safe_psql('postgres', "SELECT dtm_submit('msg', ARRAY[dtm_step('$url')], gid => '$gid')");
+	my $client = $raw->accept;
+	sysread($client, $request, 4096, length $request) or die while $request !~ /\r\n\r\n/;
+	syswrite $client, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+	close $client;
+	$node->safe_psql('postgres', "SELECT dtm_wait('$gid', '180 s')");
+	my ($target) = $request =~ /^GET (\S+) HTTP/;
+	my ($host) = $request =~ /^Host: *(\S+)\r$/mi;
+	my ($authorization) = $request =~ /^Authorization: *(.*?)\r$/mi;
+	$host =~ s/:\d+$//;
+	$target =~ s/\bbranch_id=01&gid=\Q$gid\E&op=action&trans_type=msg$/.../;
+	return join ' ', $host, $target, $authorization // ();
+}
+
+my $port = $raw->sockport;
+is(request_for('url-path', "http://127.0.0.1:$port/a/b"), '127.0.0.1 /a/b?...', 'a path');
+is(request_for('url-query', "http://127.0.0.1:$port/a?x=1%20y&z="), '127.0.0.1 /a?x=1%20y&z=&...', 'a query');
+is(request_for('url-bare', "http://127.0.0.1:$port"), '127.0.0.1 /?...', 'no path');
+is(request_for('url-bare-query', "http://127.0.0.1:$port?x=/."), '127.0.0.1 /?x=/.&...', 'a query without a path');
+is(request_for('url-fragment', "http://127.0.0.1:$port/a#b?c"), '127.0.0.1 /a?...', 'a fragment is not sent');
+is(request_for('url-dots', "http://127.0.0.1:$port/a/../b/./c.d/..e"), '127.0.0.1 /b/c.d/..e?...', 'dots in a path are followed');
+is(request_for('url-user', "http://ann:p%40ss\@127.0.0.1:$port/a"), '127.0.0.1 /a?... Basic YW5uOnBAc3M=', 'a user');
+is(request_for('url-nobody', "http://127.0.0.1:$port/a"), '127.0.0.1 /a?...', '... who is forgotten');
+is(request_for('url-case', "HTTP://LocalHost:$port/Path%2fA"), 'localhost /Path%2fA?...', 'upper case');
+is(request_for('url-encoded-host', "http://127.0.0.%31:$port/a"), '127.0.0.1 /a?...', 'an encoded host');
+is(request_for('url-utf8', "http://127.0.0.1:$port/caf\xc3\xa9"), '127.0.0.1 /caf%c3%a9?...', 'what is not ASCII');
+
 # replies that arrive while the coordinator is held up are no time-outs
 $node->safe_psql('postgres', "SELECT count(dtm_submit('msg', ARRAY[dtm_step('$busi/stalled?delay=0.3')], gid => 'stalled' || n, options => '{\"request_timeout\": 1}')) FROM generate_series(1, 20) n");
 ok(eventually($node, "SELECT in_flight FROM dtm.stat_coordinator", '20'), '20 calls are under way');

@@ -95,13 +95,15 @@ run_due($node);
 	is($call->{body}, '', 'GG-08: no payload is an empty message');
 	ok($call->{time_left} > 3.001, 'GG-08: its own deadline');
 	ok(!exists $call->{headers}{test_header}, 'GG-08: no header');
+	is($call->{headers}{'user-agent'}, 'dtm-postgresql', 'who calls');
 }
 
 reply('/busi.Busi/TransOut', $ongoing);
-submit_grpc('saga', 'GG-10', [ [ $out, '' ] ], '"branch_headers": {"Test_Header": "yes", "Content-Type": "x", "empty": "", "x-bin": "abc"}');
+submit_grpc('saga', 'GG-10', [ [ $out, '' ] ], '"branch_headers": {"Test_Header": "yes", "Content-Type": "x", "empty": "", "x-bin": "abc", "User-Agent": "mine"}');
 run_due($node);
 run_due($node, 11);
 is((calls_of('GG-10'))[0]{headers}{'x-bin'}, "b'abc'", 'a header of bytes arrives as it was');
+is((calls_of('GG-10'))[0]{headers}{'user-agent'}, 'mine', 'who calls, if it is to be another');
 is(join(' ', map { "$_->{headers}{test_header}<$_->{headers}{empty}>" } calls_of('GG-10')), 'yes<> yes<>',
 	'GG-10, GG-11: headers are metadata in lower case, each time');
 

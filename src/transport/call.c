@@ -34,6 +34,7 @@
 const char *const dtm_default_headers[DTM_NDEFAULT_HEADERS] = {
 	"Content-Type: application/json",
 	"Accept: application/json",
+	DTM_USER_AGENT,
 	"Expect:"
 };
 
@@ -217,9 +218,9 @@ prepare_handle(DtmSlot *slot)
 	/* authorities that were exchanged are noticed within a minute, not a day */
 	SETOPT(CURLOPT_CA_CACHE_TIMEOUT, 60L);
 #endif
-	SETOPT(CURLOPT_USERAGENT, "dtm-postgresql");
 	/* the server's environment must not decide where calls go */
 	SETOPT(CURLOPT_PROXY, "");
+	SETOPT(CURLOPT_NOPROXY, "*");
 #if LIBCURL_VERSION_NUM >= 0x075500
 	SETOPT(CURLOPT_PROTOCOLS_STR, "http,https");
 #else
@@ -276,9 +277,9 @@ http2_can_reuse(void)
 }
 
 static bool
-is_tls(const DtmCall *call)
+is_tls(const char *url)
 {
-	return strncasecmp(call->url, "https:", 6) == 0;
+	return strncasecmp(url, "https:", 6) == 0;
 }
 
 /* Which HTTP it speaks, and on what connection. */
@@ -287,7 +288,7 @@ prepare_connection(DtmTransport *t, DtmSlot *slot, const DtmCall *call)
 {
 	CURL	   *easy = slot->easy;
 	CURLcode	rc = CURLE_OK;
-	bool		tls = is_tls(call);
+	bool		tls = is_tls(call->url);
 	long		fresh = call->http2 && !http2_can_reuse();
 
 	SETOPT(CURLOPT_HTTP_VERSION,
@@ -313,6 +314,57 @@ prepare_connection(DtmTransport *t, DtmSlot *slot, const DtmCall *call)
 	return rc;
 }
 
+static bool
+is_host_character(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+		(c >= '0' && c <= '9') || (c != '\0' && strchr("-._:[]", c) != NULL);
+}
+
+/*
+ * Where the path of a URL begins, if that and the query can be sent as they
+ * are, to whom the host's name says.  NULL: libcurl has to look at it, which
+ * knows about users and encoded names, takes dots out of paths, and refuses
+ * what no URL may have in it.
+ */
+static const char *
+ready_target(const char *url)
+{
+	const char *authority = url + strcspn(url, ":/?#");
+	const char *path;
+
+	if (strncmp(authority, "://", strlen("://")) != 0)
+		return NULL;
+	authority += strlen("://");
+	path = authority;
+	while (is_host_character(*path))
+		path++;
+	if (path == authority || *path != '/')
+		return NULL;
+	for (const char *c = path; *c; c++)
+		if (*c <= ' ' || *c > '~' || *c == '#' || (*c == '.' && c[-1] == '/'))
+			return NULL;
+	return path;
+}
+
+/*
+ * Whom to ask, and what for.  libcurl takes a URL apart and puts it together
+ * again for each transfer, printing byte by byte; so what can be is given to
+ * it as it needs it: the host as a handle that is parsed once, path and query
+ * as the target, which it copies.
+ */
+static CURLcode
+prepare_url(CURL *easy, const DtmCall *call)
+{
+	const char *target = call->host->url != NULL ? ready_target(call->url) : NULL;
+	CURLcode	rc = CURLE_OK;
+
+	SETOPT(CURLOPT_URL, target != NULL ? call->host->name : call->url);
+	SETOPT(CURLOPT_CURLU, target != NULL ? call->host->url : NULL);
+	SETOPT(CURLOPT_REQUEST_TARGET, target);
+	return rc;
+}
+
 /* Options of one call.  False: out of memory, or a URL curl can't take. */
 bool
 slot_prepare(DtmTransport *t, DtmSlot *slot, DtmCall *call)
@@ -331,7 +383,7 @@ slot_prepare(DtmTransport *t, DtmSlot *slot, DtmCall *call)
 		slot->headers = list;
 		headers = list;
 	}
-	if (is_tls(call) &&
+	if (is_tls(call->url) &&
 		((slot->has_ca_file && call->ca_file == NULL && t->limits.ca_file[0] == '\0') ||
 		 (slot->has_client_cert && call->client_cert == NULL)))
 	{
@@ -350,7 +402,8 @@ slot_prepare(DtmTransport *t, DtmSlot *slot, DtmCall *call)
 			headers = &slot->own_headers[i];
 		}
 	rc = prepare_connection(t, slot, call);
-	SETOPT(CURLOPT_URL, call->url);
+	if (rc == CURLE_OK)
+		rc = prepare_url(easy, call);
 	if (call->post)
 	{
 		SETOPT(CURLOPT_POST, 1L);

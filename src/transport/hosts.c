@@ -6,11 +6,19 @@
  */
 #include "private.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+
+/* Adds text to a name in lower case (ASCII), as far as there is room. */
+static char *
+append_lower(char *to, const char *end, const char *text, size_t len)
+{
+	for (size_t i = 0; i < len && to < end; i++)
+		*to++ = (char) (text[i] >= 'A' && text[i] <= 'Z' ? text[i] - 'A' + 'a' : text[i]);
+	return to;
+}
 
 void
 dtm_host_name(const char *url, char name[DTM_HOST_NAME_SIZE])
@@ -19,6 +27,9 @@ dtm_host_name(const char *url, char name[DTM_HOST_NAME_SIZE])
 	const char *host = scheme_end ? scheme_end + 3 : url;
 	size_t		len = strcspn(host, "/?#");
 	const char *user_end = memrchr(host, '@', len);
+	const char *port;
+	char	   *to = name;
+	char	   *end = name + DTM_HOST_NAME_SIZE - 1;
 	bool		has_port;
 
 	if (user_end != NULL)
@@ -30,11 +41,12 @@ dtm_host_name(const char *url, char name[DTM_HOST_NAME_SIZE])
 	has_port = memrchr(host, ':', len) != NULL &&
 		(memrchr(host, ']', len) == NULL ||
 		 memrchr(host, ':', len) > memrchr(host, ']', len));
-	snprintf(name, DTM_HOST_NAME_SIZE, "%.*s://%.*s%s",
-			 scheme_end ? (int) (scheme_end - url) : 0, url, (int) len, host,
-			 has_port ? "" : strncasecmp(url, "https:", 6) == 0 ? ":443" : ":80");
-	for (char *c = name; *c; c++)
-		*c = (char) tolower((unsigned char) *c);
+	port = has_port ? "" : strncasecmp(url, "https:", 6) == 0 ? ":443" : ":80";
+	to = append_lower(to, end, url, scheme_end ? (size_t) (scheme_end - url) : 0);
+	to = append_lower(to, end, "://", strlen("://"));
+	to = append_lower(to, end, host, len);
+	to = append_lower(to, end, port, strlen(port));
+	*to = '\0';
 }
 
 static DtmHost *const *
@@ -66,9 +78,26 @@ find_host(const DtmTransport *t, const char *name)
 static void
 free_host(DtmHost *host)
 {
+	curl_url_cleanup(host->url);
 	free(host->in_shard);
 	free(host->name);
 	free(host);
+}
+
+/* A host's name as libcurl reads it; NULL: it has been cut, or can't be read. */
+static CURLU *
+parse_name(const char *name)
+{
+	CURLU	   *url = curl_url();
+
+	if (url != NULL &&
+		(strlen(name) == DTM_HOST_NAME_SIZE - 1 ||
+		 curl_url_set(url, CURLUPART_URL, name, 0) != CURLUE_OK))
+	{
+		curl_url_cleanup(url);
+		return NULL;
+	}
+	return url;
 }
 
 static void
@@ -156,6 +185,7 @@ host_of(DtmTransport *t, const char *url)
 		free(host);
 		return NULL;
 	}
+	host->url = parse_name(name);
 	snprintf(host->stats.name, sizeof(host->stats.name), "%s", name);
 	host->last_used = monotonic_us();
 	host->place = find_place(t);

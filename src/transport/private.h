@@ -23,6 +23,7 @@
 typedef struct DtmHost
 {
 	char	   *name;			/* scheme, host and port */
+	CURLU	   *url;			/* the same for libcurl; NULL: it can't be read */
 	struct DtmHost *next_in_bucket;
 	int			place;			/* in transport->places; -1: none was free */
 	int64_t		last_used;		/* monotonic us */

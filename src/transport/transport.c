@@ -574,7 +574,6 @@ dtm_transport_destroy(DtmTransport *t)
 	if (t == NULL)
 		return;
 	block_signals(&before);
-	hosts_free(t);
 	for (DtmCall *call = t->done; call != NULL; call = call->next)
 		dtm_call_release(call);
 	while (t->all_slots != NULL)
@@ -591,6 +590,7 @@ dtm_transport_destroy(DtmTransport *t)
 		curl_slist_free_all(slot->headers);
 		free(slot);
 	}
+	hosts_free(t);
 	curl_slist_free_all(t->default_headers);
 	shards_free(t);
 	if (t->epoll >= 0)

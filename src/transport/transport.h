@@ -38,8 +38,11 @@ typedef struct DtmTransportLimits
 	const char *ca_file;		/* authorities for TLS; "": the system's */
 } DtmTransportLimits;
 
+/* Who calls. */
+#define DTM_USER_AGENT "User-Agent: dtm-postgresql"
+
 /* The headers of a call that has no list of its own. */
-#define DTM_NDEFAULT_HEADERS 3
+#define DTM_NDEFAULT_HEADERS 4
 extern const char *const dtm_default_headers[DTM_NDEFAULT_HEADERS];
 
 /* Headers that a call has of its own, besides the list. */

@@ -20,7 +20,7 @@
 #define FRAME_HEADER		5
 
 /* Headers of a call besides branch_headers. */
-#define NHEADERS			10
+#define NHEADERS			11
 
 /* The tag of field 1, of bytes, in WorkflowData (§4). */
 #define WORKFLOW_DATA_TAG	0x0A
@@ -143,6 +143,7 @@ void
 grpc_request(const StoreTrans *trans, const WireBranch *branch, DtmCall *call)
 {
 	const char **headers = palloc(sizeof(char *) * (trans->nheaders + NHEADERS));
+	const char *user_agent = DTM_USER_AGENT;
 	int			n = 0;
 
 	headers[n++] = "content-type: application/grpc";
@@ -158,10 +159,17 @@ grpc_request(const StoreTrans *trans, const WireBranch *branch, DtmCall *call)
 	headers[n++] = header("dtm-op", branch->op);
 	headers[n++] = header("dtm-dtm", "");
 	for (int i = 0; i < trans->nheaders; i++)
-		if (!is_reserved(trans->header_name[i]))
-			headers[n++] = is_binary(trans->header_name[i]) ?
-				binary_header(lower_case(trans->header_name[i]), trans->header_value[i]) :
-				header(lower_case(trans->header_name[i]), trans->header_value[i]);
+	{
+		if (is_reserved(trans->header_name[i]))
+			continue;
+		if (pg_strcasecmp(trans->header_name[i], "user-agent") == 0)
+			user_agent = NULL;
+		headers[n++] = is_binary(trans->header_name[i]) ?
+			binary_header(lower_case(trans->header_name[i]), trans->header_value[i]) :
+			header(lower_case(trans->header_name[i]), trans->header_value[i]);
+	}
+	if (user_agent != NULL)
+		headers[n++] = user_agent;
 	call->headers = headers;
 	call->nheaders = n;
 	call->url = http_url_of(branch->url);

@@ -7,6 +7,14 @@
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 
+/* Does it stay as it is in a URL (RFC 3986)? */
+static bool
+is_unreserved(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+		(c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_' || c == '~';
+}
+
 static void
 append_parameter(StringInfo url, char *separator, const char *name,
 				 const char *value)
@@ -18,18 +26,19 @@ append_parameter(StringInfo url, char *separator, const char *name,
 	*separator = '&';
 	appendStringInfoString(url, name);
 	appendStringInfoChar(url, '=');
-	for (const unsigned char *c = (const unsigned char *) utf8; *c; c++)
+	for (const char *c = utf8; *c;)
 	{
-		/* RFC 3986: unreserved ones stay */
-		if ((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') ||
-			(*c >= '0' && *c <= '9') || *c == '-' || *c == '.' || *c == '_' ||
-			*c == '~')
-			appendStringInfoChar(url, (char) *c);
-		else
+		const char *stays = c;
+
+		while (is_unreserved(*c))
+			c++;
+		appendBinaryStringInfo(url, stays, (int) (c - stays));
+		if (*c)
 		{
 			appendStringInfoChar(url, '%');
-			appendStringInfoChar(url, hex[*c >> 4]);
-			appendStringInfoChar(url, hex[*c & 15]);
+			appendStringInfoChar(url, hex[(unsigned char) *c >> 4]);
+			appendStringInfoChar(url, hex[(unsigned char) *c & 15]);
+			c++;
 		}
 	}
 }

@@ -18,8 +18,6 @@ wire_kind(const char *protocol, const char *url)
 {
 	if (strncmp(url, DTM_SCHEME_LOCAL, strlen(DTM_SCHEME_LOCAL)) == 0)
 		return WIRE_LOCAL;
-	if (starts_with(url, "grpc://") || starts_with(url, "grpcs://"))
-		return WIRE_GRPC;
 	if (starts_with(url, "http://") || starts_with(url, "https://"))
 	{
 		if (protocol != NULL && strcmp(protocol, "json-rpc") == 0 &&
@@ -27,6 +25,8 @@ wire_kind(const char *protocol, const char *url)
 			return WIRE_JSONRPC;
 		return WIRE_HTTP;
 	}
+	if (starts_with(url, "grpc://") || starts_with(url, "grpcs://"))
+		return WIRE_GRPC;
 	if (protocol != NULL && strcmp(protocol, "grpc") == 0)
 		return WIRE_GRPC;
 	return WIRE_HTTP;
