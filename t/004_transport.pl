@@ -130,6 +130,23 @@ kill 'CONT', $pid;
 is($node->safe_psql('postgres', "SELECT dtm_wait('paused', '180 s')"), 'succeed', 'the reply comes after the time-out, and counts');
 is(scalar(grep { $_->{path} eq '/paused' } calls_of()), 1, 'it was called once');
 
+# what becomes due has its turn, however much is submitted after that
+{
+	clear_participant();
+	$node->safe_psql('postgres', "SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/due')], gid => 'due', options => '{\"delay\": 1}')");
+	eventually($node, 'SELECT loaded FROM dtm.stat_coordinator', '0');
+	my $since = $node->safe_psql('postgres', 'SELECT clock_timestamp()');
+	for my $flood (1, 2)
+	{
+		$node->safe_psql('postgres', "DO 'BEGIN FOR n IN 1 .. 3000 LOOP PERFORM dtm_submit(''msg'', ARRAY[dtm_step(''$busi/flood?delay=0.05'')], gid => ''flood$flood-'' || n); COMMIT; END LOOP; END'");
+		eventually($node, "SELECT clock_timestamp() > timestamptz '$since' + interval '1 s'");
+	}
+	ok(eventually($node, "SELECT count(*) FROM dtm.transactions WHERE gid LIKE 'flood%' AND status = 'succeed'", '6000'), 'a flood of submits');
+	my @paths = map { $_->{path} } calls_of();
+	my ($position) = grep { $paths[$_] eq '/due' } 0 .. $#paths;
+	cmp_ok($#paths - $position, '>', 500, 'in the middle of it, what became due was called');
+}
+
 # connections are kept
 clear_participant();
 $node->safe_psql('postgres', "SELECT dtm_submit('msg', array_fill(dtm_step('$busi/kept'), ARRAY[50]), gid => 'kept')");

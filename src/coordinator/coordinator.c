@@ -175,10 +175,7 @@ use_database(Coordinator *c)
 	{
 		turn_begin(c);
 		DTM_CRASH_POINT("before-read");
-		read_reload(c);
-		read_announced(c);
-		read_due(c);
-		read_parked(c);
+		read_rows(c);
 		DTM_CRASH_POINT("after-read");
 		{
 			int			nchanged;

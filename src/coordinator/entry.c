@@ -165,6 +165,7 @@ entry_add(Coordinator *c, StoreTrans *trans, MemoryContext context)
 	memset((char *) entry + sizeof(int64), 0, sizeof(Entry) - sizeof(int64));
 	entry->trans = trans;
 	entry->context = context;
+	MemoryContextSetParent(context, c->context);
 	entry->to_call = MemoryContextAlloc(context,
 										sizeof(int) * (trans->core.nops + 1));
 	entry->bytes = MemoryContextMemAllocated(context, true);
@@ -204,6 +205,7 @@ entry_replace(Coordinator *c, Entry *entry, StoreTrans *trans,
 		*last = copy;
 		last = &copy->next;
 	}
+	MemoryContextSetParent(context, c->context);
 	/* the requests of calls under way lie in the old context */
 	if (entry->calls != NULL)
 		MemoryContextSetParent(entry->context, context);

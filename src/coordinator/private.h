@@ -117,6 +117,8 @@ struct Coordinator
 	IdQueue		announced;		/* not read yet */
 	dlist_head	parked;			/* ParkedHost */
 	int			nparked;		/* transactions in them */
+	int			owed_to_search; /* room that it was not given yet: LATER_SHARE of it is one */
+	int			owed_to_parked; /* the same */
 	int			batch;			/* rows read by one statement; 1 after an error */
 	int64		suspect;		/* the row that is just read alone; 0: none */
 	bool		wake_waiters;	/* something may have become final */
@@ -221,11 +223,11 @@ extern int	read_search_room(Coordinator *c);
 /* Is there something to read, and room for it? */
 extern bool read_can(Coordinator *c);
 
-/* Reads, in this order: what others have changed; what is new, due, parked. */
-extern void read_reload(Coordinator *c);
-extern void read_announced(Coordinator *c);
-extern void read_due(Coordinator *c);
-extern void read_parked(Coordinator *c);
+/*
+ * Reads what others have changed, and, as far as there is room: what is new,
+ * what is due, what was parked.
+ */
+extern void read_rows(Coordinator *c);
 
 /*
  * Reading has failed.  True if it's worth going on: one row at a time, until

@@ -23,8 +23,14 @@
 /* Memory that they may take, in bytes; beyond it no more are loaded. */
 #define MAX_LOADED_BYTES	(INT64CONST(256) * 1024 * 1024)
 
-/* The part of memory that searches leave to what is announced: 1 / this. */
+/* The part of memory that searches leave to what may be announced: 1 / this. */
 #define ANNOUNCED_SHARE		4
+
+/*
+ * The part of what is free that is left for those that are read later in a
+ * turn, for each kind: 1 / this.
+ */
+#define LATER_SHARE			4
 
 /* Ids kept in memory to be read later; beyond that they are searched for. */
 #define MAX_QUEUED			1000000
@@ -107,6 +113,9 @@ read_room(Coordinator *c)
 int
 read_search_room(Coordinator *c)
 {
+	/* there is more than fits: it has left a share */
+	if (queue_length(&c->announced) > 0)
+		return read_room(c);
 	return room_within(c, capacity(c) - capacity(c) / ANNOUNCED_SHARE);
 }
 
@@ -199,7 +208,7 @@ take_rows(Coordinator *c, StoreLoad *load)
 }
 
 /* Entries whose row was changed by somebody else are read again. */
-void
+static void
 read_reload(Coordinator *c)
 {
 	int64	   *ids = palloc(sizeof(int64) * (c->ntouched + 1));
@@ -216,7 +225,7 @@ read_reload(Coordinator *c)
 	}
 	if (n == 0)
 		return;
-	store_load_ids(ids, n, c->context, &load);
+	store_load_ids(ids, n, &load);
 	store_read_durably();
 	take_rows(c, &load);
 	for (int i = 0; i < n; i++)
@@ -237,7 +246,7 @@ load_queued(Coordinator *c, IdQueue *queue, int max)
 	StoreLoad	load;
 
 	c->suspect = c->batch == 1 ? queue->ids[queue->head] : 0;
-	store_load_ids(queue->ids + queue->head, n, c->context, &load);
+	store_load_ids(queue->ids + queue->head, n, &load);
 	c->suspect = 0;
 	/* no row: it has become final meanwhile */
 	if (load.nrows < n)
@@ -251,11 +260,11 @@ load_queued(Coordinator *c, IdQueue *queue, int max)
 	}
 }
 
-void
-read_announced(Coordinator *c)
+static void
+read_announced(Coordinator *c, int leave)
 {
-	while (queue_length(&c->announced) > 0 && read_room(c) > 0)
-		load_queued(c, &c->announced, read_room(c));
+	while (queue_length(&c->announced) > 0 && read_room(c) > leave)
+		load_queued(c, &c->announced, read_room(c) - leave);
 }
 
 /*
@@ -305,25 +314,28 @@ is_away(Coordinator *c)
 	return c->mode == STORE_WORKER && store_home() != STORE_HOME_HERE;
 }
 
-void
-read_due(Coordinator *c)
+static bool
+search_is_due(Coordinator *c)
 {
-	if (!c->sweeping && c->deadline <= coordinator_time(c))
+	return c->sweeping || c->deadline <= coordinator_time(c);
+}
+
+static void
+read_due(Coordinator *c, int leave)
+{
+	if (!c->sweeping && search_is_due(c))
 		read_start_sweep(c, false);
-	while (c->sweeping && read_search_room(c) > 0)
+	while (c->sweeping && read_search_room(c) > leave)
 	{
-		int			max = Min(c->batch, read_search_room(c));
+		int			max = Min(c->batch, read_search_room(c) - leave);
 		StoreLoad	load;
 
 		if (c->batch == 1)
 			c->suspect = store_first_due(c->share, c->sweep_until, c->position);
-		store_load_due(c->share, c->sweep_until, c->position, max, c->context,
-					   &load);
+		store_load_due(c->share, c->sweep_until, c->position, max, &load);
 		c->suspect = 0;
 		if (load.nrows > 0 && is_away(c))
 		{
-			for (int i = 0; i < load.n; i++)
-				MemoryContextDelete(load.context[i]);
 			c->sweeping = false;
 			c->sweep_all = true;
 			c->deadline = coordinator_time(c) + AWAY_PAUSE;
@@ -371,7 +383,7 @@ can_unpark(Coordinator *c)
 }
 
 /* Reads those again that were put aside, where their host has time now. */
-void
+static void
 read_parked(Coordinator *c)
 {
 	dlist_mutable_iter iter;
@@ -392,6 +404,35 @@ read_parked(Coordinator *c)
 			pfree(host);
 		}
 	}
+}
+
+/*
+ * How much of the room is left for a kind that is read later in this turn.  What
+ * does not divide is owed: rooms may be small, turn after turn.
+ */
+static int
+share_of_room(int *owed, bool wanted, int room)
+{
+	int			share;
+
+	*owed = wanted ? *owed + room : 0;
+	share = Min(*owed / LATER_SHARE, room);
+	*owed -= share * LATER_SHARE;
+	return share;
+}
+
+void
+read_rows(Coordinator *c)
+{
+	/* however much is announced, for however long, the others have their turn */
+	int			room = read_room(c);
+	int			for_search = share_of_room(&c->owed_to_search, search_is_due(c), room);
+	int			for_parked = share_of_room(&c->owed_to_parked, can_unpark(c), room - for_search);
+
+	read_reload(c);
+	read_announced(c, for_search + for_parked);
+	read_due(c, for_parked);
+	read_parked(c);
 }
 
 /* Local branches of a role wait for workers as others do for a host. */
@@ -493,8 +534,7 @@ read_can(Coordinator *c)
 {
 	return (read_room(c) > 0 &&
 			(queue_length(&c->announced) > 0 || can_unpark(c))) ||
-		(read_search_room(c) > 0 &&
-		 (c->sweeping || c->deadline <= coordinator_time(c)));
+		(read_search_room(c) > 0 && search_is_due(c));
 }
 
 /*

@@ -178,7 +178,8 @@ typedef struct StoreLoad
 {
 	int			n;
 	StoreTrans **trans;			/* each in a context of its own */
-	MemoryContext *context;		/* that context; delete it to free trans */
+	MemoryContext *context;		/* that context: a child of the one that was
+								 * current, until it is given another parent */
 	int			nbad;
 	int64	   *bad_id;
 	char	  **bad_error;
@@ -188,9 +189,8 @@ typedef struct StoreLoad
 
 extern void store_load_due(DtmShare share, TimestampTz now,
 						   StorePosition after, int max,
-						   MemoryContext parent, StoreLoad *load);
-extern void store_load_ids(const int64 *ids, int n, MemoryContext parent,
 						   StoreLoad *load);
+extern void store_load_ids(const int64 *ids, int n, StoreLoad *load);
 
 /* Id of the first row that store_load_due would read; 0: there is none. */
 extern int64 store_first_due(DtmShare share, TimestampTz now,

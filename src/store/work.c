@@ -101,8 +101,9 @@ decode(const Row *row, MemoryContext parent, StoreLoad *load)
 }
 
 void
-store_load_ids(const int64 *ids, int n, MemoryContext parent, StoreLoad *load)
+store_load_ids(const int64 *ids, int n, StoreLoad *load)
 {
+	MemoryContext parent = CurrentMemoryContext;
 	Tables		tables;
 	Table		request;
 	Table		active;
@@ -137,7 +138,7 @@ store_load_ids(const int64 *ids, int n, MemoryContext parent, StoreLoad *load)
 
 void
 store_load_due(DtmShare share, TimestampTz now, StorePosition after, int max,
-			   MemoryContext parent, StoreLoad *load)
+			   StoreLoad *load)
 {
 	static Statement statement = {
 		"SELECT a.id, a.next_time FROM dtm.active a "
@@ -169,7 +170,7 @@ store_load_due(DtmShare share, TimestampTz now, StorePosition after, int max,
 		last.time = result_int64(n - 1, 2);
 	}
 	statement_leave(&session);
-	store_load_ids(ids, n, parent, load);
+	store_load_ids(ids, n, load);
 	load->nrows = n;
 	load->last = last;
 }
