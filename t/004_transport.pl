@@ -130,11 +130,27 @@ kill 'CONT', $pid;
 is($node->safe_psql('postgres', "SELECT dtm_wait('paused', '180 s')"), 'succeed', 'the reply comes after the time-out, and counts');
 is(scalar(grep { $_->{path} eq '/paused' } calls_of()), 1, 'it was called once');
 
-# what becomes due has its turn, however much is submitted after that
+# what becomes due has its turn ...
+sub submit_due
 {
+	my ($gid) = @_;
 	clear_participant();
-	$node->safe_psql('postgres', "SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/due')], gid => 'due', options => '{\"delay\": 1}')");
+	$node->safe_psql('postgres', "SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/due')], gid => '$gid', options => '{\"delay\": 1}')");
 	eventually($node, 'SELECT loaded FROM dtm.stat_coordinator', '0');
+	return;
+}
+
+# How many calls came after it.
+sub calls_after_due
+{
+	my @paths = map { $_->{path} } calls_of();
+	my ($position) = grep { $paths[$_] eq '/due' } 0 .. $#paths;
+	return $#paths - $position;
+}
+
+# ... however much is submitted after that
+{
+	submit_due('due-flood');
 	my $since = $node->safe_psql('postgres', 'SELECT clock_timestamp()');
 	for my $flood (1, 2)
 	{
@@ -142,9 +158,15 @@ is(scalar(grep { $_->{path} eq '/paused' } calls_of()), 1, 'it was called once')
 		eventually($node, "SELECT clock_timestamp() > timestamptz '$since' + interval '1 s'");
 	}
 	ok(eventually($node, "SELECT count(*) FROM dtm.transactions WHERE gid LIKE 'flood%' AND status = 'succeed'", '6000'), 'a flood of submits');
-	my @paths = map { $_->{path} } calls_of();
-	my ($position) = grep { $paths[$_] eq '/due' } 0 .. $#paths;
-	cmp_ok($#paths - $position, '>', 500, 'in the middle of it, what became due was called');
+	cmp_ok(calls_after_due(), '>', 500, 'in the middle of it, what became due was called');
+}
+
+# ... and where what is in memory leaves little room, for long
+{
+	submit_due('due-long');
+	$node->safe_psql('postgres', "SELECT count(dtm_submit('msg', array_fill(dtm_step('$busi/long-one?delay=0.05'), ARRAY[50]), gid => 'long-one' || n)) FROM generate_series(1, 100) n");
+	ok(eventually($node, "SELECT count(*) FROM dtm.transactions WHERE gid LIKE 'long-one%' AND status = 'succeed'", '100'), 'long ones');
+	cmp_ok(calls_after_due(), '>', 2000, 'in the middle of them, what became due was called');
 }
 
 # connections are kept

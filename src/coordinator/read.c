@@ -113,8 +113,12 @@ read_room(Coordinator *c)
 int
 read_search_room(Coordinator *c)
 {
-	/* there is more than fits: it has left a share */
-	if (queue_length(&c->announced) > 0)
+	/*
+	 * There is more of it than fits, and it has left a share; or it could not be
+	 * called now anyway.
+	 */
+	if (queue_length(&c->announced) > 0 ||
+		dtm_transport_in_flight(c->transport) >= dtm_transport_max_requests(c->transport))
 		return read_room(c);
 	return room_within(c, capacity(c) - capacity(c) / ANNOUNCED_SHARE);
 }
@@ -323,11 +327,14 @@ search_is_due(Coordinator *c)
 static void
 read_due(Coordinator *c, int leave)
 {
+	int			room;
+
 	if (!c->sweeping && search_is_due(c))
 		read_start_sweep(c, false);
-	while (c->sweeping && read_search_room(c) > leave)
+	while (c->sweeping &&
+		   (room = Min(read_search_room(c), read_room(c) - leave)) > 0)
 	{
-		int			max = Min(c->batch, read_search_room(c) - leave);
+		int			max = Min(c->batch, room);
 		StoreLoad	load;
 
 		if (c->batch == 1)

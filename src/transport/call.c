@@ -342,7 +342,8 @@ ready_target(const char *url)
 	if (path == authority || *path != '/')
 		return NULL;
 	for (const char *c = path; *c; c++)
-		if (*c <= ' ' || *c > '~' || *c == '#' || (*c == '.' && c[-1] == '/'))
+		if (*c <= ' ' || *c > '~' || *c == '#' ||
+			((*c == '.' || *c == '%') && c[-1] == '/')) /* %2e is a dot, too */
 			return NULL;
 	return path;
 }
@@ -359,8 +360,9 @@ prepare_url(CURL *easy, const DtmCall *call)
 	const char *target = call->host->url != NULL ? ready_target(call->url) : NULL;
 	CURLcode	rc = CURLE_OK;
 
-	SETOPT(CURLOPT_URL, target != NULL ? call->host->name : call->url);
+	/* in this order: from 8.12 on, the handle (even none) takes the place of what was set before */
 	SETOPT(CURLOPT_CURLU, target != NULL ? call->host->url : NULL);
+	SETOPT(CURLOPT_URL, target != NULL ? call->host->name : call->url);
 	SETOPT(CURLOPT_REQUEST_TARGET, target);
 	return rc;
 }
