@@ -180,7 +180,7 @@ tell_slot(DtmSharedSlot *slot, Oid database, const int64 *ids, int n, uint32 ask
 		}
 		slot->asked |= asks;
 		slot->committed = Max(slot->committed, XactLastCommitEnd);
-		if (taken > 0 || asks != 0 || n == 0)
+		if ((taken > 0 && !slot->dozing) || asks != 0 || n == 0)
 			latch = slot->latch;
 	}
 	SpinLockRelease(&slot->mutex);
@@ -327,6 +327,14 @@ dtm_is_held(Oid database)
 	is_held = first->holds > 0;
 	SpinLockRelease(&first->mutex);
 	return is_held;
+}
+
+void
+dtm_set_dozing(DtmSharedSlot *slot, bool dozing)
+{
+	SpinLockAcquire(&slot->mutex);
+	slot->dozing = dozing;
+	SpinLockRelease(&slot->mutex);
 }
 
 int

@@ -55,6 +55,7 @@ typedef struct DtmSharedSlot
 	int			home;			/* StoreHome: why it is paused */
 	bool		present;		/* it has seen that the extension is there */
 	uint32		asked;			/* DTM_ASK_ bits not yet taken */
+	bool		dozing;			/* it looks at the ring in a moment by itself */
 	int			holds;			/* of a database's first: DROP DATABASE and the
 								 * like, do not start */
 	int			yields;			/* the same: sessions that want to run instead */
@@ -129,6 +130,12 @@ extern bool dtm_is_held(Oid database);
 
 /* The launcher shall see whether this database needs a coordinator. */
 extern void dtm_ask_launcher(Oid database);
+
+/*
+ * While it dozes, commits do not wake the coordinator: it will not do anything
+ * for a moment, and then look at what was announced.
+ */
+extern void dtm_set_dozing(DtmSharedSlot *slot, bool dozing);
 
 /*
  * The coordinator's side: takes up to "max" ids that were announced, the end

@@ -85,6 +85,7 @@ attach(DtmSharedSlot *slot)
 	/* what was announced to a predecessor is found in the tables */
 	slot->ring_head = slot->ring_tail;
 	slot->asked &= DTM_ASK_LEAVE;
+	slot->dozing = false;
 	SpinLockRelease(&slot->mutex);
 	pg_atomic_write_u64(&slot->started_at, (uint64) GetCurrentTimestamp());
 	pg_atomic_write_u64(&slot->ncommits, 0);
@@ -332,9 +333,17 @@ wait_for_work(Worker *w)
 	if (w->coordinator != NULL)
 	{
 		WaitEvent	happened[NEVENTS];
+		long		doze = coordinator_doze(w->coordinator);
 
+		if (doze > 0)
+		{
+			timeout = timeout < 0 ? doze : Min(timeout, doze);
+			dtm_set_dozing(my_slot, true);
+		}
 		WaitEventSetWait(w->events, timeout, happened, NEVENTS,
 						 PG_WAIT_EXTENSION);
+		if (doze > 0)
+			dtm_set_dozing(my_slot, false);
 	}
 	else
 		WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH |

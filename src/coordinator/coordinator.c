@@ -362,6 +362,12 @@ coordinator_timeout(Coordinator *c)
 	return (long) Min((us + 999) / 1000, INT_MAX / 2);
 }
 
+long
+coordinator_doze(Coordinator *c)
+{
+	return (long) ((pace_left(c) + 999) / 1000);
+}
+
 /* ---------- life ---------- */
 
 static void

@@ -67,6 +67,9 @@ extern bool coordinator_is_done(Coordinator *coordinator);
 extern int	coordinator_fd(Coordinator *coordinator);
 extern long coordinator_timeout(Coordinator *coordinator);
 
+/* For how long of that it would not read or write rows, in ms; 0: at once. */
+extern long coordinator_doze(Coordinator *coordinator);
+
 /* Settings have changed. */
 extern void coordinator_reconfigure(Coordinator *coordinator);
 
