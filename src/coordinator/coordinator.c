@@ -74,7 +74,15 @@ turn_roll_back(Coordinator *c)
 static bool
 needs_database(Coordinator *c)
 {
-	return c->ntouched > 0 || c->nattempts > 0 || read_can(c);
+	TimestampTz now = GetCurrentTimestamp();
+	dlist_iter	iter;
+
+	if (c->nattempts > 0 || read_can(c))
+		return true;
+	dlist_foreach(iter, &c->touched)
+		if (dlist_container(Entry, node, iter.cur)->not_before <= now)
+			return true;
+	return false;
 }
 
 /* The committed entries' replies have had their effect. */
@@ -344,7 +352,8 @@ coordinator_timeout(Coordinator *c)
 	}
 	if (c->nattempts > 0 || local_has_ended(c->pool) || read_can(c))
 		us = 0;
-	else if (read_search_room(c) > 0 && c->deadline != DT_NOEND && c->fixed_now == 0)
+	else if (c->deadline != DT_NOEND && c->fixed_now == 0 &&
+			 (read_search_room(c) > 0 || c->deadline > now))
 	{
 		int64		left = Max(c->deadline - now, 0);
 

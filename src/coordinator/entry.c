@@ -149,6 +149,7 @@ entry_forget(Coordinator *c, Entry *entry)
 		c->ntouched--;
 	}
 	c->bytes -= (int64) entry->bytes;
+	c->nsearched -= entry->searched;
 	entry_drop_ready(entry);
 	MemoryContextDelete(entry->context);
 	hash_search(c->entries, &entry->id, HASH_REMOVE, NULL);
@@ -156,7 +157,8 @@ entry_forget(Coordinator *c, Entry *entry)
 
 /* A row that was read into memory; its context becomes the entry's. */
 void
-entry_add(Coordinator *c, StoreTrans *trans, MemoryContext context)
+entry_add(Coordinator *c, StoreTrans *trans, MemoryContext context,
+		  bool searched)
 {
 	bool		found;
 	Entry	   *entry = hash_search(c->entries, &trans->id, HASH_ENTER, &found);
@@ -165,6 +167,8 @@ entry_add(Coordinator *c, StoreTrans *trans, MemoryContext context)
 	memset((char *) entry + sizeof(int64), 0, sizeof(Entry) - sizeof(int64));
 	entry->trans = trans;
 	entry->context = context;
+	entry->searched = searched;
+	c->nsearched += searched;
 	MemoryContextSetParent(context, c->context);
 	entry->to_call = MemoryContextAlloc(context,
 										sizeof(int) * (trans->core.nops + 1));

@@ -62,8 +62,10 @@ void
 pace_count_turn(Coordinator *c)
 {
 	int64		interval = interval_of(c);
+	int64		now = pace_clock();
 
-	c->paced_until = Max(c->paced_until, pace_clock() - TURNS_IN_A_ROW * interval) + interval;
+	/* a turn may have come before its time: while draining, for one */
+	c->paced_until = Min(Max(c->paced_until, now - TURNS_IN_A_ROW * interval), now) + interval;
 }
 
 /* Time that its load is taken over, in us. */

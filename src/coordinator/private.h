@@ -69,6 +69,7 @@ typedef struct Entry
 	MemoryContext context;		/* of trans, and of what is made for it */
 	Size		bytes;			/* that context's, when it was loaded */
 	dlist_node	node;			/* in Coordinator.touched, if touched */
+	bool		searched;		/* a search has found it */
 	bool		touched;		/* has to be seen to in this turn */
 	bool		wake;			/* let core look at it */
 	bool		changed;		/* the row has to be written */
@@ -102,6 +103,7 @@ struct Coordinator
 	HTAB	   *entries;
 	dlist_head	touched;
 	int			ntouched;
+	int			nsearched;		/* entries that searches have found */
 	int64		bytes;			/* of all entries */
 	int64		budget;			/* transactions it may still take up; -1: any */
 	bool		draining;
@@ -179,7 +181,7 @@ extern void entry_touch(Coordinator *c, Entry *entry);
 
 /* A row that was read into memory; its context becomes the entry's. */
 extern void entry_add(Coordinator *c, StoreTrans *trans,
-					  MemoryContext context);
+					  MemoryContext context, bool searched);
 
 /* The row as it is now, for an entry that we have; its calls go on. */
 extern void entry_replace(Coordinator *c, Entry *entry, StoreTrans *trans,

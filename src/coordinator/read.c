@@ -91,11 +91,10 @@ capacity(Coordinator *c)
 	return LOADED_PER_REQUEST * dtm_transport_max_requests(c->transport);
 }
 
-/* How many more may be taken up if there may be so many in memory. */
-static int
-room_within(Coordinator *c, int most)
+int
+read_room(Coordinator *c)
 {
-	int64		left = most - entry_count(c);
+	int64		left = capacity(c) - entry_count(c);
 
 	if (c->draining || c->bytes > MAX_LOADED_BYTES)
 		return 0;
@@ -105,22 +104,11 @@ room_within(Coordinator *c, int most)
 }
 
 int
-read_room(Coordinator *c)
-{
-	return room_within(c, capacity(c));
-}
-
-int
 read_search_room(Coordinator *c)
 {
-	/*
-	 * There is more of it than fits, and it has left a share; or it could not be
-	 * called now anyway.
-	 */
-	if (queue_length(&c->announced) > 0 ||
-		dtm_transport_in_flight(c->transport) >= dtm_transport_max_requests(c->transport))
-		return read_room(c);
-	return room_within(c, capacity(c) - capacity(c) / ANNOUNCED_SHARE);
+	int			most = capacity(c) - capacity(c) / ANNOUNCED_SHARE;
+
+	return Max(Min(read_room(c), most - c->nsearched), 0);
 }
 
 /* Its row may have been changed. */
@@ -177,14 +165,14 @@ report_bad_row(Coordinator *c, int64 id, const char *problem)
 
 /* Rows that were read: new ones become entries, known ones are replaced. */
 static void
-take_rows(Coordinator *c, StoreLoad *load)
+take_rows(Coordinator *c, StoreLoad *load, bool searched)
 {
 	for (int i = 0; i < load->n; i++)
 	{
 		Entry	   *entry = entry_find(c, load->trans[i]->id);
 
 		if (entry == NULL)
-			entry_add(c, load->trans[i], load->context[i]);
+			entry_add(c, load->trans[i], load->context[i], searched);
 		else if (entry->reload &&
 				 (entry->renew ||
 				  entry->trans->version != load->trans[i]->version))
@@ -231,7 +219,7 @@ read_reload(Coordinator *c)
 		return;
 	store_load_ids(ids, n, &load);
 	store_read_durably();
-	take_rows(c, &load);
+	take_rows(c, &load, false);
 	for (int i = 0; i < n; i++)
 	{
 		Entry	   *entry = entry_find(c, ids[i]);
@@ -255,7 +243,7 @@ load_queued(Coordinator *c, IdQueue *queue, int max)
 	/* no row: it has become final meanwhile */
 	if (load.nrows < n)
 		c->wake_waiters = true;
-	take_rows(c, &load);
+	take_rows(c, &load, false);
 	queue->head += n;
 	if (queue->head == queue->tail)
 	{
@@ -359,7 +347,7 @@ read_due(Coordinator *c, int leave)
 			c->deadline = Min(c->sweep_all ? c->deadline : DT_NOEND,
 							  store_next_deadline(c->share, c->swept_until));
 		}
-		take_rows(c, &load);
+		take_rows(c, &load, true);
 		if (load.nrows > 0)
 			c->position = load.last;
 		if (!c->sweeping && c->sweep_again)
@@ -476,7 +464,7 @@ read_park_in(Coordinator *c)
 		return -1;
 	if (queue_length(&c->announced) > 0 && read_room(c) == 0)
 		return 0;
-	if (!c->sweeping || read_search_room(c) > 0)
+	if (!search_is_due(c) || read_search_room(c) > 0)
 		return -1;
 	return c->busy ? Max(c->parked_at + BUSY_SEARCH_PAUSE - c->cycle_began, 0) : 0;
 }
