@@ -100,6 +100,7 @@ tap() {
 		PG_REGRESS="$pgxs/src/test/regress/pg_regress" \
 		PG_TEST_TIMEOUT_DEFAULT=180 \
 		TESTDIR="$SCRATCH/dtm" TESTDATADIR="$SCRATCH/dtm/tmp_check" \
+		TESTLOGDIR="$SCRATCH/dtm/tmp_check/log" \
 		prove -v t/*.pl || status=$?
 	[ $status = 0 ] || grep -hE 'PANIC|TRAP|FATAL|ERROR' tmp_check/log/*.log | tail -40 || true
 	return $status
