@@ -277,9 +277,9 @@ http2_can_reuse(void)
 }
 
 static bool
-is_tls(const char *url)
+is_tls(const DtmCall *call)
 {
-	return strncasecmp(url, "https:", 6) == 0;
+	return strncasecmp(call->url, "https:", 6) == 0;
 }
 
 /* Which HTTP it speaks, and on what connection. */
@@ -288,7 +288,7 @@ prepare_connection(DtmTransport *t, DtmSlot *slot, const DtmCall *call)
 {
 	CURL	   *easy = slot->easy;
 	CURLcode	rc = CURLE_OK;
-	bool		tls = is_tls(call->url);
+	bool		tls = is_tls(call);
 	long		fresh = call->http2 && !http2_can_reuse();
 
 	SETOPT(CURLOPT_HTTP_VERSION,
@@ -385,7 +385,7 @@ slot_prepare(DtmTransport *t, DtmSlot *slot, DtmCall *call)
 		slot->headers = list;
 		headers = list;
 	}
-	if (is_tls(call->url) &&
+	if (is_tls(call) &&
 		((slot->has_ca_file && call->ca_file == NULL && t->limits.ca_file[0] == '\0') ||
 		 (slot->has_client_cert && call->client_cert == NULL)))
 	{
