@@ -168,6 +168,25 @@
 	ExecSimpleRelationDelete(estate, epq, search)
 #endif
 
+/* The same; 16: for an update, which indexes that are */
+#if PG_VERSION_NUM >= 160000
+#define dtm_insert_index_tuples(info, slot, estate, conflict, arbiters) \
+	ExecInsertIndexTuples(info, slot, estate, false, true, conflict, arbiters, false)
+#elif PG_VERSION_NUM >= 140000
+#define dtm_insert_index_tuples(info, slot, estate, conflict, arbiters) \
+	ExecInsertIndexTuples(info, slot, estate, false, true, conflict, arbiters)
+#else
+#define dtm_insert_index_tuples(info, slot, estate, conflict, arbiters) \
+	ExecInsertIndexTuples(slot, estate, true, conflict, arbiters)
+#endif
+
+/* 14: functions are numbered by their SQL names */
+#if PG_VERSION_NUM >= 140000
+#define DTM_F_NEXTVAL	F_NEXTVAL
+#else
+#define DTM_F_NEXTVAL	F_NEXTVAL_OID
+#endif
+
 /*
  * 14, 16, 18: how to tell an executor's state of the only relation it has, and
  * of the columns that an update changes

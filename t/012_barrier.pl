@@ -66,4 +66,22 @@ is(join(' | ', sql("SELECT dtm_status('BA-10')"), branches_of($node, 'BA-10'), b
 is(call("$a/?amount=-1000&gid=BA-03&trans_type=saga&branch_id=01&op=action"), 500, 'BA-03: an error');
 is($node->safe_psql('bank_a', "SELECT count(*) FROM dtm_barrier.barrier WHERE gid = 'BA-03'"), '0', 'BA-03: leaves no barrier');
 
+# an index that a REINDEX CONCURRENTLY has left behind: repeats are no errors
+{
+	my $snapshot = $node->background_psql('postgres');
+	my $reindex = $node->background_psql('postgres', on_error_stop => 0);
+	my $waits = "FROM pg_stat_progress_create_index WHERE phase = 'waiting for old snapshots'";
+
+	$snapshot->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM dtm_barrier.barrier');
+	$reindex->query_until(qr/started/, "\\echo started\nREINDEX INDEX CONCURRENTLY dtm_barrier.uniq_barrier;\n");
+	ok(eventually($node, "SELECT count(*) = 1 $waits"), 'a REINDEX has built its index');
+	is(sql("SELECT dtm_barrier('saga', 'reindex', '01', 'action'), dtm_barrier('saga', 'reindex', '01', 'action', '01')"), 't|f', 'a repeat meanwhile');
+	sql("SELECT pg_cancel_backend(pid) $waits");
+	ok(eventually($node, "SELECT count(*) = 0 $waits"), 'and is cancelled');
+	is(sql("SELECT indisready, indisvalid FROM pg_index WHERE indexrelid = 'dtm_barrier.uniq_barrier_ccnew'::regclass"), 't|f', 'which leaves the index');
+	is(sql("SELECT dtm_barrier('saga', 'reindex', '02', 'action'), dtm_barrier('saga', 'reindex', '02', 'action', '01')"), 't|f', 'a repeat afterwards');
+	$reindex->quit;
+	$snapshot->quit;
+}
+
 done_testing();

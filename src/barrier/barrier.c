@@ -6,23 +6,17 @@
  * The functions here work in the caller's transaction and in any database
  * that has the extension; no coordinator and no preload is needed.
  */
-#include "postgres.h"
+#include "row.h"
 
-#include "compat.h"
 #include "dtm.h"
 #include "store/store.h"
 
 #include "access/xact.h"
-#include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-
-/* Lengths of the barrier table's columns, in characters (§8.1). */
-#define MAX_BRANCH_ID_CHARS	128
-#define MAX_OP_CHARS		45
+#include "utils/memutils.h"
 
 /* The most barriers that one branch operation may have. */
 #define MAX_BARRIER_ID		99
@@ -154,56 +148,6 @@ next_barrier_id(const char *gid, const char *branch_id, const char *op)
 	}
 }
 
-/* ---------- rows ---------- */
-
-/* Runs a statement on the barrier table as its owner. */
-static uint64
-run_as_owner(SPIPlanPtr *plan, const char *sql, int n, Datum *values)
-{
-	static Oid	types[6] = {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID};
-	int			rc;
-
-	if (*plan == NULL)
-	{
-		SPIPlanPtr	prepared = SPI_prepare(sql, n, types);
-
-		if (prepared == NULL)
-			elog(ERROR, "SPI_prepare failed: %s",
-				 SPI_result_code_string(SPI_result));
-		SPI_keepplan(prepared);
-		*plan = prepared;
-	}
-	rc = SPI_execute_plan(*plan, values, NULL, false, 0);
-	if (rc < 0)
-		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(rc));
-	return SPI_processed;
-}
-
-/*
- * Inserts a row if it is absent; true if it was.  Waits for a transaction
- * that is just inserting the same one: that wait is part of the algorithm.
- */
-static bool
-insert_row(const char *trans_type, const char *gid, const char *branch_id,
-		   const char *op, const char *barrier_id, const char *reason)
-{
-	static SPIPlanPtr plan = NULL;
-	Datum		values[6];
-
-	values[0] = CStringGetTextDatum(trans_type);
-	values[1] = CStringGetTextDatum(gid);
-	values[2] = CStringGetTextDatum(branch_id);
-	values[3] = CStringGetTextDatum(op);
-	values[4] = CStringGetTextDatum(barrier_id);
-	values[5] = CStringGetTextDatum(reason);
-	return run_as_owner(&plan,
-						"INSERT INTO dtm_barrier.barrier (trans_type, gid, "
-						"branch_id, op, barrier_id, reason, create_time, update_time) "
-						"VALUES ($1, $2, $3, $4, $5, $6, pg_catalog.now(), pg_catalog.now()) "
-						"ON CONFLICT ON CONSTRAINT uniq_barrier DO NOTHING",
-						6, values) > 0;
-}
-
 /* ---------- checks ---------- */
 
 static char *
@@ -254,20 +198,21 @@ origin_of(const char *op)
 Datum
 dtm_barrier(PG_FUNCTION_ARGS)
 {
-	char	   *trans_type = argument(fcinfo, 0, "trans_type", MAX_OP_CHARS);
+	char	   *trans_type = argument(fcinfo, 0, "trans_type", BARRIER_OTHER_CHARS);
 	char	   *gid = argument(fcinfo, 1, "gid", DTM_MAX_GID_CHARS);
-	char	   *branch_id = argument(fcinfo, 2, "branch_id", MAX_BRANCH_ID_CHARS);
-	char	   *op = argument(fcinfo, 3, "op", MAX_OP_CHARS);
+	char	   *branch_id = argument(fcinfo, 2, "branch_id", BARRIER_BRANCH_ID_CHARS);
+	char	   *op = argument(fcinfo, 3, "op", BARRIER_OTHER_CHARS);
 	char	   *barrier_id;
 	const char *origin = origin_of(op);
 	Oid			owner = dtm_extension_owner();
+	BarrierRow	row;
 	bool		origin_inserted = false;
 	bool		inserted;
 	Oid			user;
 	int			sec_context;
 
 	if (!PG_ARGISNULL(4))
-		barrier_id = argument(fcinfo, 4, "barrier_id", MAX_OP_CHARS);
+		barrier_id = argument(fcinfo, 4, "barrier_id", BARRIER_OTHER_CHARS);
 	else
 	{
 		int			number = next_barrier_id(gid, branch_id, op);
@@ -281,16 +226,21 @@ dtm_barrier(PG_FUNCTION_ARGS)
 		barrier_id = psprintf("%02d", number);
 	}
 
+	row.trans_type = trans_type;
+	row.gid = gid;
+	row.branch_id = branch_id;
+	row.barrier_id = barrier_id;
+	row.reason = op;
 	GetUserIdAndSecContext(&user, &sec_context);
 	SetUserIdAndSecContext(owner, sec_context | SECURITY_LOCAL_USERID_CHANGE |
 						   SECURITY_NOFORCE_RLS);
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
 	if (origin != NULL)
-		origin_inserted = insert_row(trans_type, gid, branch_id, origin,
-									 barrier_id, op);
-	inserted = insert_row(trans_type, gid, branch_id, op, barrier_id, op);
-	SPI_finish();
+	{
+		row.op = origin;
+		origin_inserted = barrier_row_insert(&row);
+	}
+	row.op = op;
+	inserted = barrier_row_insert_new(&row);
 	SetUserIdAndSecContext(user, sec_context);
 
 	if (strcmp(op, dtm_op_name(DTM_OP_MSG)) == 0 && !inserted)
@@ -315,36 +265,18 @@ dtm_barrier(PG_FUNCTION_ARGS)
 Datum
 dtm_query_prepared(PG_FUNCTION_ARGS)
 {
-	static SPIPlanPtr plan = NULL;
 	char	   *gid = argument(fcinfo, 0, "gid", DTM_MAX_GID_CHARS);
+	BarrierRow	row = {"msg", gid, "00", "msg", "01", "rollback"};
 	Oid			owner = dtm_extension_owner();
-	Datum		values[1];
-	bool		committed = false;
+	char	   *reason;
 	Oid			user;
 	int			sec_context;
 
 	GetUserIdAndSecContext(&user, &sec_context);
 	SetUserIdAndSecContext(owner, sec_context | SECURITY_LOCAL_USERID_CHANGE |
 						   SECURITY_NOFORCE_RLS);
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	insert_row("msg", gid, "00", "msg", "01", "rollback");
-	values[0] = CStringGetTextDatum(gid);
-	if (run_as_owner(&plan,
-					 "SELECT b.reason OPERATOR(pg_catalog.<>) 'rollback' "
-					 "FROM dtm_barrier.barrier b "
-					 "WHERE b.gid OPERATOR(pg_catalog.=) $1 "
-					 "AND b.branch_id OPERATOR(pg_catalog.=) '00' "
-					 "AND b.op OPERATOR(pg_catalog.=) 'msg' "
-					 "AND b.barrier_id OPERATOR(pg_catalog.=) '01'",
-					 1, values) > 0)
-	{
-		bool		isnull;
-
-		committed = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0],
-											   SPI_tuptable->tupdesc, 1, &isnull));
-	}
-	SPI_finish();
+	(void) barrier_row_insert(&row);
+	reason = barrier_row_reason(&row);
 	SetUserIdAndSecContext(user, sec_context);
-	PG_RETURN_BOOL(committed);
+	PG_RETURN_BOOL(reason != NULL && strcmp(reason, "rollback") != 0);
 }

@@ -1,0 +1,38 @@
+/*
+ * row.h
+ *		Rows of dtm_barrier.barrier.
+ */
+#ifndef DTM_BARRIER_ROW_H
+#define DTM_BARRIER_ROW_H
+
+#include "postgres.h"
+
+/* Its columns, without id and times; no longer than they are there (§8.1). */
+typedef struct BarrierRow
+{
+	const char *trans_type;
+	const char *gid;
+	const char *branch_id;
+	const char *op;
+	const char *barrier_id;
+	const char *reason;
+} BarrierRow;
+
+/* Lengths of the columns, in characters (§8.1); gid: DTM_MAX_GID_CHARS. */
+#define BARRIER_BRANCH_ID_CHARS	128
+#define BARRIER_OTHER_CHARS		45
+
+/*
+ * Inserts a row if it is absent; true if it was.  Waits for a transaction
+ * that is just inserting the same one: that wait is part of the algorithm.
+ * The current user has to be the owner of the extension.
+ */
+extern bool barrier_row_insert(const BarrierRow *row);
+
+/* The same, quicker, of a row that is hardly there. */
+extern bool barrier_row_insert_new(const BarrierRow *row);
+
+/* The reason in the row with that key, palloc'd; NULL: there is none. */
+extern char *barrier_row_reason(const BarrierRow *key);
+
+#endif							/* DTM_BARRIER_ROW_H */
