@@ -430,10 +430,12 @@ SELECT id, now(), 1000, branch, 200, 'S' FROM dtm.finished, (VALUES (1), (3)) b(
         in_flight, seconds = 5000, max(4, int(self.seconds))
         results.title("slow", f"a participant that answers after 1 s, {in_flight:,} calls in flight")
         self.set(max_requests=in_flight, max_requests_per_host=in_flight)
-        found, bare, few = [], [], []
+        found, bare, spread, few = [], [], [], []
         for _ in range(ROUNDS):
             found.append(self.slow_round(in_flight, seconds))
-            bare.append(float(self.client("post", self.url + "/delay/1000/bare", in_flight, seconds).split()[1]))
+            slow = ("post", self.url + "/delay/1000/bare", in_flight, seconds)
+            bare.append(float(self.client(*slow).split()[1]))
+            spread.append(float(self.client(*slow, 100).split()[1]))
             few.append(float(self.client("post", self.url + "/bare", 50, max(1, seconds * 0.4)).split()[1]))
         self.set(max_requests=None, max_requests_per_host=None)
         results.figure("calls in flight", [r["most"] for r in found], "")
@@ -441,9 +443,10 @@ SELECT id, now(), 1000, branch, 200, 'S' FROM dtm.finished, (VALUES (1), (3)) b(
         results.figure("memory of the coordinator, at most", max(r["memory"] for r in found), "MB", ("<=", 200))
         results.figure("CPU of the coordinator", [r["cpu"] for r in found], "% of a core", ("<=", 20))
         results.figure("CPU for a call", [r["call"] for r in found], "us")
-        results.figure("CPU for a call: bare client, as many in flight", bare, "us")
+        results.figure("CPU for a call: bare client, one multi handle", bare, "us")
+        results.figure("CPU for a call: bare client, 100 calls to a multi handle", spread, "us")
         results.figure("CPU for a POST: bare client, 50 in flight", few, "us")
-        results.ratio("CPU for a call / bare client, as many in flight", [r["call"] for r in found], bare)
+        results.ratio("CPU for a call / bare client, 100 to a multi handle", [r["call"] for r in found], spread)
         # the 20 % in POSTs of a bare client, of which the machine that they are from made 46,400/s
         results.ratio("CPU for a call / for such a POST", [r["call"] for r in found], few,
                       ("<=", round(0.20 / 5000 * 46400, 2)))

@@ -2,9 +2,12 @@
  * client.c
  *		What the benchmarks compare dtm with, and measure it by.
  *
- *	client post URL CONCURRENCY SECONDS
+ *	client post URL CONCURRENCY SECONDS [SHARE]
  *		A bare libcurl client: POSTs as fast as it can, so many at a time, on
- *		the multi_socket interface.  Prints POST/s, and its CPU in us for each.
+ *		the multi_socket interface.  With SHARE they are spread over multi
+ *		handles, so many to each.  Prints POST/s, and its CPU in us for each,
+ *		once as many have ended as there are at a time: with all connections
+ *		made.
  *
  *	client floor CONNECTION URL N RATE
  *		N times, RATE times a second: commits one INSERT, then POSTs.  Prints a
@@ -69,6 +72,7 @@ new_handle(void)
 		headers = curl_slist_append(headers, "Expect:");
 	}
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 1024L);
 	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
 	curl_easy_setopt(easy, CURLOPT_POST, 1L);
 	curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE, (long) sizeof(body) - 1);
@@ -80,12 +84,22 @@ new_handle(void)
 /* ---------- post ---------- */
 
 static int	epoll_fd;
-static int64_t deadline = -1;	/* libcurl's timer, monotonic us */
+
+/* A multi handle of libcurl's. */
+typedef struct Multi
+{
+	CURLM	   *curl;
+	int64_t		deadline;		/* libcurl's timer, monotonic us; -1: none */
+} Multi;
+
+static Multi *multis;
+static int	nmultis;
 
 static int
 on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *known)
 {
-	struct epoll_event event = {.data.fd = fd};
+	Multi	   *multi = arg;
+	struct epoll_event event = {.data.u64 = (uint64_t) (multi - multis) << 32 | (uint32_t) fd};
 
 	(void) easy;
 	event.events = (what & CURL_POLL_IN ? EPOLLIN : 0) |
@@ -97,23 +111,43 @@ on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *known)
 	else
 	{
 		epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event);
-		curl_multi_assign(arg, fd, &epoll_fd);
+		curl_multi_assign(multi->curl, fd, &epoll_fd);
 	}
 	return 0;
 }
 
 static int
-on_timer(CURLM *multi, long timeout_ms, void *arg)
+on_timer(CURLM *curl, long timeout_ms, void *arg)
 {
-	(void) multi;
-	(void) arg;
-	deadline = timeout_ms < 0 ? -1 :
+	Multi	   *multi = arg;
+
+	(void) curl;
+	multi->deadline = timeout_ms < 0 ? -1 :
 		clock_us(CLOCK_MONOTONIC) + (int64_t) timeout_ms * 1000;
 	return 0;
 }
 
 static void
-start(CURLM *multi, CURL *easy, const char *base)
+make_multis(int n, int share)
+{
+	nmultis = n;
+	multis = calloc((size_t) n, sizeof(Multi));
+	if (multis == NULL)
+		fail("post", "out of memory");
+	for (int i = 0; i < n; i++)
+	{
+		multis[i].curl = curl_multi_init();
+		multis[i].deadline = -1;
+		curl_multi_setopt(multis[i].curl, CURLMOPT_SOCKETFUNCTION, on_socket);
+		curl_multi_setopt(multis[i].curl, CURLMOPT_SOCKETDATA, &multis[i]);
+		curl_multi_setopt(multis[i].curl, CURLMOPT_TIMERFUNCTION, on_timer);
+		curl_multi_setopt(multis[i].curl, CURLMOPT_TIMERDATA, &multis[i]);
+		curl_multi_setopt(multis[i].curl, CURLMOPT_MAXCONNECTS, (long) share);
+	}
+}
+
+static void
+start(Multi *multi, CURL *easy, const char *base)
 {
 	static long number;
 	char		url[1000];
@@ -121,67 +155,106 @@ start(CURLM *multi, CURL *easy, const char *base)
 	snprintf(url, sizeof(url), "%s?branch_id=01&gid=bare-%d-%ld&op=action&trans_type=saga",
 			 base, (int) getpid(), number++);
 	curl_easy_setopt(easy, CURLOPT_URL, url);
-	curl_multi_add_handle(multi, easy);
+	curl_multi_add_handle(multi->curl, easy);
+}
+
+/* Milliseconds until the first of libcurl's timers. */
+static int
+timeout_of(int64_t now)
+{
+	int64_t		deadline = now + 1000000;
+
+	for (int i = 0; i < nmultis; i++)
+		if (multis[i].deadline >= 0 && multis[i].deadline < deadline)
+			deadline = multis[i].deadline;
+	return deadline <= now ? 0 : (int) ((deadline - now + 999) / 1000);
+}
+
+/* Starts the next one for each that has ended; returns how many those were. */
+static long
+go_on(Multi *multi, const char *url)
+{
+	CURLMsg    *message;
+	int			left;
+	long		done = 0;
+
+	while ((message = curl_multi_info_read(multi->curl, &left)) != NULL)
+	{
+		CURL	   *easy = message->easy_handle;
+		long		status = 0;
+
+		curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+		if (message->data.result != CURLE_OK)
+			fail("post", curl_easy_strerror(message->data.result));
+		if (status != 200)
+			fail("post", "not every answer was 200");
+		done++;
+		curl_multi_remove_handle(multi->curl, easy);
+		start(multi, easy, url);
+	}
+	return done;
+}
+
+static double
+cpu_us(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return ((double) usage.ru_utime.tv_sec + (double) usage.ru_stime.tv_sec) * 1e6 +
+		(double) (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
 }
 
 static void
-post(const char *url, int concurrency, double seconds)
+post(const char *url, int concurrency, double seconds, int share)
 {
-	CURLM	   *multi = curl_multi_init();
-	int64_t		began = clock_us(CLOCK_MONOTONIC);
-	int64_t		ends = began + (int64_t) (seconds * 1e6);
-	int64_t		now = began;
-	struct rusage usage;
+	int64_t		now = clock_us(CLOCK_MONOTONIC);
+	int64_t		ends = now + (int64_t) (seconds * 1e6);
+	int64_t		began = -1;
+	double		cpu = 0;
 	long		done = 0;
 
 	epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket);
-	curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, multi);
-	curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, on_timer);
-	curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long) concurrency);
+	make_multis((concurrency + share - 1) / share, share);
 	for (int i = 0; i < concurrency; i++)
-		start(multi, new_handle(), url);
+		start(&multis[i % nmultis], new_handle(), url);
 	while (now < ends)
 	{
 		struct epoll_event events[MAX_EVENTS];
 		int			running;
-		int			left;
-		CURLMsg    *message;
-		int			timeout = deadline < 0 ? 1000 :
-			deadline <= now ? 0 : (int) ((deadline - now + 999) / 1000);
-		int			n = epoll_wait(epoll_fd, events, MAX_EVENTS, timeout);
+		int			n = epoll_wait(epoll_fd, events, MAX_EVENTS, timeout_of(now));
 
 		for (int i = 0; i < n; i++)
-			curl_multi_socket_action(multi, events[i].data.fd,
+		{
+			Multi	   *multi = &multis[events[i].data.u64 >> 32];
+
+			curl_multi_socket_action(multi->curl, (curl_socket_t) (events[i].data.u64 & UINT32_MAX),
 									 (events[i].events & EPOLLIN ? CURL_CSELECT_IN : 0) |
 									 (events[i].events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
 									 (events[i].events & (EPOLLERR | EPOLLHUP) ? CURL_CSELECT_ERR : 0),
 									 &running);
-		now = clock_us(CLOCK_MONOTONIC);
-		if (deadline >= 0 && deadline <= now)
-		{
-			deadline = -1;
-			curl_multi_socket_action(multi, CURL_SOCKET_TIMEOUT, 0, &running);
 		}
-		while ((message = curl_multi_info_read(multi, &left)) != NULL)
+		now = clock_us(CLOCK_MONOTONIC);
+		for (int i = 0; i < nmultis; i++)
 		{
-			CURL	   *easy = message->easy_handle;
-			long		status = 0;
-
-			curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
-			if (message->data.result != CURLE_OK)
-				fail("post", curl_easy_strerror(message->data.result));
-			if (status != 200)
-				fail("post", "not every answer was 200");
-			done++;
-			curl_multi_remove_handle(multi, easy);
-			start(multi, easy, url);
+			if (multis[i].deadline >= 0 && multis[i].deadline <= now)
+			{
+				multis[i].deadline = -1;
+				curl_multi_socket_action(multis[i].curl, CURL_SOCKET_TIMEOUT, 0, &running);
+			}
+			done += go_on(&multis[i], url);
+		}
+		if (began < 0 && done >= concurrency)
+		{
+			began = now;
+			cpu = cpu_us();
+			done = 0;
 		}
 	}
-	getrusage(RUSAGE_SELF, &usage);
+	if (began < 0 || done == 0)
+		fail("post", "it took longer than that to make all connections");
 	printf("%.0f %.2f\n", (double) done * 1e6 / (double) (now - began),
-		   ((double) usage.ru_utime.tv_sec + (double) usage.ru_stime.tv_sec) * 1e6 / (double) done +
-		   (double) (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / (double) done);
+		   (cpu_us() - cpu) / (double) done);
 }
 
 /* ---------- floor, submit ---------- */
@@ -276,8 +349,8 @@ main(int argc, char **argv)
 	limit.rlim_cur = limit.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &limit);
 	curl_global_init(CURL_GLOBAL_DEFAULT);
-	if (argc == 5 && strcmp(argv[1], "post") == 0)
-		post(argv[2], atoi(argv[3]), atof(argv[4]));
+	if ((argc == 5 || argc == 6) && strcmp(argv[1], "post") == 0)
+		post(argv[2], atoi(argv[3]), atof(argv[4]), atoi(argv[argc == 6 ? 5 : 3]));
 	else if (argc == 6 && strcmp(argv[1], "floor") == 0)
 		paced(argv[2], argv[3], atoi(argv[4]), atof(argv[5]), false);
 	else if (argc == 6 && strcmp(argv[1], "submit") == 0)
