@@ -662,7 +662,7 @@ def run(tools, bin_dir, dsn, data, seconds, path, *scenarios):
         about = bench.describe()
         print(f"{about['machine']}; fdatasync of 8 kB {about['fdatasync_us']:.0f} us; "
               + ", ".join(f"{name} {value}" for name, value in about["settings"].items()))
-        print(f"median (minimum - maximum) of {ROUNDS} rounds of {seconds} s")
+        print(f"median (minimum - maximum) of {ROUNDS} rounds of {seconds} s; submit, barrier: of {PAIRED_ROUNDS}, shorter")
         for name in scenarios or SCENARIOS:
             getattr(bench, "scenario_" + name)()
     finally:

@@ -293,7 +293,8 @@ try_insert(const BarrierRow *row)
 	if (!OidIsValid(oid))
 		return false;
 	relation = table_open(oid, NoLock);
-	if (is_plain(relation) && OidIsValid(sequence = id_sequence(RelationGetDescr(relation))))
+	sequence = is_plain(relation) ? id_sequence(RelationGetDescr(relation)) : InvalidOid;
+	if (OidIsValid(sequence))
 	{
 		EState	   *estate = CreateExecutorState();
 		ResultRelInfo *info = dtm_init_result_relation(estate, relation, NULL);
