@@ -8,7 +8,8 @@
  */
 #include "row.h"
 
-#include "dtm.h"
+#include "errors.h"
+#include "transaction.h"
 #include "store/store.h"
 
 #include "access/xact.h"

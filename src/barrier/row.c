@@ -13,7 +13,7 @@
 #include "row.h"
 
 #include "compat.h"
-#include "dtm.h"
+#include "transaction.h"
 
 #include "access/genam.h"
 #include "access/heapam.h"

@@ -17,7 +17,7 @@
 #include "access/xlogdefs.h"
 #include "datatype/timestamp.h"
 
-#include "shmem.h"
+#include "process/shmem.h"
 #include "store/store.h"
 
 typedef struct Coordinator Coordinator;
@@ -45,7 +45,7 @@ extern void coordinator_set_draining(Coordinator *coordinator, bool draining);
 /* Look at a transaction, or at all that are due. */
 extern void coordinator_look_at(Coordinator *coordinator, const int64 *ids,
 								int n);
-extern void coordinator_sweep(Coordinator *coordinator);
+extern void coordinator_search(Coordinator *coordinator);
 
 /* Calls that follow from it wait until the WAL is on disk up to here. */
 extern void coordinator_flush_until(Coordinator *coordinator, XLogRecPtr lsn);
@@ -55,7 +55,7 @@ extern void coordinator_flush_until(Coordinator *coordinator, XLogRecPtr lsn);
  * waits for a call.  What goes wrong with a transaction is logged, and that
  * transaction postponed; only what concerns all is thrown.
  */
-extern void coordinator_cycle(Coordinator *coordinator);
+extern void coordinator_turn(Coordinator *coordinator);
 
 /* No calls under way, and nothing to be written. */
 extern bool coordinator_is_idle(Coordinator *coordinator);

@@ -157,7 +157,7 @@ entry_forget(Coordinator *c, Entry *entry)
 
 /* A row that was read into memory; its context becomes the entry's. */
 void
-entry_add(Coordinator *c, StoreTrans *trans, MemoryContext context,
+entry_add(Coordinator *c, Transaction *trans, MemoryContext context,
 		  bool searched)
 {
 	bool		found;
@@ -183,7 +183,7 @@ entry_add(Coordinator *c, StoreTrans *trans, MemoryContext context,
 
 /* The row as it is now, for an entry that we have; calls go on. */
 void
-entry_replace(Coordinator *c, Entry *entry, StoreTrans *trans,
+entry_replace(Coordinator *c, Entry *entry, Transaction *trans,
 			  MemoryContext context)
 {
 	Reply	   *replies = NULL;
@@ -375,7 +375,7 @@ collect_remote(Coordinator *c)
 static void
 tell_webhook(Coordinator *c, Entry *entry, EntryCall *call)
 {
-	StoreTrans	trans = *entry->trans;
+	Transaction	trans = *entry->trans;
 	WireBranch	branch;
 
 	wire_describe(&trans, call->op, &branch);
@@ -409,7 +409,7 @@ collect_local(Coordinator *c)
 			{
 				entry_forget(c, entry);
 				if (!queue_push(&c->announced, id))
-					coordinator_sweep(c);
+					coordinator_search(c);
 			}
 			continue;
 		}

@@ -76,7 +76,7 @@ pace_count_work(Coordinator *c)
 {
 	int64		now = pace_clock();
 
-	c->worked += now - c->cycle_began;
+	c->worked += now - c->turn_began;
 	if (now - c->load_since < LOAD_PERIOD)
 		return;
 	c->busy = c->worked > (now - c->load_since) / 2;

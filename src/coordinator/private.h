@@ -11,9 +11,10 @@
 
 #include "coordinator.h"
 
-#include "dtm.h"
+#include "transaction.h"
 #include "endpoint/endpoint.h"
 #include "local/local.h"
+#include "settings.h"
 #include "store/store.h"
 #include "transport/transport.h"
 #include "wire/wire.h"
@@ -65,7 +66,7 @@ typedef struct EntryCall
 typedef struct Entry
 {
 	int64		id;				/* hash key; must be first */
-	StoreTrans *trans;
+	Transaction *trans;
 	MemoryContext context;		/* of trans, and of what is made for it */
 	Size		bytes;			/* that context's, when it was loaded */
 	dlist_node	node;			/* in Coordinator.touched, if touched */
@@ -109,7 +110,7 @@ struct Coordinator
 	bool		draining;
 	int64		paced_until;	/* no turn before then, pace_clock() */
 	int64		call_time;		/* what calls take, a moving average, in us */
-	int64		cycle_began;	/* pace_clock() */
+	int64		turn_began;	/* pace_clock() */
 	int64		worked;			/* us of the time since load_since */
 	int64		load_since;		/* pace_clock() */
 	bool		busy;			/* it was, in the period before that */
@@ -127,12 +128,12 @@ struct Coordinator
 	XLogRecPtr	flush_until;	/* to be on disk before calls are sent */
 
 	/* The search for due rows. */
-	bool		sweeping;		/* one is on its way */
-	bool		sweep_again;	/* asked for meanwhile */
-	bool		sweep_all;		/* the next one has to be from the beginning */
+	bool		searching;		/* one is on its way */
+	bool		search_again;	/* asked for meanwhile */
+	bool		search_all;		/* the next one has to be from the beginning */
 	StorePosition position;		/* how far it has come */
-	TimestampTz sweep_until;	/* the "now" that it goes by */
-	TimestampTz swept_until;	/* the last complete one's */
+	TimestampTz search_until;	/* the "now" that it goes by */
+	TimestampTz searched_until;	/* the last complete one's */
 	TimestampTz deadline;		/* next row that becomes due; DT_NOEND: none */
 
 	/* The removal of what has finished. */
@@ -168,7 +169,7 @@ extern int64 pace_clock(void);
 extern int64 pace_left(Coordinator *c);
 extern void pace_count_turn(Coordinator *c);
 
-/* It has worked since cycle_began: is that more than half of the time, of late? */
+/* It has worked since turn_began: is that more than half of the time, of late? */
 extern void pace_count_work(Coordinator *c);
 
 /* ---------- entry.c ---------- */
@@ -180,11 +181,11 @@ extern int	entry_count(Coordinator *c);
 extern void entry_touch(Coordinator *c, Entry *entry);
 
 /* A row that was read into memory; its context becomes the entry's. */
-extern void entry_add(Coordinator *c, StoreTrans *trans,
+extern void entry_add(Coordinator *c, Transaction *trans,
 					  MemoryContext context, bool searched);
 
 /* The row as it is now, for an entry that we have; its calls go on. */
-extern void entry_replace(Coordinator *c, Entry *entry, StoreTrans *trans,
+extern void entry_replace(Coordinator *c, Entry *entry, Transaction *trans,
 						  MemoryContext context);
 
 /* Out of memory with it; its calls under way are given up. */
@@ -237,7 +238,7 @@ extern void read_rows(Coordinator *c);
  */
 extern bool read_failed(Coordinator *c, ErrorData *edata);
 
-extern void read_start_sweep(Coordinator *c, bool from_beginning);
+extern void read_start_search(Coordinator *c, bool from_beginning);
 
 /* Has a row out of the way until a later time. */
 extern void read_postpone(Coordinator *c, int64 id, TimestampTz next_time);
@@ -245,7 +246,7 @@ extern void read_postpone(Coordinator *c, int64 id, TimestampTz next_time);
 /* Puts transactions aside whose hosts are busy, if they fill the memory. */
 extern void read_park(Coordinator *c);
 
-/* When it will have to, in us from the beginning of this cycle; -1: no need. */
+/* When it will have to, in us from the beginning of this turn; -1: no need. */
 extern int64 read_park_in(Coordinator *c);
 
 /* ---------- write.c ---------- */
@@ -271,7 +272,7 @@ extern bool write_concerns_all(const ErrorData *edata);
 /* ---------- webhook.c ---------- */
 
 /* Tells dtm.alert_webhook, if there is one. */
-extern void webhook_send(Coordinator *c, const StoreTrans *trans,
+extern void webhook_send(Coordinator *c, const Transaction *trans,
 						 const char *url, const char *error);
 
 /* It was called. */

@@ -6,6 +6,8 @@
  */
 #include "private.h"
 
+#include "errors.h"
+
 #include "utils/timestamp.h"
 
 /* Rows read by one statement. */
@@ -130,7 +132,7 @@ coordinator_look_at(Coordinator *c, const int64 *ids, int n)
 		if (entry != NULL)
 			look_again(c, entry);
 		else if (!queue_push(&c->announced, ids[i]))
-			coordinator_sweep(c);
+			coordinator_search(c);
 	}
 }
 
@@ -142,7 +144,7 @@ void
 read_postpone(Coordinator *c, int64 id, TimestampTz next_time)
 {
 	if (!store_postpone(id, next_time))
-		c->sweep_all = true;
+		c->search_all = true;
 	c->deadline = Min(c->deadline, next_time);
 }
 
@@ -265,21 +267,21 @@ read_announced(Coordinator *c, int leave)
  * last has ended: what has been committed behind that was announced.
  */
 void
-read_start_sweep(Coordinator *c, bool from_beginning)
+read_start_search(Coordinator *c, bool from_beginning)
 {
 	TimestampTz now = coordinator_time(c);
 
-	c->sweeping = true;
-	c->sweep_again = false;
-	c->sweep_until = now;
-	c->position.time = from_beginning || c->sweep_all || c->swept_until > now ?
-		DT_NOBEGIN : c->swept_until;
-	c->sweep_all = false;
+	c->searching = true;
+	c->search_again = false;
+	c->search_until = now;
+	c->position.time = from_beginning || c->search_all || c->searched_until > now ?
+		DT_NOBEGIN : c->searched_until;
+	c->search_all = false;
 	c->position.id = PG_INT64_MAX;
 }
 
 void
-coordinator_sweep(Coordinator *c)
+coordinator_search(Coordinator *c)
 {
 	HASH_SEQ_STATUS seq;
 	Entry	   *entry;
@@ -288,10 +290,10 @@ coordinator_sweep(Coordinator *c)
 	hash_seq_init(&seq, c->entries);
 	while ((entry = hash_seq_search(&seq)) != NULL)
 		look_again(c, entry);
-	if (c->sweeping)
-		c->sweep_again = true;
+	if (c->searching)
+		c->search_again = true;
 	else
-		read_start_sweep(c, true);
+		read_start_search(c, true);
 }
 
 /*
@@ -309,7 +311,7 @@ is_away(Coordinator *c)
 static bool
 search_is_due(Coordinator *c)
 {
-	return c->sweeping || c->deadline <= coordinator_time(c);
+	return c->searching || c->deadline <= coordinator_time(c);
 }
 
 static void
@@ -317,22 +319,22 @@ read_due(Coordinator *c, int leave)
 {
 	int			room;
 
-	if (!c->sweeping && search_is_due(c))
-		read_start_sweep(c, false);
-	while (c->sweeping &&
+	if (!c->searching && search_is_due(c))
+		read_start_search(c, false);
+	while (c->searching &&
 		   (room = Min(read_search_room(c), read_room(c) - leave)) > 0)
 	{
 		int			max = Min(c->batch, room);
 		StoreLoad	load;
 
 		if (c->batch == 1)
-			c->suspect = store_first_due(c->share, c->sweep_until, c->position);
-		store_load_due(c->share, c->sweep_until, c->position, max, &load);
+			c->suspect = store_first_due(c->share, c->search_until, c->position);
+		store_load_due(c->share, c->search_until, c->position, max, &load);
 		c->suspect = 0;
 		if (load.nrows > 0 && is_away(c))
 		{
-			c->sweeping = false;
-			c->sweep_all = true;
+			c->searching = false;
+			c->search_all = true;
 			c->deadline = coordinator_time(c) + AWAY_PAUSE;
 			return;
 		}
@@ -342,16 +344,16 @@ read_due(Coordinator *c, int leave)
 		if (load.nrows < max)
 		{
 			c->batch = LOAD_BATCH;
-			c->sweeping = false;
-			c->swept_until = c->sweep_until;
-			c->deadline = Min(c->sweep_all ? c->deadline : DT_NOEND,
-							  store_next_deadline(c->share, c->swept_until));
+			c->searching = false;
+			c->searched_until = c->search_until;
+			c->deadline = Min(c->search_all ? c->deadline : DT_NOEND,
+							  store_next_deadline(c->share, c->searched_until));
 		}
 		take_rows(c, &load, true);
 		if (load.nrows > 0)
 			c->position = load.last;
-		if (!c->sweeping && c->sweep_again)
-			read_start_sweep(c, true);
+		if (!c->searching && c->search_again)
+			read_start_search(c, true);
 	}
 }
 
@@ -466,7 +468,7 @@ read_park_in(Coordinator *c)
 		return 0;
 	if (!search_is_due(c) || read_search_room(c) > 0)
 		return -1;
-	return c->busy ? Max(c->parked_at + BUSY_SEARCH_PAUSE - c->cycle_began, 0) : 0;
+	return c->busy ? Max(c->parked_at + BUSY_SEARCH_PAUSE - c->turn_began, 0) : 0;
 }
 
 /*
@@ -484,7 +486,7 @@ read_park(Coordinator *c)
 
 	if (read_park_in(c) != 0)
 		return;
-	c->parked_at = c->cycle_began;
+	c->parked_at = c->turn_began;
 	hash_seq_init(&seq, c->entries);
 	while ((entry = hash_seq_search(&seq)) != NULL)
 	{
@@ -559,8 +561,8 @@ read_failed(Coordinator *c, ErrorData *edata)
 	if (c->batch == 1)
 		return false;
 	/* rows that were read, but not kept, are to be found again */
-	c->sweep_all = true;
-	c->sweep_again = true;
+	c->search_all = true;
+	c->search_again = true;
 	ereport(LOG,
 			(errcode(edata->sqlerrcode),
 			 errmsg("reading global transactions failed, reading them one by one: %s",
@@ -574,8 +576,8 @@ read_init(Coordinator *c)
 {
 	c->batch = LOAD_BATCH;
 	c->deadline = DT_NOEND;
-	c->swept_until = DT_NOBEGIN;
+	c->searched_until = DT_NOBEGIN;
 	queue_init(&c->announced, c->context);
 	dlist_init(&c->parked);
-	read_start_sweep(c, true);
+	read_start_search(c, true);
 }

@@ -7,7 +7,7 @@
  */
 #include "private.h"
 
-#include "notice.h"
+#include "outcome.h"
 
 /* Webhook calls under way or waiting; more alerts than that go unsaid. */
 #define MAX_WEBHOOKS 1000
@@ -18,7 +18,7 @@
  * looked up.
  */
 static char *
-make_body(Coordinator *c, const StoreTrans *trans, const char *url,
+make_body(Coordinator *c, const Transaction *trans, const char *url,
 		  const char *error)
 {
 	MemoryContext context = CurrentMemoryContext;
@@ -46,7 +46,7 @@ make_body(Coordinator *c, const StoreTrans *trans, const char *url,
 }
 
 void
-webhook_send(Coordinator *c, const StoreTrans *trans, const char *url,
+webhook_send(Coordinator *c, const Transaction *trans, const char *url,
 			 const char *error)
 {
 	MemoryContext before;

@@ -5,7 +5,7 @@
  */
 #include "private.h"
 
-#include "notice.h"
+#include "outcome.h"
 
 #include "utils/timestamp.h"
 
@@ -55,7 +55,7 @@ tell(Coordinator *c, Entry *entry)
 		else if (!dtm_in_share(message, c->share))
 			dtm_announce(message);
 		else if (!queue_push(&c->announced, message))
-			coordinator_sweep(c);
+			coordinator_search(c);
 	}
 }
 
@@ -67,7 +67,7 @@ void
 write_entries(Coordinator *c, Entry **entries, int n)
 {
 	Entry	  **changed = palloc(sizeof(Entry *) * (n + 1));
-	StoreTrans **trans = palloc(sizeof(StoreTrans *) * (n + 1));
+	Transaction **trans = palloc(sizeof(Transaction *) * (n + 1));
 	bool	   *saved = palloc(sizeof(bool) * (n + 1));
 	int			nchanged = 0;
 
@@ -125,7 +125,7 @@ postpone_entry(Coordinator *c, Entry *entry, ErrorData *edata)
 		/* not even that: it stays due, and is found again */
 		FlushErrorState();
 		turn_roll_back(c);
-		c->sweep_all = true;
+		c->search_all = true;
 		c->deadline = Min(c->deadline, next_time);
 	}
 	PG_END_TRY();

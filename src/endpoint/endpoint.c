@@ -15,9 +15,6 @@
 
 #include <ctype.h>
 
-/* dtm.allowed_targets */
-int			dtm_allowed_targets;
-
 static bool
 fail(EndpointProblem *problem, int sqlerrcode, const char *message, const char *hint)
 {
@@ -133,7 +130,7 @@ endpoint_resolve(const char *url, Oid role, Endpoint *endpoint,
 	endpoint->url = url;
 	if (!endpoint_is_server(url))
 	{
-		if (dtm_allowed_targets == ENDPOINT_TARGETS_ANY || url[0] == '\0' ||
+		if (dtm_allowed_targets == DTM_TARGETS_ANY || url[0] == '\0' ||
 			strncmp(url, DTM_SCHEME_LOCAL, strlen(DTM_SCHEME_LOCAL)) == 0)
 			return true;
 		return fail(problem, ERRCODE_INSUFFICIENT_PRIVILEGE,
@@ -181,7 +178,7 @@ is_replaced(const char *name, const Endpoint *endpoint)
 
 /* A transaction with the endpoint's headers, which replace its own of the same name. */
 static void
-add_headers(StoreTrans *trans, const Endpoint *endpoint)
+add_headers(Transaction *trans, const Endpoint *endpoint)
 {
 	char	  **names = palloc(sizeof(char *) * (trans->nheaders + endpoint->nheaders + 1));
 	char	  **values = palloc(sizeof(char *) * (trans->nheaders + endpoint->nheaders + 1));
@@ -204,10 +201,10 @@ add_headers(StoreTrans *trans, const Endpoint *endpoint)
 }
 
 bool
-endpoint_request(const StoreTrans *trans, WireBranch *branch, DtmCall *call,
+endpoint_request(const Transaction *trans, WireBranch *branch, DtmCall *call,
 				 const char **reason)
 {
-	StoreTrans	with = *trans;
+	Transaction	with = *trans;
 	Endpoint	endpoint;
 	EndpointProblem problem;
 	const char *body;

@@ -17,17 +17,9 @@
 
 #include "postgres.h"
 
-#include "dtm.h"
-#include "store/store.h"
+#include "transaction.h"
 #include "transport/transport.h"
 #include "wire/wire.h"
-
-/* Values of dtm.allowed_targets. */
-typedef enum EndpointTargets
-{
-	ENDPOINT_TARGETS_ANY,		/* whatever URL */
-	ENDPOINT_TARGETS_SERVERS	/* foreign servers only */
-} EndpointTargets;
 
 typedef struct Endpoint
 {
@@ -80,7 +72,7 @@ extern bool endpoint_resolve(const char *url, Oid role, Endpoint *endpoint,
  * with the reason, if it can't be called now.  What it points to is in the
  * current memory context or in trans.
  */
-extern bool endpoint_request(const StoreTrans *trans, WireBranch *branch,
+extern bool endpoint_request(const Transaction *trans, WireBranch *branch,
 							 DtmCall *call, const char **reason);
 
 /* ---------- sign.c ---------- */

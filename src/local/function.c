@@ -5,7 +5,7 @@
 #include "local.h"
 
 #include "compat.h"
-#include "dtm.h"
+#include "transaction.h"
 
 #include "catalog/namespace.h"
 #include "catalog/pg_authid.h"

@@ -16,7 +16,7 @@
 #include "postgres.h"
 
 #include "core/core.h"
-#include "dtm.h"
+#include "transaction.h"
 
 #include "datatype/timestamp.h"
 #include "lib/ilist.h"

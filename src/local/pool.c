@@ -10,9 +10,10 @@
 #include "private.h"
 
 #include "compat.h"
-#include "dtm.h"
-#include "shmem.h"
-#include "worker.h"
+#include "settings.h"
+#include "transaction.h"
+#include "process/shmem.h"
+#include "process/bgworker.h"
 
 #include <signal.h>
 

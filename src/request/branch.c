@@ -114,7 +114,7 @@ request_branch_from_object(Jsonb *object)
 
 /* Can its URLs be called?  Over the protocol that the transaction has. */
 static void
-check_urls(const StoreTrans *trans, const BranchRequest *branch)
+check_urls(const Transaction *trans, const BranchRequest *branch)
 {
 	bool		xa = branch->type == DTM_XA;
 
@@ -131,7 +131,7 @@ check_urls(const StoreTrans *trans, const BranchRequest *branch)
 }
 
 void
-request_add_branch(StoreTrans *trans, const BranchRequest *branch)
+request_add_branch(Transaction *trans, const BranchRequest *branch)
 {
 	DtmTrans   *core = &trans->core;
 	int			n = core->nsteps;

@@ -123,7 +123,7 @@ read_orders(Request *request, JsonbContainer *container)
 static void
 read_headers(Request *request, JsonbContainer *container)
 {
-	StoreTrans *trans = &request->trans;
+	Transaction *trans = &request->trans;
 	int			n;
 	JsonPair	   *pairs = read_pairs(container, "branch_headers", &n);
 
@@ -161,7 +161,7 @@ body_of(const JsonbValue *value)
 static bool
 read_workflow_option(Request *request, const char *key, const JsonbValue *value)
 {
-	StoreTrans *trans = &request->trans;
+	Transaction *trans = &request->trans;
 
 	if (strcmp(key, "name") == 0)
 		trans->workflow = read_string(value, key);
@@ -187,7 +187,7 @@ read_workflow_option(Request *request, const char *key, const JsonbValue *value)
 bool
 request_read_option(Request *request, const char *key, const JsonbValue *value)
 {
-	StoreTrans *trans = &request->trans;
+	Transaction *trans = &request->trans;
 	DtmTrans   *core = &trans->core;
 	uint32		given;
 

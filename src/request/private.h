@@ -8,7 +8,9 @@
 #include "request.h"
 
 #include "compat.h"
-#include "dtm.h"
+#include "errors.h"
+#include "settings.h"
+#include "transaction.h"
 #include "wire/wire.h"
 
 /* ---------- json.c: "what" names the value in an error ---------- */
@@ -82,7 +84,7 @@ extern DtmTransType request_check_trans_type(const char *name);
 
 /* Errors where there are too many steps, or too many bytes in them. */
 extern void request_check_step_count(int n);
-extern void request_check_size(const StoreTrans *trans);
+extern void request_check_size(const Transaction *trans);
 
 /* A string of the object as the bytes of a body; empty is none (§5.2). */
 extern bytea *request_body(const char *string);

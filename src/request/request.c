@@ -44,7 +44,7 @@ request_check_step_count(int n)
 }
 
 void
-request_check_size(const StoreTrans *trans)
+request_check_size(const Transaction *trans)
 {
 	Size		size = 0;
 
@@ -71,7 +71,7 @@ request_check_size(const StoreTrans *trans)
 
 /* What can be called, now that the protocol is known. */
 static void
-check_urls(const StoreTrans *trans)
+check_urls(const Transaction *trans)
 {
 	for (int i = 0; i < trans->core.nsteps; i++)
 	{
@@ -100,7 +100,7 @@ check_urls(const StoreTrans *trans)
 
 /* The option traceparent is one of the headers; NULL leaves them as they are. */
 static void
-set_traceparent(StoreTrans *trans, char *traceparent)
+set_traceparent(Transaction *trans, char *traceparent)
 {
 	char	  **names;
 	char	  **values;
@@ -170,7 +170,7 @@ check_whole(Request *request)
 static void
 allocate_steps(Request *request, int n)
 {
-	StoreTrans *trans = &request->trans;
+	Transaction *trans = &request->trans;
 
 	request_check_step_count(n);
 	if (dtm_core_has_branches(trans->core.type) && n > 0)
@@ -192,7 +192,7 @@ allocate_steps(Request *request, int n)
 static void
 set_step(Request *request, int i, char *action, char *compensate, bool strict)
 {
-	StoreTrans *trans = &request->trans;
+	Transaction *trans = &request->trans;
 
 	trans->action[i] = action;
 	if (trans->compensate != NULL)
@@ -539,12 +539,12 @@ request_from_object(Jsonb *object)
 	return request;
 }
 
-StoreTrans *
+Transaction *
 request_message(const char *url, const char *payload, Oid submitted_by,
 				TimestampTz now)
 {
 	Request    *request = palloc0(sizeof(Request));
-	StoreTrans *trans = &request->trans;
+	Transaction *trans = &request->trans;
 	DtmConfig	config;
 
 	trans->core.type = DTM_MSG;
@@ -562,9 +562,9 @@ request_message(const char *url, const char *payload, Oid submitted_by,
 }
 
 void
-request_merge_options(StoreTrans *stored, const Request *later)
+request_merge_options(Transaction *stored, const Request *later)
 {
-	const StoreTrans *trans = &later->trans;
+	const Transaction *trans = &later->trans;
 	uint32		given = later->given;
 
 	if (given & REQUEST_TIMEOUT_TO_FAIL)

@@ -13,7 +13,7 @@
 #include "utils/array.h"
 #include "utils/jsonb.h"
 
-#include "store/store.h"
+#include "transaction.h"
 
 /* Options that a request brought (bits), for those that come late. */
 #define REQUEST_TIMEOUT_TO_FAIL	0x0001
@@ -41,7 +41,7 @@ typedef enum RequestEnd
 
 typedef struct Request
 {
-	StoreTrans	trans;			/* all but id, version, submitted_by, and
+	Transaction	trans;			/* all but id, version, submitted_by, and
 								 * core's status and schedule */
 	bool		has_steps;
 	uint32		given;			/* REQUEST_ bits */
@@ -70,7 +70,7 @@ extern Request *request_from_arguments(text *trans_type, ArrayType *steps,
  * A message with one step, submitted in the name of a role, ready to be
  * inserted.  The payload is in the server's encoding.
  */
-extern StoreTrans *request_message(const char *url, const char *payload,
+extern Transaction *request_message(const char *url, const char *payload,
 								   Oid submitted_by, TimestampTz now);
 
 /* The wire object. */
@@ -105,12 +105,12 @@ extern BranchRequest *request_branch(DtmTransType type, text *gid,
 extern BranchRequest *request_branch_from_object(Jsonb *object);
 
 /* Adds it to a prepared transaction that was found with its lock. */
-extern void request_add_branch(StoreTrans *trans, const BranchRequest *branch);
+extern void request_add_branch(Transaction *trans, const BranchRequest *branch);
 
 /* Do two transactions have the same steps, topics as they were given? */
-extern bool request_same_steps(const StoreTrans *a, const StoreTrans *b);
+extern bool request_same_steps(const Transaction *a, const Transaction *b);
 
 /* Takes into a stored transaction the options that a later request brought. */
-extern void request_merge_options(StoreTrans *stored, const Request *later);
+extern void request_merge_options(Transaction *stored, const Request *later);
 
 #endif							/* DTM_REQUEST_H */

@@ -4,11 +4,13 @@
  */
 #include "private.h"
 
+#include "store/store.h"
+
 #include "miscadmin.h"
 
 /* Room for n more steps, and for the topics and ids that only they have. */
 static void
-make_room(StoreTrans *trans, int n)
+make_room(Transaction *trans, int n)
 {
 	Size		size = sizeof(char *) * (trans->core.nsteps + n + 1);
 	bool		first = trans->topic == NULL;
@@ -22,7 +24,7 @@ make_room(StoreTrans *trans, int n)
 bool
 request_has_topics(const Request *request)
 {
-	const StoreTrans *trans = &request->trans;
+	const Transaction *trans = &request->trans;
 
 	for (int i = 0; trans->core.type == DTM_MSG && i < trans->core.nsteps; i++)
 		if (is_topic(trans->action[i]))
@@ -33,8 +35,8 @@ request_has_topics(const Request *request)
 const char *
 request_expand_topics(Request *request)
 {
-	StoreTrans *trans = &request->trans;
-	StoreTrans	given = *trans;
+	Transaction *trans = &request->trans;
+	Transaction	given = *trans;
 
 	if (!request_has_topics(request))
 		return NULL;
@@ -85,7 +87,7 @@ request_expand_topics(Request *request)
 
 /* The branch that the next step begins with: those of a topic are one step. */
 static int
-next_step(const StoreTrans *trans, int i)
+next_step(const Transaction *trans, int i)
 {
 	int			next = i + 1;
 	size_t		len;
@@ -102,14 +104,14 @@ next_step(const StoreTrans *trans, int i)
 
 /* The URL of a branch's step as it was given. */
 static const char *
-given_action(const StoreTrans *trans, int i)
+given_action(const Transaction *trans, int i)
 {
 	return trans->topic != NULL && trans->topic[i][0] != '\0' ?
 		trans->topic[i] : trans->action[i];
 }
 
 bool
-request_same_steps(const StoreTrans *a, const StoreTrans *b)
+request_same_steps(const Transaction *a, const Transaction *b)
 {
 	int			i = 0;
 	int			j = 0;

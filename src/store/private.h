@@ -9,7 +9,8 @@
 #include "store.h"
 
 #include "compat.h"
-#include "dtm.h"
+#include "errors.h"
+#include "transaction.h"
 
 #include "access/genam.h"
 #include "catalog/pg_type.h"
@@ -243,7 +244,7 @@ enum
  * A row of the columns above, in the current memory context.  NULL and why if
  * it does not make sense: somebody has written it by hand.
  */
-extern StoreTrans *row_decode(const Row *row, const char **problem);
+extern Transaction *row_decode(const Row *row, const char **problem);
 
 /* The ops' statuses as they are stored. */
 extern char *row_letters(const DtmTrans *core);

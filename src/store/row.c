@@ -48,7 +48,7 @@ decode_orders(const Row *row, DtmTrans *core)
 }
 
 static bool
-decode_ops(const Row *row, StoreTrans *trans)
+decode_ops(const Row *row, Transaction *trans)
 {
 	DtmTrans   *core = &trans->core;
 	char	   *letters = column_text(row, C_BRANCH_STATUS);
@@ -79,10 +79,10 @@ decode_ops(const Row *row, StoreTrans *trans)
  * A row of the columns above, in the current memory context.  NULL and why if
  * it does not make sense: somebody has written it by hand.
  */
-StoreTrans *
+Transaction *
 row_decode(const Row *row, const char **problem)
 {
-	StoreTrans *trans = palloc0(sizeof(StoreTrans));
+	Transaction *trans = palloc0(sizeof(Transaction));
 	DtmTrans   *core = &trans->core;
 	bool		isnull;
 	bool	   *nulls;

@@ -30,7 +30,7 @@ orders_array(const DtmTrans *core, char *null)
 }
 
 static Datum
-headers_array(const StoreTrans *trans, char *null)
+headers_array(const Transaction *trans, char *null)
 {
 	char	  **strings;
 
@@ -48,7 +48,7 @@ headers_array(const StoreTrans *trans, char *null)
 }
 
 static Datum
-payload_array(const StoreTrans *trans, char *null)
+payload_array(const Transaction *trans, char *null)
 {
 	int			n = trans->core.nsteps;
 	Datum	   *values = palloc0(sizeof(Datum) * (n + 1));
@@ -120,7 +120,7 @@ static Statement insert_statement = {
 };
 
 bool
-store_insert(StoreTrans *trans)
+store_insert(Transaction *trans)
 {
 	const DtmTrans *core = &trans->core;
 	Datum		values[MAX_PARAMS + 1];
@@ -168,13 +168,13 @@ store_insert(StoreTrans *trans)
 	return inserted;
 }
 
-static StoreTrans *
+static Transaction *
 decode_or_error(MemoryContext context)
 {
 	MemoryContext before = MemoryContextSwitchTo(context);
 	const char *problem;
 	Row			row;
-	StoreTrans *trans;
+	Transaction *trans;
 
 	result_row(0, &row);
 	trans = row_decode(&row, &problem);
@@ -189,7 +189,7 @@ decode_or_error(MemoryContext context)
 }
 
 StoreFound
-store_find(const char *gid, bool lock, StoreTrans **trans)
+store_find(const char *gid, bool lock, Transaction **trans)
 {
 	static Statement active = {
 		"SELECT " REQUEST_COLUMNS ACTIVE_COLUMNS
@@ -236,7 +236,7 @@ store_find(const char *gid, bool lock, StoreTrans **trans)
 }
 
 bool
-store_find_id(int64 id, bool lock, StoreTrans **trans)
+store_find_id(int64 id, bool lock, Transaction **trans)
 {
 	static Statement unlocked = {
 		"SELECT " REQUEST_COLUMNS ACTIVE_COLUMNS
@@ -339,7 +339,7 @@ enum
 	"WHERE id" EQUALS "$1 AND version" EQUALS "$2"
 
 static void
-state_values(const StoreTrans *trans, Datum *values, char *nulls)
+state_values(const Transaction *trans, Datum *values, char *nulls)
 {
 	const DtmTrans *core = &trans->core;
 
@@ -357,7 +357,7 @@ state_values(const StoreTrans *trans, Datum *values, char *nulls)
 
 /* Runs one of them, which has to write one row. */
 static void
-run_change(Statement *statement, const StoreTrans *trans, Datum *values,
+run_change(Statement *statement, const Transaction *trans, Datum *values,
 		   const char *nulls)
 {
 	Session		session;
@@ -371,7 +371,7 @@ run_change(Statement *statement, const StoreTrans *trans, Datum *values,
 }
 
 void
-store_update(StoreTrans *trans)
+store_update(Transaction *trans)
 {
 	static Statement active = {UPDATE_ACTIVE, NSTATE, {STATE_TYPES}, true};
 	static Statement finish = {
@@ -390,7 +390,7 @@ store_update(StoreTrans *trans)
 }
 
 void
-store_update_branches(StoreTrans *trans)
+store_update_branches(Transaction *trans)
 {
 	static Statement statement = {
 		"WITH r AS (UPDATE dtm.request SET branch_id = $10, action = $11, "
@@ -414,7 +414,7 @@ store_update_branches(StoreTrans *trans)
 }
 
 void
-store_update_options(const StoreTrans *trans)
+store_update_options(const Transaction *trans)
 {
 	static Statement statement = {
 		"UPDATE dtm.request SET timeout_to_fail = $2, retry_interval = $3, "
@@ -453,7 +453,7 @@ store_update_options(const StoreTrans *trans)
 }
 
 void
-store_update_result(const StoreTrans *trans)
+store_update_result(const Transaction *trans)
 {
 	static Statement statement = {
 		"UPDATE dtm.request SET result = $2 WHERE id" EQUALS "$1",

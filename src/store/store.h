@@ -15,47 +15,7 @@
 #include "datatype/timestamp.h"
 
 #include "core/core.h"
-#include "dtm.h"
-
-/* The request_timeout of a transaction that has none of its own. */
-#define DTM_NO_REQUEST_TIMEOUT 0
-
-/*
- * A global transaction with all that is stored of it.  Everything that it
- * points to is in one memory context.
- */
-typedef struct StoreTrans
-{
-	int64		id;				/* 0: not stored yet */
-	int32		version;		/* of the row as read */
-	char	   *gid;
-	Oid			submitted_by;
-	int			request_timeout;	/* ms, or DTM_NO_REQUEST_TIMEOUT */
-	bool		wait_result;
-	const char *protocol;		/* NULL: http */
-	const char *query_prepared; /* NULL: none */
-	char	  **branch_id;		/* of registered branches, and of steps that
-								 * came from a topic; core.nsteps of them.
-								 * NULL for steps, whose number it is */
-	char	  **topic;			/* where steps came from a topic: the URL that
-								 * was given for each; else NULL */
-	char	  **action;			/* core.nsteps URLs, "" for none; or confirm,
-								 * commit; or a workflow's ops */
-	char	  **compensate;		/* the same, or cancel, rollback; NULL for a
-								 * msg or workflow */
-	bytea	  **payload;		/* the same; NULL where there is none */
-	int			nheaders;
-	char	  **header_name;
-	char	  **header_value;
-	const char *workflow;		/* a workflow's name; NULL for other types */
-	bytea	   *workflow_data;	/* what its callback is sent; NULL: nothing */
-	const char *result;			/* of a workflow that has been submitted, as it
-								 * was given; NULL: none */
-	bool		notify;			/* NOTIFY when it's final */
-	const char *on_finish;		/* URL to be called then; NULL: none */
-	DtmTrans	core;
-	bool		is_mine;		/* store_find: written by this transaction */
-} StoreTrans;
+#include "transaction.h"
 
 /* The outcome of looking for a gid. */
 typedef enum StoreFound
@@ -117,17 +77,17 @@ extern void store_end_procedure(void);
  * Writes a new transaction, and sets its id.  False if the gid is there
  * already; waits for a transaction that is just writing it.
  */
-extern bool store_insert(StoreTrans *trans);
+extern bool store_insert(Transaction *trans);
 
 /*
  * Looks for a gid and, with "lock", locks its row until the end of this
  * transaction.  Allocates in the current memory context.  A row that can't be
  * understood is an error (DTM_ERRCODE_BAD_ROW).
  */
-extern StoreFound store_find(const char *gid, bool lock, StoreTrans **trans);
+extern StoreFound store_find(const char *gid, bool lock, Transaction **trans);
 
 /* The same by id, of one that is not final; false if there is none. */
-extern bool store_find_id(int64 id, bool lock, StoreTrans **trans);
+extern bool store_find_id(int64 id, bool lock, Transaction **trans);
 
 /*
  * NOTIFY at the commit of the current transaction; left out where nobody reads
@@ -142,16 +102,16 @@ extern StoreFound store_peek(const char *gid, bool latest, DtmStatus *status,
 							 Oid *submitted_by);
 
 /* Writes the state of a transaction that was found with its lock. */
-extern void store_update(StoreTrans *trans);
+extern void store_update(Transaction *trans);
 
 /* Writes the branches of a transaction that was found with its lock. */
-extern void store_update_branches(StoreTrans *trans);
+extern void store_update_branches(Transaction *trans);
 
 /* Writes the options that a late submit brought: delay, timeouts, headers. */
-extern void store_update_options(const StoreTrans *trans);
+extern void store_update_options(const Transaction *trans);
 
 /* Writes what a submit says of a workflow's result. */
-extern void store_update_result(const StoreTrans *trans);
+extern void store_update_result(const Transaction *trans);
 
 /*
  * The URLs that are subscribed to a topic, n of them, in the current memory
@@ -177,7 +137,7 @@ extern void store_own_session(void);
 typedef struct StoreLoad
 {
 	int			n;
-	StoreTrans **trans;			/* each in a context of its own */
+	Transaction **trans;			/* each in a context of its own */
 	MemoryContext *context;		/* that context: a child of the one that was
 								 * current, until it is given another parent */
 	int			nbad;
@@ -205,7 +165,7 @@ extern TimestampTz store_next_deadline(DtmShare share, TimestampTz after);
  * committed, its version is one higher.  It was not written if its row has
  * another version by now, or is locked: its caller reads it again.
  */
-extern void store_save(StoreTrans **trans, int n, TimestampTz now,
+extern void store_save(Transaction **trans, int n, TimestampTz now,
 					   bool *saved);
 
 extern void store_add_attempts(const StoreAttempt *attempts, int n);

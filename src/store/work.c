@@ -85,7 +85,7 @@ decode(const Row *row, MemoryContext parent, StoreLoad *load)
 												  ALLOCSET_SMALL_SIZES);
 	MemoryContext before = MemoryContextSwitchTo(context);
 	const char *problem;
-	StoreTrans *trans = row_decode(row, &problem);
+	Transaction *trans = row_decode(row, &problem);
 
 	MemoryContextSwitchTo(before);
 	if (trans != NULL)
@@ -112,7 +112,7 @@ store_load_ids(const int64 *ids, int n, StoreLoad *load)
 	Row			row = {values, nulls};
 
 	memset(load, 0, sizeof(*load));
-	load->trans = palloc(sizeof(StoreTrans *) * (n + 1));
+	load->trans = palloc(sizeof(Transaction *) * (n + 1));
 	load->context = palloc(sizeof(MemoryContext) * (n + 1));
 	load->bad_id = palloc(sizeof(int64) * (n + 1));
 	load->bad_error = palloc(sizeof(char *) * (n + 1));
@@ -246,7 +246,7 @@ set_state(Table *active, const DtmTrans *core, TimestampTz now)
 }
 
 static void
-set_outcome(Table *finished, const StoreTrans *trans, TimestampTz now)
+set_outcome(Table *finished, const Transaction *trans, TimestampTz now)
 {
 	const DtmTrans *core = &trans->core;
 	const char *reason = row_reason(core);
@@ -264,7 +264,7 @@ set_outcome(Table *finished, const StoreTrans *trans, TimestampTz now)
  * long as it likes, and one may not stop all.  Locked rows are skipped.
  */
 void
-store_save(StoreTrans **trans, int n, TimestampTz now, bool *saved)
+store_save(Transaction **trans, int n, TimestampTz now, bool *saved)
 {
 	Tables		tables;
 	Table		finished;

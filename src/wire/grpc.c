@@ -56,7 +56,7 @@ grpc_url_problem(const char *url)
 
 /* The message behind its frame's header. */
 static char *
-frame_of(const StoreTrans *trans, const WireBranch *branch, size_t *len)
+frame_of(const Transaction *trans, const WireBranch *branch, size_t *len)
 {
 	StringInfoData frame;
 	const bytea *payload = branch->payload;
@@ -140,7 +140,7 @@ is_reserved(const char *name)
 }
 
 void
-grpc_request(const StoreTrans *trans, const WireBranch *branch, DtmCall *call)
+grpc_request(const Transaction *trans, const WireBranch *branch, DtmCall *call)
 {
 	const char **headers = palloc(sizeof(char *) * (trans->nheaders + NHEADERS));
 	const char *user_agent = DTM_USER_AGENT;

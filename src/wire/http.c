@@ -45,7 +45,7 @@ append_parameter(StringInfo url, char *separator, const char *name,
 
 /* The URL with branch_id, gid, op and trans_type behind its own parameters. */
 static char *
-url_of(const StoreTrans *trans, const char *target, const char *branch_id,
+url_of(const Transaction *trans, const char *target, const char *branch_id,
 	   const char *op)
 {
 	StringInfoData url;
@@ -86,7 +86,7 @@ is_header(const char *header, const char *name)
 }
 
 void
-http_set_headers(const StoreTrans *trans, DtmCall *call)
+http_set_headers(const Transaction *trans, DtmCall *call)
 {
 	const char **headers;
 	int			n = 0;
@@ -127,7 +127,7 @@ http_set_headers(const StoreTrans *trans, DtmCall *call)
 }
 
 void
-http_request(const StoreTrans *trans, const WireBranch *branch, DtmCall *call)
+http_request(const Transaction *trans, const WireBranch *branch, DtmCall *call)
 {
 	const bytea *payload = branch->payload;
 

@@ -21,7 +21,7 @@ parse_json(const char *string)
 
 /* The payload's object with the four parameters, which go before its own. */
 static char *
-params_of(const StoreTrans *trans, const WireBranch *branch)
+params_of(const Transaction *trans, const WireBranch *branch)
 {
 	StringInfoData own;
 	Jsonb	   *params;
@@ -53,7 +53,7 @@ params_of(const StoreTrans *trans, const WireBranch *branch)
 }
 
 void
-jsonrpc_request(const StoreTrans *trans, const WireBranch *branch,
+jsonrpc_request(const Transaction *trans, const WireBranch *branch,
 				DtmCall *call)
 {
 	StringInfoData body;

@@ -8,15 +8,15 @@
 #include "wire.h"
 
 #include "compat.h"
-#include "dtm.h"
+#include "transaction.h"
 
 /* ---------- http.c ---------- */
 
-extern void http_request(const StoreTrans *trans, const WireBranch *branch,
+extern void http_request(const Transaction *trans, const WireBranch *branch,
 						 DtmCall *call);
 
 /* branch_headers, and those of the default ones that they do not replace. */
-extern void http_set_headers(const StoreTrans *trans, DtmCall *call);
+extern void http_set_headers(const Transaction *trans, DtmCall *call);
 
 /*
  * The decoded value of a parameter in a URL's query, in the current memory
@@ -26,7 +26,7 @@ extern char *http_url_parameter(const char *url, const char *name);
 
 /* ---------- jsonrpc.c ---------- */
 
-extern void jsonrpc_request(const StoreTrans *trans, const WireBranch *branch,
+extern void jsonrpc_request(const Transaction *trans, const WireBranch *branch,
 							DtmCall *call);
 
 /* The meaning of a reply that is a success by the rules of HTTP. */
@@ -35,7 +35,7 @@ extern DtmResult jsonrpc_result(const DtmCall *call, const char **text);
 /* ---------- grpc.c ---------- */
 
 extern const char *grpc_url_problem(const char *url);
-extern void grpc_request(const StoreTrans *trans, const WireBranch *branch,
+extern void grpc_request(const Transaction *trans, const WireBranch *branch,
 						 DtmCall *call);
 /* The message in the frame of a request. */
 extern const char *grpc_message(const DtmCall *call, size_t *len);
@@ -44,6 +44,6 @@ extern DtmResult grpc_result(const DtmCall *call, const char **text);
 /* ---------- trace.c ---------- */
 
 /* The trace header of a call, in the current memory context. */
-extern char *trace_header(const StoreTrans *trans, int op);
+extern char *trace_header(const Transaction *trans, int op);
 
 #endif							/* DTM_WIRE_PRIVATE_H */

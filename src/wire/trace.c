@@ -70,7 +70,7 @@ put_hex(char *to, uint64 number)
 }
 
 char *
-trace_header(const StoreTrans *trans, int op)
+trace_header(const Transaction *trans, int op)
 {
 	char	   *header = pstrdup(WIRE_TRACEPARENT ": "
 								 "00-00000000000000000000000000000000-0000000000000000-" DEFAULT_FLAGS);

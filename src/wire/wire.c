@@ -50,7 +50,7 @@ wire_url_problem(const char *protocol, const char *url)
 }
 
 void
-wire_describe(const StoreTrans *trans, int op, WireBranch *branch)
+wire_describe(const Transaction *trans, int op, WireBranch *branch)
 {
 	if (op == DTM_CALL_QUERY)
 	{
@@ -84,7 +84,7 @@ wire_describe(const StoreTrans *trans, int op, WireBranch *branch)
 }
 
 void
-wire_request(const StoreTrans *trans, const WireBranch *branch, DtmCall *call)
+wire_request(const Transaction *trans, const WireBranch *branch, DtmCall *call)
 {
 	call->own_headers[DTM_TRACE_HEADER] = trace_header(trans, branch->number);
 	switch (branch->kind)

@@ -11,7 +11,7 @@
 
 #include "postgres.h"
 
-#include "store/store.h"
+#include "transaction.h"
 #include "transport/transport.h"
 
 /* How a branch is called. */
@@ -48,7 +48,7 @@ typedef struct WireBranch
 } WireBranch;
 
 /* In the current memory context, or in trans. */
-extern void wire_describe(const StoreTrans *trans, int op,
+extern void wire_describe(const Transaction *trans, int op,
 						  WireBranch *branch);
 
 /*
@@ -56,7 +56,7 @@ extern void wire_describe(const StoreTrans *trans, int op,
  * is set already.  What it points to is in the current memory context or in
  * trans.  Not for a local branch.
  */
-extern void wire_request(const StoreTrans *trans, const WireBranch *branch,
+extern void wire_request(const Transaction *trans, const WireBranch *branch,
 						 DtmCall *call);
 
 /* Of such a request, what the participant has as its body. */

@@ -1,5 +1,5 @@
 /*
- * cleanup.c
+ * removal.c
  *		Removes what has been finished for longer than dtm.retention, a small
  *		batch a turn.
  *

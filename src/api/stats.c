@@ -5,7 +5,7 @@
 #include "postgres.h"
 
 #include "compat.h"
-#include "shmem.h"
+#include "process/shmem.h"
 #include "store/store.h"
 
 #include "access/htup_details.h"

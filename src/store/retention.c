@@ -1,5 +1,5 @@
 /*
- * cleanup.c
+ * retention.c
  *		The store's part in removing what has finished.
  */
 #include "private.h"

@@ -1,5 +1,5 @@
 /*
- * transaction.c
+ * commit.c
  *		PostgreSQL transactions of a coordinator, in a background worker or in
  *		a procedure.
  */

@@ -15,11 +15,11 @@
  * with a search of its share, so that it does not matter who was told of what
  * before.
  */
-#include "worker.h"
+#include "process/bgworker.h"
 
 #include "compat.h"
-#include "dtm.h"
-#include "shmem.h"
+#include "settings.h"
+#include "process/shmem.h"
 
 #include "access/genam.h"
 #include "access/heapam.h"

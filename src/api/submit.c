@@ -1,17 +1,19 @@
 /*
- * api.c
+ * submit.c
  *		The SQL functions that submit and steer global transactions.
  *
  * They write through the caller's transaction and call nobody: that is the
  * coordinator's business, which the commit wakes.
  */
-#include "api.h"
+#include "api/api.h"
 
 #include "compat.h"
-#include "dtm.h"
-#include "notice.h"
+#include "errors.h"
+#include "settings.h"
+#include "transaction.h"
+#include "outcome.h"
 #include "request/request.h"
-#include "shmem.h"
+#include "process/shmem.h"
 #include "store/store.h"
 
 #include "access/htup_details.h"
@@ -83,7 +85,7 @@ api_required_gid(FunctionCallInfo fcinfo, int number)
 
 /* In the wire's words where clients may look for them (§1.3). */
 static void
-error_status(const StoreTrans *trans, DtmEventKind kind)
+error_status(const Transaction *trans, DtmEventKind kind)
 {
 	const char *what = kind == DTM_EVENT_PREPARE ? "prepare" :
 		kind == DTM_EVENT_SUBMIT ? "submit" :
@@ -105,7 +107,7 @@ error_status(const StoreTrans *trans, DtmEventKind kind)
  * error if it's not one for its type or status.  True if that changed it.
  */
 static bool
-decide(StoreTrans *trans, DtmEventKind kind, const char *reason, bool succeeded)
+decide(Transaction *trans, DtmEventKind kind, const char *reason, bool succeeded)
 {
 	DtmEvent	event = {.kind = kind};
 	DtmConfig	config;
@@ -136,7 +138,7 @@ decide(StoreTrans *trans, DtmEventKind kind, const char *reason, bool succeeded)
 
 /* Writes what was decided, and has the coordinator look at it. */
 static void
-write_decision(StoreTrans *trans)
+write_decision(Transaction *trans)
 {
 	store_update(trans);
 	if (dtm_core_is_final(trans->core.status))
@@ -150,7 +152,7 @@ write_decision(StoreTrans *trans)
 
 /* Applies a caller's event, as decide() does, and writes the outcome. */
 static void
-apply(StoreTrans *trans, DtmEventKind kind, const char *reason)
+apply(Transaction *trans, DtmEventKind kind, const char *reason)
 {
 	if (decide(trans, kind, reason, false))
 		write_decision(trans);
@@ -158,10 +160,10 @@ apply(StoreTrans *trans, DtmEventKind kind, const char *reason)
 }
 
 /* Finds a transaction that the current role may steer, and locks it. */
-static StoreTrans *
+static Transaction *
 find_to_steer(const char *gid, DtmEventKind kind)
 {
-	StoreTrans *trans;
+	Transaction *trans;
 	StoreFound	found = store_find(gid, true, &trans);
 
 	if (found == STORE_ABSENT || !api_is_visible(trans->submitted_by))
@@ -201,7 +203,7 @@ error_removed(const char *gid)
 
 /* The gid is of another type than the caller takes it for. */
 static void
-error_other_type(const StoreTrans *stored, DtmTransType wanted, const char *hint)
+error_other_type(const Transaction *stored, DtmTransType wanted, const char *hint)
 {
 	ereport(ERROR,
 			(errcode(DTM_ERRCODE_GID_IN_USE),
@@ -213,7 +215,7 @@ error_other_type(const StoreTrans *stored, DtmTransType wanted, const char *hint
 
 /* Errors if what is stored can't be what a request speaks of. */
 static void
-check_same(const StoreTrans *stored, const Request *request)
+check_same(const Transaction *stored, const Request *request)
 {
 	if (!api_is_visible(stored->submitted_by))
 		ereport(ERROR,
@@ -229,7 +231,7 @@ static void
 repeat_request(Request *request, DtmEventKind kind)
 {
 	const char *gid = request->trans.gid;
-	StoreTrans *stored;
+	Transaction *stored;
 	StoreFound	found = store_find(gid, true, &stored);
 
 	if (found == STORE_ABSENT)
@@ -265,7 +267,7 @@ repeat_request(Request *request, DtmEventKind kind)
 static void
 submit_workflow(Request *request)
 {
-	StoreTrans *trans = find_to_steer(request->trans.gid, DTM_EVENT_SUBMIT);
+	Transaction *trans = find_to_steer(request->trans.gid, DTM_EVENT_SUBMIT);
 
 	if (trans->core.type != DTM_WORKFLOW)
 		error_other_type(trans, DTM_WORKFLOW, GID_HINT);
@@ -289,8 +291,8 @@ submit_workflow(Request *request)
 static bool
 insert_transaction(Request *request, bool submitted)
 {
-	StoreTrans *trans = &request->trans;
-	StoreTrans *stored;
+	Transaction *trans = &request->trans;
+	Transaction *stored;
 	const char *no_topic;
 	DtmConfig	config;
 
@@ -402,7 +404,7 @@ dtm_open_workflow(PG_FUNCTION_ARGS)
 				 errhint("dtm_prepare_workflow() opens a workflow; dtm_prepare() opens the others.")));
 	if (!insert_transaction(request, false))
 	{
-		StoreTrans *stored;
+		Transaction *stored;
 
 		/* whatever its status: the client goes by it (§1.3) */
 		if (store_find(request->trans.gid, false, &stored) == STORE_ABSENT)
@@ -424,7 +426,7 @@ dtm_new_gid(PG_FUNCTION_ARGS)
 static void
 register_branch(const BranchRequest *branch)
 {
-	StoreTrans *trans;
+	Transaction *trans;
 
 	PreventCommandIfReadOnly("dtm_register_branch()");
 	trans = find_to_steer(branch->gid, DTM_EVENT_REGISTER);
@@ -549,7 +551,7 @@ dtm_reset_cron_time(PG_FUNCTION_ARGS)
 														 PG_GETARG_DATUM(0)));
 	n = store_reset_next_time(later_than, now, max);
 	if (n > 0)
-		dtm_announce_ask(DTM_ASK_SWEEP);
+		dtm_announce_ask(DTM_ASK_SEARCH);
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	values[0] = Int32GetDatum(n);

@@ -8,8 +8,8 @@
 
 #include "compat.h"
 #include "coordinator/coordinator.h"
-#include "dtm.h"
-#include "shmem.h"
+#include "transaction.h"
+#include "process/shmem.h"
 #include "store/store.h"
 
 #include "access/xact.h"
@@ -127,14 +127,14 @@ dtm_run_due(PG_FUNCTION_ARGS)
 		run.coordinator = coordinator_create(STORE_PROCEDURE, ALL, run.slot);
 		coordinator_set_time(run.coordinator, as_of);
 		coordinator_set_budget(run.coordinator, max);
-		coordinator_cycle(run.coordinator);
+		coordinator_turn(run.coordinator);
 		while (!coordinator_is_done(run.coordinator))
 		{
 			long		timeout = coordinator_timeout(run.coordinator);
 
 			if (timeout != 0)
 				nap(coordinator_fd(run.coordinator), timeout);
-			coordinator_cycle(run.coordinator);
+			coordinator_turn(run.coordinator);
 		}
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(end_run_at_exit, PointerGetDatum(&run));

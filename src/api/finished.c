@@ -1,12 +1,12 @@
 /*
- * cleanup.c
+ * finished.c
  *		dtm_cleanup() and dtm_cleanup_barrier(): what the coordinator does by
  *		dtm.retention, asked for by hand or by pg_cron.
  */
 #include "postgres.h"
 
 #include "compat.h"
-#include "dtm.h"
+#include "settings.h"
 #include "store/store.h"
 
 #include "fmgr.h"

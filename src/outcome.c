@@ -1,11 +1,11 @@
 /*
- * notice.c
+ * outcome.c
  *		What the world is told beside the calls of branches.
  */
-#include "notice.h"
+#include "outcome.h"
 
 #include "compat.h"
-#include "dtm.h"
+#include "transaction.h"
 #include "request/request.h"
 
 #include "lib/stringinfo.h"
@@ -31,7 +31,7 @@ append_string(StringInfo json, const char *key, const char *value, size_t max)
 }
 
 static char *
-alert_json(const StoreTrans *trans, const char *url, const char *error,
+alert_json(const Transaction *trans, const char *url, const char *error,
 		   size_t max)
 {
 	StringInfoData json;
@@ -46,7 +46,7 @@ alert_json(const StoreTrans *trans, const char *url, const char *error,
 }
 
 char *
-notice_alert_body(const StoreTrans *trans, const char *url, const char *error)
+notice_alert_body(const Transaction *trans, const char *url, const char *error)
 {
 	char	   *json = alert_json(trans, url, error, MaxAllocSize);
 
@@ -54,7 +54,7 @@ notice_alert_body(const StoreTrans *trans, const char *url, const char *error)
 }
 
 void
-notice_alert(const StoreTrans *trans, const char *url, const char *error)
+notice_alert(const Transaction *trans, const char *url, const char *error)
 {
 	store_notify(NOTICE_ALERT_CHANNEL,
 				 alert_json(trans, url, error, MAX_NOTIFY_TEXT));
@@ -67,7 +67,7 @@ notice_alert(const StoreTrans *trans, const char *url, const char *error)
 }
 
 static char *
-finished_json(const StoreTrans *trans, size_t max)
+finished_json(const Transaction *trans, size_t max)
 {
 	StringInfoData json;
 
@@ -81,9 +81,9 @@ finished_json(const StoreTrans *trans, size_t max)
 }
 
 int64
-notice_finished(const StoreTrans *trans, TimestampTz now)
+notice_finished(const Transaction *trans, TimestampTz now)
 {
-	StoreTrans *message;
+	Transaction *message;
 
 	if (trans->notify)
 		store_notify(NOTICE_FINISHED_CHANNEL,

@@ -1,10 +1,10 @@
 /*
- * worker.h
+ * bgworker.h
  *		The background processes: a launcher for the cluster, and a coordinator
  *		worker for each database that has the extension.
  */
-#ifndef DTM_WORKER_H
-#define DTM_WORKER_H
+#ifndef DTM_BGWORKER_H
+#define DTM_BGWORKER_H
 
 #include "postgres.h"
 
@@ -24,4 +24,4 @@ extern PGDLLEXPORT void dtm_worker_main(Datum arg);
 extern void dtm_describe_worker(BackgroundWorker *worker,
 								const char *function, const char *type);
 
-#endif							/* DTM_WORKER_H */
+#endif							/* DTM_BGWORKER_H */

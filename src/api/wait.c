@@ -2,10 +2,10 @@
  * wait.c
  *		The SQL functions that ask for a status, and wait for a final one.
  */
-#include "api.h"
+#include "api/api.h"
 
 #include "compat.h"
-#include "shmem.h"
+#include "process/shmem.h"
 #include "store/store.h"
 
 #include "miscadmin.h"
@@ -67,7 +67,7 @@ dtm_wait(PG_FUNCTION_ARGS)
 {
 	char	   *gid = api_required_gid(fcinfo, 0);
 	DtmSharedSlot *slot = dtm_slot_of(MyDatabaseId);
-	StoreTrans *trans;
+	Transaction *trans;
 	StoreFound	found;
 	DtmStatus	status = DTM_PREPARED;
 	Oid			submitted_by;

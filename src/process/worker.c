@@ -6,12 +6,12 @@
  * away by itself where the extension isn't installed.  When nothing is due it
  * sleeps until the next deadline, or until a commit wakes it.
  */
-#include "worker.h"
+#include "process/bgworker.h"
 
 #include "compat.h"
 #include "coordinator/coordinator.h"
-#include "dtm.h"
-#include "shmem.h"
+#include "transaction.h"
+#include "process/shmem.h"
 #include "store/store.h"
 
 #include "access/xact.h"
@@ -255,19 +255,19 @@ turn(Worker *w)
 		start_coordinator(w);
 	if (w->coordinator == NULL)
 	{
-		w->asked &= ~DTM_ASK_SWEEP; /* it begins with one */
+		w->asked &= ~DTM_ASK_SEARCH; /* it begins with one */
 		if (!wanted)
 			dtm_set_state(my_slot, w->orders == ORDERS_PAUSE ?
 						  DTM_COORDINATOR_PAUSED : DTM_COORDINATOR_YIELDING);
 		return;
 	}
-	if (w->asked & DTM_ASK_SWEEP)
+	if (w->asked & DTM_ASK_SEARCH)
 	{
-		coordinator_sweep(w->coordinator);
-		w->asked &= ~DTM_ASK_SWEEP;
+		coordinator_search(w->coordinator);
+		w->asked &= ~DTM_ASK_SEARCH;
 	}
 	coordinator_set_draining(w->coordinator, !wanted);
-	coordinator_cycle(w->coordinator);
+	coordinator_turn(w->coordinator);
 	if (!wanted && coordinator_is_idle(w->coordinator))
 		stop_coordinator(w, w->orders == ORDERS_PAUSE ?
 						 DTM_COORDINATOR_PAUSED : DTM_COORDINATOR_YIELDING);

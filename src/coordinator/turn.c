@@ -1,8 +1,8 @@
 /*
- * coordinator.c
+ * turn.c
  *		Drives the global transactions of one database, or a share of them.
  *
- * A turn (coordinator_cycle) has two halves.  The first takes the replies of
+ * A turn (coordinator_turn) has two halves.  The first takes the replies of
  * calls that have ended, without touching the database.  The second is one
  * PostgreSQL transaction: it reads what is new or due, lets core decide, and
  * writes all that has changed and all attempts in a few statements.  Only when
@@ -140,7 +140,7 @@ settle(Coordinator *c, Entry *entry)
 
 		entry_forget(c, entry);
 		if (due && !queue_push(&c->announced, id))
-			coordinator_sweep(c);
+			coordinator_search(c);
 		return;
 	}
 	entry->touched = false;
@@ -255,12 +255,12 @@ tell_hosts(Coordinator *c)
 }
 
 void
-coordinator_cycle(Coordinator *c)
+coordinator_turn(Coordinator *c)
 {
 	MemoryContext before = CurrentMemoryContext;
 
 	MemoryContextSwitchTo(c->turn);
-	c->cycle_began = pace_clock();
+	c->turn_began = pace_clock();
 	entry_collect(c);
 	if (needs_database(c) && pace_left(c) == 0 &&
 		use_database(c))
@@ -318,7 +318,7 @@ coordinator_is_done(Coordinator *c)
 {
 	return coordinator_is_idle(c) &&
 		(read_room(c) == 0 ||
-		 (!c->sweeping && queue_length(&c->announced) == 0 &&
+		 (!c->searching && queue_length(&c->announced) == 0 &&
 		  c->nparked == 0 && c->deadline > coordinator_time(c)));
 }
 
@@ -480,7 +480,7 @@ void
 coordinator_set_time(Coordinator *c, TimestampTz now)
 {
 	c->fixed_now = now;
-	c->sweep_until = coordinator_time(c);
+	c->search_until = coordinator_time(c);
 }
 
 void

@@ -1,5 +1,5 @@
 /*
- * worker.c
+ * runner.c
  *		The process that runs the local branches of one role.
  *
  * It is connected as the role, as a session of it would be, with its settings
@@ -13,9 +13,10 @@
 #include "crash_point.h"
 
 #include "compat.h"
-#include "dtm.h"
-#include "notice.h"
-#include "shmem.h"
+#include "settings.h"
+#include "transaction.h"
+#include "outcome.h"
+#include "process/shmem.h"
 #include "store/store.h"
 #include "wire/wire.h"
 
@@ -164,7 +165,7 @@ set_error(LocalWorker *task, const char *text)
 static bool
 apply(LocalWorker *task, DtmResult result, const char *text)
 {
-	StoreTrans *trans;
+	Transaction *trans;
 	DtmBranchOp *op;
 	DtmConfig	config;
 	DtmUpdate	update;
@@ -242,7 +243,7 @@ start_timeout(const LocalWorker *task)
  * runs without a lock on our tables.
  */
 static bool
-read_task(const LocalWorker *task, StoreTrans **trans, MemoryContext context)
+read_task(const LocalWorker *task, Transaction **trans, MemoryContext context)
 {
 	bool		found;
 
@@ -267,7 +268,7 @@ read_task(const LocalWorker *task, StoreTrans **trans, MemoryContext context)
 static void
 run(LocalWorker *task, MemoryContext context)
 {
-	StoreTrans *trans;
+	Transaction *trans;
 	WireBranch	branch;
 
 	if (!read_task(task, &trans, context))

@@ -11,9 +11,8 @@
 #include "postgres.h"
 
 #include "compat.h"
-#include "dtm.h"
-#include "shmem.h"
-#include "worker.h"
+#include "process/shmem.h"
+#include "process/bgworker.h"
 
 #include "access/xact.h"
 #include "catalog/objectaccess.h"
@@ -164,7 +163,7 @@ process_utility(DTM_UTILITY_PARAMS)
 	run_utility(DTM_UTILITY_ARGS);
 
 	if (commit_prepared && OidIsValid(get_extension_oid("dtm", true)))
-		dtm_ask(MyDatabaseId, DTM_ASK_SWEEP | DTM_ASK_RECHECK);
+		dtm_ask(MyDatabaseId, DTM_ASK_SEARCH | DTM_ASK_RECHECK);
 }
 
 void

@@ -3,10 +3,10 @@
  *		Shared memory, and what a transaction says to the coordinator when it
  *		commits.
  */
-#include "shmem.h"
+#include "process/shmem.h"
 
 #include "compat.h"
-#include "dtm.h"
+#include "transaction.h"
 
 #include "access/xact.h"
 #include "access/xlog.h"
@@ -174,7 +174,7 @@ tell_slot(DtmSharedSlot *slot, Oid database, const int64 *ids, int n, uint32 ask
 				continue;
 			taken++;
 			if (slot->ring_tail - slot->ring_head == DTM_RING_SIZE)
-				asks |= DTM_ASK_SWEEP;
+				asks |= DTM_ASK_SEARCH;
 			else
 				slot->ring[slot->ring_tail++ % DTM_RING_SIZE] = ids[i];
 		}
@@ -291,7 +291,7 @@ dtm_announce(int64 id)
 	if (npending < MAX_PENDING)
 		pending_ids[npending++] = id;
 	else
-		pending_asks |= DTM_ASK_SWEEP;
+		pending_asks |= DTM_ASK_SEARCH;
 }
 
 void

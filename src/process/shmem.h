@@ -11,7 +11,7 @@
 
 #include "postgres.h"
 
-#include "dtm.h"
+#include "transaction.h"
 #include "transport/transport.h"
 
 #include "access/xlogdefs.h"
@@ -25,7 +25,7 @@
 #define DTM_RING_SIZE	4096
 
 /* Requests to a coordinator (bits). */
-#define DTM_ASK_SWEEP	0x01	/* look for due ones in the table */
+#define DTM_ASK_SEARCH	0x01	/* look for due ones in the table */
 #define DTM_ASK_RECHECK	0x02	/* extension, pause or home may have changed */
 #define DTM_ASK_STOP	0x04	/* disconnect from the database and exit */
 #define DTM_ASK_DRAIN	0x08	/* the same when the calls under way have ended */
