@@ -1,16 +1,17 @@
 /*
  * outcome.c
- *		What the world is told beside the calls of branches.
+ *		From an event to a row, and to whoever must hear of it.
  */
 #include "outcome.h"
 
-#include "compat.h"
-#include "transaction.h"
-#include "request/request.h"
+#include "process/shmem.h"
+#include "settings.h"
+#include "store/store.h"
 
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "utils/json.h"
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 /*
@@ -46,17 +47,18 @@ alert_json(const Transaction *trans, const char *url, const char *error,
 }
 
 char *
-notice_alert_body(const Transaction *trans, const char *url, const char *error)
+outcome_alert_body(const Transaction *trans, const char *url, const char *error)
 {
 	char	   *json = alert_json(trans, url, error, MaxAllocSize);
 
 	return pg_server_to_any(json, (int) strlen(json), PG_UTF8);
 }
 
-void
-notice_alert(const Transaction *trans, const char *url, const char *error)
+/* A transaction has failed so often that somebody should look. */
+static void
+tell_alert(const Transaction *trans, const char *url, const char *error)
 {
-	store_notify(NOTICE_ALERT_CHANNEL,
+	store_notify(OUTCOME_ALERT_CHANNEL,
 				 alert_json(trans, url, error, MAX_NOTIFY_TEXT));
 	ereport(WARNING,
 			(errmsg("global transaction \"%s\" has failed %d times in a row",
@@ -80,19 +82,72 @@ finished_json(const Transaction *trans, size_t max)
 	return json.data;
 }
 
-int64
-notice_finished(const Transaction *trans, TimestampTz now)
+/*
+ * It has just been written as final.  The message to on_finish is submitted in
+ * the same commit; its id goes to the driver, or is announced at the commit.
+ */
+static void
+tell_end(const Transaction *trans, TimestampTz now, const OutcomeDriver *driver)
 {
 	Transaction *message;
+	DtmConfig	config;
 
 	if (trans->notify)
-		store_notify(NOTICE_FINISHED_CHANNEL,
+		store_notify(OUTCOME_FINISHED_CHANNEL,
 					 finished_json(trans, MAX_NOTIFY_TEXT));
 	if (trans->on_finish == NULL || trans->on_finish[0] == '\0')
-		return 0;
-	message = request_message(trans->on_finish,
-							  finished_json(trans, MaxAllocSize),
-							  trans->submitted_by, now);
-	/* its gid is a fresh one */
-	return store_insert(message) ? message->id : 0;
+		return;
+	dtm_core_config(&config);
+	message = transaction_message(trans->on_finish,
+								  finished_json(trans, MaxAllocSize),
+								  trans->submitted_by, &config, now);
+	/* its gid is a fresh one: false is not to be expected */
+	if (!store_insert(message))
+		return;
+	if (driver == NULL || !driver->take(driver->arg, message->id))
+		dtm_announce(message->id);
+}
+
+void
+outcome_init(Outcome *outcome, const Transaction *trans)
+{
+	memset(outcome, 0, sizeof(*outcome));
+	outcome->calls = palloc(sizeof(int) * (trans->core.nops + 1));
+}
+
+DtmReject
+outcome_decide(Outcome *outcome, Transaction *trans, const DtmConfig *config,
+			   const DtmEvent *event)
+{
+	DtmUpdate	update = {.calls = outcome->calls};
+
+	dtm_core_step(&trans->core, config, event, &update);
+	outcome->ncalls = update.ncalls;
+	outcome->changed = outcome->changed || update.changed;
+	if (update.alert_op != DTM_NO_ALERT)
+	{
+		MemoryContext context = GetMemoryChunkContext(outcome->calls);
+
+		outcome->alert_url = MemoryContextStrdup(context, event->url);
+		outcome->alert_error = MemoryContextStrdup(context, event->text);
+	}
+	return update.reject;
+}
+
+void
+outcome_tell(const Outcome *outcome, const Transaction *trans, TimestampTz now,
+			 const OutcomeDriver *driver)
+{
+	if (outcome->alert_url != NULL)
+		tell_alert(trans, outcome->alert_url, outcome->alert_error);
+	if (outcome->changed && dtm_core_is_final(trans->core.status))
+		tell_end(trans, now, driver);
+}
+
+void
+outcome_write(const Outcome *outcome, Transaction *trans, TimestampTz now)
+{
+	if (outcome->changed)
+		store_update(trans);
+	outcome_tell(outcome, trans, now, NULL);
 }

@@ -89,4 +89,18 @@ typedef struct Transaction
 	bool		is_mine;		/* store_find: written by this transaction */
 } Transaction;
 
+/* Room for n steps or branches, with payloads that are not there. */
+extern void transaction_allocate_steps(Transaction *trans, int n);
+
+/* A text in the server's encoding as the bytes of a body; empty is none (§5.2). */
+extern bytea *transaction_body(const char *text);
+
+/*
+ * A message with one step, submitted in the name of a role, ready to be
+ * inserted.  The payload is a text in the server's encoding.
+ */
+extern Transaction *transaction_message(const char *url, const char *payload,
+										Oid submitted_by,
+										const DtmConfig *config, DtmTime now);
+
 #endif							/* DTM_TRANSACTION_H */

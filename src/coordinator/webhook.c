@@ -30,7 +30,7 @@ make_body(Coordinator *c, const Transaction *trans, const char *url,
 
 		turn_begin(c);
 		MemoryContextSwitchTo(context);
-		made = notice_alert_body(trans, url, error);
+		made = outcome_alert_body(trans, url, error);
 		turn_commit(c);
 		body = made;
 	}

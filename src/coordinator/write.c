@@ -39,24 +39,29 @@ write_concerns_all(const ErrorData *edata)
 	}
 }
 
+/* A new transaction of our share is not announced: it is read in a moment. */
+static bool
+take(void *arg, int64 id)
+{
+	Coordinator *c = arg;
+
+	if (!dtm_in_share(id, c->share))
+		return false;
+	/* should this PostgreSQL transaction fail, it is not found */
+	if (!queue_push(&c->announced, id))
+		coordinator_search(c);
+	return true;
+}
+
 /* What others are to know of an entry that has just been written. */
 static void
 tell(Coordinator *c, Entry *entry)
 {
-	if (entry->alert_url != NULL)
-		notice_alert(entry->trans, entry->alert_url, entry->alert_error);
-	if (dtm_core_is_final(entry->trans->core.status))
-	{
-		int64		message = notice_finished(entry->trans, coordinator_time(c));
+	OutcomeDriver driver = {take, c};
+	Outcome		outcome = {.changed = true, .alert_url = entry->alert_url,
+	.alert_error = entry->alert_error};
 
-		/* should this transaction fail, it is not found */
-		if (message == 0)
-			;
-		else if (!dtm_in_share(message, c->share))
-			dtm_announce(message);
-		else if (!queue_push(&c->announced, message))
-			coordinator_search(c);
-	}
+	outcome_tell(&outcome, entry->trans, coordinator_time(c), &driver);
 }
 
 /*

@@ -168,7 +168,7 @@ apply(LocalWorker *task, DtmResult result, const char *text)
 	Transaction *trans;
 	DtmBranchOp *op;
 	DtmConfig	config;
-	DtmUpdate	update;
+	Outcome		outcome;
 	DtmEvent	event = {.kind = DTM_EVENT_REPLY};
 	StoreAttempt attempt = {.grpc_status = -1};
 	WireBranch	branch;
@@ -201,26 +201,15 @@ apply(LocalWorker *task, DtmResult result, const char *text)
 	event.jitter = task->now != 0 ? 0 : (uint32) random() << 1;
 	dtm_core_config(&config);
 	dtm_core_loaded(&trans->core, event.now);
-	update.calls = palloc(sizeof(int) * (trans->core.nops + 1));
-	dtm_core_step(&trans->core, &config, &event, &update);
+	outcome_init(&outcome, trans);
+	(void) outcome_decide(&outcome, trans, &config, &event);
 	if (result == DTM_RESULT_SUCCESS &&
 		!(waited && op->status == DTM_BRANCH_SUCCEED))
 		return false;
-	if (update.changed)
-		store_update(trans);
+	outcome_write(&outcome, trans, event.now);
 	task->final = dtm_core_is_final(trans->core.status);
-	if (task->final)
-	{
-		int64		message = notice_finished(trans, event.now);
-
-		if (message != 0)
-			dtm_announce(message);
-	}
-	if (update.alert_op != DTM_NO_ALERT)
-	{
-		notice_alert(trans, branch.url, text);
+	if (outcome.alert_url != NULL)
 		task->failures = trans->core.failures;
-	}
 	task->recorded = true;
 	return true;
 }

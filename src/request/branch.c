@@ -106,7 +106,7 @@ request_branch_from_object(Jsonb *object)
 							 values[GID] ? cstring_to_text(values[GID]) : NULL,
 							 values[BRANCH_ID] ? cstring_to_text(values[BRANCH_ID]) : NULL,
 							 forward, backward,
-							 values[DATA] ? request_body(values[DATA]) : NULL);
+							 values[DATA] ? transaction_body(values[DATA]) : NULL);
 	if (type == DTM_WORKFLOW)
 		set_workflow_result(request, values[OP], values[STATUS]);
 	return request;

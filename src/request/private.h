@@ -86,7 +86,4 @@ extern DtmTransType request_check_trans_type(const char *name);
 extern void request_check_step_count(int n);
 extern void request_check_size(const Transaction *trans);
 
-/* A string of the object as the bytes of a body; empty is none (§5.2). */
-extern bytea *request_body(const char *string);
-
 #endif							/* DTM_REQUEST_PRIVATE_H */

@@ -179,13 +179,7 @@ allocate_steps(Request *request, int n)
 				 errmsg("trans_type %s has no steps", dtm_trans_type_name(trans->core.type)),
 				 errhint("Register its branches with dtm_register_branch() while it is prepared.")));
 	request->has_steps = n > 0;
-	trans->core.nsteps = n;
-	trans->action = palloc(sizeof(char *) * (n + 1));
-	trans->compensate = dtm_core_has_undo(trans->core.type) ?
-		palloc(sizeof(char *) * (n + 1)) : NULL;
-	trans->branch_id = dtm_core_has_branches(trans->core.type) ?
-		palloc(sizeof(char *)) : NULL;
-	trans->payload = palloc0(sizeof(bytea *) * (n + 1));
+	transaction_allocate_steps(trans, n);
 }
 
 /* What a msg has no use for is an error with "strict", else passed over. */
@@ -258,24 +252,7 @@ bytea *
 request_json_body(Jsonb *body)
 {
 	return body == NULL ? NULL :
-		request_body(JsonbToCString(NULL, &body->root, VARSIZE(body)));
-}
-
-/* A string of the object as the bytes of a body; empty is none (§5.2). */
-bytea *
-request_body(const char *string)
-{
-	size_t		len = strlen(string);
-	char	   *utf8 = pg_server_to_any(string, (int) len, PG_UTF8);
-	bytea	   *body;
-
-	if (len == 0)
-		return NULL;
-	len = strlen(utf8);
-	body = palloc(VARHDRSZ + len);
-	SET_VARSIZE(body, VARHDRSZ + len);
-	memcpy(VARDATA(body), utf8, len);
-	return body;
+		transaction_body(JsonbToCString(NULL, &body->root, VARSIZE(body)));
 }
 
 void
@@ -335,10 +312,10 @@ read_wire_steps(Request *request, const JsonbValue *steps,
 		set_step(request, i, action, compensate, false);
 		/* SG-07: the old place of the body wins */
 		if (data != NULL && data[0] != '\0')
-			request->trans.payload[i] = request_body(data);
+			request->trans.payload[i] = transaction_body(data);
 		else if (i < npayloads)
 			request->trans.payload[i] = bodies[i].type == jbvNull ? NULL :
-				request_body(read_string(&bodies[i], "an element of payloads"));
+				transaction_body(read_string(&bodies[i], "an element of payloads"));
 		else
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -537,28 +514,6 @@ request_from_object(Jsonb *object)
 		read_req_extra(request, &req_extra);
 	check_whole(request);
 	return request;
-}
-
-Transaction *
-request_message(const char *url, const char *payload, Oid submitted_by,
-				TimestampTz now)
-{
-	Request    *request = palloc0(sizeof(Request));
-	Transaction *trans = &request->trans;
-	DtmConfig	config;
-
-	trans->core.type = DTM_MSG;
-	trans->gid = request_new_gid();
-	trans->submitted_by = submitted_by;
-	allocate_steps(request, 1);
-	trans->action[0] = pstrdup(url);
-	trans->payload[0] = request_body(payload);
-	trans->core.nops = dtm_core_ops_of(DTM_MSG, 1);
-	trans->core.ops = palloc0(sizeof(DtmBranchOp) * 2);
-	dtm_core_lay_out(&trans->core);
-	dtm_core_config(&config);
-	dtm_core_start(&trans->core, &config, true, now);
-	return trans;
 }
 
 void

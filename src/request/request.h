@@ -56,22 +56,12 @@ typedef struct Request
  */
 extern char *request_gid(text *gid);
 
-/* A fresh gid: 26 letters and digits, sorting by the time it was made. */
-extern char *request_new_gid(void);
-
 /* A body in JSON as it is sent, in UTF-8; NULL for NULL. */
 extern bytea *request_json_body(Jsonb *body);
 
 /* Arguments of dtm_submit and dtm_prepare; any may be NULL. */
 extern Request *request_from_arguments(text *trans_type, ArrayType *steps,
 									   text *gid, Jsonb *options);
-
-/*
- * A message with one step, submitted in the name of a role, ready to be
- * inserted.  The payload is in the server's encoding.
- */
-extern Transaction *request_message(const char *url, const char *payload,
-								   Oid submitted_by, TimestampTz now);
 
 /* The wire object. */
 extern Request *request_from_object(Jsonb *object);

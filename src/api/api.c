@@ -1,0 +1,139 @@
+/*
+ * api.c
+ *		What the SQL functions about a gid have in common: who may see it, and
+ *		how a caller's event is applied to it.
+ */
+#include "api/api.h"
+
+#include "errors.h"
+#include "process/shmem.h"
+#include "request/request.h"
+#include "settings.h"
+#include "store/store.h"
+
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/timestamp.h"
+
+bool
+api_is_visible(Oid submitted_by)
+{
+	Oid			admin = get_role_oid("dtm_admin", true);
+
+	return has_privs_of_role(GetUserId(), submitted_by) ||
+		(OidIsValid(admin) && has_privs_of_role(GetUserId(), admin));
+}
+
+void
+api_error_unknown(const char *gid)
+{
+	ereport(ERROR,
+			(errcode(DTM_ERRCODE_UNKNOWN_GID),
+			 errmsg("there is no global transaction \"%s\"", gid),
+			 errhint("dtm.transactions lists those that you may see.")));
+}
+
+char *
+api_required_gid(FunctionCallInfo fcinfo, int number)
+{
+	if (PG_ARGISNULL(number))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("gid is null"),
+				 errhint("Pass the gid that dtm_submit() or dtm_prepare() returned.")));
+	return request_gid(PG_GETARG_TEXT_PP(number));
+}
+
+/* In the wire's words where clients may look for them (§1.3). */
+void
+api_error_status(const Transaction *trans, DtmEventKind kind)
+{
+	const char *what = kind == DTM_EVENT_PREPARE ? "prepare" :
+		kind == DTM_EVENT_SUBMIT ? "submit" :
+		kind == DTM_EVENT_ABORT ? "abort" :
+		kind == DTM_EVENT_REGISTER ? "register a branch of" :
+		kind == DTM_EVENT_FORCE_STOP ? "force stop" : "retry";
+
+	ereport(ERROR,
+			(errcode(DTM_ERRCODE_WRONG_STATUS),
+			 errmsg("cannot %s global transaction \"%s\": its current status is '%s'",
+					what, trans->gid, dtm_status_name(trans->core.status)),
+			 dtm_core_is_final(trans->core.status) ?
+			 errhint("It has ended; a new one needs a gid of its own.") :
+			 errhint("dtm_wait() waits until it has ended.")));
+}
+
+/* This event is never one for its type. */
+static void
+error_type(const Transaction *trans, DtmEventKind kind)
+{
+	if (kind == DTM_EVENT_REGISTER)
+		ereport(ERROR,
+				(errcode(DTM_ERRCODE_WRONG_STATUS),
+				 errmsg("cannot register a branch of global transaction \"%s\": its trans_type is %s",
+						trans->gid, dtm_trans_type_name(trans->core.type)),
+				 errhint("Its steps are given when it is submitted or prepared.")));
+	ereport(ERROR,
+			(errcode(DTM_ERRCODE_WRONG_STATUS),
+			 errmsg("cannot abort global transaction \"%s\": its trans_type is %s",
+					trans->gid, dtm_trans_type_name(trans->core.type)),
+			 errhint("A saga rolls itself back when a step is refused, a workflow is submitted as failed; dtm_force_stop() stops either as it is.")));
+}
+
+void
+api_error_other_type(const Transaction *stored, DtmTransType wanted, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(DTM_ERRCODE_GID_IN_USE),
+			 errmsg("global transaction \"%s\" is of trans_type %s, not %s", stored->gid,
+					dtm_trans_type_name(stored->core.type),
+					dtm_trans_type_name(wanted)),
+			 errhint("%s", hint)));
+}
+
+void
+api_decide(Outcome *outcome, Transaction *trans, DtmEventKind kind,
+		   const char *reason, bool succeeded)
+{
+	DtmEvent	event = {.kind = kind, .now = GetCurrentTimestamp(),
+	.text = reason, .succeeded = succeeded};
+	DtmConfig	config;
+	DtmReject	reject;
+
+	dtm_core_config(&config);
+	outcome_init(outcome, trans);
+	reject = outcome_decide(outcome, trans, &config, &event);
+	if (reject == DTM_REJECT_TYPE)
+		error_type(trans, kind);
+	if (reject == DTM_REJECT_STATUS)
+		api_error_status(trans, kind);
+}
+
+void
+api_apply(Transaction *trans, DtmEventKind kind, const char *reason)
+{
+	Outcome		outcome;
+
+	api_decide(&outcome, trans, kind, reason, false);
+	api_write(&outcome, trans);
+}
+
+void
+api_write(const Outcome *outcome, Transaction *trans)
+{
+	outcome_write(outcome, trans, GetCurrentTimestamp());
+	dtm_announce(trans->id);
+}
+
+Transaction *
+api_find_to_steer(const char *gid, DtmEventKind kind)
+{
+	Transaction *trans;
+	StoreFound	found = store_find(gid, true, &trans);
+
+	if (found == STORE_ABSENT || !api_is_visible(trans->submitted_by))
+		api_error_unknown(gid);
+	if (found == STORE_FINISHED)
+		api_error_status(trans, kind);
+	return trans;
+}

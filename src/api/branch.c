@@ -1,0 +1,76 @@
+/*
+ * branch.c
+ *		The SQL functions that register branches of a prepared global
+ *		transaction.
+ */
+#include "api/api.h"
+
+#include "request/request.h"
+#include "store/store.h"
+
+#include "miscadmin.h"
+#include "utils/builtins.h"
+
+PG_FUNCTION_INFO_V1(dtm_register_branch);
+PG_FUNCTION_INFO_V1(dtm_register_tcc_branch);
+PG_FUNCTION_INFO_V1(dtm_register_xa_branch);
+PG_FUNCTION_INFO_V1(dtm_register_branch_request);
+
+static void
+register_branch(const BranchRequest *branch)
+{
+	Transaction *trans;
+	Outcome		outcome;
+
+	PreventCommandIfReadOnly("dtm_register_branch()");
+	trans = api_find_to_steer(branch->gid, DTM_EVENT_REGISTER);
+	/* its status can't change any more: the row is locked (§1.2) */
+	api_decide(&outcome, trans, DTM_EVENT_REGISTER, NULL, false);
+	if (trans->core.type != branch->type)
+		api_error_other_type(trans, branch->type,
+						 "A tcc's branch has two URLs, confirm and cancel; an xa's has one; a workflow's has an op and a status.");
+	request_add_branch(trans, branch);
+	store_update_branches(trans);
+}
+
+static Datum
+register_tcc_branch(FunctionCallInfo fcinfo, bytea *payload)
+{
+	register_branch(request_branch(DTM_TCC, TEXT_OR_NULL(0), TEXT_OR_NULL(1),
+								   STRING_OR_NULL(2), STRING_OR_NULL(3), payload));
+	PG_RETURN_VOID();
+}
+
+/* dtm_register_branch(gid, branch_id, confirm, cancel, payload) returns void */
+Datum
+dtm_register_branch(PG_FUNCTION_ARGS)
+{
+	return register_tcc_branch(fcinfo, request_json_body(JSONB_OR_NULL(4)));
+}
+
+/*
+ * What the SQL of version 0.1.0 calls, and the script has to find that an
+ * installation begins with; the payload is bytea.
+ */
+Datum
+dtm_register_tcc_branch(PG_FUNCTION_ARGS)
+{
+	return register_tcc_branch(fcinfo, PG_ARGISNULL(4) ? NULL : PG_GETARG_BYTEA_P(4));
+}
+
+/* dtm_register_branch(gid, branch_id, url) returns void */
+Datum
+dtm_register_xa_branch(PG_FUNCTION_ARGS)
+{
+	register_branch(request_branch(DTM_XA, TEXT_OR_NULL(0), TEXT_OR_NULL(1),
+								   STRING_OR_NULL(2), STRING_OR_NULL(2), NULL));
+	PG_RETURN_VOID();
+}
+
+/* dtm_register_branch(request) returns void */
+Datum
+dtm_register_branch_request(PG_FUNCTION_ARGS)
+{
+	register_branch(request_branch_from_object(JSONB_OR_NULL(0)));
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,147 @@
+/*
+ * steer.c
+ *		The SQL functions that steer global transactions and the coordinator.
+ */
+#include "api/api.h"
+
+#include "errors.h"
+#include "process/shmem.h"
+#include "settings.h"
+#include "store/store.h"
+
+#include "access/htup_details.h"
+#include "commands/trigger.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+PG_FUNCTION_INFO_V1(dtm_abort);
+PG_FUNCTION_INFO_V1(dtm_force_stop);
+PG_FUNCTION_INFO_V1(dtm_retry_now);
+PG_FUNCTION_INFO_V1(dtm_reset_cron_time);
+PG_FUNCTION_INFO_V1(dtm_pause);
+PG_FUNCTION_INFO_V1(dtm_resume);
+PG_FUNCTION_INFO_V1(dtm_set_home);
+PG_FUNCTION_INFO_V1(dtm_home_changed);
+PG_FUNCTION_INFO_V1(dtm_get_alert_retry_limit);
+
+/* dtm_abort(gid, reason) returns void */
+Datum
+dtm_abort(PG_FUNCTION_ARGS)
+{
+	char	   *gid = api_required_gid(fcinfo, 0);
+
+	PreventCommandIfReadOnly("dtm_abort()");
+	api_apply(api_find_to_steer(gid, DTM_EVENT_ABORT), DTM_EVENT_ABORT,
+		  PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	PG_RETURN_VOID();
+}
+
+/* dtm_force_stop(gid) returns void */
+Datum
+dtm_force_stop(PG_FUNCTION_ARGS)
+{
+	char	   *gid = api_required_gid(fcinfo, 0);
+
+	PreventCommandIfReadOnly("dtm_force_stop()");
+	api_apply(api_find_to_steer(gid, DTM_EVENT_FORCE_STOP), DTM_EVENT_FORCE_STOP,
+		  "stopped by dtm_force_stop");
+	PG_RETURN_VOID();
+}
+
+/* dtm_retry_now(gid) returns void */
+Datum
+dtm_retry_now(PG_FUNCTION_ARGS)
+{
+	char	   *gid = api_required_gid(fcinfo, 0);
+
+	PreventCommandIfReadOnly("dtm_retry_now()");
+	api_apply(api_find_to_steer(gid, DTM_EVENT_RETRY_NOW), DTM_EVENT_RETRY_NOW, NULL);
+	PG_RETURN_VOID();
+}
+
+/* dtm_reset_cron_time(timeout, max) returns (succeed_count, has_remaining) */
+Datum
+dtm_reset_cron_time(PG_FUNCTION_ARGS)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz later_than;
+	int			max;
+	int			n;
+	TupleDesc	desc;
+	Datum		values[2];
+	bool		nulls[2] = {false, false};
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("timeout and max must not be null"),
+				 errhint("max is how many transactions are made due at most.")));
+	max = PG_GETARG_INT32(1);
+	if (max < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("max must not be negative"),
+				 errhint("max is how many transactions are made due at most.")));
+	PreventCommandIfReadOnly("dtm_reset_cron_time()");
+	later_than = DatumGetTimestampTz(
+									 DirectFunctionCall2(timestamptz_pl_interval,
+														 TimestampTzGetDatum(now),
+														 PG_GETARG_DATUM(0)));
+	n = store_reset_next_time(later_than, now, max);
+	if (n > 0)
+		dtm_announce_ask(DTM_ASK_SEARCH);
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	values[0] = Int32GetDatum(n);
+	values[1] = BoolGetDatum(n == max);
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+}
+
+/* dtm_pause() returns void; the change of dtm.home tells the coordinator */
+Datum
+dtm_pause(PG_FUNCTION_ARGS)
+{
+	PreventCommandIfReadOnly("dtm_pause()");
+	store_set_home(true);
+	PG_RETURN_VOID();
+}
+
+/* dtm_resume() returns void */
+Datum
+dtm_resume(PG_FUNCTION_ARGS)
+{
+	PreventCommandIfReadOnly("dtm_resume()");
+	store_set_home(false);
+	PG_RETURN_VOID();
+}
+
+/* dtm.set_home(): at CREATE EXTENSION */
+Datum
+dtm_set_home(PG_FUNCTION_ARGS)
+{
+	store_set_home(false);
+	PG_RETURN_VOID();
+}
+
+/* Trigger on dtm.home */
+Datum
+dtm_home_changed(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("home_changed() is a trigger function")));
+	dtm_announce_ask(DTM_ASK_RECHECK);
+	PG_RETURN_POINTER(NULL);
+}
+
+/* ---------- settings ---------- */
+
+/* dtm.alert_retry_limit(): the setting, also where nothing has loaded us yet */
+Datum
+dtm_get_alert_retry_limit(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT32(dtm_alert_retry_limit);
+}

@@ -1,0 +1,50 @@
+/*
+ * gid.c
+ *		Fresh ids for global transactions.
+ */
+#include "postgres.h"
+
+#include "gid.h"
+
+#include "utils/timestamp.h"
+
+/* Characters of a gid that are left to chance, 5 bits each. */
+#define NRANDOM				16
+
+/* A byte for each of them; for several gids at once, since asking costs more than the bytes. */
+static const uint8 *
+random_bytes(void)
+{
+	static uint8 pool[NRANDOM * 16];
+	static size_t left = 0;
+
+	if (left == 0)
+	{
+		if (!pg_strong_random(pool, sizeof(pool)))
+			ereport(ERROR,
+					(errcode(ERRCODE_INTERNAL_ERROR),
+					 errmsg("could not generate a random gid")));
+		left = sizeof(pool);
+	}
+	left -= NRANDOM;
+	return pool + left;
+}
+
+char *
+gid_make(void)
+{
+	/* 48 bits of milliseconds, 80 of chance, in base 32 */
+	static const char digits[] = "0123456789abcdefghjkmnpqrstvwxyz";
+	const uint8 *bytes = random_bytes();
+	char	   *gid = palloc(10 + NRANDOM + 1);
+	uint64		ms = (uint64) (GetCurrentTimestamp() / 1000 +
+							   (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) *
+							   (int64) SECS_PER_DAY * 1000);
+
+	for (int i = 9; i >= 0; i--, ms >>= 5)
+		gid[i] = digits[ms & 31];
+	for (int i = 10; i < 10 + NRANDOM; i++)
+		gid[i] = digits[bytes[i - 10] & 31];
+	gid[10 + NRANDOM] = '\0';
+	return gid;
+}

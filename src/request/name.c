@@ -1,0 +1,44 @@
+/*
+ * name.c
+ *		Names that a caller gives: gids, and what becomes part of a URL or header.
+ */
+#include "private.h"
+
+#include "gid.h"
+
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+
+char *
+request_gid(text *gid)
+{
+	char	   *string;
+
+	if (gid == NULL)
+		return gid_make();
+	string = text_to_cstring(gid);
+	if (string[0] == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("gid is empty"),
+				 errhint("Pass NULL to have one made, or call dtm_new_gid().")));
+	if (pg_mbstrlen(string) > DTM_MAX_GID_CHARS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("gid is longer than %d characters", DTM_MAX_GID_CHARS),
+				 errhint("dtm's SDKs and the barrier table have no room for a longer one.")));
+	request_check_name(string, "gid");
+	return string;
+}
+
+/* Names become parts of URLs and headers. */
+void
+request_check_name(const char *name, const char *what)
+{
+	for (const char *c = name; *c; c++)
+		if ((unsigned char) *c < 0x20 || *c == 0x7f)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("%s contains a control character", what),
+					 errhint("Use letters, digits and punctuation.")));
+}

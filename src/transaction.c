@@ -1,0 +1,58 @@
+/*
+ * transaction.c
+ *		Making of global transactions that are not read from anywhere.
+ */
+#include "transaction.h"
+
+#include "gid.h"
+
+#include "mb/pg_wchar.h"
+
+void
+transaction_allocate_steps(Transaction *trans, int n)
+{
+	bool		has_branches = dtm_core_has_branches(trans->core.type);
+
+	trans->core.nsteps = n;
+	trans->action = palloc(sizeof(char *) * (n + 1));
+	trans->compensate = dtm_core_has_undo(trans->core.type) ?
+		palloc(sizeof(char *) * (n + 1)) : NULL;
+	trans->branch_id = has_branches ? palloc(sizeof(char *) * (n + 1)) : NULL;
+	trans->payload = palloc0(sizeof(bytea *) * (n + 1));
+}
+
+bytea *
+transaction_body(const char *text)
+{
+	size_t		len = strlen(text);
+	char	   *utf8 = pg_server_to_any(text, (int) len, PG_UTF8);
+	bytea	   *body;
+
+	if (len == 0)
+		return NULL;
+	len = strlen(utf8);
+	body = palloc(VARHDRSZ + len);
+	SET_VARSIZE(body, VARHDRSZ + len);
+	memcpy(VARDATA(body), utf8, len);
+	return body;
+}
+
+Transaction *
+transaction_message(const char *url, const char *payload, Oid submitted_by,
+					const DtmConfig *config, DtmTime now)
+{
+	Transaction *trans = palloc0(sizeof(Transaction));
+	DtmTrans   *core = &trans->core;
+
+	core->type = DTM_MSG;
+	trans->gid = gid_make();
+	trans->submitted_by = submitted_by;
+	transaction_allocate_steps(trans, 1);
+	trans->action[0] = pstrdup(url);
+	trans->payload[0] = transaction_body(payload);
+	core->nops = dtm_core_ops_of(core->type, 1);
+	core->ops = palloc0(sizeof(DtmBranchOp) * (core->nops + 1));
+	dtm_core_lay_out(core);
+	dtm_core_start(core, config, true, now);
+	return trans;
+}
