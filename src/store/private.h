@@ -15,13 +15,15 @@
 #include "access/genam.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "lib/stringinfo.h"
 #include "nodes/execnodes.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/snapshot.h"
 
-#define MAX_PARAMS 27
+/* Most parameters that a statement has. */
+#define MAX_PARAMS 40
 
 /* Values of columns. */
 typedef struct Row
@@ -39,6 +41,8 @@ typedef struct Statement
 	int			nparams;
 	Oid			types[MAX_PARAMS];
 	bool		qualified;		/* every name in it is, operators too */
+	bool		of_request;		/* it goes on behind "SELECT " and the columns
+								 * of dtm.request, which is r there */
 	SPIPlanPtr	plan;			/* NULL: not planned yet */
 } Statement;
 
@@ -212,39 +216,77 @@ extern void check_version(void);
 
 /* ---------- row.c: a global transaction's row ---------- */
 
-#define REQUEST_COLUMNS \
-	"r.id, r.created, r.timeout_to_fail, r.retry_interval, r.delay, " \
-	"r.submitted_by, r.request_timeout, r.retry_limit, r.trans_type, " \
-	"r.concurrent, r.wait_result, r.gid, r.protocol, r.query_prepared, " \
-	"r.action, r.compensate, r.payload, r.orders, r.branch_headers, r.branch_id, " \
-	"r.topic, r.workflow, r.workflow_data, r.result, r.notify, r.on_finish, " \
-	"r.xmin, "
-#define ACTIVE_COLUMNS \
-	"a.next_time, a.version, a.failures, a.retries, a.status, " \
-	"a.branch_status, a.rollback_reason "
-#define FINISHED_COLUMNS \
-	"'infinity'::pg_catalog.timestamptz, 0, 0::pg_catalog.int2, 0::pg_catalog.int2, f.status, " \
-	"f.branch_status, f.rollback_reason "
+/* When a column of dtm.request is written, besides the INSERT. */
+typedef enum ColumnWrites
+{
+	COLUMN_NEVER,				/* not by the INSERT either */
+	COLUMN_ONCE,
+	COLUMN_OPTION,				/* a late submit brings options */
+	COLUMN_BRANCH,				/* a branch is registered */
+	COLUMN_RESULT				/* a workflow is submitted */
+} ColumnWrites;
 
-/* Up to C_ON_FINISH in the order of dtm.request. */
+/* Columns of the rows that row_decode() reads, from 1: dtm.request's, and the state. */
 enum
 {
-	C_ID = 1, C_CREATED, C_TIMEOUT_TO_FAIL, C_RETRY_INTERVAL, C_DELAY,
-	C_SUBMITTED_BY, C_REQUEST_TIMEOUT, C_RETRY_LIMIT, C_TRANS_TYPE,
-	C_CONCURRENT, C_WAIT_RESULT, C_GID, C_PROTOCOL, C_QUERY_PREPARED,
-	C_ACTION, C_COMPENSATE, C_PAYLOAD, C_ORDERS, C_BRANCH_HEADERS,
-	C_BRANCH_ID, C_TOPIC, C_WORKFLOW, C_WORKFLOW_DATA, C_RESULT, C_NOTIFY,
-	C_ON_FINISH,
-	C_XMIN,
-	C_NEXT_TIME, C_VERSION, C_FAILURES, C_RETRIES, C_STATUS,
-	C_BRANCH_STATUS, C_ROLLBACK_REASON
+#define REQUEST_COLUMN(name, type, kind, field, writes) COLUMN_NUMBER_##name,
+#include "request_columns.h"
+#undef REQUEST_COLUMN
+	NREQUEST_COLUMNS
 };
+
+#define C_ID	(COLUMN_NUMBER_id + 1)
+#define C_GID	(COLUMN_NUMBER_gid + 1)
+
+enum
+{
+	C_XMIN = NREQUEST_COLUMNS + 1,	/* of dtm.request */
+	C_NEXT_TIME, C_VERSION, C_FAILURES, C_RETRIES, C_STATUS, C_BRANCH_STATUS,
+	C_ROLLBACK_REASON
+};
+
+/*
+ * What follows dtm.request's columns in a SELECT, where that is r, dtm.active a,
+ * dtm.finished f.
+ */
+#define ACTIVE_COLUMNS \
+	"r.xmin, a.next_time, a.version, a.failures, a.retries, a.status, " \
+	"a.branch_status, a.rollback_reason "
+#define FINISHED_COLUMNS \
+	"r.xmin, 'infinity'::pg_catalog.timestamptz, 0, 0::pg_catalog.int2, " \
+	"0::pg_catalog.int2, f.status, f.branch_status, f.rollback_reason "
+
+/* The types of dtm.request's columns, and their names: "r.id, r.created, ". */
+extern const Oid request_types[NREQUEST_COLUMNS];
+extern const char request_names[];
 
 /*
  * A row of the columns above, in the current memory context.  NULL and why if
  * it does not make sense: somebody has written it by hand.
  */
 extern Transaction *row_decode(const Row *row, const char **problem);
+
+/* The columns of dtm.request that are written together, for one statement. */
+typedef struct ColumnSet
+{
+	int			n;
+	int			columns[NREQUEST_COLUMNS];	/* from 0 */
+} ColumnSet;
+
+/* Those of one kind of writes; or, with COLUMN_NEVER, what the INSERT writes. */
+extern const ColumnSet *row_columns(ColumnWrites writes);
+
+/* What is stored of them; nulls as SPI has them. */
+extern void row_values(const Transaction *trans, const ColumnSet *set,
+					   Datum *values, char *nulls);
+
+/*
+ * For a statement: their types, their names ("a, b"), and assignments of the
+ * parameters from $first on ("a = $2, b = $3").
+ */
+extern void row_types(const ColumnSet *set, Oid *types);
+extern void row_append_names(StringInfo sql, const ColumnSet *set);
+extern void row_append_assignments(StringInfo sql, const ColumnSet *set, int first);
 
 /* The ops' statuses as they are stored. */
 extern char *row_letters(const DtmTrans *core);

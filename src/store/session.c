@@ -5,160 +5,59 @@
 #include "private.h"
 
 #include "miscadmin.h"
+#include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-/* Pairs of orders, sorted by step; NULL datum if there are none. */
-static Datum
-orders_array(const DtmTrans *core, char *null)
+/*
+ * A new transaction, in both tables.  Behind the columns of dtm.request the
+ * parameters are next_time, status, and the number of ops.
+ */
+static Statement insert_statement = {.qualified = true};
+
+static void
+build_insert(const ColumnSet *set)
 {
-	Datum	   *values;
-	int			n = 0;
+	static const Oid types_behind[] = {TIMESTAMPTZOID, CHAROID, INT4OID};
+	StringInfoData sql;
+	int			n = set->n;
 
-	*null = 'n';
-	if (core->orders.start == NULL)
-		return (Datum) 0;
-	values = palloc(sizeof(Datum) * 2 * (core->orders.start[core->nsteps] + 1));
-	for (int step = 0; step < core->nsteps; step++)
-		for (int i = core->orders.start[step]; i < core->orders.start[step + 1]; i++)
-		{
-			values[n++] = Int32GetDatum(step);
-			values[n++] = Int32GetDatum(core->orders.pre[i]);
-		}
-	*null = ' ';
-	return array_of(values, NULL, n, INT4OID);
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "WITH r AS (INSERT INTO dtm.request (");
+	row_append_names(&sql, set);
+	appendStringInfoString(&sql, ") VALUES (");
+	for (int i = 1; i <= n; i++)
+		appendStringInfo(&sql, "%s$%d", i == 1 ? "" : ", ", i);
+	appendStringInfo(&sql,
+					 ") ON CONFLICT ON CONSTRAINT request_gid DO NOTHING RETURNING id, created) "
+					 "INSERT INTO dtm.active (id, next_time, updated, status, branch_status) "
+					 "SELECT r.id, $%d, r.created, $%d, pg_catalog.repeat('P', $%d) FROM r "
+					 "RETURNING id",
+					 n + 1, n + 2, n + 3);
+	row_types(set, insert_statement.types);
+	memcpy(insert_statement.types + n, types_behind, sizeof(types_behind));
+	insert_statement.nparams = n + (int) lengthof(types_behind);
+	insert_statement.sql = MemoryContextStrdup(TopMemoryContext, sql.data);
+	pfree(sql.data);
 }
-
-static Datum
-headers_array(const Transaction *trans, char *null)
-{
-	char	  **strings;
-
-	*null = 'n';
-	if (trans->nheaders == 0)
-		return (Datum) 0;
-	strings = palloc(sizeof(char *) * 2 * trans->nheaders);
-	for (int i = 0; i < trans->nheaders; i++)
-	{
-		strings[2 * i] = trans->header_name[i];
-		strings[2 * i + 1] = trans->header_value[i];
-	}
-	*null = ' ';
-	return text_array_of(strings, 2 * trans->nheaders);
-}
-
-static Datum
-payload_array(const Transaction *trans, char *null)
-{
-	int			n = trans->core.nsteps;
-	Datum	   *values = palloc0(sizeof(Datum) * (n + 1));
-	bool	   *nulls = palloc0(sizeof(bool) * (n + 1));
-
-	*null = 'n';
-	for (int i = 0; i < n; i++)
-	{
-		nulls[i] = trans->payload[i] == NULL;
-		if (!nulls[i])
-		{
-			values[i] = PointerGetDatum(trans->payload[i]);
-			*null = ' ';
-		}
-	}
-	return *null == 'n' ? (Datum) 0 : array_of(values, nulls, n, BYTEAOID);
-}
-
-static Datum
-nonzero_int64(int64 value, char *null)
-{
-	*null = value > 0 ? ' ' : 'n';
-	return Int64GetDatum(value);
-}
-
-static Datum
-nonzero_int32(int32 value, char *null)
-{
-	*null = value > 0 ? ' ' : 'n';
-	return Int32GetDatum(value);
-}
-
-static Datum
-optional_text(const char *value, char *null)
-{
-	bool		some = value != NULL && value[0] != '\0';
-
-	*null = some ? ' ' : 'n';
-	return some ? CStringGetTextDatum(value) : (Datum) 0;
-}
-
-static Datum
-optional_array(char **strings, int n, char *null)
-{
-	*null = strings == NULL ? 'n' : ' ';
-	return strings == NULL ? (Datum) 0 : text_array_of(strings, n);
-}
-
-static Statement insert_statement = {
-	"WITH r AS ("
-	"INSERT INTO dtm.request (created, timeout_to_fail, retry_interval, delay, "
-	"submitted_by, request_timeout, retry_limit, trans_type, concurrent, "
-	"wait_result, gid, protocol, query_prepared, action, compensate, payload, "
-	"orders, branch_headers, branch_id, topic, workflow, workflow_data, notify, "
-	"on_finish) "
-	"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, "
-	"$16, $17, $18, $22, $23, $24, $25, $26, $27) "
-	"ON CONFLICT ON CONSTRAINT request_gid DO NOTHING RETURNING id) "
-	"INSERT INTO dtm.active (id, next_time, updated, status, branch_status) "
-	"SELECT r.id, $19, $1, $20, pg_catalog.repeat('P', $21) FROM r "
-	"RETURNING id",
-	27,
-	{TIMESTAMPTZOID, INT8OID, INT8OID, INT8OID, OIDOID, INT4OID, INT4OID,
-	CHAROID, BOOLOID, BOOLOID, TEXTOID, TEXTOID, TEXTOID, TEXTARRAYOID,
-	TEXTARRAYOID, BYTEAARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TIMESTAMPTZOID,
-	CHAROID, INT4OID, TEXTARRAYOID, TEXTARRAYOID, TEXTOID, BYTEAOID, BOOLOID,
-	TEXTOID},
-	true
-};
 
 bool
 store_insert(Transaction *trans)
 {
 	const DtmTrans *core = &trans->core;
-	Datum		values[MAX_PARAMS + 1];
-	char		nulls[MAX_PARAMS + 1];
+	const ColumnSet *set = row_columns(COLUMN_NEVER);
+	Datum		values[MAX_PARAMS];
+	char		nulls[MAX_PARAMS];
 	Session		session;
 	bool		inserted;
 
+	if (insert_statement.sql == NULL)
+		build_insert(set);
 	memset(nulls, ' ', sizeof(nulls));
-	values[0] = TimestampTzGetDatum(core->created);
-	values[1] = nonzero_int64(core->timeout_to_fail, &nulls[1]);
-	values[2] = nonzero_int64(core->retry_interval, &nulls[2]);
-	values[3] = nonzero_int64(core->delay, &nulls[3]);
-	values[4] = ObjectIdGetDatum(trans->submitted_by);
-	values[5] = nonzero_int32(trans->request_timeout, &nulls[5]);
-	values[6] = nonzero_int32(core->retry_limit, &nulls[6]);
-	values[7] = CharGetDatum(dtm_trans_type_letter(core->type));
-	values[8] = BoolGetDatum(core->concurrent);
-	values[9] = BoolGetDatum(trans->wait_result);
-	values[10] = CStringGetTextDatum(trans->gid);
-	values[11] = optional_text(trans->protocol, &nulls[11]);
-	values[12] = optional_text(trans->query_prepared, &nulls[12]);
-	values[13] = text_array_of(trans->action, core->nsteps);
-	values[14] = optional_array(trans->compensate, core->nsteps, &nulls[14]);
-	values[15] = payload_array(trans, &nulls[15]);
-	values[16] = orders_array(core, &nulls[16]);
-	values[17] = headers_array(trans, &nulls[17]);
-	values[18] = TimestampTzGetDatum(core->next_time);
-	values[19] = CharGetDatum(dtm_status_letter(core->status));
-	values[20] = Int32GetDatum(core->nops);
-	values[21] = optional_array(trans->branch_id, core->nsteps, &nulls[21]);
-	values[22] = optional_array(trans->topic, core->nsteps, &nulls[22]);
-	values[23] = optional_text(trans->workflow, &nulls[23]);
-	values[24] = PointerGetDatum(trans->workflow_data);
-	nulls[24] = trans->workflow_data == NULL ? 'n' : ' ';
-	values[25] = BoolGetDatum(true);
-	nulls[25] = trans->notify ? ' ' : 'n';
-	values[26] = optional_text(trans->on_finish, &nulls[26]);
-
+	row_values(trans, set, values, nulls);
+	values[set->n] = TimestampTzGetDatum(core->next_time);
+	values[set->n + 1] = CharGetDatum(dtm_status_letter(core->status));
+	values[set->n + 2] = Int32GetDatum(core->nops);
 	statement_enter(&session);
 	statement_run(&insert_statement, values, nulls);
 	inserted = SPI_processed > 0;
@@ -192,26 +91,26 @@ StoreFound
 store_find(const char *gid, bool lock, Transaction **trans)
 {
 	static Statement active = {
-		"SELECT " REQUEST_COLUMNS ACTIVE_COLUMNS
+		ACTIVE_COLUMNS
 		"FROM dtm.request r JOIN dtm.active a ON a.id" EQUALS "r.id "
 		"WHERE r.gid" EQUALS "$1",
-		1, {TEXTOID}, true
+		1, {TEXTOID}, true, true
 	};
 	/*
 	 * Both, since registering a branch changes both: whoever has waited for
 	 * one has to see the other as it is then.
 	 */
 	static Statement active_locked = {
-		"SELECT " REQUEST_COLUMNS ACTIVE_COLUMNS
+		ACTIVE_COLUMNS
 		"FROM dtm.request r JOIN dtm.active a ON a.id" EQUALS "r.id "
 		"WHERE r.gid" EQUALS "$1 FOR UPDATE OF r, a",
-		1, {TEXTOID}, true
+		1, {TEXTOID}, true, true
 	};
 	static Statement finished = {
-		"SELECT " REQUEST_COLUMNS FINISHED_COLUMNS
+		FINISHED_COLUMNS
 		"FROM dtm.request r JOIN dtm.finished f ON f.id" EQUALS "r.id "
 		"WHERE r.gid" EQUALS "$1",
-		1, {TEXTOID}, true
+		1, {TEXTOID}, true, true
 	};
 	MemoryContext context = CurrentMemoryContext;
 	StoreFound	found = STORE_ABSENT;
@@ -239,17 +138,17 @@ bool
 store_find_id(int64 id, bool lock, Transaction **trans)
 {
 	static Statement unlocked = {
-		"SELECT " REQUEST_COLUMNS ACTIVE_COLUMNS
+		ACTIVE_COLUMNS
 		"FROM dtm.active a JOIN dtm.request r ON r.id" EQUALS "a.id "
 		"WHERE a.id" EQUALS "$1",
-		1, {INT8OID}, true
+		1, {INT8OID}, true, true
 	};
 	/* of a submitted one, whose request does not change any more */
 	static Statement locked = {
-		"SELECT " REQUEST_COLUMNS ACTIVE_COLUMNS
+		ACTIVE_COLUMNS
 		"FROM dtm.active a JOIN dtm.request r ON r.id" EQUALS "a.id "
 		"WHERE a.id" EQUALS "$1 FOR UPDATE OF a",
-		1, {INT8OID}, true
+		1, {INT8OID}, true, true
 	};
 	MemoryContext context = CurrentMemoryContext;
 	Datum		values[1];
@@ -342,6 +241,7 @@ static void
 state_values(const Transaction *trans, Datum *values, char *nulls)
 {
 	const DtmTrans *core = &trans->core;
+	const char *reason;
 
 	memset(nulls, ' ', NSTATE);
 	values[S_ID] = Int64GetDatum(trans->id);
@@ -349,7 +249,10 @@ state_values(const Transaction *trans, Datum *values, char *nulls)
 	values[S_UPDATED] = TimestampTzGetDatum(GetCurrentTimestamp());
 	values[S_STATUS] = CharGetDatum(dtm_status_letter(core->status));
 	values[S_BRANCHES] = CStringGetTextDatum(row_letters(core));
-	values[S_REASON] = optional_text(row_reason(core), &nulls[S_REASON]);
+	reason = row_reason(core);
+	if (reason[0] == '\0')
+		nulls[S_REASON] = 'n';
+	values[S_REASON] = CStringGetTextDatum(reason);
 	values[S_NEXT_TIME] = TimestampTzGetDatum(core->next_time);
 	values[S_FAILURES] = Int16GetDatum(Min(core->failures, PG_INT16_MAX));
 	values[S_RETRIES] = Int16GetDatum(Min(core->retries, PG_INT16_MAX));
@@ -389,84 +292,79 @@ store_update(Transaction *trans)
 			   values, nulls);
 }
 
+/* With the columns of dtm.request that a registered branch changes, behind the state's. */
 void
 store_update_branches(Transaction *trans)
 {
 	static Statement statement = {
-		"WITH r AS (UPDATE dtm.request SET branch_id = $10, action = $11, "
-		"compensate = $12, payload = $13 WHERE id" EQUALS "$1) "
-		UPDATE_ACTIVE,
-		NSTATE + 4,
-		{STATE_TYPES, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, BYTEAARRAYOID},
-		true
+		.types = {STATE_TYPES}, .qualified = true
 	};
-	int			n = trans->core.nsteps;
-	Datum		values[NSTATE + 4];
-	char		nulls[NSTATE + 4];
+	const ColumnSet *set = row_columns(COLUMN_BRANCH);
+	Datum		values[MAX_PARAMS];
+	char		nulls[MAX_PARAMS];
 
+	if (statement.sql == NULL)
+	{
+		StringInfoData sql;
+
+		initStringInfo(&sql);
+		appendStringInfoString(&sql, "WITH r AS (UPDATE dtm.request SET ");
+		row_append_assignments(&sql, set, NSTATE + 1);
+		appendStringInfoString(&sql, " WHERE id" EQUALS "$1) " UPDATE_ACTIVE);
+		row_types(set, statement.types + NSTATE);
+		statement.nparams = NSTATE + set->n;
+		statement.sql = MemoryContextStrdup(TopMemoryContext, sql.data);
+	}
 	state_values(trans, values, nulls);
-	values[NSTATE] = text_array_of(trans->branch_id, n);
-	values[NSTATE + 1] = text_array_of(trans->action, n);
-	values[NSTATE + 2] = optional_array(trans->compensate, n, &nulls[NSTATE + 2]);
-	values[NSTATE + 3] = payload_array(trans, &nulls[NSTATE + 3]);
-	nulls[NSTATE] = nulls[NSTATE + 1] = ' ';
+	row_values(trans, set, values + NSTATE, nulls + NSTATE);
 	run_change(&statement, trans, values, nulls);
+}
+
+/* Columns of dtm.request that are written together, after the INSERT. */
+static void
+update_request(Statement *statement, const Transaction *trans, ColumnWrites writes)
+{
+	const ColumnSet *set = row_columns(writes);
+	Datum		values[MAX_PARAMS];
+	char		nulls[MAX_PARAMS];
+	Session		session;
+
+	if (statement->sql == NULL)
+	{
+		StringInfoData sql;
+
+		initStringInfo(&sql);
+		appendStringInfoString(&sql, "UPDATE dtm.request SET ");
+		row_append_assignments(&sql, set, 2);
+		appendStringInfoString(&sql, " WHERE id" EQUALS "$1");
+		statement->types[0] = INT8OID;
+		row_types(set, statement->types + 1);
+		statement->nparams = 1 + set->n;
+		statement->qualified = true;
+		statement->sql = MemoryContextStrdup(TopMemoryContext, sql.data);
+	}
+	values[0] = Int64GetDatum(trans->id);
+	nulls[0] = ' ';
+	row_values(trans, set, values + 1, nulls + 1);
+	statement_enter(&session);
+	statement_run(statement, values, nulls);
+	statement_leave(&session);
 }
 
 void
 store_update_options(const Transaction *trans)
 {
-	static Statement statement = {
-		"UPDATE dtm.request SET timeout_to_fail = $2, retry_interval = $3, "
-		"delay = $4, request_timeout = $5, retry_limit = $6, "
-		"branch_headers = $7, query_prepared = $8, wait_result = $9, "
-		"concurrent = $10, orders = $11, notify = $12, on_finish = $13 "
-		"WHERE id" EQUALS "$1",
-		13,
-		{INT8OID, INT8OID, INT8OID, INT8OID, INT4OID, INT4OID, TEXTARRAYOID,
-		TEXTOID, BOOLOID, BOOLOID, INT4ARRAYOID, BOOLOID, TEXTOID},
-		true
-	};
-	const DtmTrans *core = &trans->core;
-	Datum		values[13];
-	char		nulls[13];
-	Session		session;
+	static Statement statement;
 
-	memset(nulls, ' ', sizeof(nulls));
-	values[0] = Int64GetDatum(trans->id);
-	values[1] = nonzero_int64(core->timeout_to_fail, &nulls[1]);
-	values[2] = nonzero_int64(core->retry_interval, &nulls[2]);
-	values[3] = nonzero_int64(core->delay, &nulls[3]);
-	values[4] = nonzero_int32(trans->request_timeout, &nulls[4]);
-	values[5] = nonzero_int32(core->retry_limit, &nulls[5]);
-	values[6] = headers_array(trans, &nulls[6]);
-	values[7] = optional_text(trans->query_prepared, &nulls[7]);
-	values[8] = BoolGetDatum(trans->wait_result);
-	values[9] = BoolGetDatum(core->concurrent);
-	values[10] = orders_array(core, &nulls[10]);
-	values[11] = BoolGetDatum(true);
-	nulls[11] = trans->notify ? ' ' : 'n';
-	values[12] = optional_text(trans->on_finish, &nulls[12]);
-	statement_enter(&session);
-	statement_run(&statement, values, nulls);
-	statement_leave(&session);
+	update_request(&statement, trans, COLUMN_OPTION);
 }
 
 void
 store_update_result(const Transaction *trans)
 {
-	static Statement statement = {
-		"UPDATE dtm.request SET result = $2 WHERE id" EQUALS "$1",
-		2, {INT8OID, TEXTOID}, true
-	};
-	Datum		values[2];
-	Session		session;
+	static Statement statement;
 
-	values[0] = Int64GetDatum(trans->id);
-	values[1] = CStringGetTextDatum(trans->result);
-	statement_enter(&session);
-	statement_run(&statement, values, NULL);
-	statement_leave(&session);
+	update_request(&statement, trans, COLUMN_RESULT);
 }
 
 char **

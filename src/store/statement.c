@@ -142,11 +142,14 @@ statement_leave(Session *session)
 static void
 prepare(Statement *statement)
 {
+	const char *sql = statement->sql;
 	SPIPlanPtr	plan;
 
 	if (statement->plan != NULL)
 		return;
-	plan = SPI_prepare_cursor(statement->sql, statement->nparams,
+	if (statement->of_request)
+		sql = psprintf("SELECT %s%s", request_names, sql);
+	plan = SPI_prepare_cursor(sql, statement->nparams,
 							  statement->types, CURSOR_OPT_GENERIC_PLAN);
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare failed: %s",

@@ -35,13 +35,7 @@ store_own_session(void)
 	statement_own_settings();
 }
 
-/* Types of the tables' columns. */
-static const Oid request_types[C_ON_FINISH] = {
-	INT8OID, TIMESTAMPTZOID, INT8OID, INT8OID, INT8OID, REGROLEOID, INT4OID,
-	INT4OID, CHAROID, BOOLOID, BOOLOID, TEXTOID, TEXTOID, TEXTOID, TEXTARRAYOID,
-	TEXTARRAYOID, BYTEAARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
-	TEXTARRAYOID, TEXTOID, BYTEAOID, TEXTOID, BOOLOID, TEXTOID
-};
+/* Types of the tables' columns; dtm.request's are in row.c. */
 static const Oid active_types[ACTIVE_ROLLBACK_REASON] = {
 	INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID, INT2OID, INT2OID, CHAROID,
 	TEXTOID, TEXTOID
@@ -59,8 +53,8 @@ join(const Table *request, const Table *active, Row *row)
 {
 	bool		isnull;
 
-	memcpy(row->values, request->row->tts_values, sizeof(Datum) * C_ON_FINISH);
-	memcpy(row->nulls, request->row->tts_isnull, sizeof(bool) * C_ON_FINISH);
+	memcpy(row->values, request->row->tts_values, sizeof(Datum) * NREQUEST_COLUMNS);
+	memcpy(row->nulls, request->row->tts_isnull, sizeof(bool) * NREQUEST_COLUMNS);
 	row->values[C_XMIN - 1] = slot_getsysattr(request->row,
 											  MinTransactionIdAttributeNumber, &isnull);
 	row->nulls[C_XMIN - 1] = isnull;
