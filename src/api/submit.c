@@ -85,7 +85,7 @@ repeat_request(Request *request, DtmEventKind kind)
 					(errcode(DTM_ERRCODE_GID_IN_USE),
 					 errmsg("global transaction \"%s\" exists with other steps", gid),
 					 errhint("Submit it with the same steps or with none, or use another gid.")));
-		if ((request->given & REQUEST_PROTOCOL) &&
+		if (request_gave(request, "protocol") &&
 			strcmp(stored->protocol ? stored->protocol : "",
 				   request->trans.protocol) != 0)
 			ereport(ERROR,

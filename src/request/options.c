@@ -9,6 +9,7 @@
 #include <ctype.h>
 #include <math.h>
 
+#include "lib/stringinfo.h"
 #include "utils/builtins.h"
 
 /* Bounds of what a caller may ask for. */
@@ -148,6 +149,30 @@ read_headers(Request *request, JsonbContainer *container)
 	}
 }
 
+void
+request_set_traceparent(Transaction *trans, char *traceparent)
+{
+	char	  **names;
+	char	  **values;
+	int			n = 0;
+
+	if (traceparent == NULL)
+		return;
+	names = palloc(sizeof(char *) * (trans->nheaders + 1));
+	values = palloc(sizeof(char *) * (trans->nheaders + 1));
+	for (int i = 0; i < trans->nheaders; i++)
+		if (pg_strcasecmp(trans->header_name[i], WIRE_TRACEPARENT) != 0)
+		{
+			names[n] = trans->header_name[i];
+			values[n++] = trans->header_value[i];
+		}
+	names[n] = pstrdup(WIRE_TRACEPARENT);
+	values[n++] = traceparent;
+	trans->header_name = names;
+	trans->header_value = values;
+	trans->nheaders = n;
+}
+
 /* A JSON value's text, as the bytes of a body. */
 static bytea *
 body_of(const JsonbValue *value)
@@ -183,112 +208,206 @@ read_workflow_option(Request *request, const char *key, const JsonbValue *value)
 	return true;
 }
 
-/* Reads one option; false if there is none of this name. */
+/* ---------- the list ---------- */
+
+typedef struct Option Option;
+
+struct Option
+{
+	const char *key;
+	void		(*read) (Request *request, const Option *option,
+						 const JsonbValue *value);
+	bool		in_object;		/* it is a key of the wire's object, too (§1.1) */
+	size_t		field;			/* of Transaction, as offset */
+	size_t		size;			/* of that, to be taken over from a late submit;
+								 * 0: there is more to it */
+};
+
+#define FIELD_OF(option, request, type) \
+	((type *) ((char *) &(request)->trans + (option)->field))
+
+static void
+read_seconds(Request *request, const Option *option, const JsonbValue *value)
+{
+	*FIELD_OF(option, request, int64) = seconds_of(value, option->key);
+}
+
+static void
+read_flag(Request *request, const Option *option, const JsonbValue *value)
+{
+	*FIELD_OF(option, request, bool) = read_bool(value, option->key);
+}
+
+static void
+read_text(Request *request, const Option *option, const JsonbValue *value)
+{
+	*FIELD_OF(option, request, char *) = read_string(value, option->key);
+}
+
+static void
+read_request_timeout(Request *request, const Option *option, const JsonbValue *value)
+{
+	int64		us = seconds_of(value, option->key);
+
+	if (us / 1000 > INT_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("%s is out of range", option->key),
+				 errhint("It must be between 0 and %d.", INT_MAX / 1000)));
+	request->trans.request_timeout = us > 0 ? Max((int) (us / 1000), 1) : 0;
+}
+
+static void
+read_retry_limit(Request *request, const Option *option, const JsonbValue *value)
+{
+	request->trans.core.retry_limit =
+		(int32) read_number(value, option->key, MAX_RETRY_LIMIT);
+}
+
+static void
+read_branch_headers(Request *request, const Option *option, const JsonbValue *value)
+{
+	read_headers(request, read_object(value, option->key));
+}
+
+static void
+read_orders_option(Request *request, const Option *option, const JsonbValue *value)
+{
+	read_orders(request, read_object(value, option->key));
+}
+
+static void
+read_query_prepared(Request *request, const Option *option, const JsonbValue *value)
+{
+	char	   *url = read_string(value, option->key);
+
+	request->trans.query_prepared = url;
+	request->trans.core.has_query_url = url[0] != '\0';
+}
+
+static void
+read_protocol(Request *request, const Option *option, const JsonbValue *value)
+{
+	char	   *protocol = read_string(value, option->key);
+
+	if (protocol[0] != '\0' && strcmp(protocol, "http") != 0 &&
+		strcmp(protocol, "json-rpc") != 0 && strcmp(protocol, "grpc") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("unknown protocol \"%s\"", protocol),
+				 errhint("It is one of http, json-rpc, grpc.")));
+	/* http is what there is without one */
+	request->trans.protocol = strcmp(protocol, "http") == 0 ? "" : protocol;
+}
+
+static void
+read_traceparent(Request *request, const Option *option, const JsonbValue *value)
+{
+	request->traceparent = read_string(value, option->key);
+	if (!wire_is_traceparent(request->traceparent))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("traceparent is malformed: \"%s\"", request->traceparent),
+				 errhint("It is 00-<32 hex digits>-<16 hex digits>-<2 hex digits>, in lower case (W3C Trace Context).")));
+}
+
+/* A field that is taken over as it is. */
+#define FIELD(field) \
+	offsetof(Transaction, field), sizeof(((Transaction *) NULL)->field)
+
+static const Option options[] = {
+	{"timeout_to_fail", read_seconds, true, FIELD(core.timeout_to_fail)},
+	{"retry_interval", read_seconds, true, FIELD(core.retry_interval)},
+	{"request_timeout", read_request_timeout, true, FIELD(request_timeout)},
+	{"retry_limit", read_retry_limit, true, FIELD(core.retry_limit)},
+	{"branch_headers", read_branch_headers, true},
+	{"concurrent", read_flag, false, FIELD(core.concurrent)},
+	{"orders", read_orders_option, false},
+	{"delay", read_seconds, false, FIELD(core.delay)},
+	{"query_prepared", read_query_prepared, true, FIELD(query_prepared)},
+	{"protocol", read_protocol, true},
+	{"wait_result", read_flag, true, FIELD(wait_result)},
+	{"notify", read_flag, true, FIELD(notify)},
+	{"on_finish", read_text, true, FIELD(on_finish)},
+	{WIRE_TRACEPARENT, read_traceparent, true}
+};
+
+StaticAssertDecl(lengthof(options) <= 32, "Request.given has a bit for each option");
+
+static const Option *
+find_option(const char *key)
+{
+	for (size_t i = 0; i < lengthof(options); i++)
+		if (strcmp(key, options[i].key) == 0)
+			return &options[i];
+	return NULL;
+}
+
 bool
 request_read_option(Request *request, const char *key, const JsonbValue *value)
 {
-	Transaction *trans = &request->trans;
-	DtmTrans   *core = &trans->core;
-	uint32		given;
+	const Option *option = find_option(key);
 
-	if (strcmp(key, "timeout_to_fail") == 0)
-	{
-		core->timeout_to_fail = seconds_of(value, key);
-		given = REQUEST_TIMEOUT_TO_FAIL;
-	}
-	else if (strcmp(key, "retry_interval") == 0)
-	{
-		core->retry_interval = seconds_of(value, key);
-		given = REQUEST_RETRY_INTERVAL;
-	}
-	else if (strcmp(key, "request_timeout") == 0)
-	{
-		int64		us = seconds_of(value, key);
-
-		if (us / 1000 > INT_MAX)
-			ereport(ERROR,
-					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-					 errmsg("%s is out of range", key),
-					 errhint("It must be between 0 and %d.", INT_MAX / 1000)));
-		trans->request_timeout = us > 0 ? Max((int) (us / 1000), 1) : 0;
-		given = REQUEST_REQUEST_TIMEOUT;
-	}
-	else if (strcmp(key, "retry_limit") == 0)
-	{
-		core->retry_limit = (int32) read_number(value, key, MAX_RETRY_LIMIT);
-		given = REQUEST_RETRY_LIMIT;
-	}
-	else if (strcmp(key, "branch_headers") == 0)
-	{
-		read_headers(request, read_object(value, key));
-		given = REQUEST_BRANCH_HEADERS;
-	}
-	else if (strcmp(key, "concurrent") == 0)
-	{
-		core->concurrent = read_bool(value, key);
-		given = REQUEST_CONCURRENT;
-	}
-	else if (strcmp(key, "orders") == 0)
-	{
-		read_orders(request, read_object(value, key));
-		given = REQUEST_ORDERS;
-	}
-	else if (strcmp(key, "delay") == 0)
-	{
-		core->delay = seconds_of(value, key);
-		given = REQUEST_DELAY;
-	}
-	else if (strcmp(key, "query_prepared") == 0)
-	{
-		char	   *url = read_string(value, key);
-
-		trans->query_prepared = url;
-		core->has_query_url = url[0] != '\0';
-		given = REQUEST_QUERY_PREPARED;
-	}
-	else if (strcmp(key, "wait_result") == 0)
-	{
-		trans->wait_result = read_bool(value, key);
-		given = REQUEST_WAIT_RESULT;
-	}
-	else if (strcmp(key, "protocol") == 0)
-	{
-		char	   *protocol = read_string(value, key);
-
-		if (protocol[0] != '\0' && strcmp(protocol, "http") != 0 &&
-			strcmp(protocol, "json-rpc") != 0 && strcmp(protocol, "grpc") != 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("unknown protocol \"%s\"", protocol),
-					 errhint("It is one of http, json-rpc, grpc.")));
-		/* http is what there is without one */
-		trans->protocol = strcmp(protocol, "http") == 0 ? "" : protocol;
-		given = REQUEST_PROTOCOL;
-	}
-	else if (strcmp(key, WIRE_TRACEPARENT) == 0)
-	{
-		request->traceparent = read_string(value, key);
-		if (!wire_is_traceparent(request->traceparent))
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("traceparent is malformed: \"%s\"", request->traceparent),
-					 errhint("It is 00-<32 hex digits>-<16 hex digits>-<2 hex digits>, in lower case (W3C Trace Context).")));
-		given = REQUEST_TRACEPARENT;
-	}
-	else if (strcmp(key, "notify") == 0)
-	{
-		trans->notify = read_bool(value, key);
-		given = REQUEST_NOTIFY;
-	}
-	else if (strcmp(key, "on_finish") == 0)
-	{
-		trans->on_finish = read_string(value, key);
-		given = REQUEST_ON_FINISH;
-	}
-	else if (core->type == DTM_WORKFLOW)
-		return read_workflow_option(request, key, value);
-	else
-		return false;
-	request->given |= given;
+	if (option == NULL)
+		return request->trans.core.type == DTM_WORKFLOW &&
+			read_workflow_option(request, key, value);
+	option->read(request, option, value);
+	request->given |= UINT32_C(1) << (option - options);
 	return true;
+}
+
+bool
+request_is_object_option(const char *key)
+{
+	const Option *option = find_option(key);
+
+	return option != NULL && option->in_object;
+}
+
+bool
+request_gave(const Request *request, const char *key)
+{
+	const Option *option = find_option(key);
+
+	Assert(option != NULL);
+	return (request->given & (UINT32_C(1) << (option - options))) != 0;
+}
+
+/* For a hint: "timeout_to_fail, retry_interval, ...". */
+const char *
+request_option_names(void)
+{
+	StringInfoData names;
+
+	initStringInfo(&names);
+	for (size_t i = 0; i < lengthof(options); i++)
+		appendStringInfo(&names, "%s%s", i == 0 ? "" : ", ", options[i].key);
+	return names.data;
+}
+
+void
+request_merge_options(Transaction *stored, const Request *later)
+{
+	const Transaction *trans = &later->trans;
+
+	for (size_t i = 0; i < lengthof(options); i++)
+		if (request_gave(later, options[i].key))
+			memcpy((char *) stored + options[i].field,
+				   (const char *) trans + options[i].field, options[i].size);
+	stored->core.has_query_url = stored->query_prepared != NULL &&
+		stored->query_prepared[0] != '\0';
+	if (request_gave(later, "branch_headers"))
+	{
+		stored->nheaders = trans->nheaders;
+		stored->header_name = trans->header_name;
+		stored->header_value = trans->header_value;
+	}
+	request_set_traceparent(stored, later->traceparent);
+	/* orders speak of steps, so they come with them or not at all */
+	if (request_gave(later, "orders") && later->has_steps)
+		stored->core.orders = trans->core.orders;
+	/* again, in the name of who submitted */
+	if (request_gave(later, "on_finish"))
+		request_check_url(NULL, trans->on_finish, "on_finish", REQUEST_URL_ANY,
+						  stored->submitted_by);
 }

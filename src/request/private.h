@@ -39,9 +39,21 @@ extern JsonbContainer *read_object(const JsonbValue *value, const char *what);
 
 /* ---------- options.c ---------- */
 
-/* Reads one option into the request; false if there is none of this name. */
+/*
+ * Reads one option into the request, and notes that it was given; false if
+ * there is none of this name.
+ */
 extern bool request_read_option(Request *request, const char *key,
 								const JsonbValue *value);
+
+/* Is this option a key of the wire's object, too? */
+extern bool request_is_object_option(const char *key);
+
+/* All of them, for a hint. */
+extern const char *request_option_names(void);
+
+/* A traceparent becomes one of the headers; NULL leaves them as they are. */
+extern void request_set_traceparent(Transaction *trans, char *traceparent);
 
 /* How a workflow has ended: succeed or failed. */
 extern void request_set_end(Request *request, const char *status);

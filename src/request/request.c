@@ -98,38 +98,13 @@ check_urls(const Transaction *trans)
 						  GetUserId());
 }
 
-/* The option traceparent is one of the headers; NULL leaves them as they are. */
-static void
-set_traceparent(Transaction *trans, char *traceparent)
-{
-	char	  **names;
-	char	  **values;
-	int			n = 0;
-
-	if (traceparent == NULL)
-		return;
-	names = palloc(sizeof(char *) * (trans->nheaders + 1));
-	values = palloc(sizeof(char *) * (trans->nheaders + 1));
-	for (int i = 0; i < trans->nheaders; i++)
-		if (pg_strcasecmp(trans->header_name[i], WIRE_TRACEPARENT) != 0)
-		{
-			names[n] = trans->header_name[i];
-			values[n++] = trans->header_value[i];
-		}
-	names[n] = pstrdup(WIRE_TRACEPARENT);
-	values[n++] = traceparent;
-	trans->header_name = names;
-	trans->header_value = values;
-	trans->nheaders = n;
-}
-
 /* What can be judged only when all is known. */
 static void
 check_whole(Request *request)
 {
 	DtmTrans   *core = &request->trans.core;
 
-	set_traceparent(&request->trans, request->traceparent);
+	request_set_traceparent(&request->trans, request->traceparent);
 	check_urls(&request->trans);
 	if (request->trans.workflow != NULL &&
 		(request->trans.workflow[0] == '\0' ||
@@ -142,7 +117,7 @@ check_whole(Request *request)
 	if (request->trans.workflow != NULL)
 		request_check_name(request->trans.workflow, "name of the workflow");
 
-	if (core->type != DTM_SAGA && (request->given & REQUEST_ORDERS) &&
+	if (core->type != DTM_SAGA && request_gave(request, "orders") &&
 		core->orders.start != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -354,7 +329,8 @@ request_from_arguments(text *trans_type, ArrayType *steps, text *gid,
 				ereport(ERROR,
 						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						 errmsg("unknown option \"%s\"", pairs[i].key),
-						 errhint("Options are timeout_to_fail, retry_interval, request_timeout, retry_limit, branch_headers, concurrent, orders, delay, query_prepared, protocol, wait_result, notify, on_finish; of a workflow also name, data, status, result, rollback_reason.")));
+						 errhint("Options are %s; of a workflow also name, data, status, result, rollback_reason.",
+								 request_option_names())));
 	}
 	check_whole(request);
 	return request;
@@ -439,11 +415,6 @@ read_req_extra(Request *request, const JsonbValue *value)
 Request *
 request_from_object(Jsonb *object)
 {
-	static const char *const taken_as_they_are[] = {
-		"query_prepared", "protocol", "wait_result", "timeout_to_fail",
-		"request_timeout", "retry_interval", "branch_headers", "retry_limit",
-		"notify", "on_finish", WIRE_TRACEPARENT
-	};
 	Request    *request = palloc0(sizeof(Request));
 	JsonbValue	steps = {.type = jbvNull};
 	JsonbValue	payloads = {.type = jbvNull};
@@ -500,11 +471,10 @@ request_from_object(Jsonb *object)
 	read_wire_steps(request, &steps, &payloads);
 	for (int i = 0; i < n; i++)
 	{
-		bool		known = strcmp(pairs[i].key, "concurrent") == 0 &&
-			request->trans.core.type == DTM_MSG;	/* */
+		bool		known = request_is_object_option(pairs[i].key) ||
+			(strcmp(pairs[i].key, "concurrent") == 0 &&
+			 request->trans.core.type == DTM_MSG);	/* */
 
-		for (size_t j = 0; j < lengthof(taken_as_they_are); j++)
-			known = known || strcmp(pairs[i].key, taken_as_they_are[j]) == 0;
 		if (known && pairs[i].value.type != jbvNull)
 			request_read_option(request, pairs[i].key, &pairs[i].value);
 	}
@@ -516,48 +486,3 @@ request_from_object(Jsonb *object)
 	return request;
 }
 
-void
-request_merge_options(Transaction *stored, const Request *later)
-{
-	const Transaction *trans = &later->trans;
-	uint32		given = later->given;
-
-	if (given & REQUEST_TIMEOUT_TO_FAIL)
-		stored->core.timeout_to_fail = trans->core.timeout_to_fail;
-	if (given & REQUEST_RETRY_INTERVAL)
-		stored->core.retry_interval = trans->core.retry_interval;
-	if (given & REQUEST_REQUEST_TIMEOUT)
-		stored->request_timeout = trans->request_timeout;
-	if (given & REQUEST_RETRY_LIMIT)
-		stored->core.retry_limit = trans->core.retry_limit;
-	if (given & REQUEST_BRANCH_HEADERS)
-	{
-		stored->nheaders = trans->nheaders;
-		stored->header_name = trans->header_name;
-		stored->header_value = trans->header_value;
-	}
-	set_traceparent(stored, later->traceparent);
-	if (given & REQUEST_CONCURRENT)
-		stored->core.concurrent = trans->core.concurrent;
-	/* orders speak of steps, so they come with them or not at all */
-	if ((given & REQUEST_ORDERS) && later->has_steps)
-		stored->core.orders = trans->core.orders;
-	if (given & REQUEST_DELAY)
-		stored->core.delay = trans->core.delay;
-	if (given & REQUEST_QUERY_PREPARED)
-	{
-		stored->query_prepared = trans->query_prepared;
-		stored->core.has_query_url = trans->core.has_query_url;
-	}
-	if (given & REQUEST_WAIT_RESULT)
-		stored->wait_result = trans->wait_result;
-	if (given & REQUEST_NOTIFY)
-		stored->notify = trans->notify;
-	if (given & REQUEST_ON_FINISH)
-	{
-		/* again, in the name of who submitted */
-		request_check_url(NULL, trans->on_finish, "on_finish", REQUEST_URL_ANY,
-						  stored->submitted_by);
-		stored->on_finish = trans->on_finish;
-	}
-}

@@ -15,22 +15,6 @@
 
 #include "transaction.h"
 
-/* Options that a request brought (bits), for those that come late. */
-#define REQUEST_TIMEOUT_TO_FAIL	0x0001
-#define REQUEST_RETRY_INTERVAL	0x0002
-#define REQUEST_REQUEST_TIMEOUT	0x0004
-#define REQUEST_RETRY_LIMIT		0x0008
-#define REQUEST_BRANCH_HEADERS	0x0010
-#define REQUEST_CONCURRENT		0x0020
-#define REQUEST_ORDERS			0x0040
-#define REQUEST_DELAY			0x0080
-#define REQUEST_QUERY_PREPARED	0x0100
-#define REQUEST_WAIT_RESULT		0x0200
-#define REQUEST_PROTOCOL		0x0400
-#define REQUEST_NOTIFY			0x0800
-#define REQUEST_ON_FINISH		0x1000
-#define REQUEST_TRACEPARENT		0x2000
-
 /* How a workflow has ended, as its submit says. */
 typedef enum RequestEnd
 {
@@ -44,7 +28,7 @@ typedef struct Request
 	Transaction	trans;			/* all but id, version, submitted_by, and
 								 * core's status and schedule */
 	bool		has_steps;
-	uint32		given;			/* REQUEST_ bits */
+	uint32		given;			/* options that it brought, a bit for each */
 	RequestEnd	end;			/* of a workflow */
 	char	   *rollback_reason;	/* the same; NULL: none */
 	char	   *traceparent;	/* to be one of the headers; NULL: none */
@@ -99,6 +83,9 @@ extern void request_add_branch(Transaction *trans, const BranchRequest *branch);
 
 /* Do two transactions have the same steps, topics as they were given? */
 extern bool request_same_steps(const Transaction *a, const Transaction *b);
+
+/* Did it bring this option? */
+extern bool request_gave(const Request *request, const char *key);
 
 /* Takes into a stored transaction the options that a later request brought. */
 extern void request_merge_options(Transaction *stored, const Request *later);
