@@ -45,6 +45,7 @@ lint() {
 	local folder status=0
 
 	cd "$SCRATCH/dtm"
+	perl scripts/layers.pl || status=1
 	INCLUDES=$("$PG_CONFIG" --includedir-server)
 	export INCLUDES
 	for folder in src src/*/ test/unit bench; do

@@ -5,7 +5,7 @@
 #include "postgres.h"
 
 #include "local/local.h"
-#include "process/bgworker.h"
+#include "process/process.h"
 #include "process/shmem.h"
 #include "settings.h"
 #include "store/store.h"

@@ -12,7 +12,7 @@
 
 #include "compat.h"
 #include "process/shmem.h"
-#include "process/bgworker.h"
+#include "process/process.h"
 
 #include "access/xact.h"
 #include "catalog/objectaccess.h"

@@ -15,10 +15,11 @@
  * with a search of its share, so that it does not matter who was told of what
  * before.
  */
-#include "process/bgworker.h"
+#include "process/process.h"
 
 #include "compat.h"
 #include "settings.h"
+#include "process/bgworker.h"
 #include "process/shmem.h"
 
 #include "access/genam.h"
@@ -455,19 +456,6 @@ start_workers(void)
 	}
 	reported_no_slot = no_worker;
 	return timeout;
-}
-
-void
-dtm_describe_worker(BackgroundWorker *worker, const char *function,
-					const char *type)
-{
-	memset(worker, 0, sizeof(*worker));
-	snprintf(worker->bgw_library_name, BGW_MAXLEN, "dtm");
-	snprintf(worker->bgw_function_name, BGW_MAXLEN, "%s", function);
-	snprintf(worker->bgw_name, BGW_MAXLEN, "%s", type);
-	snprintf(worker->bgw_type, BGW_MAXLEN, "%s", type);
-	/* a standby has none until it is promoted */
-	worker->bgw_start_time = BgWorkerStart_RecoveryFinished;
 }
 
 void

@@ -6,7 +6,7 @@
  * away by itself where the extension isn't installed.  When nothing is due it
  * sleeps until the next deadline, or until a commit wakes it.
  */
-#include "process/bgworker.h"
+#include "process/process.h"
 
 #include "compat.h"
 #include "coordinator/coordinator.h"
@@ -19,6 +19,7 @@
 #include "commands/extension.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "tcop/tcopprot.h"
