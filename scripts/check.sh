@@ -16,8 +16,6 @@ packages=(build-essential "postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJO
 case " $tiers " in *" lint "* | *" fuzz "*)
 	packages+=(cppcheck clang-tidy-14 clang-14 libclang-rt-14-dev) ;;
 esac
-# its headers include those of OpenSSL
-[ "$PG_MAJOR" != 13 ] || packages+=(libssl-dev)
 install "${packages[@]}"
 make_scratch
 

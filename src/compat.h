@@ -31,14 +31,8 @@
 #include "varatt.h"
 #endif
 
-#if PG_VERSION_NUM >= 140000
-#include "common/hmac.h"
-#else
-#include "common/sha2.h"
-#endif
-
-#if PG_VERSION_NUM < 130000
-#error "dtm needs PostgreSQL 13 or newer"
+#if PG_VERSION_NUM < 150000
+#error "dtm needs PostgreSQL 15 or newer"
 #endif
 
 /* 17: a WaitEventSet belongs to a resource owner, not to a memory context */
@@ -97,28 +91,6 @@
 #define DTM_WORKER_ROLE_MUST_LOGIN
 #endif
 
-/* 15: shared memory is asked for in a hook */
-#if PG_VERSION_NUM < 150000
-#define DTM_NO_SHMEM_REQUEST_HOOK
-#endif
-
-/* 14: utility hooks are told whether the parse tree is shared */
-#if PG_VERSION_NUM >= 140000
-#define DTM_UTILITY_PARAMS \
-	PlannedStmt *pstmt, const char *queryString, bool readOnlyTree, \
-	ProcessUtilityContext context, ParamListInfo params, \
-	QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc
-#define DTM_UTILITY_ARGS \
-	pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc
-#else
-#define DTM_UTILITY_PARAMS \
-	PlannedStmt *pstmt, const char *queryString, \
-	ProcessUtilityContext context, ParamListInfo params, \
-	QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc
-#define DTM_UTILITY_ARGS \
-	pstmt, queryString, context, params, queryEnv, dest, qc
-#endif
-
 /* 17: one more time-out that ends a process */
 #if PG_VERSION_NUM >= 170000
 #define DTM_MORE_SETTINGS	{"transaction_timeout", "0"},
@@ -151,44 +123,17 @@
 	EvalPlanQualInit(epq, estate, NULL, NIL, -1)
 #endif
 
-/* 14: the relation that is written is an argument, not part of the state */
-#if PG_VERSION_NUM >= 140000
-#define dtm_simple_insert(info, estate, slot) \
-	ExecSimpleRelationInsert(info, estate, slot)
-#define dtm_simple_update(info, estate, epq, search, slot) \
-	ExecSimpleRelationUpdate(info, estate, epq, search, slot)
-#define dtm_simple_delete(info, estate, epq, search) \
-	ExecSimpleRelationDelete(info, estate, epq, search)
-#else
-#define dtm_simple_insert(info, estate, slot) \
-	ExecSimpleRelationInsert(estate, slot)
-#define dtm_simple_update(info, estate, epq, search, slot) \
-	ExecSimpleRelationUpdate(estate, epq, search, slot)
-#define dtm_simple_delete(info, estate, epq, search) \
-	ExecSimpleRelationDelete(estate, epq, search)
-#endif
-
-/* The same; 16: for an update, which indexes that are */
+/* 16: for an update, which indexes that are */
 #if PG_VERSION_NUM >= 160000
 #define dtm_insert_index_tuples(info, slot, estate, conflict, arbiters) \
 	ExecInsertIndexTuples(info, slot, estate, false, true, conflict, arbiters, false)
-#elif PG_VERSION_NUM >= 140000
+#else
 #define dtm_insert_index_tuples(info, slot, estate, conflict, arbiters) \
 	ExecInsertIndexTuples(info, slot, estate, false, true, conflict, arbiters)
-#else
-#define dtm_insert_index_tuples(info, slot, estate, conflict, arbiters) \
-	ExecInsertIndexTuples(slot, estate, true, conflict, arbiters)
-#endif
-
-/* 14: functions are numbered by their SQL names */
-#if PG_VERSION_NUM >= 140000
-#define DTM_F_NEXTVAL	F_NEXTVAL
-#else
-#define DTM_F_NEXTVAL	F_NEXTVAL_OID
 #endif
 
 /*
- * 14, 16, 18: how to tell an executor's state of the only relation it has, and
+ * 16, 18: how to tell an executor's state of the only relation it has, and
  * of the columns that an update changes
  */
 static inline ResultRelInfo *
@@ -217,74 +162,13 @@ dtm_init_result_relation(EState *estate, Relation relation, Bitmapset *updated)
 	ExecInitRangeTable(estate, list_make1(entry));
 #endif
 	InitResultRelInfo(info, relation, 1, NULL, 0);
-#if PG_VERSION_NUM >= 140000
 	estate->es_opened_result_relations = lappend(estate->es_opened_result_relations, info);
-#else
-	estate->es_result_relations = info;
-	estate->es_num_result_relations = 1;
-	estate->es_result_relation_info = info;
-#endif
 	return info;
 }
 
 /* later minor releases: a database that a DROP DATABASE has half removed */
 #ifndef DATCONNLIMIT_INVALID_DB
 #define DATCONNLIMIT_INVALID_DB (-2)
-#endif
-
-/* 14: the names of predefined roles */
-#if PG_VERSION_NUM >= 140000
-#define DTM_ROLE_READ_SERVER_FILES	ROLE_PG_READ_SERVER_FILES
-#else
-#define DTM_ROLE_READ_SERVER_FILES	DEFAULT_ROLE_READ_SERVER_FILES
-#endif
-
-/* 14: HMAC */
-#define DTM_SHA256_LEN	32
-#if PG_VERSION_NUM >= 140000
-static inline void
-dtm_hmac_sha256(const char *key, size_t key_len, const char *data, size_t len,
-				uint8 hmac[DTM_SHA256_LEN])
-{
-	pg_hmac_ctx *context = pg_hmac_create(PG_SHA256);
-
-	if (context == NULL ||
-		pg_hmac_init(context, (const uint8 *) key, key_len) < 0 ||
-		pg_hmac_update(context, (const uint8 *) data, len) < 0 ||
-		pg_hmac_final(context, hmac, DTM_SHA256_LEN) < 0)
-		elog(ERROR, "could not compute an HMAC");
-	pg_hmac_free(context);
-}
-#else
-/* RFC 2104 */
-static inline void
-dtm_hmac_sha256(const char *key, size_t key_len, const char *data, size_t len,
-				uint8 hmac[DTM_SHA256_LEN])
-{
-	uint8		pad[PG_SHA256_BLOCK_LENGTH] = {0};
-	pg_sha256_ctx context;
-
-	if (key_len > sizeof(pad))
-	{
-		pg_sha256_init(&context);
-		pg_sha256_update(&context, (const uint8 *) key, key_len);
-		pg_sha256_final(&context, pad);
-	}
-	else
-		memcpy(pad, key, key_len);
-	for (int i = 0; i < (int) sizeof(pad); i++)
-		pad[i] ^= 0x36;
-	pg_sha256_init(&context);
-	pg_sha256_update(&context, pad, sizeof(pad));
-	pg_sha256_update(&context, (const uint8 *) data, len);
-	pg_sha256_final(&context, hmac);
-	for (int i = 0; i < (int) sizeof(pad); i++)
-		pad[i] ^= 0x36 ^ 0x5c;
-	pg_sha256_init(&context);
-	pg_sha256_update(&context, pad, sizeof(pad));
-	pg_sha256_update(&context, hmac, DTM_SHA256_LEN);
-	pg_sha256_final(&context, hmac);
-}
 #endif
 
 #endif							/* DTM_COMPAT_H */

@@ -147,7 +147,7 @@ id_sequence(TupleDesc desc)
 		pfree(known);
 	known = NULL;
 	sequence = InvalidOid;
-	if (IsA(node, FuncExpr) && ((FuncExpr *) node)->funcid == DTM_F_NEXTVAL)
+	if (IsA(node, FuncExpr) && ((FuncExpr *) node)->funcid == F_NEXTVAL)
 	{
 		Node	   *argument = linitial(((FuncExpr *) node)->args);
 

@@ -141,7 +141,7 @@ static void
 check_file(const char *name, const char *value)
 {
 	if (!superuser() &&
-		!has_privs_of_role(GetUserId(), DTM_ROLE_READ_SERVER_FILES))
+		!has_privs_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to set option \"%s\"", name),

@@ -4,13 +4,16 @@
  */
 #include "private.h"
 
+#include "common/hmac.h"
+#include "common/sha2.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#define HEX_LEN		(2 * DTM_SHA256_LEN)
+#define HMAC_LEN	PG_SHA256_DIGEST_LENGTH
+#define HEX_LEN		(2 * HMAC_LEN)
 
 PG_FUNCTION_INFO_V1(dtm_verify_signature);
 
@@ -28,6 +31,20 @@ unix_now(void)
 		(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY;
 }
 
+static void
+hmac_sha256(const char *key, size_t key_len, const char *data, size_t len,
+			uint8 hmac[HMAC_LEN])
+{
+	pg_hmac_ctx *context = pg_hmac_create(PG_SHA256);
+
+	if (context == NULL ||
+		pg_hmac_init(context, (const uint8 *) key, key_len) < 0 ||
+		pg_hmac_update(context, (const uint8 *) data, len) < 0 ||
+		pg_hmac_final(context, hmac, HMAC_LEN) < 0)
+		elog(ERROR, "could not compute an HMAC");
+	pg_hmac_free(context);
+}
+
 /* The HMAC in hex. */
 static void
 compute(const char *key, int64 time, const char *gid, const char *branch_id,
@@ -35,7 +52,7 @@ compute(const char *key, int64 time, const char *gid, const char *branch_id,
 		char hex[HEX_LEN + 1])
 {
 	StringInfoData text;
-	uint8		hmac[DTM_SHA256_LEN];
+	uint8		hmac[HMAC_LEN];
 	const char *utf8_key = utf8(key);
 
 	initStringInfo(&text);
@@ -43,8 +60,8 @@ compute(const char *key, int64 time, const char *gid, const char *branch_id,
 	appendStringInfo(&text, "%s\n", utf8(branch_id));
 	appendStringInfo(&text, "%s\n", utf8(op));
 	appendBinaryStringInfo(&text, body_len > 0 ? body : "", (int) body_len);
-	dtm_hmac_sha256(utf8_key, strlen(utf8_key), text.data, (size_t) text.len, hmac);
-	hex_encode((const char *) hmac, DTM_SHA256_LEN, hex);
+	hmac_sha256(utf8_key, strlen(utf8_key), text.data, (size_t) text.len, hmac);
+	hex_encode((const char *) hmac, HMAC_LEN, hex);
 	hex[HEX_LEN] = '\0';
 	pfree(text.data);
 }

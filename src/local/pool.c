@@ -37,9 +37,7 @@ struct LocalPool
 LocalShared *local_shared = NULL;
 
 static shmem_startup_hook_type previous_startup_hook = NULL;
-#ifndef DTM_NO_SHMEM_REQUEST_HOOK
 static shmem_request_hook_type previous_request_hook = NULL;
-#endif
 
 /* ---------- shared memory ---------- */
 
@@ -53,10 +51,8 @@ shmem_size(void)
 static void
 shmem_request(void)
 {
-#ifndef DTM_NO_SHMEM_REQUEST_HOOK
 	if (previous_request_hook)
 		previous_request_hook();
-#endif
 	RequestAddinShmemSpace(shmem_size());
 }
 
@@ -82,12 +78,8 @@ shmem_startup(void)
 void
 local_shmem_init(void)
 {
-#ifndef DTM_NO_SHMEM_REQUEST_HOOK
 	previous_request_hook = shmem_request_hook;
 	shmem_request_hook = shmem_request;
-#else
-	shmem_request();
-#endif
 	previous_startup_hook = shmem_startup_hook;
 	shmem_startup_hook = shmem_startup;
 }

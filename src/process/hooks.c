@@ -131,16 +131,22 @@ wanted_database(Node *parsetree)
 }
 
 static void
-run_utility(DTM_UTILITY_PARAMS)
+run_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
+			ProcessUtilityContext context, ParamListInfo params,
+			QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc)
 {
 	if (previous_utility_hook)
-		previous_utility_hook(DTM_UTILITY_ARGS);
+		previous_utility_hook(pstmt, queryString, readOnlyTree, context, params,
+							  queryEnv, dest, qc);
 	else
-		standard_ProcessUtility(DTM_UTILITY_ARGS);
+		standard_ProcessUtility(pstmt, queryString, readOnlyTree, context, params,
+								queryEnv, dest, qc);
 }
 
 static void
-process_utility(DTM_UTILITY_PARAMS)
+process_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
+				ProcessUtilityContext context, ParamListInfo params,
+				QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc)
 {
 	Node	   *parsetree = pstmt->utilityStmt;
 	const char *name = wanted_database(parsetree);
@@ -160,7 +166,8 @@ process_utility(DTM_UTILITY_PARAMS)
 		await_leaving(database);
 	}
 
-	run_utility(DTM_UTILITY_ARGS);
+	run_utility(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest,
+				qc);
 
 	if (commit_prepared && OidIsValid(get_extension_oid("dtm", true)))
 		dtm_ask(MyDatabaseId, DTM_ASK_SEARCH | DTM_ASK_RECHECK);

@@ -19,9 +19,7 @@
 DtmShared  *dtm_shared = NULL;
 
 static shmem_startup_hook_type previous_startup_hook = NULL;
-#ifndef DTM_NO_SHMEM_REQUEST_HOOK
 static shmem_request_hook_type previous_request_hook = NULL;
-#endif
 
 /* What the current transaction will announce. */
 static int64 pending_ids[MAX_PENDING];
@@ -42,10 +40,8 @@ shmem_size(void)
 static void
 shmem_request(void)
 {
-#ifndef DTM_NO_SHMEM_REQUEST_HOOK
 	if (previous_request_hook)
 		previous_request_hook();
-#endif
 	RequestAddinShmemSpace(shmem_size());
 }
 
@@ -90,12 +86,8 @@ shmem_startup(void)
 void
 dtm_shmem_init(void)
 {
-#ifndef DTM_NO_SHMEM_REQUEST_HOOK
 	previous_request_hook = shmem_request_hook;
 	shmem_request_hook = shmem_request;
-#else
-	shmem_request();
-#endif
 	previous_startup_hook = shmem_startup_hook;
 	shmem_startup_hook = shmem_startup;
 }

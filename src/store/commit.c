@@ -48,7 +48,6 @@ store_commit(StoreMode mode)
 		PopActiveSnapshot();
 		in_subtransaction = false;
 		SPI_commit();
-		SPI_start_transaction();	/* before 13.7 and 14.3 it does not */
 	}
 	return wrote;
 }
@@ -80,7 +79,6 @@ store_start_procedure(void)
 		elog(ERROR, "SPI_connect failed");
 	/* away with the snapshot of the CALL */
 	SPI_commit();
-	SPI_start_transaction();
 	in_subtransaction = false;
 }
 

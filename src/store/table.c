@@ -258,7 +258,7 @@ tab_insert(Table *table)
 {
 	begin_write(table);
 	ExecStoreVirtualTuple(table->changed);
-	dtm_simple_insert(table->info, table->estate, table->changed);
+	ExecSimpleRelationInsert(table->info, table->estate, table->changed);
 	end_write(table);
 }
 
@@ -267,8 +267,8 @@ tab_update(Table *table)
 {
 	begin_write(table);
 	ExecStoreVirtualTuple(table->changed);
-	dtm_simple_update(table->info, table->estate, &table->epq, table->row,
-					  table->changed);
+	ExecSimpleRelationUpdate(table->info, table->estate, &table->epq, table->row,
+							 table->changed);
 	end_write(table);
 	return ItemPointerIsValid(&table->changed->tts_tid);
 }
@@ -277,6 +277,6 @@ void
 tab_delete(Table *table)
 {
 	begin_write(table);
-	dtm_simple_delete(table->info, table->estate, &table->epq, table->row);
+	ExecSimpleRelationDelete(table->info, table->estate, &table->epq, table->row);
 	end_write(table);
 }
