@@ -1,5 +1,11 @@
 -- If this fails, a prepared transaction that nobody will end is not seen, or one is
 -- ended the wrong way.
+SELECT current_setting('max_prepared_transactions')::int >= 6 AS can_prepare \gset
+\if :can_prepare
+\else
+  \echo 'left out: orphans needs max_prepared_transactions = 6 or more'
+  \quit
+\endif
 SET client_min_messages = error;
 TRUNCATE dtm.request, dtm.active, dtm.finished, dtm.attempt;
 SELECT dtm_prepare('xa', 'x1');

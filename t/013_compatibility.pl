@@ -53,7 +53,7 @@ is(join("\n", @bad), '', 'each says what it is, why, and which test shows it');
 my $makefile = slurp_file("$top/Makefile");
 my @not_run = grep {
 	m{^sql/(\w+)\.sql$} ? $makefile !~ /^REGRESS = .*\b$1\b/m
-	  : m{^specs/(\w+)\.spec$} ? $makefile !~ /^ISOLATION = .*\b$1\b/m
+	  : m{^isolation/specs/(\w+)\.spec$} ? $makefile !~ /^ISOLATION = .*\b$1\b/m
 	  : !m{^(t/\d+_\w+\.pl|test/unit/test_\w+\.c)$}
 } sort keys %files;
 is(join(' ', @not_run), '', 'each test is run');
