@@ -51,7 +51,7 @@ EXCEPTION WHEN OTHERS THEN
   RETURN SQLSTATE;
 END $$;
 CREATE TABLE outcome AS
-  SELECT t.type, c.call, s.status, format('%s %s %s', t.type, c.call, s.status) AS gid, NULL::text AS result
+  SELECT t.type, c.call, s.status, format('%s %s %s', t.type, c.call, s.status) AS gid, NULL::text AS result, cn
     FROM unnest(ARRAY['saga', 'msg', 'tcc', 'xa', 'workflow']) WITH ORDINALITY t(type, tn)
          CROSS JOIN unnest(ARRAY['prepare', 'prepare, other steps', 'submit', 'submit, same steps', 'submit, other steps', 'submit, other type', 'submit twice', 'abort', 'abort twice', 'register', 'force stop', 'prepareWorkflow']) WITH ORDINALITY c(call, cn)
          CROSS JOIN unnest(ARRAY['none', 'prepared', 'submitted', 'aborting', 'succeed', 'failed']) WITH ORDINALITY s(status, sn)
@@ -68,7 +68,7 @@ END $$;
 SELECT type, call, max(result) FILTER (WHERE status = 'none') AS none, max(result) FILTER (WHERE status = 'prepared') AS prepared,
        max(result) FILTER (WHERE status = 'submitted') AS submitted, max(result) FILTER (WHERE status = 'aborting') AS aborting,
        max(result) FILTER (WHERE status = 'succeed') AS succeed, max(result) FILTER (WHERE status = 'failed') AS failed
-  FROM outcome GROUP BY type, call ORDER BY array_position(ARRAY['saga', 'msg', 'tcc', 'xa', 'workflow'], type), min(ctid);
+  FROM outcome GROUP BY type, call ORDER BY array_position(ARRAY['saga', 'msg', 'tcc', 'xa', 'workflow'], type), min(cn);
 -- whatever was said, what was stored first is what is there: steps, branches
 SELECT o.type, o.call, o.status, string_agg(b.branch_id || ' ' || b.op || ' ' || coalesce(b.url, ''), ', ' ORDER BY b.ordinal) AS branches
   FROM outcome o LEFT JOIN dtm.branches b USING (gid)

@@ -208,11 +208,12 @@ $node->safe_psql('postgres', "ROLLBACK PREPARED 'locker'");
 is(wait_for('locked'), 'succeed', 'and is seen to when it is free');
 
 # ST-02: replies that come while the row is locked are not lost: nothing is called twice
-reply('/TransOut', { delay => 0.2 });
-reply('/TransIn', { delay => 0.4 });
-$node->safe_psql('postgres', 'SELECT ' . saga('kept-replies') =~ s/gid => 'kept-replies'/gid => 'kept-replies', options => '{"concurrent": true}'/r);
+reply('/TransOut', { hold => 1 });
+reply('/TransIn', { hold => 1 });
+$node->safe_psql('postgres', 'SELECT ' . saga('kept-replies') =~ s/gid => 'kept-replies'/gid => 'kept-replies', options => '{"concurrent": true, "request_timeout": 180}'/r);
 ok(eventually($node, "SELECT in_flight FROM dtm.stat_coordinator", '2'), 'two calls are under way');
 $node->safe_psql('postgres', "BEGIN; SELECT dtm_retry_now('kept-replies'); PREPARE TRANSACTION 'locker'");
+release_replies();
 ok(eventually($node, "SELECT in_flight FROM dtm.stat_coordinator", '0'), 'both have answered');
 $node->safe_psql('postgres', "ROLLBACK PREPARED 'locker'");
 is(wait_for('kept-replies'), 'succeed', 'their answers count');

@@ -14,7 +14,7 @@ use PostgreSQL::Test::Utils;
 
 our @EXPORT = qw(
   start_server start_participant stop_participant
-  reply calls_of clear_participant participant_port
+  reply release_replies calls_of clear_participant participant_port
   start_bank run_due eventually branches_of one_line
 );
 
@@ -109,6 +109,13 @@ sub reply
 	my ($path, @replies) = @_;
 	my %rule = ref $path ? %$path : (path => $path);
 	post('/_reply', { %rule, replies => \@replies });
+	return;
+}
+
+# Answers the requests whose replies are held: reply('/TransIn', {hold => 1})
+sub release_replies
+{
+	post('/_release');
 	return;
 }
 

@@ -13,7 +13,7 @@ something else was asked for:
 
     POST /_reply    {"path": "/TransIn", "op": "action", "gid": "g",
                      "replies": [{"status": 409, "body": "no", "delay": 0.1,
-                                  "drop": true, "half": true}, ...],
+                                  "drop": true, "half": true, "hold": true}, ...],
                      "forever": false}
                     the next replies to requests of that path (op, gid: any if
                     left out); with forever, the last one stays
@@ -21,9 +21,10 @@ something else was asked for:
                      "raw_query", "time", "client"}, ...] in the order they came,
                     client being the subject of the certificate that was shown;
                     ?gid=g for those of one gid
+    POST /_release  the requests that are held are answered
     POST /_clear    forgets the log and the replies
 
-"drop" closes the connection without a reply, "half" in the middle of it; a
+"hold" keeps the answer back until /_release, "drop" closes the connection without a reply, "half" in the middle of it; a
 request's own parameter delay=S makes its answer wait S seconds.
 
 Calls over gRPC are logged with method "GRPC", the method's path, the metadata
@@ -42,6 +43,7 @@ from aiohttp import web
 
 log = []
 rules = []
+held = []
 
 
 def next_reply(path, query):
@@ -76,6 +78,9 @@ async def answer(request):
     delay = float(request.query.get("delay", 0)) + reply.get("delay", 0)
     if delay > 0:
         await asyncio.sleep(delay)
+    if reply.get("hold"):
+        held.append(asyncio.Event())
+        await held[-1].wait()
     if reply.get("drop"):
         request.transport.abort()
         return web.Response()
@@ -97,6 +102,13 @@ async def get_log(request):
     gid = request.query.get("gid")
     return web.json_response([entry for entry in log
                               if gid in (None, entry["query"].get("gid"))])
+
+
+async def release(_request):
+    for event in held:
+        event.set()
+    held.clear()
+    return web.Response(text="ok")
 
 
 async def clear(_request):
@@ -159,6 +171,7 @@ async def main():
     app = web.Application(client_max_size=64 * 1024 * 1024)
     app.router.add_post("/_reply", set_reply)
     app.router.add_get("/_log", get_log)
+    app.router.add_post("/_release", release)
     app.router.add_post("/_clear", clear)
     app.router.add_route("*", "/{path:.*}", answer)
     runner = web.AppRunner(app, access_log=None)
