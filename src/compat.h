@@ -98,8 +98,11 @@
 #define DTM_MORE_SETTINGS
 #endif
 
-/* 18: a scan of an index may count what it does */
-#if PG_VERSION_NUM >= 180000
+/* 18: a scan of an index may count what it does; 19: it has flags */
+#if PG_VERSION_NUM >= 190000
+#define dtm_index_beginscan(heap, index, snapshot, nkeys, norderbys) \
+	index_beginscan(heap, index, snapshot, NULL, nkeys, norderbys, SO_NONE)
+#elif PG_VERSION_NUM >= 180000
 #define dtm_index_beginscan(heap, index, snapshot, nkeys, norderbys) \
 	index_beginscan(heap, index, snapshot, NULL, nkeys, norderbys)
 #else
@@ -123,8 +126,11 @@
 	EvalPlanQualInit(epq, estate, NULL, NIL, -1)
 #endif
 
-/* 16: for an update, which indexes that are */
-#if PG_VERSION_NUM >= 160000
+/* 16: for an update, which indexes that are; 19: flags */
+#if PG_VERSION_NUM >= 190000
+#define dtm_insert_index_tuples(info, slot, estate, conflict, arbiters) \
+	ExecInsertIndexTuples(info, estate, EIIT_NO_DUPE_ERROR, slot, arbiters, conflict)
+#elif PG_VERSION_NUM >= 160000
 #define dtm_insert_index_tuples(info, slot, estate, conflict, arbiters) \
 	ExecInsertIndexTuples(info, slot, estate, false, true, conflict, arbiters, false)
 #else

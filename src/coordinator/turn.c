@@ -28,6 +28,7 @@
 #include "access/xlog.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
+#include "storage/lock.h"
 #include "utils/timestamp.h"
 
 /* Who can't wait (dtm_run_due, a pause) leaves a locked row after so many tries. */
