@@ -22,6 +22,7 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/resowner.h"
+#include "utils/wait_event.h"
 #if PG_VERSION_NUM >= 180000
 #include "storage/waiteventset.h"
 #endif
@@ -43,6 +44,17 @@
 #define dtm_create_wait_event_set(nevents) \
 	CreateWaitEventSet(TopMemoryContext, nevents)
 #endif
+
+/* 17: extensions have wait events of their own names */
+static inline uint32
+dtm_new_wait_event(const char *name)
+{
+#if PG_VERSION_NUM >= 170000
+	return WaitEventExtensionNew(name);
+#else
+	return PG_WAIT_EXTENSION;
+#endif
+}
 
 /* 16: ownership checks take a class */
 #if PG_VERSION_NUM >= 160000

@@ -33,6 +33,11 @@ is( $node->safe_psql('postgres', "SELECT backend_type, application_name, datname
 	'dtm coordinator|dtm coordinator|postgres', 'pg_stat_activity says what it is');
 is($node->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'dtm launcher'"),
 	'1', 'so it does of the launcher');
+# names of our own, where the server has them
+ok(eventually($node, "SELECT string_agg(wait_event_type || ' ' || wait_event, ', ' ORDER BY backend_type) FROM pg_stat_activity WHERE backend_type LIKE 'dtm%'",
+		$node->safe_psql('postgres', 'SHOW server_version_num') < 170000 ? 'Extension Extension, Extension Extension' : 'Extension DtmCoordinatorMain, Extension DtmLauncherMain'),
+	'and what it waits for');
+like(`ps -o args= -p $pid`, qr/dtm coordinator for database "postgres"/, 'its title has the name of the database');
 
 # R-49: a commit starts it, whatever the transaction looks like
 $node->safe_psql('postgres', 'SELECT ' . saga('plain'));

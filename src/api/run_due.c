@@ -10,6 +10,7 @@
 #include "coordinator/coordinator.h"
 #include "transaction.h"
 #include "process/shmem.h"
+#include "process/wait_event.h"
 #include "store/store.h"
 
 #include "access/xact.h"
@@ -69,9 +70,9 @@ nap(int fd, long timeout)
 		events |= WL_TIMEOUT;
 	if (fd >= 0)
 		(void) WaitLatchOrSocket(MyLatch, events | WL_SOCKET_READABLE, fd,
-								 timeout, PG_WAIT_EXTENSION);
+								 timeout, dtm_wait_event(DTM_WAIT_RUN_DUE));
 	else
-		(void) WaitLatch(MyLatch, events, timeout, PG_WAIT_EXTENSION);
+		(void) WaitLatch(MyLatch, events, timeout, dtm_wait_event(DTM_WAIT_RUN_DUE));
 	ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();
 }

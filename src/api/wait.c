@@ -6,6 +6,7 @@
 
 #include "compat.h"
 #include "process/shmem.h"
+#include "process/wait_event.h"
 #include "store/store.h"
 
 #include "miscadmin.h"
@@ -72,6 +73,7 @@ dtm_wait(PG_FUNCTION_ARGS)
 	DtmStatus	status = DTM_PREPARED;
 	Oid			submitted_by;
 	TimestampTz until;
+	uint32		event = dtm_wait_event(DTM_WAIT_FINISH);
 
 	if (PG_ARGISNULL(1))
 		ereport(ERROR,
@@ -109,11 +111,11 @@ dtm_wait(PG_FUNCTION_ARGS)
 			if (slot != NULL)
 				(void) ConditionVariableTimedSleep(&slot->finished,
 												   Min(left, WAIT_POLL),
-												   PG_WAIT_EXTENSION);
+												   event);
 			else
 			{
 				(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-								 Min(left, WAIT_POLL_ALONE), PG_WAIT_EXTENSION);
+								 Min(left, WAIT_POLL_ALONE), event);
 				ResetLatch(MyLatch);
 				CHECK_FOR_INTERRUPTS();
 			}

@@ -17,9 +17,12 @@
 
 #include <signal.h>
 
+#include "access/xact.h"
+#include "commands/dbcommands.h"
 #include "miscadmin.h"
 #include "storage/lwlock.h"
 #include "storage/procarray.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -224,6 +227,32 @@ assign(LocalPool *pool, int i, LocalTask *task)
 	return true;
 }
 
+/*
+ * What the worker of a role is called.  Asked between transactions by a
+ * coordinator, and within one by dtm_run_due().
+ */
+static char *
+title_of(Oid role)
+{
+	MemoryContext before = CurrentMemoryContext;
+	bool		alone = !IsTransactionState();
+	const char *name;
+	const char *database;
+	char	   *title;
+
+	if (alone)
+		StartTransactionCommand();
+	name = GetUserNameFromId(role, true);
+	database = get_database_name(MyDatabaseId);
+	MemoryContextSwitchTo(before);
+	title = psprintf("dtm local branches in database \"%s\" of role \"%s\"",
+					 database, name != NULL ? name : "");
+	if (alone)
+		CommitTransactionCommand();
+	MemoryContextSwitchTo(before);
+	return title;
+}
+
 static bool
 start_worker(LocalPool *pool, LocalTask *task)
 {
@@ -231,12 +260,13 @@ start_worker(LocalPool *pool, LocalTask *task)
 	BackgroundWorker worker;
 	MemoryContext before;
 	bool		started;
+	char	   *title;
 
 	if (i < 0)
 		return false;
-	dtm_describe_worker(&worker, "dtm_local_worker_main", "dtm local branches");
-	snprintf(worker.bgw_name, BGW_MAXLEN, "dtm local branches of role %u in database %u",
-			 task->role, MyDatabaseId);
+	title = title_of(task->role);
+	dtm_describe_worker(&worker, "dtm_local_worker_main", "dtm local branches", title);
+	pfree(title);
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
 		BGWORKER_BACKEND_DATABASE_CONNECTION;
 	worker.bgw_restart_time = BGW_NEVER_RESTART;

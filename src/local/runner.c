@@ -17,6 +17,7 @@
 #include "transaction.h"
 #include "outcome.h"
 #include "process/shmem.h"
+#include "process/wait_event.h"
 #include "store/store.h"
 #include "wire/wire.h"
 
@@ -413,8 +414,8 @@ dtm_local_worker_main(Datum arg)
 		if (leave)
 			break;
 		idle_for_long = (WaitLatch(MyLatch,
-								   WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-								   IDLE_TIME, PG_WAIT_EXTENSION) & WL_TIMEOUT) != 0;
+								   WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, IDLE_TIME,
+								   dtm_wait_event(DTM_WAIT_LOCAL_MAIN)) & WL_TIMEOUT) != 0;
 		ResetLatch(MyLatch);
 	}
 	proc_exit(0);

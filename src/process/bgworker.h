@@ -9,8 +9,11 @@
 
 #include "postmaster/bgworker.h"
 
-/* Describes a worker that runs a function of this library. */
-extern void dtm_describe_worker(BackgroundWorker *worker,
-								const char *function, const char *type);
+/*
+ * Describes a worker that runs a function of this library.  "title" is what ps and
+ * the server's log call it; cut to fit.
+ */
+extern void dtm_describe_worker(BackgroundWorker *worker, const char *function,
+								const char *type, const char *title);
 
 #endif							/* DTM_BGWORKER_H */

@@ -13,6 +13,7 @@
 #include "compat.h"
 #include "process/shmem.h"
 #include "process/process.h"
+#include "process/wait_event.h"
 
 #include "access/xact.h"
 #include "catalog/objectaccess.h"
@@ -81,7 +82,7 @@ await_leaving(Oid database)
 			break;
 		(void) WaitLatch(MyLatch,
 						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 LEAVE_POLL, PG_WAIT_EXTENSION);
+						 LEAVE_POLL, dtm_wait_event(DTM_WAIT_COORDINATOR_EXIT));
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}

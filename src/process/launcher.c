@@ -21,6 +21,7 @@
 #include "settings.h"
 #include "process/bgworker.h"
 #include "process/shmem.h"
+#include "process/wait_event.h"
 
 #include "access/genam.h"
 #include "access/heapam.h"
@@ -30,6 +31,7 @@
 #include "access/xact.h"
 #include "catalog/pg_database.h"
 #include "commands/dbcommands.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/interrupt.h"
@@ -37,6 +39,7 @@
 #include "tcop/tcopprot.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -236,6 +239,24 @@ look_after(int i)
 		Min(child->pause * 2, RESTART_PAUSE_MAX);
 }
 
+/* What the coordinator of a database is called. */
+static const char *
+title_of(Oid database)
+{
+	const char *title = "dtm coordinator";
+	MemoryContext before = CurrentMemoryContext;
+	char	   *name;
+
+	StartTransactionCommand();
+	name = get_database_name(database);
+	MemoryContextSwitchTo(before);
+	if (name != NULL)
+		title = psprintf("dtm coordinator for database \"%s\"", name);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(before);
+	return title;
+}
+
 static bool
 start_worker(int i)
 {
@@ -250,9 +271,8 @@ start_worker(int i)
 	slot->asked &= ~DTM_ASK_LEAVE;
 	SpinLockRelease(&slot->mutex);
 
-	dtm_describe_worker(&worker, "dtm_worker_main", "dtm coordinator");
-	snprintf(worker.bgw_name, BGW_MAXLEN, "dtm coordinator for database %u",
-			 slot->database);
+	dtm_describe_worker(&worker, "dtm_worker_main", "dtm coordinator",
+						title_of(slot->database));
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
 		BGWORKER_BACKEND_DATABASE_CONNECTION;
 	worker.bgw_restart_time = BGW_NEVER_RESTART;
@@ -465,7 +485,8 @@ dtm_register_launcher(void)
 
 	if (IsBinaryUpgrade)
 		return;					/* pg_upgrade wants the servers for itself */
-	dtm_describe_worker(&worker, "dtm_launcher_main", "dtm launcher");
+	dtm_describe_worker(&worker, "dtm_launcher_main", "dtm launcher",
+						"dtm launcher");
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
 		BGWORKER_BACKEND_DATABASE_CONNECTION;
 	worker.bgw_restart_time = 1;
@@ -525,7 +546,7 @@ dtm_launcher_main(Datum arg)
 		pgstat_report_activity(STATE_IDLE, "waiting for databases to need a coordinator");
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH |
 						 (timeout >= 0 ? WL_TIMEOUT : 0), timeout,
-						 PG_WAIT_EXTENSION);
+						 dtm_wait_event(DTM_WAIT_LAUNCHER_MAIN));
 		ResetLatch(MyLatch);
 	}
 }

@@ -12,6 +12,7 @@
 #include "coordinator/coordinator.h"
 #include "transaction.h"
 #include "process/shmem.h"
+#include "process/wait_event.h"
 #include "store/store.h"
 
 #include "access/xact.h"
@@ -343,13 +344,14 @@ wait_for_work(Worker *w)
 			dtm_set_dozing(my_slot, true);
 		}
 		WaitEventSetWait(w->events, timeout, happened, NEVENTS,
-						 PG_WAIT_EXTENSION);
+						 dtm_wait_event(DTM_WAIT_COORDINATOR_MAIN));
 		if (doze > 0)
 			dtm_set_dozing(my_slot, false);
 	}
 	else
 		WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH |
-				  (timeout >= 0 ? WL_TIMEOUT : 0), timeout, PG_WAIT_EXTENSION);
+				  (timeout >= 0 ? WL_TIMEOUT : 0), timeout,
+				  dtm_wait_event(DTM_WAIT_COORDINATOR_MAIN));
 	ResetLatch(MyLatch);
 	if (timeout != 0)
 		pgstat_report_activity(STATE_RUNNING, "running global transactions");
