@@ -11,6 +11,8 @@ CREATE EXTENSION dtm SCHEMA coordination;
 SELECT coordination.dtm_submit('saga', gid => 'elsewhere');
 DROP EXTENSION dtm;
 DROP SCHEMA coordination;
+-- a setting that dtm does not have is an error, not a wish that nobody hears
+SET dtm.retry_intervall = '1s';
 CREATE EXTENSION dtm;
 -- nothing for PUBLIC, and a comment on all that users call
 SELECT p.oid::regprocedure AS granted_to_public

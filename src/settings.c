@@ -156,4 +156,5 @@ settings_define(void)
 							   "File of the certificate authorities that branches' certificates are verified against; empty for the system's.",
 							   NULL, &dtm_ca_file, "",
 							   PGC_SIGHUP, 0, NULL, NULL, NULL);
+	MarkGUCPrefixReserved("dtm");
 }
