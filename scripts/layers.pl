@@ -27,20 +27,21 @@ my @layers = (
 	['store', qw(compat core errors settings transaction)],
 	['barrier', qw(compat errors store transaction)],
 	['process/shmem', qw(compat transaction transport)],
+	['process/wait_event', qw(compat)],
 	['process/bgworker', qw(compat)],
 	['outcome', qw(core process/shmem settings store transaction)],
 	['local',
 		qw(compat core crash_point errors outcome process/bgworker process/shmem settings store
-		   transaction wire)],
+		   transaction wire process/wait_event)],
 	['request', qw(base64 compat core endpoint errors gid local settings store transaction wire)],
 	['coordinator',
 		qw(compat core crash_point endpoint errors local outcome process/shmem settings store
 		   transaction transport wire)],
 	['process',
-		qw(compat coordinator errors process/bgworker process/shmem settings store transaction)],
+		qw(compat coordinator errors process/bgworker process/shmem settings store transaction process/wait_event)],
 	['api',
 		qw(compat coordinator core errors gid outcome process/shmem request settings store
-		   transaction)],
+		   transaction process/wait_event)],
 	['dtm', qw(local process process/shmem settings store)]);
 
 # Headers that only some parts may see, and the parts that must not see one.

@@ -6,6 +6,7 @@
 
 #include "mb/pg_wchar.h"
 
+void
 dtm_describe_worker(BackgroundWorker *worker, const char *function,
 					const char *type, const char *title)
 {
