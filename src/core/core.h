@@ -9,8 +9,8 @@
  * in the event), no memory of its own (the caller brings the arrays), no I/O,
  * and knows neither PostgreSQL nor libcurl.
  *
- * Section signs (§) are those of the dtm wire specification, ids such as SG-02
- * are rows of the dtm behaviours list; docs/compatibility.md names both.
+ * Section signs (§) are those of docs/spec/dtm-wire.md, ids such as SG-02 are
+ * rows of docs/spec/dtm-behaviours.md; here and everywhere else.
  */
 #ifndef DTM_CORE_H
 #define DTM_CORE_H
