@@ -3,7 +3,7 @@
 
     bank.py CONNECTION-STRING
 
-Listens on 127.0.0.1, prints its port, and stops when its standard input ends.
+Prints its port.
 
     POST /?amount=30&...  op action and compensate move the amount and back; try
                           freezes it, confirm moves it, cancel thaws it.  With
@@ -13,13 +13,12 @@ Listens on 127.0.0.1, prints its port, and stops when its standard input ends.
     op=commit, rollback   end the prepared transaction gid-branch_id; where there is
                           none, that has been done already
 """
-import http.server
 import sys
-import threading
-import urllib.parse
 
 import psycopg2
 import psycopg2.errors
+
+import service
 
 BUSINESS = {
     "action": "UPDATE account SET balance = balance + %s",
@@ -30,22 +29,16 @@ BUSINESS = {
 }
 
 
-class Refused(Exception):
-    pass
-
-
 def run_business(connection, query):
     op = query["op"]
     halves = 2 if query.get("twice") else 1
     amount = int(query["amount"]) // halves
     with connection, connection.cursor() as cursor:
         for _ in range(halves):
-            cursor.execute("SELECT dtm_barrier(%s, %s, %s, %s)",
-                           (query["trans_type"], query["gid"], query["branch_id"], op))
-            if cursor.fetchone()[0]:
+            if service.passes_barrier(cursor, query):
                 cursor.execute(BUSINESS[op], (amount,) * BUSINESS[op].count("%s"))
         if query.get("refuse") and op in ("action", "try"):
-            raise Refused("not with us")
+            raise service.Refused("not with us")
 
 
 def end_prepared(connection, query):
@@ -74,29 +67,15 @@ def handle(query):
         connection.close()
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_POST(self):
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        query = dict(urllib.parse.parse_qsl(self.path.partition("?")[2]))
-        status, body = 200, b"null"
+class Bank(service.Handler):
+    def respond(self, _path, query, _body):
         try:
             handle(query)
-        except Refused as refusal:
-            status, body = 409, str(refusal).encode()
+            self.answer(200, "null")
+        except service.Refused as refusal:
+            self.answer(409, str(refusal))
         except Exception as error:  # told to the coordinator, who tries again
-            status, body = 500, str(error).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    do_GET = do_POST
-
-    def log_message(self, *_arguments):
-        pass
+            self.answer(500, str(error))
 
 
-server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-print(server.server_address[1], flush=True)
-threading.Thread(target=server.serve_forever, daemon=True).start()
-sys.stdin.read()
+service.run_until_told(service.serve(Bank))

@@ -1,13 +1,13 @@
 #!/usr/bin/python3
 """A participant that wishes its callers ill.
 
-Listens on 127.0.0.1, prints its port, and stops when its standard input ends.  What
-it answers is said by the path; /_requests tells how often each was asked for.
+Prints its port.  The path says what it answers; /_requests tells how often each was asked for.
 """
 import asyncio
 import collections
 import gzip
-import sys
+
+import service
 
 requests = collections.Counter()
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -97,9 +97,8 @@ async def serve(reader, writer):
 
 
 async def main():
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    server = await asyncio.start_server(serve, service.ADDRESS, 0)
+    await service.wait_until_told(server.sockets[0].getsockname()[1])
     server.close()
 
 

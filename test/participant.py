@@ -3,8 +3,7 @@
 
     participant.py [--grpc] [--tls CERTIFICATE KEY] [--https CERTIFICATE KEY CA] [port]
 
-Listens on 127.0.0.1, prints its port, and stops when its standard input ends.
-With --grpc it serves any method of gRPC as well, on a port of its own that is
+Prints its port.  With --grpc it serves any method of gRPC as well, on a port of its own that is
 printed behind the first; with --tls that is a TLS port. With --https it answers
 on another port, printed last, to those who show a certificate of that authority.
 
@@ -36,10 +35,11 @@ import argparse
 import asyncio
 import json
 import ssl
-import sys
 import time
 
 from aiohttp import web
+
+import service
 
 log = []
 rules = []
@@ -82,12 +82,9 @@ async def answer(request):
         held.append(asyncio.Event())
         await held[-1].wait()
     if reply.get("drop"):
-        request.transport.abort()
-        return web.Response()
+        return service.hang_up(request)
     if reply.get("half"):
-        request.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
-        request.transport.close()
-        return web.Response()
+        return service.hang_up(request, service.half_response())
     return web.Response(status=reply.get("status", 200),
                         text=reply.get("body", "null"),
                         headers=reply.get("headers", {}))
@@ -117,48 +114,23 @@ async def clear(_request):
     return web.Response(text="ok")
 
 
-def grpc_handlers():
-    """A handler for every method there may be."""
-    import grpc
+async def answer_grpc(path, message, context):
+    metadata = {key: value for key, value in context.invocation_metadata()}
+    query = {key[4:]: value for key, value in metadata.items() if key.startswith("dtm-")}
+    log.append({
+        "method": "GRPC", "path": path, "query": query, "raw_query": "",
+        "headers": {key: str(value) for key, value in metadata.items()},
+        "body": message.decode("latin-1"), "time": time.time(),
+        "time_left": context.time_remaining(),
+    })
+    reply = next_reply(path, query)
+    await asyncio.sleep(reply.get("delay", 0))
+    if reply.get("grpc"):
+        import grpc
 
-    async def answer_grpc(path, message, context):
-        metadata = {key: value for key, value in context.invocation_metadata()}
-        query = {key[4:]: value for key, value in metadata.items() if key.startswith("dtm-")}
-        log.append({
-            "method": "GRPC", "path": path, "query": query, "raw_query": "",
-            "headers": {key: str(value) for key, value in metadata.items()},
-            "body": message.decode("latin-1"), "time": time.time(),
-            "time_left": context.time_remaining(),
-        })
-        reply = next_reply(path, query)
-        await asyncio.sleep(reply.get("delay", 0))
-        if reply.get("grpc"):
-            code = next(c for c in grpc.StatusCode if c.value[0] == reply["grpc"])
-            await context.abort(code, reply.get("message", ""))
-        return b"done"
-
-    class Handlers(grpc.GenericRpcHandler):
-        def service(self, details):
-            async def handle(message, context):
-                return await answer_grpc(details.method, message, context)
-            return grpc.unary_unary_rpc_method_handler(handle)
-
-    return (Handlers(),)
-
-
-async def start_grpc(tls):
-    import grpc
-
-    server = grpc.aio.server()
-    server.add_generic_rpc_handlers(grpc_handlers())
-    if tls:
-        with open(tls[0], "rb") as certificate, open(tls[1], "rb") as key:
-            credentials = grpc.ssl_server_credentials([(key.read(), certificate.read())])
-        port = server.add_secure_port("127.0.0.1:0", credentials)
-    else:
-        port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    return server, port
+        code = next(c for c in grpc.StatusCode if c.value[0] == reply["grpc"])
+        await context.abort(code, reply.get("message", ""))
+    return b"done"
 
 
 async def main():
@@ -168,26 +140,19 @@ async def main():
     parser.add_argument("--https", nargs=3)
     parser.add_argument("port", nargs="?", type=int, default=0)
     options = parser.parse_args()
-    app = web.Application(client_max_size=64 * 1024 * 1024)
-    app.router.add_post("/_reply", set_reply)
-    app.router.add_get("/_log", get_log)
-    app.router.add_post("/_release", release)
-    app.router.add_post("/_clear", clear)
-    app.router.add_route("*", "/{path:.*}", answer)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", options.port, backlog=1024, reuse_address=True)
-    await site.start()
-    server, grpc_port = await start_grpc(options.tls) if options.grpc else (None, "")
+    runner = await service.start_http(answer, (("POST", "/_reply", set_reply), ("GET", "/_log", get_log),
+                                               ("POST", "/_release", release),
+                                               ("POST", "/_clear", clear)), options.port)
+    port = service.port_of(runner)
+    server, grpc_port = await service.start_grpc(answer_grpc, options.tls) if options.grpc else (None, "")
     https_port = ""
     if options.https:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=options.https[2])
         context.load_cert_chain(*options.https[:2])
         context.verify_mode = ssl.CERT_REQUIRED
-        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
-        https_port = runner.addresses[-1][1]
-    print(runner.addresses[0][1], grpc_port, https_port, flush=True)
-    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+        await web.TCPSite(runner, service.ADDRESS, 0, ssl_context=context).start()
+        https_port = service.port_of(runner)
+    await service.wait_until_told(port, grpc_port, https_port)
     if server:
         await server.stop(None)
     await runner.cleanup()

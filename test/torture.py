@@ -15,7 +15,6 @@ import contextlib
 import hashlib
 import hmac
 import http.client
-import http.server
 import json
 import os
 import queue
@@ -27,10 +26,10 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.parse
 
 import psycopg2
 
+import service
 from checks import check, failed
 
 BANKS = ("bank_a", "bank_b", "bank_c")
@@ -80,10 +79,6 @@ WORK = {
 }
 
 
-class Refused(Exception):
-    pass
-
-
 @contextlib.contextmanager
 def pooled(bank):
     """A connection that is used again, unless the server has gone away from under it."""
@@ -109,16 +104,14 @@ def do_business(path, query):
     op = query["op"]
     with pooled(bank) as connection:
         with connection, connection.cursor() as cursor:
-            cursor.execute("SELECT dtm_barrier(%s, %s, %s, %s)",
-                           (query["trans_type"], query["gid"], query["branch_id"], op))
-            if cursor.fetchone()[0]:
+            if service.passes_barrier(cursor, query):
                 balance, frozen = (factor * int(amount) for factor in WORK[op])
                 cursor.execute("UPDATE account SET balance = balance + %s, frozen = frozen + %s WHERE id = %s",
                                (balance, frozen, account))
                 cursor.execute("INSERT INTO ledger (gid, branch_id, op, balance, frozen) VALUES (%s, %s, %s, %s, %s)",
                                (query["gid"], query["branch_id"], op, balance, frozen))
             if refuse and op in ("action", "try"):
-                raise Refused()
+                raise service.Refused()
 
 
 def is_signed(headers, query, body):
@@ -129,26 +122,21 @@ def is_signed(headers, query, body):
                headers["Authorization"] == f"Bearer token-of-{key}" for key in KEYS)
 
 
-class Participant(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        path, _, query = self.path.partition("?")
-        query = dict(urllib.parse.parse_qsl(query))
+class Participant(service.Handler):
+    def respond(self, path, query, body):
         called[query["gid"]] += 1
         if "Dtm-Signature" in self.headers:
             signed[is_signed(self.headers, query, body)] += 1
         dice = chance_of_participants.random()
         if dice < Mood.error:
-            return self.answer(500, "no luck")
+            self.answer(500, "no luck")
+            return
         if Mood.delay:
             time.sleep(Mood.delay)
         try:
             do_business(path, query)
             status, text = 200, "done"
-        except Refused:
+        except service.Refused:
             status, text = 409, "refused"
         except psycopg2.Error as error:
             status, text = 500, str(error)
@@ -157,37 +145,12 @@ class Participant(http.server.BaseHTTPRequestHandler):
         if dice < Mood.nothing:
             time.sleep(1.5)
         elif dice < Mood.nothing + Mood.reset:
-            self.connection.close()
-            self.close_connection = True
-            return None
+            self.hang_up()
+            return
         elif dice < Mood.nothing + Mood.reset + Mood.half:
-            self.wfile.write(f"HTTP/1.1 {status} Half\r\nContent-Length: 1000\r\n\r\nhalf".encode())
-            self.close_connection = True
-            return None
-        return self.answer(status, text)
-
-    do_GET = do_POST
-
-    def answer(self, status, text):
-        body = text.encode()
-        try:
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-        except OSError:
-            self.close_connection = True
-
-    def log_message(self, *_arguments):
-        pass
-
-
-class Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 1024
-
-    def handle_error(self, request, client_address):
-        pass                    # a connection that was dropped
+            self.hang_up(service.half_response(status))
+            return
+        self.answer(status, text)
 
 
 # ---------- clients ----------
@@ -571,11 +534,10 @@ def set_up(adversary, port):
 def main():
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    server = Server(("127.0.0.1", 0), Participant)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    port = service.serve(Participant)
     adversary = Adversary()
-    set_up(adversary, server.server_address[1])
-    clients = [Client(number, server.server_address[1]) for number in range(CLIENTS)]
+    set_up(adversary, port)
+    clients = [Client(number, port) for number in range(CLIENTS)]
     for client in clients:
         client.start()
     adversary.play(time.time() + seconds)

@@ -3,8 +3,7 @@
 
     unreliable.py SEED TIMEOUT
 
-Listens on 127.0.0.1 for HTTP and for gRPC, prints both ports, and stops when its
-standard input ends.  Whatever is asked of it, it does or does not do, and answers or
+Prints its ports for HTTP and for gRPC.  Whatever is asked of it, it does or does not do, and answers or
 does not: 200, 409, 425, 500, nothing within TIMEOUT seconds, a reset, or half a
 reply.  What it has done it does not do again, what was undone before it came
 is not done (a barrier in memory), and what it has refused it refuses for ever.
@@ -15,12 +14,13 @@ is not done (a barrier in memory), and what it has refused it refuses for ever.
     GET  /_books                   {gid: {branch: [done, undone, requests]}}
 """
 import asyncio
-import json
 import random
 import sys
 
 import grpc
 from aiohttp import web
+
+import service
 
 DOES = {"action", "confirm", "commit"}
 UNDOES = {"compensate", "cancel", "rollback"}
@@ -85,19 +85,14 @@ async def answer(request):
     if reply == "nothing":
         await asyncio.sleep(timeout)
         reply = "reset"
-    if request.transport is None:
-        return web.Response()   # nobody waits for it any more
     if reply == "reset":
-        request.transport.abort()
-        return web.Response()
+        return service.hang_up(request)
     if reply == "half":
-        request.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
-        request.transport.close()
-        return web.Response()
+        return service.hang_up(request, service.half_response())
     return web.Response(status=reply, text="null")
 
 
-async def answer_grpc(_message, context):
+async def answer_grpc(_path, _message, context):
     metadata = dict(context.invocation_metadata())
     reply = decide(metadata["dtm-gid"], metadata["dtm-branch_id"], metadata["dtm-op"],
                    metadata["dtm-trans_type"])
@@ -110,11 +105,6 @@ async def answer_grpc(_message, context):
     return b""
 
 
-class Handlers(grpc.GenericRpcHandler):
-    def service(self, _details):
-        return grpc.unary_unary_rpc_method_handler(answer_grpc)
-
-
 async def show_books(_request):
     return web.json_response({gid: {branch: [e["done"], e["undone"], e["requests"]]
                                     for branch, e in branches.items()}
@@ -122,18 +112,9 @@ async def show_books(_request):
 
 
 async def main():
-    app = web.Application()
-    app.router.add_get("/_books", show_books)
-    app.router.add_route("*", "/{path:.*}", answer)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
-    server = grpc.aio.server()
-    server.add_generic_rpc_handlers((Handlers(),))
-    grpc_port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    print(runner.addresses[0][1], grpc_port, flush=True)
-    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    runner = await service.start_http(answer, (("GET", "/_books", show_books),))
+    server, grpc_port = await service.start_grpc(answer_grpc)
+    await service.wait_until_told(service.port_of(runner), grpc_port)
     await server.stop(None)
     await runner.cleanup()
 

@@ -8,11 +8,15 @@ Each is one database transaction: the barrier says whether this branch
 operation is to be done, then the balance changes.
 """
 import json
+import os
+import signal
 import sys
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, urlsplit
 
 import psycopg2
+import psycopg2.errors
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../test"))
+import service
 
 port, dsn, account = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 
@@ -20,41 +24,25 @@ SIGN = {"/TransOut": -1, "/TransOutCompensate": +1,
         "/TransIn": +1, "/TransInCompensate": -1}
 
 
-class Bank(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self):
-        url = urlsplit(self.path)
-        branch = {key: values[-1] for key, values in parse_qs(url.query).items()}
-        amount = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["amount"]
+class Bank(service.Handler):
+    def respond(self, path, query, body):
+        amount = json.loads(body)["amount"]
         connection = psycopg2.connect(dsn)
         try:
             with connection, connection.cursor() as cursor:
-                cursor.execute("SELECT dtm_barrier(%s, %s, %s, %s)",
-                               (branch["trans_type"], branch["gid"],
-                                branch["branch_id"], branch["op"]))
-                if cursor.fetchone()[0]:
+                if service.passes_barrier(cursor, query):
                     cursor.execute("UPDATE account SET balance = balance + %s"
                                    " WHERE name = %s AND open",
-                                   (SIGN[url.path] * amount, account))
+                                   (SIGN[path] * amount, account))
                     if cursor.rowcount == 0:
-                        raise PermissionError(f"account {account} is closed")
-            self.answer(200, {"dtm_result": "SUCCESS"})
-        except (PermissionError, psycopg2.errors.CheckViolation) as refusal:
-            # a final business "no": the saga is to be rolled back
-            self.answer(409, {"dtm_result": "FAILURE", "message": str(refusal).split("\n")[0]})
+                        raise service.Refused(f"account {account} is closed")
+            self.answer(200, json.dumps({"dtm_result": "SUCCESS"}))
+        except (service.Refused, psycopg2.errors.CheckViolation) as refusal:
+            # a permanent failure: the saga is rolled back
+            self.answer(409, json.dumps({"dtm_result": "FAILURE", "message": str(refusal).split("\n")[0]}))
         finally:
             connection.close()
 
-    def answer(self, status, body):
-        data = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
 
-    def log_message(self, *_args):
-        pass
-
-
-ThreadingHTTPServer(("127.0.0.1", port), Bank).serve_forever()
+service.serve(Bank, port)
+signal.pause()
