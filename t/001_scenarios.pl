@@ -17,7 +17,7 @@ my $saga = "ARRAY[dtm_step('$busi/TransOut', '$busi/TransOutRevert', '{\"amount\
 my $msg = "ARRAY[dtm_step('$busi/TransOut', payload => '{\"amount\": 30}'), dtm_step('$busi/TransIn', payload => '{\"amount\": 30}')]";
 my $query = "\"query_prepared\": \"$busi/QueryPrepared\"";
 
-$node->safe_psql('postgres', 'SELECT dtm_pause()');
+sql('SELECT dtm_pause()');
 eventually($node, 'SELECT state FROM dtm.stat_coordinator', 'paused');
 
 my $ok = { status => 200 };
@@ -28,8 +28,7 @@ my $error = { status => 500, body => '{"error":"ERROR from user"}' };
 sub submit
 {
 	my ($type, $gid, $steps, $options) = @_;
-	$node->safe_psql('postgres',
-		"SELECT dtm_submit('$type', $steps, gid => '$gid', options => '{"
+	sql("SELECT dtm_submit('$type', $steps, gid => '$gid', options => '{"
 		  . ($options || '') . "}')");
 	return;
 }
@@ -37,27 +36,8 @@ sub submit
 sub prepare
 {
 	my ($gid, $options) = @_;
-	$node->safe_psql('postgres',
-		"SELECT dtm_prepare('msg', '$gid', $msg, '{" . ($options || $query) . "}')");
+	sql("SELECT dtm_prepare('msg', '$gid', $msg, '{" . ($options || $query) . "}')");
 	return;
-}
-
-sub status_is
-{
-	my ($gid, $status, $branches, $calls, $name) = @_;
-	my $got = $node->safe_psql('postgres', "SELECT dtm_status('$gid')");
-	is( join(' | ', $got, branches_of($node, $gid),
-			defined $calls ? one_line($gid) : ()),
-		join(' | ', $status, $branches, defined $calls ? $calls : ()),
-		"$gid: $name");
-	return;
-}
-
-sub reason
-{
-	my ($gid) = @_;
-	return $node->safe_psql('postgres',
-		"SELECT rollback_reason FROM dtm.transactions WHERE gid = '$gid'");
 }
 
 # ---------- saga ----------
@@ -142,8 +122,7 @@ for my $n (1 .. 6)
 }
 run_due($node, $due);
 status_is('R-04', 'succeed', 'P S', join(' ', ('a') x 7), 'at last');
-is( $node->safe_psql('postgres',
-		"SELECT string_agg(coalesce(http_status::text, '-') || ' ' || result, ', ' ORDER BY started) FROM dtm.calls WHERE gid = 'R-04'"),
+is( sql("SELECT string_agg(coalesce(http_status::text, '-') || ' ' || result, ', ' ORDER BY started) FROM dtm.calls WHERE gid = 'R-04'"),
 	'201 ERROR, 204 ERROR, 302 ERROR, 404 ERROR, - ERROR, - ERROR, 200 SUCCESS',
 	'every call is in dtm.calls');
 
@@ -158,7 +137,7 @@ for my $case (
 	reply('/x', $reply);
 	submit('saga', $id, "ARRAY[dtm_step('$busi/x', '')]");
 	run_due($node);
-	is($node->safe_psql('postgres', "SELECT dtm_status('$id')"), $status, $id);
+	is(sql("SELECT dtm_status('$id')"), $status, $id);
 }
 
 # R-40: a branch that takes longer than the retry interval is not called again meanwhile;
@@ -178,9 +157,9 @@ reply('/TransOut', $fail);
 reply('/TransOutRevert', $ongoing);
 submit('saga', 'SC-02', $saga, '"concurrent": true');
 run_due($node);
-is($node->safe_psql('postgres', "SELECT dtm_status('SC-02')"), 'aborting', 'SC-02');
+is(sql("SELECT dtm_status('SC-02')"), 'aborting', 'SC-02');
 run_due($node, 11);
-is($node->safe_psql('postgres', "SELECT dtm_status('SC-02')"), 'failed', 'SC-02');
+is(sql("SELECT dtm_status('SC-02')"), 'failed', 'SC-02');
 
 reply('/TransOut', $fail);
 submit('saga', 'SC-03', $saga, '"concurrent": true, "orders": {"1": [0]}');
@@ -335,8 +314,7 @@ status_is('R-32', 'succeed', 'S S', 'QueryPrepared QueryPrepared TransOut TransI
 
 # a GET where there is no payload; the URL's own parameters and its fragment;
 # characters that have to be escaped
-$node->safe_psql('postgres',
-	"SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/path?a=1&gid=mine#part')], gid => 'a b/c?&=ü%')");
+sql("SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/path?a=1&gid=mine#part')], gid => 'a b/c?&=ü%')");
 run_due($node);
 {
 	my ($call) = grep { $_->{path} eq '/path' } calls_of();
@@ -349,7 +327,7 @@ run_due($node);
 reply('/TransOut', $ongoing);
 submit('saga', 'R-41', $saga);
 run_due($node);
-$node->safe_psql('postgres', "SELECT dtm_force_stop('R-41')");
+sql("SELECT dtm_force_stop('R-41')");
 run_due($node, 100);
 status_is('R-41', 'failed', 'P P P P', 'TransOut', 'force stop');
 
@@ -359,10 +337,10 @@ status_is('R-41', 'failed', 'P P P P', 'TransOut', 'force stop');
 sub open_twophase
 {
 	my ($type, $gid, $branches, $options) = @_;
-	$node->safe_psql('postgres', "SELECT dtm_prepare('$type', '$gid', options => '{" . ($options || '') . "}')");
+	sql("SELECT dtm_prepare('$type', '$gid', options => '{" . ($options || '') . "}')");
 	for my $branch (@$branches)
 	{
-		$node->safe_psql('postgres', $type eq 'tcc'
+		sql($type eq 'tcc'
 			? "SELECT dtm_register_branch('$gid', '$branch', '$busi/Confirm$branch', '$busi/Cancel$branch', '{\"amount\": 30}')"
 			: "SELECT dtm_register_branch('$gid', '$branch', '$busi/Xa$branch')");
 	}
@@ -372,7 +350,7 @@ sub open_twophase
 sub submit_twophase
 {
 	my ($type, $gid) = @_;
-	$node->safe_psql('postgres', "SELECT dtm_submit('$type', gid => '$gid')");
+	sql("SELECT dtm_submit('$type', gid => '$gid')");
 	return;
 }
 
@@ -391,7 +369,7 @@ status_is('TC-01', 'succeed', 'P S P S', 'Confirm02 Confirm01', 'last registered
 
 reply('/Cancel01', $ongoing);
 open_twophase('tcc', 'TC-03', [ '01', '02' ]);
-$node->safe_psql('postgres', "SELECT dtm_abort('TC-03', 'try 02 said FAILURE')");
+sql("SELECT dtm_abort('TC-03', 'try 02 said FAILURE')");
 run_due($node);
 status_is('TC-03', 'aborting', 'P P S P', 'Cancel02 Cancel01', 'a cancel is ongoing');
 run_due($node, 11);
@@ -407,8 +385,8 @@ like($err, qr/current status is 'failed'/, 'TC-04: too late to register a branch
 ($rc, $out, $err) = $node->psql('postgres', "SELECT dtm_abort('TC-04')");
 like($err, qr/current status is 'failed'/, 'TC-04: and to abort');
 
-$node->safe_psql('postgres', "SELECT dtm_prepare('tcc', 'TC-05')");
-$node->safe_psql('postgres', "SELECT dtm_register_branch('TC-05', '01', '', '')");
+sql("SELECT dtm_prepare('tcc', 'TC-05')");
+sql("SELECT dtm_register_branch('TC-05', '01', '', '')");
 submit_twophase('tcc', 'TC-05');
 run_due($node);
 status_is('TC-05', 'succeed', 'P S', '', 'empty URLs');
@@ -429,7 +407,7 @@ status_is('XA-01', 'succeed', 'P S P S', 'Xa01 Xa02', 'first registered first');
 }
 
 open_twophase('xa', 'XA-03', ['01']);
-$node->safe_psql('postgres', "SELECT dtm_abort('XA-03')");
+sql("SELECT dtm_abort('XA-03')");
 run_due($node);
 status_is('XA-03', 'failed', 'S P', 'Xa01', 'rolled back');
 is((calls_of('XA-03'))[0]{query}{op}, 'rollback', 'XA-03: op');
@@ -450,7 +428,7 @@ status_is('XA-06', 'succeed', 'P S', 'Xa01 Xa01', 'commit ongoing');
 
 reply('/Xa01', { status => 500 });
 open_twophase('xa', 'XA-07', ['01']);
-$node->safe_psql('postgres', "SELECT dtm_abort('XA-07')");
+sql("SELECT dtm_abort('XA-07')");
 run_due($node);
 status_is('XA-07', 'aborting', 'P P', 'Xa01', 'rollback fails');
 run_due($node, 500);
@@ -466,7 +444,7 @@ run_due($node);
 status_is('TC-06', 'succeed', 'P S P S', 'Confirm02 Confirm01', 'old participants: SUCCESS');
 reply('/Cancel01', $old{ONGOING});
 open_twophase('tcc', 'TC-07', [ '01', '02' ]);
-$node->safe_psql('postgres', "SELECT dtm_abort('TC-07', 'try said {\"dtm_result\":\"FAILURE\"}')");
+sql("SELECT dtm_abort('TC-07', 'try said {\"dtm_result\":\"FAILURE\"}')");
 run_due($node);
 status_is('TC-07', 'aborting', 'P P S P', 'Cancel02 Cancel01', 'old participants: ONGOING');
 run_due($node, 11);
@@ -483,13 +461,13 @@ for my $case ([ 'tcc', 'TC-10' ], [ 'xa', 'XA-04' ])
 {
 	my ($type, $gid) = @$case;
 	open_twophase($type, $gid, []);
-	$node->safe_psql('postgres', "SELECT dtm_abort('$gid')");
+	sql("SELECT dtm_abort('$gid')");
 	run_due($node);
 	status_is($gid, 'failed', '', '', 'aborted without branches');
 }
 
 # /query, as the SDKs read it
-my $answer = JSON::PP->new->decode($node->safe_psql('postgres', "SELECT dtm_query('SG-02')"));
+my $answer = JSON::PP->new->decode(sql("SELECT dtm_query('SG-02')"));
 is($answer->{transaction}{status}, 'failed', 'query: status');
 ok(exists $answer->{transaction}{rollback_time} && !exists $answer->{transaction}{finish_time},
 	'query: rollback_time');
@@ -502,29 +480,29 @@ sub submit_and_wait
 {
 	my ($gid, $timeout) = @_;
 	submit('saga', $gid, $saga, '"wait_result": true');
-	return $node->safe_psql('postgres', "SELECT dtm_wait('$gid', '$timeout')");
+	return sql("SELECT dtm_wait('$gid', '$timeout')");
 }
-$node->safe_psql('postgres', 'SELECT dtm_resume()');
+sql('SELECT dtm_resume()');
 is(submit_and_wait('SO-05', '1 min'), 'succeed', 'SO-05: waited for');
 is(branches_of($node, 'SO-05'), 'P S P S', 'SO-05: and all done at return');
 reply({ path => '/TransOut', gid => 'SO-06', forever => JSON::PP::true }, $ongoing);
 is(submit_and_wait('SO-06', '0 s'), 'submitted', 'SO-06: not final in time: the current status');
-$node->safe_psql('postgres', "SELECT dtm_force_stop('SO-06')");
+sql("SELECT dtm_force_stop('SO-06')");
 reply({ path => '/TransIn', gid => 'SO-07' }, $fail);
 is(submit_and_wait('SO-07', '1 min'), 'failed', 'SO-07: refused');
 like(reason('SO-07'), qr/Insufficient balance/, 'SO-07: and why');
 reply({ path => '/TransIn', gid => 'R-12' }, $ongoing);
 open_twophase('tcc', 'R-12', ['01'], '"wait_result": true');
 submit_twophase('tcc', 'R-12');
-is($node->safe_psql('postgres', "SELECT dtm_wait('R-12', '1 min')"), 'succeed', 'R-12: other types are waited for, too');
+is(sql("SELECT dtm_wait('R-12', '1 min')"), 'succeed', 'R-12: other types are waited for, too');
 prepare('CS-01');
-$node->safe_psql('postgres', "SELECT dtm_submit('msg', gid => 'CS-01')");
-is($node->safe_psql('postgres', "SELECT dtm_wait('CS-01', '1 min')"), 'succeed', 'CS-01: prepared, submitted, done at once');
+sql("SELECT dtm_submit('msg', gid => 'CS-01')");
+is(sql("SELECT dtm_wait('CS-01', '1 min')"), 'succeed', 'CS-01: prepared, submitted, done at once');
 reply({ path => '/TransOut', gid => 'CS-02' }, ($ongoing) x 5);
 submit('msg', 'CS-02', $msg, '"retry_interval": 0.1');
-is($node->safe_psql('postgres', "SELECT dtm_wait('CS-02', '1 min')"), 'succeed', 'CS-02: ongoing for a while, then done');
+is(sql("SELECT dtm_wait('CS-02', '1 min')"), 'succeed', 'CS-02: ongoing for a while, then done');
 prepare('CS-03');
-$node->safe_psql('postgres', "SELECT dtm_submit('msg', gid => 'CS-03', options => '{\"delay\": 3600}')");
-is($node->safe_psql('postgres', "SELECT dtm_wait('CS-03', '0 s')"), 'submitted', 'CS-03: a delay that comes with the submit');
+sql("SELECT dtm_submit('msg', gid => 'CS-03', options => '{\"delay\": 3600}')");
+is(sql("SELECT dtm_wait('CS-03', '0 s')"), 'submitted', 'CS-03: a delay that comes with the submit');
 
 done_testing();

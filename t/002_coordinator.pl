@@ -22,12 +22,6 @@ sub saga
 	return "dtm_submit('saga', ARRAY[dtm_step('$busi$out', '$busi/TransOutRevert', '{\"amount\": 30}'), dtm_step('$busi$in', '$busi/TransInRevert', '{\"amount\": 30}')], gid => '$gid')";
 }
 
-sub wait_for
-{
-	my ($gid) = @_;
-	return $node->safe_psql('postgres', "SELECT dtm_wait('$gid', '180 s')");
-}
-
 my $pid = $node->safe_psql('postgres', 'SELECT pid FROM dtm.stat_coordinator');
 is( $node->safe_psql('postgres', "SELECT backend_type, application_name, datname FROM pg_stat_activity WHERE pid = $pid"),
 	'dtm coordinator|dtm coordinator|postgres', 'pg_stat_activity says what it is');

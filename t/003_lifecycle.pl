@@ -27,43 +27,43 @@ sub submit
 
 # CREATE and DROP EXTENSION
 ok(eventually($node, $coordinators, '0'), 'no extension, no coordinator');
-$node->safe_psql('postgres', 'BEGIN; CREATE EXTENSION dtm; ROLLBACK');
-$node->safe_psql('postgres', 'CREATE EXTENSION dtm');
+sql('BEGIN; CREATE EXTENSION dtm; ROLLBACK');
+sql('CREATE EXTENSION dtm');
 ok(eventually($node, $running, 'running'), 'CREATE EXTENSION starts one');
-$node->safe_psql('postgres', 'DROP EXTENSION dtm');
+sql('DROP EXTENSION dtm');
 ok(eventually($node, $coordinators, '0'), 'DROP EXTENSION ends it');
-$node->safe_psql('postgres', 'CREATE EXTENSION dtm');
+sql('CREATE EXTENSION dtm');
 ok(eventually($node, $running, 'running'), 'and again');
 
 # the same under load, with calls under way
 reply({ path => '/a' }, ({ delay => 0.2 }) x 200);
 submit('postgres', "load$_") for 1 .. 50;
-$node->safe_psql('postgres', 'DROP EXTENSION dtm');
+sql('DROP EXTENSION dtm');
 ok(eventually($node, $coordinators, '0'), 'DROP EXTENSION under load');
-$node->safe_psql('postgres', 'CREATE EXTENSION dtm');
+sql('CREATE EXTENSION dtm');
 submit('postgres', 'after-drop');
-is($node->safe_psql('postgres', "SELECT dtm_wait('after-drop', '180 s')"), 'succeed', 'a new start');
+is(sql("SELECT dtm_wait('after-drop', '180 s')"), 'succeed', 'a new start');
 
 # DROP DATABASE, RENAME and TEMPLATE find nobody connected
-$node->safe_psql('postgres', 'CREATE DATABASE shop');
+sql('CREATE DATABASE shop');
 $node->safe_psql('shop', 'CREATE EXTENSION dtm');
 ok(eventually($node, $running, 'running', 'shop'), 'a coordinator in shop');
 submit('shop', 'shop1');
 is($node->safe_psql('shop', "SELECT dtm_wait('shop1', '180 s')"), 'succeed', 'it runs');
 reply('/a', { status => 500 });
 $node->safe_psql('shop', "SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/copied')], gid => 'copied', options => '{\"delay\": 2}')");
-$node->safe_psql('postgres', 'CREATE DATABASE copy TEMPLATE shop');
+sql('CREATE DATABASE copy TEMPLATE shop');
 ok(eventually($node, $running, 'running', 'shop'), 'after CREATE DATABASE ... TEMPLATE it is back');
 is($node->safe_psql('shop', "SELECT dtm_wait('copied', '180 s')"), 'succeed', 'and works');
-$node->safe_psql('postgres', 'ALTER DATABASE shop RENAME TO store');
+sql('ALTER DATABASE shop RENAME TO store');
 ok(eventually($node, $running, 'running', 'store'), 'after a rename it is back');
 clear_participant();
 reply({ path => '/a' }, ({ delay => 60 }) x 5);
 submit('store', "store$_") for 1 .. 5;
 ok(eventually($node, 'SELECT in_flight FROM dtm.stat_coordinator', '5', 'store'), 'calls are under way');
-$node->safe_psql('postgres', 'DROP DATABASE store');
+sql('DROP DATABASE store');
 clear_participant();
-is($node->safe_psql('postgres', "SELECT count(*) FROM pg_database WHERE datname = 'store'"), '0', 'DROP DATABASE under load');
+is(sql("SELECT count(*) FROM pg_database WHERE datname = 'store'"), '0', 'DROP DATABASE under load');
 ok(eventually($node, $coordinators, '1'), 'its coordinator is gone');
 
 # the copy does not call anybody until it is told to
@@ -74,21 +74,21 @@ like(slurp_file($node->logfile), qr/"copy" is paused: the database was restored 
 clear_participant();
 $node->safe_psql('copy', 'SELECT dtm_resume()');
 is($node->safe_psql('copy', "SELECT dtm_wait('in-copy', '180 s')"), 'succeed', 'resumed');
-$node->safe_psql('postgres', 'DROP DATABASE copy');
+sql('DROP DATABASE copy');
 
 # pg_dump and restore
-$node->safe_psql('postgres', 'SELECT dtm_pause()');
+sql('SELECT dtm_pause()');
 eventually($node, $running, 'paused');
 submit('postgres', 'dumped');
-$node->safe_psql('postgres', "SELECT dtm_barrier('saga', 'dumped', '01', 'action')");
-$node->safe_psql('postgres', "SELECT dtm_subscribe('topic', 'http://a/'), dtm_prepare('workflow', 'dumped workflow', options => '{\"name\": \"w\", \"data\": 1}')");
+sql("SELECT dtm_barrier('saga', 'dumped', '01', 'action')");
+sql("SELECT dtm_subscribe('topic', 'http://a/'), dtm_prepare('workflow', 'dumped workflow', options => '{\"name\": \"w\", \"data\": 1}')");
 my $dump = $node->backup_dir . '/dump';
 mkdir $node->backup_dir;
 $node->command_ok([ 'pg_dump', '-Fc', '-f', $dump, $node->connstr('postgres') ], 'pg_dump');
-$node->safe_psql('postgres', 'SELECT dtm_resume()');
-is($node->safe_psql('postgres', "SELECT dtm_wait('dumped', '180 s')"), 'succeed', 'the original goes on');
+sql('SELECT dtm_resume()');
+is(sql("SELECT dtm_wait('dumped', '180 s')"), 'succeed', 'the original goes on');
 clear_participant();
-$node->safe_psql('postgres', 'CREATE DATABASE restored');
+sql('CREATE DATABASE restored');
 $node->command_ok([ 'pg_restore', '-d', $node->connstr('restored'), $dump ], 'pg_restore');
 ok(eventually($node, $running, 'paused', 'restored'), 'a restored database is paused');
 is($node->safe_psql('restored', "SELECT dtm_status('dumped'), (SELECT count(*) FROM dtm_barrier.barrier WHERE gid = 'dumped'), dtm_status('after-drop')"),
@@ -109,7 +109,7 @@ is($node->safe_psql('restored', $running), 'not running', 'the other has none');
 $node->append_conf('postgresql.conf', "dtm.databases = '*'");
 $node->reload;
 ok(eventually($node, $running, 'running', 'restored'), 'reloaded: both');
-$node->safe_psql('postgres', 'DROP DATABASE restored');
+sql('DROP DATABASE restored');
 
 # a standby calls nobody; promoted, it goes on
 $node->backup('base');

@@ -24,17 +24,17 @@ my $dead = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 500, Proto 
 my $dead_url = 'http://127.0.0.1:' . $dead->sockport;
 
 # a host that does not answer has its share of calls, and no more
-$node->safe_psql('postgres', "SELECT count(dtm_submit('msg', ARRAY[dtm_step('$dead_url/')], gid => 'dead' || n, options => '{\"request_timeout\": 300}')) FROM generate_series(1, 500) n");
+sql("SELECT count(dtm_submit('msg', ARRAY[dtm_step('$dead_url/')], gid => 'dead' || n, options => '{\"request_timeout\": 300}')) FROM generate_series(1, 500) n");
 ok(eventually($node, 'SELECT in_flight FROM dtm.stat_coordinator', '20'), 'calls to a dead host stop at the limit');
-$node->safe_psql('postgres', "SELECT count(dtm_submit('msg', ARRAY[dtm_step('$busi/live')], gid => 'live' || n)) FROM generate_series(1, 100) n");
+sql("SELECT count(dtm_submit('msg', ARRAY[dtm_step('$busi/live')], gid => 'live' || n)) FROM generate_series(1, 100) n");
 ok(eventually($node, "SELECT count(*) FROM dtm.transactions WHERE gid LIKE 'live%' AND status = 'succeed'", '100'),
 	'other hosts are called meanwhile');
-is($node->safe_psql('postgres', 'SELECT in_flight FROM dtm.stat_coordinator'), '20', 'the dead ones still wait');
-$node->safe_psql('postgres', "SELECT count(dtm_force_stop(gid)) FROM dtm.transactions WHERE gid LIKE 'dead%'");
+is(sql('SELECT in_flight FROM dtm.stat_coordinator'), '20', 'the dead ones still wait');
+sql("SELECT count(dtm_force_stop(gid)) FROM dtm.transactions WHERE gid LIKE 'dead%'");
 ok(eventually($node, 'SELECT loaded FROM dtm.stat_coordinator', '0'), 'stopped, they leave memory');
 
 # as many at a time as the limits allow
-$node->safe_psql('postgres', "SELECT count(dtm_submit('msg', ARRAY[dtm_step('$busi/slow?delay=2')], gid => 'slow' || n)) FROM generate_series(1, 60) n");
+sql("SELECT count(dtm_submit('msg', ARRAY[dtm_step('$busi/slow?delay=2')], gid => 'slow' || n)) FROM generate_series(1, 60) n");
 ok(eventually($node, 'SELECT in_flight, queued FROM dtm.stat_coordinator', '20|40'), 'the per-host limit holds, the rest waits');
 $node->append_conf('postgresql.conf', 'dtm.max_requests_per_host = 60');
 $node->reload;
@@ -43,10 +43,9 @@ ok(eventually($node, "SELECT count(*) FROM dtm.transactions WHERE gid LIKE 'slow
 sub outcome
 {
 	my ($gid, $url, $options) = @_;
-	$node->safe_psql('postgres',
-		"SELECT dtm_submit('saga', ARRAY[dtm_step('$url', '')], gid => '$gid', options => '{\"retry_limit\": 1" . ($options || '') . "}')");
-	$node->safe_psql('postgres', "SELECT dtm_wait('$gid', '180 s')");
-	return $node->safe_psql('postgres', "SELECT result, coalesce(http_status, 0), coalesce(error, '-') FROM dtm.calls WHERE gid = '$gid' ORDER BY started LIMIT 1");
+	sql("SELECT dtm_submit('saga', ARRAY[dtm_step('$url', '')], gid => '$gid', options => '{\"retry_limit\": 1" . ($options || '') . "}')");
+	wait_for($gid);
+	return sql("SELECT result, coalesce(http_status, 0), coalesce(error, '-') FROM dtm.calls WHERE gid = '$gid' ORDER BY started LIMIT 1");
 }
 
 like(outcome('nobody', 'http://127.0.0.1:1/'), qr/^ERROR\|0\|.*onnect/, 'refused: the error says so');
@@ -66,15 +65,15 @@ is(outcome('nul', "$busi/nul"), 'ERROR|500|a b', 'NUL bytes do not reach a text 
 # invalid UTF-8, from a participant of the rawest kind
 my $raw = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 5, Proto => 'tcp') or die;
 my $raw_url = 'http://127.0.0.1:' . $raw->sockport . '/';
-$node->safe_psql('postgres', "SELECT dtm_submit('saga', ARRAY[dtm_step('$raw_url', '')], gid => 'raw')");
+sql("SELECT dtm_submit('saga', ARRAY[dtm_step('$raw_url', '')], gid => 'raw')");
 {
 	my $client = $raw->accept;
 	sysread $client, my $request, 4096;
 	syswrite $client, "HTTP/1.1 409 Conflict\r\nContent-Length: 6\r\nX-Nul: a\r\n\r\nno\xff\xfe\xc3!";
 	close $client;
 }
-is($node->safe_psql('postgres', "SELECT dtm_wait('raw', '180 s')"), 'failed', 'a refusal in bad UTF-8 is a refusal');
-is($node->safe_psql('postgres', "SELECT rollback_reason FROM dtm.transactions WHERE gid = 'raw'"),
+is(sql("SELECT dtm_wait('raw', '180 s')"), 'failed', 'a refusal in bad UTF-8 is a refusal');
+is(sql("SELECT rollback_reason FROM dtm.transactions WHERE gid = 'raw'"),
 	"url:$raw_url return failed: no???! FAILURE", 'with what can be kept of it');
 
 # what is asked of whom, for each form that a URL may have
@@ -82,12 +81,12 @@ sub request_for
 {
 	my ($gid, $url) = @_;
 	my $request = '';
-	$node->safe_psql('postgres', "SELECT dtm_submit('msg', ARRAY[dtm_step('$url')], gid => '$gid')");
+	sql("SELECT dtm_submit('msg', ARRAY[dtm_step('$url')], gid => '$gid')");
 	my $client = $raw->accept;
 	sysread($client, $request, 4096, length $request) or die while $request !~ /\r\n\r\n/;
 	syswrite $client, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 	close $client;
-	$node->safe_psql('postgres', "SELECT dtm_wait('$gid', '180 s')");
+	wait_for($gid);
 	my ($target) = $request =~ /^GET (\S+) HTTP/;
 	my ($host) = $request =~ /^Host: *(\S+)\r$/mi;
 	my ($authorization) = $request =~ /^Authorization: *(.*?)\r$/mi;
@@ -110,24 +109,24 @@ is(request_for('url-encoded-host', "http://127.0.0.%31:$port/a"), '127.0.0.1 /a?
 is(lc request_for('url-utf8', "http://127.0.0.1:$port/caf\xc3\xa9"), '127.0.0.1 /caf%c3%a9?...', 'what is not ASCII, in digits of either case');
 
 # replies that arrive while the coordinator is held up are no time-outs
-$node->safe_psql('postgres', "SELECT count(dtm_submit('msg', ARRAY[dtm_step('$busi/stalled?delay=0.3')], gid => 'stalled' || n, options => '{\"request_timeout\": 1}')) FROM generate_series(1, 20) n");
+sql("SELECT count(dtm_submit('msg', ARRAY[dtm_step('$busi/stalled?delay=0.3')], gid => 'stalled' || n, options => '{\"request_timeout\": 1}')) FROM generate_series(1, 20) n");
 ok(eventually($node, "SELECT in_flight FROM dtm.stat_coordinator", '20'), '20 calls are under way');
-$node->safe_psql('postgres', "BEGIN; LOCK TABLE dtm.active; PREPARE TRANSACTION 'stall'");
+sql("BEGIN; LOCK TABLE dtm.active; PREPARE TRANSACTION 'stall'");
 ok(eventually($node, "SELECT wait_event_type = 'Lock' AND clock_timestamp() > query_start + interval '1.5 s' FROM pg_stat_activity WHERE backend_type = 'dtm coordinator'"),
 	'the coordinator is held up for longer than their time-out');
-$node->safe_psql('postgres', "ROLLBACK PREPARED 'stall'");
+sql("ROLLBACK PREPARED 'stall'");
 ok(eventually($node, "SELECT count(*) FROM dtm.transactions WHERE gid LIKE 'stalled%' AND status = 'succeed'", '20'), 'all succeed');
 is(scalar(grep { $_->{path} eq '/stalled' } calls_of()), 20, 'each was called once');
 
 # nor are those that come a moment later, since everybody was held up
-$node->safe_psql('postgres', "SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/paused?delay=2')], gid => 'paused', options => '{\"request_timeout\": 1}')");
+sql("SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/paused?delay=2')], gid => 'paused', options => '{\"request_timeout\": 1}')");
 ok(eventually($node, "SELECT in_flight FROM dtm.stat_coordinator", '1'), 'a call is under way');
-my $since = $node->safe_psql('postgres', 'SELECT clock_timestamp()');
-my $pid = $node->safe_psql('postgres', 'SELECT pid FROM dtm.stat_coordinator');
+my $since = sql('SELECT clock_timestamp()');
+my $pid = sql('SELECT pid FROM dtm.stat_coordinator');
 kill 'STOP', $pid;
 eventually($node, "SELECT clock_timestamp() > timestamptz '$since' + interval '1.7 s'");
 kill 'CONT', $pid;
-is($node->safe_psql('postgres', "SELECT dtm_wait('paused', '180 s')"), 'succeed', 'the reply comes after the time-out, and counts');
+is(sql("SELECT dtm_wait('paused', '180 s')"), 'succeed', 'the reply comes after the time-out, and counts');
 is(scalar(grep { $_->{path} eq '/paused' } calls_of()), 1, 'it was called once');
 
 # what becomes due has its turn ...
@@ -135,7 +134,7 @@ sub submit_due
 {
 	my ($gid) = @_;
 	clear_participant();
-	$node->safe_psql('postgres', "SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/due')], gid => '$gid', options => '{\"delay\": 1}')");
+	sql("SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/due')], gid => '$gid', options => '{\"delay\": 1}')");
 	eventually($node, 'SELECT loaded FROM dtm.stat_coordinator', '0');
 	return;
 }
@@ -144,7 +143,7 @@ sub submit_due
 sub calls_after_due
 {
 	my ($gid) = @_;
-	is($node->safe_psql('postgres', "SELECT dtm_wait('$gid', '180 s')"), 'succeed', "$gid was called");
+	is(wait_for($gid), 'succeed', "$gid was called");
 	my @paths = map { $_->{path} } calls_of();
 	my ($position) = grep { $paths[$_] eq '/due' } 0 .. $#paths;
 	return $#paths - $position;
@@ -153,10 +152,10 @@ sub calls_after_due
 # ... however much is submitted after that
 {
 	submit_due('due-flood');
-	my $since = $node->safe_psql('postgres', 'SELECT clock_timestamp()');
+	my $since = sql('SELECT clock_timestamp()');
 	for my $flood (1, 2)
 	{
-		$node->safe_psql('postgres', "DO 'BEGIN FOR n IN 1 .. 3000 LOOP PERFORM dtm_submit(''msg'', ARRAY[dtm_step(''$busi/flood?delay=0.05'')], gid => ''flood$flood-'' || n); COMMIT; END LOOP; END'");
+		sql("DO 'BEGIN FOR n IN 1 .. 3000 LOOP PERFORM dtm_submit(''msg'', ARRAY[dtm_step(''$busi/flood?delay=0.05'')], gid => ''flood$flood-'' || n); COMMIT; END LOOP; END'");
 		eventually($node, "SELECT clock_timestamp() > timestamptz '$since' + interval '1 s'");
 	}
 	ok(eventually($node, "SELECT count(*) FROM dtm.transactions WHERE gid LIKE 'flood%' AND status = 'succeed'", '6000'), 'a flood of submits');
@@ -166,15 +165,15 @@ sub calls_after_due
 # ... and where what is in memory leaves little room, for long
 {
 	submit_due('due-long');
-	$node->safe_psql('postgres', "SELECT count(dtm_submit('msg', array_fill(dtm_step('$busi/long-one?delay=0.05'), ARRAY[50]), gid => 'long-one' || n)) FROM generate_series(1, 100) n");
+	sql("SELECT count(dtm_submit('msg', array_fill(dtm_step('$busi/long-one?delay=0.05'), ARRAY[50]), gid => 'long-one' || n)) FROM generate_series(1, 100) n");
 	ok(eventually($node, "SELECT count(*) FROM dtm.transactions WHERE gid LIKE 'long-one%' AND status = 'succeed'", '100'), 'long ones');
 	cmp_ok(calls_after_due('due-long'), '>', 2000, 'in the middle of them, what became due was called');
 }
 
 # connections are kept
 clear_participant();
-$node->safe_psql('postgres', "SELECT dtm_submit('msg', array_fill(dtm_step('$busi/kept'), ARRAY[50]), gid => 'kept')");
-is($node->safe_psql('postgres', "SELECT dtm_wait('kept', '180 s')"), 'succeed', '50 calls, one after the other');
+sql("SELECT dtm_submit('msg', array_fill(dtm_step('$busi/kept'), ARRAY[50]), gid => 'kept')");
+is(sql("SELECT dtm_wait('kept', '180 s')"), 'succeed', '50 calls, one after the other');
 
 # TLS, with a certificate that nobody vouches for
 SKIP:
@@ -193,6 +192,6 @@ SKIP:
 
 # no descriptors or memory are left behind
 ok(eventually($node, 'SELECT loaded, in_flight, queued FROM dtm.stat_coordinator', '0|0|0'), 'nothing is left');
-is($node->safe_psql('postgres', 'SELECT state, errors FROM dtm.stat_coordinator'), 'running|0', 'and nothing went wrong');
+is(sql('SELECT state, errors FROM dtm.stat_coordinator'), 'running|0', 'and nothing went wrong');
 
 done_testing();

@@ -12,15 +12,13 @@ use Test::More;
 my $node = start_server('wire');
 my ($busi, $grpc) = start_participant('--grpc');
 
-$node->safe_psql('postgres', 'SELECT dtm_pause()');
+sql('SELECT dtm_pause()');
 eventually($node, 'SELECT state FROM dtm.stat_coordinator', 'paused');
 
 my ($OK, $INTERNAL, $UNAVAILABLE, $PRECONDITION, $ABORTED) = (0, 13, 14, 9, 10);
 my ($out, $in, $outRevert, $inRevert) = map { "$grpc/busi.Busi/$_" } qw(TransOut TransIn TransOutRevert TransInRevert);
 my $no_money = { grpc => $ABORTED, message => 'reason:Insufficient balance' };
 my $ongoing = { grpc => $PRECONDITION, message => 'wait' };
-
-sub sql { return $node->safe_psql('postgres', $_[0]); }
 
 # A request object with protocol grpc.
 sub submit_grpc
@@ -30,18 +28,6 @@ sub submit_grpc
 	sql("SELECT dtm_submit('$type', ARRAY[$list], gid => '$gid', options => '{\"protocol\": \"grpc\"" . ($options ? ", $options" : '') . "}')");
 	return;
 }
-
-sub status_is
-{
-	my ($gid, $status, $branches, $calls, $name) = @_;
-	my $got = sql("SELECT dtm_status('$gid')");
-	my $line = join ' ', map { $_->{path} =~ m{([^/]+)$}; $1 } calls_of($gid);
-	is(join(' | ', $got, branches_of($node, $gid), defined $calls ? $line : ()),
-		join(' | ', $status, $branches, defined $calls ? $calls : ()), "$gid: $name");
-	return;
-}
-
-sub reason { return sql("SELECT rollback_reason FROM dtm.transactions WHERE gid = '$_[0]'"); }
 
 # ---------- gRPC: saga ----------
 

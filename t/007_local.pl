@@ -11,8 +11,6 @@ use Test::More;
 my $node = start_server('local', conf => "dtm.retry_interval = 50ms\ndtm.retry_interval_max = 200ms\nlog_min_messages = warning\n");
 my $busi = start_participant();
 
-sub sql { return $node->safe_psql('postgres', $_[0]); }
-
 # As role app; returns the last result, or the error.
 sub as_app
 {

@@ -13,8 +13,6 @@ my $busi = start_participant();
 my $node = start_server('notices', conf => "dtm.retry_interval = 20ms\ndtm.retry_interval_max = 20ms\ndtm.alert_webhook = '$busi/webhook'\nlog_min_messages = log\n");
 my $json = JSON::PP->new->canonical;
 
-sub sql { return $node->safe_psql('postgres', $_[0]); }
-
 # The notifications of a channel that come while something is done.
 sub notified
 {
@@ -98,7 +96,7 @@ like($node->psql('postgres', "ALTER SYSTEM SET dtm.alert_webhook = 'ftp://x/'") 
 	qr/invalid value for parameter "dtm.alert_webhook"/, 'a webhook of another scheme is refused');
 
 # a database of another encoding: the webhook gets UTF-8, cut between characters
-$node->safe_psql('postgres', "CREATE DATABASE euc ENCODING 'EUC_JP' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0");
+sql("CREATE DATABASE euc ENCODING 'EUC_JP' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0");
 $node->safe_psql('euc', "CREATE EXTENSION dtm; SET client_encoding = 'UTF8'; CREATE FUNCTION broken(gid text, branch_id text, op text, payload jsonb) RETURNS void LANGUAGE plpgsql AS \$\$ BEGIN RAISE '%', repeat(E'\\u65e5', 700) USING ERRCODE = CASE WHEN gid = 'no' THEN 'DT409' ELSE 'P0001' END; END \$\$");
 clear_participant();
 $node->safe_psql('euc', "SELECT dtm_submit('msg', ARRAY[dtm_step('sql:public.broken')], gid => 'euc')");
@@ -111,7 +109,7 @@ for (1 .. 600)
 like($json->decode($webhooks[0]{body})->{error}, qr/^\x{65e5}+$/, 'EUC_JP: the webhook gets UTF-8');
 $node->safe_psql('euc', "SELECT dtm_force_stop('euc'); SELECT dtm_submit('saga', ARRAY[dtm_step('sql:public.broken')], gid => 'no', options => '{\"notify\": true, \"on_finish\": \"$busi/finished\"}')");
 is($node->safe_psql('euc', "SELECT dtm_wait('no', '60 s')"), 'failed', 'EUC_JP: a long refusal, told on');
-$node->safe_psql('postgres', 'DROP DATABASE euc');
+sql('DROP DATABASE euc');
 clear_participant();
 
 # ---------- ends ----------

@@ -12,19 +12,14 @@ my $extensions = `pg_config --sharedir`;
 chomp $extensions;
 plan skip_all => 'pg_cron is not installed' unless -e "$extensions/extension/pg_cron.control";
 
-my $node = PostgreSQL::Test::Cluster->new('cron');
-$node->init;
-$node->append_conf('postgresql.conf', <<'CONF');
+my $node = start_server('cron', preload => 0, extension => 0, conf => <<'CONF');
 shared_preload_libraries = 'dtm, pg_cron'
 cron.database_name = 'postgres'
 cron.use_background_workers = on
 max_worker_processes = 20
 timezone = 'Asia/Kathmandu'
 CONF
-$node->start;
 my $busi = start_participant();
-
-sub sql { return $node->safe_psql('postgres', $_[0]); }
 
 sql('CREATE EXTENSION dtm');
 my ($rc, $out, $err) = $node->psql('postgres', 'SELECT dtm_cron_install()');

@@ -11,8 +11,6 @@ use Test::More;
 my $node = start_server('xa', conf => "max_prepared_transactions = 20\ndtm.retry_interval = 50ms\n");
 my %url = map { $_ => start_bank($node, $_) } 'bank_a', 'bank_b';
 
-sub sql { return $node->safe_psql('postgres', $_[0]); }
-
 # The local transaction of a branch: barrier, business, registration, prepare.
 # Returns whether it came that far.
 sub branch
@@ -36,7 +34,7 @@ sub branch
 	return $ok;
 }
 
-sub balances { return join ' ', map { $node->safe_psql($_, 'SELECT balance FROM account') } 'bank_a', 'bank_b'; }
+sub balances { return in_banks('SELECT balance FROM account'); }
 sub prepared { return sql('SELECT count(*) FROM pg_prepared_xacts'); }
 
 sql("SELECT dtm_prepare('xa', 'XA-01')");

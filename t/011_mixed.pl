@@ -31,8 +31,6 @@ IPC::Run::pump($participant) until $out =~ /\n/;
 my ($port, $grpc) = $out =~ /(\d+) (\d+)/;
 my $http = "http://127.0.0.1:$port";
 
-sub sql { return $node->safe_psql('postgres', $_[0], timeout => 600); }
-
 sql(<<"SQL");
 CREATE ROLE app LOGIN;
 GRANT dtm_user TO app;

@@ -12,8 +12,7 @@ use Test::More;
 my $node = start_server('barrier', conf => "dtm.retry_interval = 50ms\n");
 my ($a, $b) = map { start_bank($node, $_) } 'bank_a', 'bank_b';
 
-sub sql { return $node->safe_psql('postgres', $_[0]); }
-sub balances { return join ' ', map { $node->safe_psql($_, 'SELECT balance, frozen FROM account') } 'bank_a', 'bank_b'; }
+sub balances { return in_banks('SELECT balance, frozen FROM account'); }
 sub call { return HTTP::Tiny->new->post($_[0])->{status}; }
 
 sub saga

@@ -18,8 +18,6 @@ log_min_messages = warning
 CONF
 my $busi = start_participant();
 
-sub sql { return $node->safe_psql('postgres', $_[0]); }
-
 sub running
 {
 	my ($number, $database) = @_;
@@ -143,17 +141,17 @@ ok(running(4), 'after a restart, too');
 
 # ---------- databases come and go ----------
 
-$node->safe_psql('postgres', 'CREATE DATABASE shop');
+sql('CREATE DATABASE shop');
 $node->safe_psql('shop', 'CREATE EXTENSION dtm');
 ok(running(4, 'shop'), 'another database has as many');
 $node->safe_psql('shop', 'DROP EXTENSION dtm');
 ok(eventually($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'dtm coordinator' AND datname = 'shop'", '0'), 'without the extension it has none');
 $node->safe_psql('shop', 'CREATE EXTENSION dtm');
 ok(running(4, 'shop'), 'with it again');
-$node->safe_psql('postgres', 'CREATE DATABASE copy TEMPLATE shop');
+sql('CREATE DATABASE copy TEMPLATE shop');
 ok(running(4, 'shop'), 'a command that wants it for itself has them leave for a while');
-$node->safe_psql('postgres', 'DROP DATABASE copy');
-$node->safe_psql('postgres', 'DROP DATABASE shop');
+sql('DROP DATABASE copy');
+sql('DROP DATABASE shop');
 ok(eventually($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'dtm coordinator'", '4'), 'dropped, it has none');
 ok(running(4), 'the others are as they were');
 

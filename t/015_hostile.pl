@@ -22,8 +22,6 @@ IPC::Run::pump($participant) until $out =~ /\n/;
 my ($port) = $out =~ /(\d+)/;
 my $url = "http://127.0.0.1:$port";
 
-sub sql { return $node->safe_psql('postgres', $_[0]); }
-
 eventually($node, 'SELECT state FROM dtm.stat_coordinator', 'running');
 my $pid = sql('SELECT pid FROM dtm.stat_coordinator');
 

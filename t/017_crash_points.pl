@@ -22,8 +22,6 @@ CONF
 my $busi = start_participant();
 my $file = $node->data_dir . '/dtm_crash_point';
 
-sub sql { return $node->safe_psql('postgres', $_[0]); }
-
 sql(<<'SQL');
 CREATE TABLE worked (gid text, op text);
 CREATE FUNCTION work(gid text, branch_id text, op text, payload jsonb) RETURNS void LANGUAGE sql AS

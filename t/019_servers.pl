@@ -32,7 +32,7 @@ certificate('app');
 
 my $node = start_server('servers', conf => "dtm.retry_interval = '1h'\nlog_statement = none");
 my ($busi, $grpc, $https) = start_participant('--grpc', '--https', "$dir/localhost.pem", "$dir/localhost.key", "$dir/ca.pem");
-$node->safe_psql('postgres', <<SQL);
+sql(<<SQL);
 CREATE ROLE app LOGIN IN ROLE dtm_user;
 CREATE ROLE other LOGIN IN ROLE dtm_user;
 CREATE SERVER bank FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url '$busi/api/');
@@ -50,15 +50,9 @@ sub submit
 {
 	my ($role, $gid, $url, $more) = @_;
 	$more = ", options => '$more'" if $more;
-	$node->safe_psql('postgres', "SELECT dtm_submit('msg', ARRAY[dtm_step('$url', payload => '{\"amount\": 30}')], gid => '$gid'" . ($more || '') . ')',
+	sql("SELECT dtm_submit('msg', ARRAY[dtm_step('$url', payload => '{\"amount\": 30}')], gid => '$gid'" . ($more || '') . ')',
 		extra_params => [ '-U', $role ]);
 	return;
-}
-
-sub ends
-{
-	my ($gid) = @_;
-	return $node->safe_psql('postgres', "SELECT dtm_wait('$gid', '180 s')");
 }
 
 # fails: its first call has ended with an error
@@ -66,12 +60,12 @@ sub error_of
 {
 	my ($gid) = @_;
 	eventually($node, "SELECT count(*) > 0 FROM dtm.calls WHERE gid = '$gid'");
-	return $node->safe_psql('postgres', "SELECT error FROM dtm.calls WHERE gid = '$gid' ORDER BY started DESC LIMIT 1");
+	return sql("SELECT error FROM dtm.calls WHERE gid = '$gid' ORDER BY started DESC LIMIT 1");
 }
 
 # what is sent, as whom
 submit('app', 'http', 'server:bank/TransIn?x=1', '{"branch_headers": {"Authorization": "mine", "dtm-signature": "mine", "Host": "elsewhere", "X-Other": "yes"}}');
-is(ends('http'), 'succeed', 'a server is called');
+is(wait_for('http'), 'succeed', 'a server is called');
 my ($call) = calls_of('http');
 is($call->{path}, '/api/TransIn', 'at its base URL');
 is($call->{query}{x}, '1', 'with the rest of the URL');
@@ -81,7 +75,7 @@ is($call->{headers}{'X-Other'}, 'yes', 'other headers stay');
 like($call->{headers}{Host}, qr/^127\.0\.0\.1/, 'but for Host');
 my @requests = ([ $call->{headers}{'Dtm-Signature'}, $call->{body}, 'http', '01', 'action' ]);
 submit('other', 'public', 'server:bank/TransIn');
-ends('public');
+wait_for('public');
 ($call) = calls_of('public');
 ok(!exists $call->{headers}{Authorization} && !exists $call->{headers}{'Dtm-Signature'}, 'another role does not show these');
 is($call->{headers}{'x-api-key'}, 'secret-of-all', 'but what PUBLIC has');
@@ -93,7 +87,7 @@ eventually($node, "SELECT count(*) > 0 FROM dtm.calls WHERE gid = 'jsonrpc'");
 is($call->{headers}{Authorization}, 'Bearer secret-of-app', 'JSON-RPC');
 push @requests, [ $call->{headers}{'Dtm-Signature'}, $call->{body}, 'jsonrpc', '01', 'action' ];
 submit('app', 'grpc', 'server:rpc/bank.Bank/TransIn');
-is(ends('grpc'), 'succeed', 'gRPC');
+is(wait_for('grpc'), 'succeed', 'gRPC');
 ($call) = calls_of('grpc');
 is($call->{headers}{authorization}, 'Bearer secret-of-app', 'its metadata');
 push @requests, [ $call->{headers}{'dtm-signature'}, $call->{body}, 'grpc', '01', 'action' ];
@@ -110,7 +104,7 @@ for my $request (@requests)
 }
 my $expected = join ' ', map { $_->[6] } @cases;
 my $cases = JSON::PP->new->ascii->encode(\@cases);
-is($node->safe_psql('postgres', "SELECT string_agg(dtm_verify_signature(c->>0, c->>5, c->>2, c->>3, c->>4, convert_to(c->>1, 'UTF8'))::text, ' ' ORDER BY n) FROM jsonb_array_elements(\$json\$$cases\$json\$) WITH ORDINALITY x(c, n)"),
+is(sql("SELECT string_agg(dtm_verify_signature(c->>0, c->>5, c->>2, c->>3, c->>4, convert_to(c->>1, 'UTF8'))::text, ' ' ORDER BY n) FROM jsonb_array_elements(\$json\$$cases\$json\$) WITH ORDINALITY x(c, n)"),
 	$expected, 'dtm_verify_signature()');
 
 # the example of a language in docs/servers.md
@@ -137,16 +131,16 @@ is(run_example('node', example('js') . "\nconsole.log(JSON.parse($quoted).map(c 
 
 # certificates
 submit('app', 'tls', 'server:tls/TransIn');
-is(ends('tls'), 'succeed', 'a service that wants to see a certificate');
+is(wait_for('tls'), 'succeed', 'a service that wants to see a certificate');
 is((calls_of('tls'))[0]{client}, 'app', 'sees that of the role');
 submit('other', 'no-tls', 'server:tls/TransIn');
 like(error_of('no-tls'), qr/alert|certificate|SSL|reset|Send failure|Empty reply/i, 'a role without one is not let in');
 submit('app', 'tls-again', 'server:tls/TransIn');
-is(ends('tls-again'), 'succeed', 'nor does the one go on the connection of the other');
-$node->safe_psql('postgres', "SELECT dtm_retry_now('no-tls')");
+is(wait_for('tls-again'), 'succeed', 'nor does the one go on the connection of the other');
+sql("SELECT dtm_retry_now('no-tls')");
 eventually($node, "SELECT count(*) >= 2 FROM dtm.calls WHERE gid = 'no-tls'");
 is(scalar(calls_of('no-tls')), 0, 'nor the other on that of the one');
-$node->safe_psql('postgres', "ALTER SERVER tls OPTIONS (DROP ca_file)");
+sql("ALTER SERVER tls OPTIONS (DROP ca_file)");
 submit('app', 'unknown-ca', 'server:tls/TransIn');
 like(error_of('unknown-ca'), qr/certificate/i, 'its authority is the server\'s option');
 
@@ -159,9 +153,9 @@ like(error_of('slow'), qr/timed out after \d+ ms/, 'request_timeout of a server'
 reply('/api/changing', { status => 500 });
 submit('app', 'changing', 'server:bank/changing');
 error_of('changing');
-$node->safe_psql('postgres', "ALTER USER MAPPING FOR app SERVER bank OPTIONS (SET bearer_token 'secret-two')");
-$node->safe_psql('postgres', "SELECT dtm_retry_now('changing')");
-is(ends('changing'), 'succeed', 'a changed secret');
+sql("ALTER USER MAPPING FOR app SERVER bank OPTIONS (SET bearer_token 'secret-two')");
+sql("SELECT dtm_retry_now('changing')");
+is(wait_for('changing'), 'succeed', 'a changed secret');
 is((calls_of('changing'))[1]{headers}{Authorization}, 'Bearer secret-two', 'is used at once');
 
 # only servers; what was submitted before is asked, too
@@ -175,17 +169,17 @@ my ($rc, $out, $err) = $node->psql('postgres', "SELECT dtm_submit('msg', ARRAY[d
 like($err, qr/permits foreign servers only.*\n.*\n.*server:name\/path/, 'a submit is refused');
 ($rc, $out, $err) = $node->psql('postgres', "SELECT dtm_subscribe('topic', '$busi/plain')");
 like($err, qr/permits foreign servers only/, 'a subscription, too');
-$node->safe_psql('postgres', "SELECT dtm_retry_now('plain')");
+sql("SELECT dtm_retry_now('plain')");
 ok(eventually($node, "SELECT error FROM dtm.calls WHERE gid = 'plain' ORDER BY started DESC LIMIT 1", 'dtm.allowed_targets permits foreign servers only'),
 	'what is stored is not called');
 is(scalar(calls_of('plain')), 1, 'indeed');
 submit('app', 'still', 'server:bank/TransIn');
-is(ends('still'), 'succeed', 'servers are');
+is(wait_for('still'), 'succeed', 'servers are');
 $node->append_conf('postgresql.conf', "dtm.allowed_targets = 'any'");
 $node->reload;
 ok(eventually($node, 'SHOW dtm.allowed_targets', 'any'), 'any again');
-$node->safe_psql('postgres', "SELECT dtm_retry_now('plain')");
-is(ends('plain'), 'succeed', 'and it goes on');
+sql("SELECT dtm_retry_now('plain')");
+is(wait_for('plain'), 'succeed', 'and it goes on');
 
 # an address that is forbidden is forbidden for servers, too
 $node->append_conf('postgresql.conf', "dtm.forbidden_addresses = 'loopback'");
@@ -195,9 +189,9 @@ submit('app', 'forbidden', 'server:bank/TransIn');
 like(error_of('forbidden'), qr/one of dtm\.forbidden_addresses/, 'forbidden addresses');
 
 # nothing of it shows
-my $shown = $node->safe_psql('postgres', 'SELECT t::text FROM dtm.transactions t UNION ALL SELECT b::text FROM dtm.branches b UNION ALL SELECT c::text FROM dtm.calls c UNION ALL SELECT a::text FROM pg_stat_activity a WHERE pid <> pg_backend_pid() UNION ALL SELECT r::text FROM dtm.request r');
+my $shown = sql('SELECT t::text FROM dtm.transactions t UNION ALL SELECT b::text FROM dtm.branches b UNION ALL SELECT c::text FROM dtm.calls c UNION ALL SELECT a::text FROM pg_stat_activity a WHERE pid <> pg_backend_pid() UNION ALL SELECT r::text FROM dtm.request r');
 unlike($shown, qr/secret-|$key/, 'no secret in views and tables');
 unlike(slurp_file($node->logfile), qr/secret-|$key/, 'nor in the log');
-unlike($node->safe_psql('postgres', 'SELECT umoptions FROM pg_user_mappings', extra_params => [ '-U', 'other' ]), qr/secret-of-app|$key/, 'nor to another role');
+unlike(sql('SELECT umoptions FROM pg_user_mappings', extra_params => [ '-U', 'other' ]), qr/secret-of-app|$key/, 'nor to another role');
 
 done_testing();

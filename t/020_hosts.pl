@@ -30,20 +30,20 @@ sub host
 my $silent = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 500, Proto => 'tcp') or die;
 my $port = $silent->sockport;
 my $dead = "http://127.0.0.1:$port";
-$node->safe_psql('postgres', "SELECT count(dtm_submit('msg', ARRAY[dtm_step('$dead/x'), dtm_step('$busi/y')], gid => 'dead' || n, options => '{\"request_timeout\": 1}')) FROM generate_series(1, 100) n");
+sql("SELECT count(dtm_submit('msg', ARRAY[dtm_step('$dead/x'), dtm_step('$busi/y')], gid => 'dead' || n, options => '{\"request_timeout\": 1}')) FROM generate_series(1, 100) n");
 ok(eventually($node, host("state IN ('open', 'probing') AND refused > 100", $dead)), 'a host that does not answer is open');
 ok(eventually($node, host('in_flight <= 1', $dead)), 'one call at most is under way');
 like(slurp_file($node->logfile), qr/LOG:  host \Q$dead\E does not answer: .*\n.*\d+ calls in a row had no answer, the last one: timed out/, 'the log says so');
-like($node->safe_psql('postgres', "SELECT error FROM dtm.calls WHERE error LIKE 'not called%' LIMIT 1"),
+like(sql("SELECT error FROM dtm.calls WHERE error LIKE 'not called%' LIMIT 1"),
 	qr/^not called: the host has not answered \d+ calls in a row, the last one: timed out after \d+ ms$/, 'and the calls');
-is($node->safe_psql('postgres', "SELECT http_status IS NULL AND duration = '0' AND result = 'ERROR' FROM dtm.calls WHERE error LIKE 'not called%' LIMIT 1"), 't', 'which took no time');
-my $calls = $node->safe_psql('postgres', host('calls', $dead));
+is(sql("SELECT http_status IS NULL AND duration = '0' AND result = 'ERROR' FROM dtm.calls WHERE error LIKE 'not called%' LIMIT 1"), 't', 'which took no time');
+my $calls = sql(host('calls', $dead));
 ok(eventually($node, host("calls > $calls AND refused > 10 * calls", $dead)), 'it is tried, but seldom');
 
 # the others
-$node->safe_psql('postgres', "SELECT count(dtm_submit('msg', ARRAY[dtm_step('$busi/live')], gid => 'live' || n)) FROM generate_series(1, 200) n");
+sql("SELECT count(dtm_submit('msg', ARRAY[dtm_step('$busi/live')], gid => 'live' || n)) FROM generate_series(1, 200) n");
 ok(eventually($node, "SELECT count(*) FROM dtm.transactions WHERE gid LIKE 'live%' AND status = 'succeed'", '200'), 'the others go on');
-is($node->safe_psql('postgres', host('state, calls, failures, failures_in_a_row, last_error IS NULL, next_probe IS NULL, mean_time > interval \'0\'', $busi)),
+is(sql(host('state, calls, failures, failures_in_a_row, last_error IS NULL, next_probe IS NULL, mean_time > interval \'0\'', $busi)),
 	'closed|200|0|0|t|t|t', 'and what is told of them');
 
 # it comes back
@@ -52,37 +52,37 @@ stop_participant();
 my $back = start_participant($port);
 is($back, $dead, 'a service where there was none');
 ok(eventually($node, "SELECT count(*) FROM dtm.branches WHERE gid LIKE 'dead%' AND ordinal = 1 AND status = 'succeed'", '100'), 'what waited is called');
-is($node->safe_psql('postgres', host('state, failures_in_a_row, next_probe IS NULL', $dead)), 'closed|0|t', 'it is closed');
+is(sql(host('state, failures_in_a_row, next_probe IS NULL', $dead)), 'closed|0|t', 'it is closed');
 like(slurp_file($node->logfile), qr/LOG:  host \Q$dead\E answers again/, 'the log says so');
 is(scalar(grep { $_->{path} eq '/x' } calls_of()), 100, 'each is called once');
 
 # an error is an answer
 reply({ path => '/error', forever => JSON::PP::true }, { status => 500 });
-$node->safe_psql('postgres', "SELECT count(dtm_submit('msg', ARRAY[dtm_step('$back/error')], gid => 'error' || n)) FROM generate_series(1, 20) n");
+sql("SELECT count(dtm_submit('msg', ARRAY[dtm_step('$back/error')], gid => 'error' || n)) FROM generate_series(1, 20) n");
 ok(eventually($node, "SELECT count(*) > 60 FROM dtm.calls WHERE gid LIKE 'error%'"), 'a service that answers 500');
-is($node->safe_psql('postgres', "SELECT count(*) FROM dtm.calls WHERE gid LIKE 'error%' AND http_status IS DISTINCT FROM 500"), '0', 'is called each time');
+is(sql("SELECT count(*) FROM dtm.calls WHERE gid LIKE 'error%' AND http_status IS DISTINCT FROM 500"), '0', 'is called each time');
 
 # switched off
 stop_participant();
 $node->append_conf('postgresql.conf', 'dtm.breaker_failures = 0');
 $node->reload;
 ok(eventually($node, host("failures_in_a_row > 50 AND state = 'closed'", $dead)), 'dtm.breaker_failures = 0');
-my $refused = $node->safe_psql('postgres', host('refused', $dead));
-$calls = $node->safe_psql('postgres', host('calls', $dead));
+my $refused = sql(host('refused', $dead));
+$calls = sql(host('calls', $dead));
 ok(eventually($node, host("calls > $calls + 100 AND refused = $refused", $dead)), 'has it called each time');
 
 # more hosts than are told of
-$node->safe_psql('postgres', "SELECT count(dtm_submit('msg', ARRAY[dtm_step(format('http://127.0.%s.1:1/', n))], gid => 'more' || n)) FROM generate_series(1, 200) n");
+sql("SELECT count(dtm_submit('msg', ARRAY[dtm_step(format('http://127.0.%s.1:1/', n))], gid => 'more' || n)) FROM generate_series(1, 200) n");
 ok(eventually($node, "SELECT count(DISTINCT gid) FROM dtm.calls WHERE gid LIKE 'more%'", '200'), 'two hundred hosts are called');
-is($node->safe_psql('postgres', 'SELECT count(*) FROM dtm.stat_hosts'), '64', 'sixty-four are told of');
+is(sql('SELECT count(*) FROM dtm.stat_hosts'), '64', 'sixty-four are told of');
 
 # what is wrong on this side says nothing of the host
 $node->append_conf('postgresql.conf', "dtm.breaker_failures = 5\ndtm.ca_file = '/nonexistent'");
 $node->restart;
 $back = start_participant();
 my $tls = $back =~ s/http/https/r;
-$node->safe_psql('postgres', "SELECT count(dtm_submit('msg', ARRAY[dtm_step('$tls/x')], gid => 'tls' || n)) FROM generate_series(1, 30) n");
+sql("SELECT count(dtm_submit('msg', ARRAY[dtm_step('$tls/x')], gid => 'tls' || n)) FROM generate_series(1, 30) n");
 ok(eventually($node, host('calls = 0 AND state = \'closed\'', $tls) . " AND (SELECT count(*) > 60 FROM dtm.calls WHERE gid LIKE 'tls%')"), 'an authority that is not there');
-is($node->safe_psql('postgres', "SELECT count(*) FROM dtm.calls WHERE gid LIKE 'tls%' AND error LIKE 'not called%'"), '0', 'is no reason not to call');
+is(sql("SELECT count(*) FROM dtm.calls WHERE gid LIKE 'tls%' AND error LIKE 'not called%'"), '0', 'is no reason not to call');
 
 done_testing();

@@ -11,19 +11,27 @@ use IPC::Run ();
 use JSON::PP;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use Test::More ();
 
 our @EXPORT = qw(
-  start_server start_participant stop_participant
+  start_server sql wait_for reason
+  start_participant stop_participant
   reply release_replies calls_of clear_participant participant_port
-  start_bank run_due eventually branches_of one_line
+  start_bank in_banks run_due eventually branches_of one_line status_is
 );
+
+# Seconds after which a statement, or a participant, is taken for stuck.
+my $patience = 600;
 
 my $json = JSON::PP->new->canonical->ascii;
 my $http = HTTP::Tiny->new(timeout => 30);
 my %participant;
 
+# The first server that start_server has started; what names no other means it.
+my $server;
+
 # A running server that has dtm preloaded (unless preload => 0), with the
-# extension in database postgres.
+# extension in database postgres (unless extension => 0).
 sub start_server
 {
 	my ($name, %options) = @_;
@@ -36,7 +44,29 @@ sub start_server
 	$node->start;
 	$node->safe_psql('postgres', 'CREATE EXTENSION dtm')
 	  unless defined $options{extension} && !$options{extension};
+	$server ||= $node;
 	return $node;
+}
+
+# The result of a statement on the first server, in database postgres; it has to succeed.
+sub sql
+{
+	my ($statement, %parameters) = @_;
+	return $server->safe_psql('postgres', $statement, timeout => $patience, %parameters);
+}
+
+# Waits until a transaction is final; returns its status.
+sub wait_for
+{
+	my ($gid) = @_;
+	return sql("SELECT dtm_wait('$gid', '180 s')");
+}
+
+# Why a transaction was rolled back.
+sub reason
+{
+	my ($gid) = @_;
+	return sql("SELECT rollback_reason FROM dtm.transactions WHERE gid = '$gid'");
 }
 
 # A participant (test/participant.py) on a free port, or with the arguments
@@ -49,7 +79,7 @@ sub start_participant
 	my $handle = IPC::Run::start(
 		[ '/usr/bin/python3', $script, @arguments ],
 		'<', \$in, '>', \$out,
-		IPC::Run::timeout(600));
+		IPC::Run::timeout($patience));
 	IPC::Run::pump($handle) until $out =~ /\n/;
 	my ($got, $grpc, $https) = $out =~ /^(\d+) (\d*) (\d*)/ or die "participant did not start: $out";
 	%participant = (port => $got, handle => $handle, in => \$in);
@@ -59,7 +89,7 @@ sub start_participant
 
 # A participant with an account of 100 in a database of its own (test/bank.py);
 # returns its URL.
-my @banks;
+my (@banks, @bank_databases);
 
 sub start_bank
 {
@@ -70,10 +100,18 @@ sub start_bank
 		'CREATE EXTENSION dtm; CREATE TABLE account (balance int CHECK (balance >= 0), frozen int NOT NULL DEFAULT 0); INSERT INTO account VALUES (100)');
 	my $handle = IPC::Run::start(
 		[ '/usr/bin/python3', dirname(__FILE__) . '/../test/bank.py', $node->connstr($database) ],
-		'<', \$in, '>', \$out, IPC::Run::timeout(600));
+		'<', \$in, '>', \$out, IPC::Run::timeout($patience));
 	IPC::Run::pump($handle) until $out =~ /\n/;
 	push @banks, $handle;
+	push @bank_databases, $database;
 	return 'http://127.0.0.1:' . ($out =~ /(\d+)/)[0];
+}
+
+# The result of a query in the databases of the banks, in the order in which they were started.
+sub in_banks
+{
+	my ($query) = @_;
+	return join ' ', map { $server->safe_psql($_, $query) } @bank_databases;
 }
 
 sub stop_participant
@@ -166,11 +204,25 @@ sub branches_of
 	);
 }
 
-# A transaction's calls in one line: "TransOut TransIn TransInRevert"
+# A transaction's calls in one line, by the last part of their paths:
+# "TransOut TransIn TransInRevert"
 sub one_line
 {
 	my ($gid) = @_;
-	return join ' ', map { substr($_->{path}, 1) } calls_of($gid);
+	return join ' ', map { $_->{path} =~ m{([^/]*)$} } calls_of($gid);
+}
+
+# A test: status, branches and, if given, calls of a transaction.
+sub status_is
+{
+	my ($gid, $status, $branches, $calls, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my $got = sql("SELECT dtm_status('$gid')");
+	Test::More::is(
+		join(' | ', $got, branches_of($server, $gid), defined $calls ? one_line($gid) : ()),
+		join(' | ', $status, $branches, defined $calls ? $calls : ()),
+		"$gid: $name");
+	return;
 }
 
 1;
