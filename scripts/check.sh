@@ -44,6 +44,7 @@ lint() {
 
 	cd "$SCRATCH/dtm"
 	perl scripts/layers.pl || status=1
+	perl scripts/lint_spec.pl || status=1
 	INCLUDES=$("$PG_CONFIG" --includedir-server)
 	export INCLUDES
 	for folder in src src/*/ test/unit bench; do

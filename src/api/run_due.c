@@ -41,7 +41,7 @@ end_run(Run *run)
 		coordinator_destroy(run->coordinator);
 	run->coordinator = NULL;
 	if (run->locked)
-		coordinator_unlock(ALL);
+		coordinator_release_lease(ALL);
 	run->locked = false;
 	if (run->slot != NULL)
 	{
@@ -123,7 +123,7 @@ dtm_run_due(PG_FUNCTION_ARGS)
 	}
 	PG_ENSURE_ERROR_CLEANUP(end_run_at_exit, PointerGetDatum(&run));
 	{
-		while (!(run.locked = coordinator_lock(ALL)))
+		while (!(run.locked = coordinator_take_lease(ALL)))
 			nap(-1, LOCK_POLL);
 		run.coordinator = coordinator_create(STORE_PROCEDURE, ALL, run.slot);
 		coordinator_set_time(run.coordinator, as_of);

@@ -73,10 +73,13 @@ extern long coordinator_doze(Coordinator *coordinator);
 /* Settings have changed. */
 extern void coordinator_reconfigure(Coordinator *coordinator);
 
-/* ---------- the lock ---------- */
+/* ---------- lease.c ---------- */
 
-/* Takes that of a share if nobody has it.  In a transaction; kept until released. */
-extern bool coordinator_lock(DtmShare share);
-extern void coordinator_unlock(DtmShare share);
+/*
+ * Takes the lock of a share if nobody has any of it; false: somebody has.  In a
+ * transaction; it is kept until it is released.
+ */
+extern bool coordinator_take_lease(DtmShare share);
+extern void coordinator_release_lease(DtmShare share);
 
 #endif							/* DTM_COORDINATOR_H */

@@ -10,6 +10,7 @@
 #define DTM_COORDINATOR_PRIVATE_H
 
 #include "coordinator.h"
+#include "queue.h"
 
 #include "transaction.h"
 #include "endpoint/endpoint.h"
@@ -22,15 +23,6 @@
 #include "lib/ilist.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
-
-/* Ids waiting to be read, first in first out. */
-typedef struct IdQueue
-{
-	int64	   *ids;
-	int			head;			/* next to be taken */
-	int			tail;
-	int			size;			/* allocated */
-} IdQueue;
 
 /* Transactions put aside because a host of theirs has enough to do. */
 typedef struct ParkedHost
@@ -150,7 +142,7 @@ struct Coordinator
 	MemoryContext attempts_context;
 };
 
-/* ---------- coordinator.c ---------- */
+/* ---------- turn.c ---------- */
 
 /* The time that it goes by. */
 extern TimestampTz coordinator_time(Coordinator *c);
@@ -207,17 +199,8 @@ extern void entry_send(Coordinator *c, Entry *entry);
 
 /* ---------- read.c ---------- */
 
-static inline int
-queue_length(const IdQueue *queue)
-{
-	return queue->tail - queue->head;
-}
-
 /* Where reading begins: with a search for all that is due. */
 extern void read_init(Coordinator *c);
-
-/* False if it is as long as it may get. */
-extern bool queue_push(IdQueue *queue, int64 id);
 
 /* How many more transactions may be taken up now, and by a search for them. */
 extern int	read_room(Coordinator *c);
@@ -278,12 +261,12 @@ extern void webhook_send(Coordinator *c, const Transaction *trans,
 /* It was called. */
 extern void webhook_done(Coordinator *c, EntryCall *call);
 
-/* ---------- cleanup.c ---------- */
+/* ---------- removal.c ---------- */
 
-extern void cleanup_init(Coordinator *c);
-extern bool cleanup_is_due(Coordinator *c);
+extern void removal_init(Coordinator *c);
+extern bool removal_is_due(Coordinator *c);
 
 /* Removes a batch, in transactions of its own; throws nothing. */
-extern void cleanup_run(Coordinator *c);
+extern void removal_run(Coordinator *c);
 
 #endif							/* DTM_COORDINATOR_PRIVATE_H */

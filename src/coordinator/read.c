@@ -34,58 +34,8 @@
  */
 #define LATER_SHARE			4
 
-/* Ids kept in memory to be read later; beyond that they are searched for. */
-#define MAX_QUEUED			1000000
-
 /* How often a busy coordinator makes room for a search to go on, in us. */
 #define BUSY_SEARCH_PAUSE	INT64CONST(1000000)
-
-static void
-queue_init(IdQueue *queue, MemoryContext context)
-{
-	queue->head = queue->tail = 0;
-	queue->size = 1024;
-	queue->ids = MemoryContextAlloc(context, sizeof(int64) * queue->size);
-}
-
-/* Leaves out the next one, if it is this. */
-static bool
-skip_first(IdQueue *queue, int64 id)
-{
-	if (queue_length(queue) == 0 || queue->ids[queue->head] != id)
-		return false;
-	queue->head++;
-	return true;
-}
-
-/* False if it is as long as it may get. */
-bool
-queue_push(IdQueue *queue, int64 id)
-{
-	if (queue_length(queue) >= MAX_QUEUED)
-		return false;
-	if (queue->tail == queue->size)
-	{
-		int			n = queue_length(queue);
-
-		if (queue->head > queue->size / 2)
-			memmove(queue->ids, queue->ids + queue->head, sizeof(int64) * n);
-		else
-		{
-			int64	   *ids = MemoryContextAllocHuge(GetMemoryChunkContext(queue->ids),
-													 sizeof(int64) * queue->size * 2);
-
-			memcpy(ids, queue->ids + queue->head, sizeof(int64) * n);
-			pfree(queue->ids);
-			queue->ids = ids;
-			queue->size *= 2;
-		}
-		queue->head = 0;
-		queue->tail = n;
-	}
-	queue->ids[queue->tail++] = id;
-	return true;
-}
 
 static int
 capacity(Coordinator *c)
@@ -239,19 +189,16 @@ load_queued(Coordinator *c, IdQueue *queue, int max)
 	int			n = Min(Min(queue_length(queue), c->batch), max);
 	StoreLoad	load;
 
-	c->suspect = c->batch == 1 ? queue->ids[queue->head] : 0;
-	store_load_ids(queue->ids + queue->head, n, &load);
+	c->suspect = c->batch == 1 ? *queue_ids(queue) : 0;
+	store_load_ids(queue_ids(queue), n, &load);
 	c->suspect = 0;
 	/* no row: it has become final meanwhile */
 	if (load.nrows < n)
 		c->wake_waiters = true;
 	take_rows(c, &load, false);
-	queue->head += n;
-	if (queue->head == queue->tail)
-	{
-		queue->head = queue->tail = 0;
+	queue_drop(queue, n);
+	if (queue_length(queue) == 0)
 		c->batch = LOAD_BATCH;
-	}
 }
 
 static void
@@ -397,7 +344,7 @@ read_parked(Coordinator *c)
 		if (queue_length(&host->ids) == 0)
 		{
 			dlist_delete(&host->node);
-			pfree(host->ids.ids);
+			queue_free(&host->ids);
 			pfree(host);
 		}
 	}
@@ -498,7 +445,7 @@ read_park(Coordinator *c)
 								  call->call.slot == NULL && call->call.host != NULL);
 		if (!waiting)
 			continue;
-		if (c->nparked < MAX_QUEUED)
+		if (c->nparked < QUEUE_MAX_LENGTH)
 		{
 			Oid			role = InvalidOid;
 
@@ -549,9 +496,9 @@ read_failed(Coordinator *c, ErrorData *edata)
 		dlist_iter	iter;
 
 		c->suspect = 0;
-		(void) skip_first(&c->announced, id);
+		(void) queue_drop_if_first(&c->announced, id);
 		dlist_foreach(iter, &c->parked)
-			if (skip_first(&dlist_container(ParkedHost, node, iter.cur)->ids, id))
+			if (queue_drop_if_first(&dlist_container(ParkedHost, node, iter.cur)->ids, id))
 				c->nparked--;
 		turn_begin(c);
 		report_bad_row(c, id, edata->message);

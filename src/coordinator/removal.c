@@ -12,25 +12,25 @@
 #include "utils/timestamp.h"
 
 /* Transactions looked at in one batch. */
-#define CLEANUP_BATCH		500
+#define REMOVAL_BATCH		500
 
 /*
  * Shortest time between two passes, in us; after one that failed; and where
  * somebody else does it.
  */
-#define CLEANUP_PAUSE		(INT64CONST(10) * USECS_PER_SEC)
-#define CLEANUP_AWAY_PAUSE	USECS_PER_HOUR
-#define CLEANUP_ERROR_PAUSE	(INT64CONST(10) * USECS_PER_MINUTE)
+#define REMOVAL_PAUSE		(INT64CONST(10) * USECS_PER_SEC)
+#define REMOVAL_AWAY_PAUSE	USECS_PER_HOUR
+#define REMOVAL_ERROR_PAUSE	(INT64CONST(10) * USECS_PER_MINUTE)
 
 void
-cleanup_init(Coordinator *c)
+removal_init(Coordinator *c)
 {
 	c->cleanup_after = 0;
 	c->cleanup_oldest = DT_NOEND;
 	/* not in the first moments, when there is enough to do */
 	c->cleanup_at = dtm_retention == 0 || c->mode == STORE_PROCEDURE ||
 		c->share.number > 0 ? DT_NOEND :
-		GetCurrentTimestamp() + Min(CLEANUP_PAUSE,
+		GetCurrentTimestamp() + Min(REMOVAL_PAUSE,
 									(int64) dtm_retention * USECS_PER_MINUTE);
 }
 
@@ -44,16 +44,16 @@ end_pass(Coordinator *c)
 
 	c->cleanup_after = 0;
 	c->cleanup_oldest = DT_NOEND;
-	c->cleanup_at = Max(due, now + CLEANUP_PAUSE);
+	c->cleanup_at = Max(due, now + REMOVAL_PAUSE);
 }
 
 static void
-clean_batch(Coordinator *c)
+remove_batch(Coordinator *c)
 {
 	TimestampTz until = GetCurrentTimestamp() -
 		(int64) dtm_retention * USECS_PER_MINUTE;
 	StoreCleanup batch = {.after = c->cleanup_after, .finished_until = until,
-	.max = CLEANUP_BATCH};
+	.max = REMOVAL_BATCH};
 	bool		away;
 
 	turn_begin(c);
@@ -64,8 +64,8 @@ clean_batch(Coordinator *c)
 	turn_commit(c);
 	if (away)
 	{
-		cleanup_init(c);
-		c->cleanup_at = GetCurrentTimestamp() + CLEANUP_AWAY_PAUSE;
+		removal_init(c);
+		c->cleanup_at = GetCurrentTimestamp() + REMOVAL_AWAY_PAUSE;
 		return;
 	}
 	c->cleanup_after = batch.after;
@@ -75,17 +75,17 @@ clean_batch(Coordinator *c)
 }
 
 bool
-cleanup_is_due(Coordinator *c)
+removal_is_due(Coordinator *c)
 {
 	return !c->draining && c->cleanup_at <= GetCurrentTimestamp();
 }
 
 void
-cleanup_run(Coordinator *c)
+removal_run(Coordinator *c)
 {
 	PG_TRY();
 	{
-		clean_batch(c);
+		remove_batch(c);
 	}
 	PG_CATCH();
 	{
@@ -95,7 +95,7 @@ cleanup_run(Coordinator *c)
 		turn_roll_back(c);
 		c->cleanup_after = 0;
 		c->cleanup_oldest = DT_NOEND;
-		c->cleanup_at = GetCurrentTimestamp() + CLEANUP_ERROR_PAUSE;
+		c->cleanup_at = GetCurrentTimestamp() + REMOVAL_ERROR_PAUSE;
 	}
 	PG_END_TRY();
 }

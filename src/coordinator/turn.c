@@ -26,9 +26,6 @@
 #include "crash_point.h"
 
 #include "access/xlog.h"
-#include "miscadmin.h"
-#include "storage/lmgr.h"
-#include "storage/lock.h"
 #include "utils/timestamp.h"
 
 /* Who can't wait (dtm_run_due, a pause) leaves a locked row after so many tries. */
@@ -280,8 +277,8 @@ coordinator_turn(Coordinator *c)
 		local_drive(c->pool);
 		DTM_CRASH_POINT("after-send");
 	}
-	if (cleanup_is_due(c))
-		cleanup_run(c);
+	if (removal_is_due(c))
+		removal_run(c);
 	pace_count_work(c);
 	read_park(c);
 	tell_hosts(c);
@@ -451,7 +448,7 @@ coordinator_create(StoreMode mode, DtmShare share, DtmSharedSlot *slot)
 	report_limits(c);
 	c->pool = local_pool_create(context, share);
 	read_init(c);
-	cleanup_init(c);
+	removal_init(c);
 	return c;
 }
 
@@ -474,7 +471,7 @@ coordinator_reconfigure(Coordinator *c)
 	read_limits(&limits);
 	dtm_transport_set_limits(c->transport, &limits);
 	report_limits(c);
-	cleanup_init(c);
+	removal_init(c);
 }
 
 void
@@ -494,54 +491,4 @@ void
 coordinator_set_draining(Coordinator *c, bool draining)
 {
 	c->draining = draining;
-}
-
-/* ---------- the lock ---------- */
-
-/*
- * An advisory lock of this database in a space that SQL's functions, which
- * use 1 and 2, can't reach.
- */
-static void
-set_lock_tag(LOCKTAG *tag, int unit)
-{
-	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, 0x64746d, unit, 0xd7);
-}
-
-/* Releases those of the units below one. */
-static void
-unlock_below(DtmShare share, int end)
-{
-	LOCKTAG		tag;
-
-	for (int unit = 0; unit < end; unit++)
-		if (dtm_in_share(unit, share))
-		{
-			set_lock_tag(&tag, unit);
-			LockRelease(&tag, ExclusiveLock, true);
-		}
-}
-
-bool
-coordinator_lock(DtmShare share)
-{
-	LOCKTAG		tag;
-
-	for (int unit = 0; unit < DTM_SHARE_UNITS; unit++)
-	{
-		set_lock_tag(&tag, unit);
-		if (dtm_in_share(unit, share) &&
-			LockAcquire(&tag, ExclusiveLock, true, true) == LOCKACQUIRE_NOT_AVAIL)
-		{
-			unlock_below(share, unit);
-			return false;
-		}
-	}
-	return true;
-}
-
-void
-coordinator_unlock(DtmShare share)
-{
-	unlock_below(share, DTM_SHARE_UNITS);
 }

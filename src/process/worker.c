@@ -145,7 +145,7 @@ try_lock(void)
 	bool		locked;
 
 	StartTransactionCommand();
-	locked = coordinator_lock(my_share);
+	locked = coordinator_take_lease(my_share);
 	CommitTransactionCommand();
 	return locked;
 }
@@ -207,7 +207,7 @@ stop_coordinator(Worker *w, DtmCoordinatorState state)
 	}
 	w->coordinator = NULL;
 	if (w->locked)
-		coordinator_unlock(my_share);
+		coordinator_release_lease(my_share);
 	w->locked = false;
 	dtm_set_state(my_slot, state);
 }
