@@ -3,6 +3,7 @@
  *		Global transactions in memory: the replies of their calls, what core
  *		decides about them, and the calls that follow.
  *
+ * How a call is made, at a host or in this database, is call.c's business.
  * Nothing here touches the database, but for the catalogs: where a branch is
  * called may be up to a foreign server.
  */
@@ -12,9 +13,6 @@
 
 #include "mb/pg_wchar.h"
 #include "utils/timestamp.h"
-
-/* The part that one more call has in the average of what calls take: 1 / this. */
-#define CALL_TIME_WEIGHT	64
 
 /* Bytes of a reply's body that are kept as the error of an attempt. */
 #define MAX_ERROR_BYTES		1000
@@ -75,32 +73,24 @@ clean_text(const char *text, size_t len)
 	return clean;
 }
 
-static void
-free_call(EntryCall *call)
-{
-	dtm_call_release(&call->call);
-	pfree(call);
-}
-
 /* Calls that were made ready, but are not sent after all. */
 void
 entry_drop_ready(Entry *entry)
 {
 	while (entry->ready != NULL)
 	{
-		EntryCall  *call = entry->ready;
+		Call	   *call = entry->ready;
 
 		entry->ready = call->next;
-		pfree(call);
+		call_free(call);
 	}
 }
 
 /* The call took place, and this is what it came to. */
 static void
-add_attempt(Coordinator *c, Entry *entry, EntryCall *call, DtmResult result,
+add_attempt(Coordinator *c, Entry *entry, const Call *call, DtmResult result,
 			const char *text)
 {
-	bool		local = call->kind == WIRE_LOCAL;
 	StoreAttempt *attempt;
 	MemoryContext before = MemoryContextSwitchTo(c->attempts_context);
 
@@ -112,12 +102,7 @@ add_attempt(Coordinator *c, Entry *entry, EntryCall *call, DtmResult result,
 	}
 	attempt = &c->attempts[c->nattempts++];
 	attempt->id = entry->id;
-	attempt->op = call->op;
-	attempt->started = local ? call->task.started : call->call.started -
-		(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
-	attempt->duration = local ? call->task.duration : call->call.duration;
-	attempt->http_status = local ? 0 : call->call.http_status;
-	attempt->grpc_status = call->kind == WIRE_GRPC ? call->call.grpc_status : -1;
+	call_describe(call, attempt);
 	attempt->result = result;
 	attempt->error = result == DTM_RESULT_SUCCESS ? NULL : pstrdup(text);
 	MemoryContextSwitchTo(before);
@@ -129,19 +114,13 @@ entry_forget(Coordinator *c, Entry *entry)
 {
 	while (entry->calls != NULL)
 	{
-		EntryCall  *call = entry->calls;
+		Call	   *call = entry->calls;
 
 		entry->calls = call->next;
-		if (call->kind == WIRE_LOCAL)
-			local_cancel(c->pool, &call->task);
-		else
-		{
-			if (call->call.slot != NULL)
-				add_attempt(c, entry, call, DTM_RESULT_TEMPORARY,
-							"given up: the global transaction is not run any more");
-			dtm_transport_cancel(c->transport, &call->call);
-		}
-		free_call(call);
+		if (call_cancel(&c->calls, call))
+			add_attempt(c, entry, call, DTM_RESULT_TEMPORARY,
+						"given up: the global transaction is not run any more");
+		call_free(call);
 	}
 	if (entry->touched)
 	{
@@ -190,7 +169,7 @@ entry_replace(Coordinator *c, Entry *entry, Transaction *trans,
 	Reply	  **last = &replies;
 
 	dtm_core_loaded(&trans->core, coordinator_time(c));
-	for (EntryCall *call = entry->calls; call != NULL; call = call->next)
+	for (Call *call = entry->calls; call != NULL; call = call->next)
 	{
 		if (call->op == DTM_CALL_QUERY)
 			trans->core.query_running = true;
@@ -298,9 +277,9 @@ entry_decide(Coordinator *c, Entry *entry)
 
 /* It is not under way any more. */
 static void
-unlink_call(Entry *entry, EntryCall *call)
+unlink_call(Entry *entry, Call *call)
 {
-	EntryCall **link = &entry->calls;
+	Call	  **link = &entry->calls;
 
 	while (*link != call)
 		link = &(*link)->next;
@@ -310,26 +289,67 @@ unlink_call(Entry *entry, EntryCall *call)
 
 /* What a call has come to, to be told to core. */
 static void
-take_reply(Coordinator *c, Entry *entry, EntryCall *call, DtmResult result,
-		   const char *text, size_t len)
+take_reply(Coordinator *c, Entry *entry, const Call *call)
 {
 	Reply	   *reply = MemoryContextAlloc(entry->context, sizeof(Reply));
 	Reply	  **last = &entry->replies;
 
 	reply->op = call->op;
-	reply->result = result;
+	reply->result = call->result;
 	reply->applied = false;
 	reply->next = NULL;
 	MemoryContextSwitchTo(entry->context);
-	reply->text = result == DTM_RESULT_SUCCESS ? "" : clean_text(text, len);
+	reply->text = call->result == DTM_RESULT_SUCCESS ? "" :
+		clean_text(call->text, call->text_len);
 	MemoryContextSwitchTo(c->turn);
-	add_attempt(c, entry, call, result, reply->text);
+	add_attempt(c, entry, call, call->result, reply->text);
 	while (*last != NULL)
 		last = &(*last)->next;
 	*last = reply;
 	if (!entry->reload)
 		entry_apply_replies(c, entry);
 	entry_touch(c, entry);
+}
+
+/* A worker has raised an alert; calling the webhook is left to us. */
+static void
+tell_webhook(Coordinator *c, Entry *entry, const Call *call)
+{
+	Transaction	trans = *entry->trans;
+	WireBranch	branch;
+
+	wire_describe(&trans, call->op, &branch);
+	trans.core.failures = (uint16) call->failures;
+	webhook_send(c, &trans, branch.url, call->text);
+}
+
+/* A worker has written the outcome itself: the row is read again. */
+static void
+take_record(Coordinator *c, Entry *entry, const Call *call)
+{
+	entry->reload = entry->renew = true;
+	entry->not_before = 0;
+	entry_touch(c, entry);
+	if (call->is_final && c->slot)
+		pg_atomic_fetch_add_u64(&c->slot->nfinished, 1);
+	if (call->failures > 0)
+		tell_webhook(c, entry, call);
+}
+
+/*
+ * A call was not made, and nothing else is to be done for the entry: whoever
+ * runs next does it.
+ */
+static void
+put_back(Coordinator *c, Entry *entry)
+{
+	int64		id = entry->id;
+
+	if (entry->ncalls > 0 || entry->touched)
+		return;
+	entry_forget(c, entry);
+	if (!queue_push(&c->announced, id))
+		coordinator_search(c);
 }
 
 static void
@@ -342,100 +362,47 @@ count_call(Coordinator *c, DtmResult result)
 		pg_atomic_fetch_add_u64(&c->slot->ncall_errors, 1);
 }
 
+/* A call of an entry has ended; frees it. */
 static void
-collect_remote(Coordinator *c)
+take_call(Coordinator *c, Call *call)
 {
-	DtmCall    *done;
+	Entry	   *entry = call->entry;
 
-	dtm_transport_drive(c->transport);
-	while ((done = dtm_transport_reap(c->transport)) != NULL)
+	unlink_call(entry, call);
+	if (call->end == CALL_WITHDRAWN)
 	{
-		EntryCall  *call = (EntryCall *) done;
-		Entry	   *entry = done->owner;
-		const char *text;
-		DtmResult	result;
-
-		if (entry == NULL)
-		{
-			webhook_done(c, call);
-			continue;
-		}
-		c->call_time += (done->duration - c->call_time) / CALL_TIME_WEIGHT;
-		result = wire_result(call->kind, done, &text);
-		unlink_call(entry, call);
-		take_reply(c, entry, call, result, text,
-				   text == done->reply ? done->reply_len : strlen(text));
-		count_call(c, result);
-		free_call(call);
-		DTM_CRASH_POINT("after-reply");
+		entry->trans->core.ops[call->op].running = false;
+		/* it is in the entry's memory */
+		call_free(call);
+		put_back(c, entry);
+		return;
 	}
-}
-
-/* A worker has raised an alert; calling the webhook is left to us. */
-static void
-tell_webhook(Coordinator *c, Entry *entry, EntryCall *call)
-{
-	Transaction	trans = *entry->trans;
-	WireBranch	branch;
-
-	wire_describe(&trans, call->op, &branch);
-	trans.core.failures = (uint16) call->task.failures;
-	webhook_send(c, &trans, branch.url, call->task.error);
-}
-
-/* A worker has written the outcome itself: the row is read again. */
-static void
-collect_local(Coordinator *c)
-{
-	LocalTask  *done;
-
-	if (c->draining)
-		local_withdraw(c->pool);
-	local_drive(c->pool);
-	while ((done = local_reap(c->pool)) != NULL)
-	{
-		EntryCall  *call = (EntryCall *) ((char *) done - offsetof(EntryCall, task));
-		Entry	   *entry = done->owner;
-
-		unlink_call(entry, call);
-		if (done->withdrawn)
-		{
-			/* whoever runs next has it done */
-			int64		id = entry->id;
-
-			entry->trans->core.ops[done->op].running = false;
-			free_call(call);
-			if (entry->ncalls == 0 && !entry->touched)
-			{
-				entry_forget(c, entry);
-				if (!queue_push(&c->announced, id))
-					coordinator_search(c);
-			}
-			continue;
-		}
-		if (done->recorded)
-		{
-			entry->reload = entry->renew = true;
-			entry->not_before = 0;
-			entry_touch(c, entry);
-			if (done->final && c->slot)
-				pg_atomic_fetch_add_u64(&c->slot->nfinished, 1);
-			if (done->failures > 0)
-				tell_webhook(c, entry, call);
-		}
-		else
-			take_reply(c, entry, call, DTM_RESULT_TEMPORARY, done->error,
-					   strlen(done->error));
-		count_call(c, done->recorded ? done->result : DTM_RESULT_TEMPORARY);
-		free_call(call);
-	}
+	if (call->end == CALL_RECORDED)
+		take_record(c, entry, call);
+	else
+		take_reply(c, entry, call);
+	count_call(c, call->result);
+	call_free(call);
 }
 
 void
 entry_collect(Coordinator *c)
 {
-	collect_remote(c);
-	collect_local(c);
+	Call	   *call;
+
+	if (c->draining)
+		calls_withdraw(&c->calls);
+	calls_drive(&c->calls);
+	while ((call = calls_reap(&c->calls)) != NULL)
+	{
+		if (call->entry == NULL)
+		{
+			webhook_done(c, call);
+			continue;
+		}
+		take_call(c, call);
+		DTM_CRASH_POINT("after-reply");
+	}
 }
 
 /* Makes the calls of an entry, to be sent once the turn has committed. */
@@ -447,29 +414,11 @@ entry_make_ready(Coordinator *c, Entry *entry)
 	entry_drop_ready(entry);
 	for (int i = entry->nto_call - 1; i >= 0; i--)
 	{
-		EntryCall  *call = palloc0(sizeof(EntryCall));
-		WireBranch	branch;
+		Call	   *call = call_make(entry->trans, entry->to_call[i], c->fixed_now);
 
-		call->op = entry->to_call[i];
+		call->entry = entry;
 		call->next = entry->ready;
 		entry->ready = call;
-		wire_describe(entry->trans, call->op, &branch);
-		if (branch.kind == WIRE_LOCAL)
-		{
-			call->kind = branch.kind;
-			call->task.owner = entry;
-			call->task.id = entry->id;
-			call->task.op = call->op;
-			call->task.role = entry->trans->submitted_by;
-			call->task.timeout = entry->trans->request_timeout;
-			call->task.now = c->fixed_now;
-			continue;
-		}
-		call->call.owner = entry;
-		call->call.timeout = (int64) entry->trans->request_timeout * 1000;
-		if (!endpoint_request(entry->trans, &branch, &call->call, &call->refused))
-			call->call.url = branch.url;
-		call->kind = branch.kind;
 	}
 	MemoryContextSwitchTo(before);
 }
@@ -479,18 +428,13 @@ entry_send(Coordinator *c, Entry *entry)
 {
 	while (entry->ready != NULL)
 	{
-		EntryCall  *call = entry->ready;
+		Call	   *call = entry->ready;
 
 		entry->ready = call->next;
 		call->next = entry->calls;
 		entry->calls = call;
 		entry->ncalls++;
-		if (call->kind == WIRE_LOCAL)
-			local_submit(c->pool, &call->task);
-		else if (call->refused != NULL)
-			dtm_transport_refuse(c->transport, &call->call, call->refused);
-		else
-			dtm_transport_submit(c->transport, &call->call);
+		call_start(&c->calls, call);
 	}
 	entry->nto_call = 0;
 }

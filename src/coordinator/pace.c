@@ -32,7 +32,7 @@
 static int64
 interval_of(Coordinator *c)
 {
-	int64		interval = Min(c->call_time / CALLS_TIME_SHARE, MAX_PACE);
+	int64		interval = Min(c->calls.time / CALLS_TIME_SHARE, MAX_PACE);
 
 	if (entry_count(c) >= BUSY_ENTRIES)
 		interval = Max(interval, USECS_PER_SEC / BUSY_TURNS);

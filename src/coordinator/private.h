@@ -9,16 +9,13 @@
 #ifndef DTM_COORDINATOR_PRIVATE_H
 #define DTM_COORDINATOR_PRIVATE_H
 
+#include "call.h"
 #include "coordinator.h"
 #include "queue.h"
 
 #include "transaction.h"
-#include "endpoint/endpoint.h"
-#include "local/local.h"
 #include "settings.h"
 #include "store/store.h"
-#include "transport/transport.h"
-#include "wire/wire.h"
 
 #include "lib/ilist.h"
 #include "utils/hsearch.h"
@@ -28,8 +25,7 @@
 typedef struct ParkedHost
 {
 	dlist_node	node;			/* in Coordinator.parked */
-	char		name[DTM_HOST_NAME_SIZE];
-	Oid			role;			/* of local branches; InvalidOid: a host */
+	CallPlace	place;
 	IdQueue		ids;
 } ParkedHost;
 
@@ -42,17 +38,6 @@ typedef struct Reply
 	bool		applied;		/* core has taken it, on the row in memory */
 	struct Reply *next;
 } Reply;
-
-/* A call of an entry. */
-typedef struct EntryCall
-{
-	DtmCall		call;			/* call.owner is the entry */
-	LocalTask	task;			/* instead, of a local branch; the same */
-	int			op;
-	WireKind	kind;
-	const char *refused;		/* why it is not made; NULL: it is */
-	struct EntryCall *next;
-} EntryCall;
 
 /* A global transaction in memory. */
 typedef struct Entry
@@ -78,8 +63,8 @@ typedef struct Entry
 	char	   *alert_error;
 	int		   *to_call;		/* room for nops + 1 */
 	int			nto_call;
-	EntryCall  *ready;			/* to be sent when the turn has committed */
-	EntryCall  *calls;			/* under way */
+	Call	   *ready;			/* to be sent when the turn has committed */
+	Call	   *calls;			/* under way */
 	int			ncalls;
 } Entry;
 
@@ -90,8 +75,7 @@ struct Coordinator
 	DtmSharedSlot *slot;
 	MemoryContext context;		/* of it all */
 	MemoryContext turn;			/* reset each turn */
-	DtmTransport *transport;
-	LocalPool  *pool;
+	Calls		calls;
 	DtmConfig	config;
 	HTAB	   *entries;
 	dlist_head	touched;
@@ -101,7 +85,6 @@ struct Coordinator
 	int64		budget;			/* transactions it may still take up; -1: any */
 	bool		draining;
 	int64		paced_until;	/* no turn before then, pace_clock() */
-	int64		call_time;		/* what calls take, a moving average, in us */
 	int64		turn_began;	/* pace_clock() */
 	int64		worked;			/* us of the time since load_since */
 	int64		load_since;		/* pace_clock() */
@@ -259,7 +242,7 @@ extern void webhook_send(Coordinator *c, const Transaction *trans,
 						 const char *url, const char *error);
 
 /* It was called. */
-extern void webhook_done(Coordinator *c, EntryCall *call);
+extern void webhook_done(Coordinator *c, Call *call);
 
 /* ---------- removal.c ---------- */
 

@@ -16,9 +16,6 @@
 /* Pause before another look at rows that are not to be run, in us. */
 #define AWAY_PAUSE			INT64CONST(1000000)
 
-/* Those in memory that wait for a worker of a role, for each worker. */
-#define LOADED_PER_WORKER	8
-
 /* Transactions in memory, for each call that may be in flight. */
 #define LOADED_PER_REQUEST	2
 
@@ -40,7 +37,7 @@
 static int
 capacity(Coordinator *c)
 {
-	return LOADED_PER_REQUEST * dtm_transport_max_requests(c->transport);
+	return LOADED_PER_REQUEST * calls_max(&c->calls);
 }
 
 int
@@ -304,24 +301,13 @@ read_due(Coordinator *c, int leave)
 	}
 }
 
-/* How many more calls a host can do with: what it may have, and some to wait. */
-static int
-appetite(Coordinator *c, const ParkedHost *host)
-{
-	if (OidIsValid(host->role))
-		return LOADED_PER_WORKER * Max(dtm_sql_workers, 1) -
-			local_waiting_of(c->pool, host->role);
-	return dtm_max_requests_per_host + dtm_max_requests_per_host / 2 -
-		dtm_transport_host_load(c->transport, host->name);
-}
-
 static bool
 can_unpark(Coordinator *c)
 {
 	dlist_iter	iter;
 
 	dlist_foreach(iter, &c->parked)
-		if (appetite(c, dlist_container(ParkedHost, node, iter.cur)) > 0)
+		if (calls_appetite(&c->calls, &dlist_container(ParkedHost, node, iter.cur)->place) > 0)
 			return true;
 	return false;
 }
@@ -335,7 +321,7 @@ read_parked(Coordinator *c)
 	dlist_foreach_modify(iter, &c->parked)
 	{
 		ParkedHost *host = dlist_container(ParkedHost, node, iter.cur);
-		int			n = Min(appetite(c, host), read_room(c));
+		int			n = Min(calls_appetite(&c->calls, &host->place), read_room(c));
 		int			before = queue_length(&host->ids);
 
 		if (n > 0)
@@ -381,7 +367,7 @@ read_rows(Coordinator *c)
 
 /* Local branches of a role wait for workers as others do for a host. */
 static ParkedHost *
-parked_host(Coordinator *c, const char *name, Oid role)
+parked_host(Coordinator *c, const CallPlace *place)
 {
 	ParkedHost *host;
 	dlist_iter	iter;
@@ -389,12 +375,11 @@ parked_host(Coordinator *c, const char *name, Oid role)
 	dlist_foreach(iter, &c->parked)
 	{
 		host = dlist_container(ParkedHost, node, iter.cur);
-		if (strcmp(host->name, name) == 0)
+		if (call_place_is(&host->place, place))
 			return host;
 	}
 	host = MemoryContextAllocZero(c->context, sizeof(ParkedHost));
-	strlcpy(host->name, name, sizeof(host->name));
-	host->role = role;
+	host->place = *place;
 	queue_init(&host->ids, c->context);
 	dlist_push_tail(&c->parked, &host->node);
 	return host;
@@ -408,8 +393,7 @@ parked_host(Coordinator *c, const char *name, Oid role)
 int64
 read_park_in(Coordinator *c)
 {
-	if (dtm_transport_in_flight(c->transport) >=
-		dtm_transport_max_requests(c->transport))
+	if (calls_are_at_max(&c->calls))
 		return -1;
 	if (queue_length(&c->announced) > 0 && read_room(c) == 0)
 		return 0;
@@ -428,7 +412,6 @@ read_park(Coordinator *c)
 {
 	HASH_SEQ_STATUS seq;
 	Entry	   *entry;
-	char		name[DTM_HOST_NAME_SIZE];
 	int			surplus = entry_count(c) - Min(entry_count(c), capacity(c)) / 2;
 
 	if (read_park_in(c) != 0)
@@ -439,24 +422,16 @@ read_park(Coordinator *c)
 	{
 		bool		waiting = !entry->touched && entry->calls != NULL;
 
-		for (EntryCall *call = entry->calls; call != NULL; call = call->next)
-			waiting = waiting && (call->kind == WIRE_LOCAL ?
-								  local_is_waiting(&call->task) :
-								  call->call.slot == NULL && call->call.host != NULL);
+		for (Call *call = entry->calls; call != NULL; call = call->next)
+			waiting = waiting && call_is_waiting(call);
 		if (!waiting)
 			continue;
 		if (c->nparked < QUEUE_MAX_LENGTH)
 		{
-			Oid			role = InvalidOid;
+			CallPlace	place;
 
-			if (entry->calls->kind == WIRE_LOCAL)
-			{
-				role = entry->calls->task.role;
-				snprintf(name, sizeof(name), "role %u", role);
-			}
-			else
-				dtm_host_name(entry->calls->call.url, name);
-			queue_push(&parked_host(c, name, role)->ids, entry->id);
+			call_where(entry->calls, &place);
+			queue_push(&parked_host(c, &place)->ids, entry->id);
 			c->nparked++;
 			if (c->budget >= 0)
 				c->budget++;	/* it is counted when it is read again */

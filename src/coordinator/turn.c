@@ -236,7 +236,7 @@ tell_hosts(Coordinator *c)
 	int			place;
 	bool		switched;
 
-	while ((host = dtm_transport_changed_host(c->transport, &place, &switched)) != NULL)
+	while ((host = dtm_transport_changed_host(c->calls.transport, &place, &switched)) != NULL)
 	{
 		if (c->slot)
 			dtm_publish_host(c->slot, place, host);
@@ -273,8 +273,7 @@ coordinator_turn(Coordinator *c)
 		dlist_foreach_modify(iter, &c->touched)
 			settle(c, dlist_container(Entry, node, iter.cur));
 		/* off they go */
-		dtm_transport_drive(c->transport);
-		local_drive(c->pool);
+		calls_drive(&c->calls);
 		DTM_CRASH_POINT("after-send");
 	}
 	if (removal_is_due(c))
@@ -289,11 +288,9 @@ coordinator_turn(Coordinator *c)
 		c->wake_waiters = false;
 		pg_atomic_write_u32(&c->slot->loaded, (uint32) entry_count(c));
 		pg_atomic_write_u32(&c->slot->in_flight,
-							(uint32) (dtm_transport_in_flight(c->transport) +
-									  local_running(c->pool)));
+							(uint32) calls_in_flight(&c->calls));
 		pg_atomic_write_u32(&c->slot->queued,
-							(uint32) (dtm_transport_waiting(c->transport) +
-									  local_waiting(c->pool)));
+							(uint32) calls_waiting(&c->calls));
 	}
 	MemoryContextSwitchTo(before);
 	MemoryContextReset(c->turn);
@@ -323,13 +320,13 @@ coordinator_is_done(Coordinator *c)
 int
 coordinator_fd(Coordinator *c)
 {
-	return dtm_transport_fd(c->transport);
+	return calls_fd(&c->calls);
 }
 
 long
 coordinator_timeout(Coordinator *c)
 {
-	int64		calls = dtm_transport_due_in(c->transport);
+	int64		calls = calls_due_in(&c->calls);
 	int64		park = read_park_in(c);
 	TimestampTz now = GetCurrentTimestamp();
 	int64		us = -1;
@@ -348,7 +345,7 @@ coordinator_timeout(Coordinator *c)
 
 		us = us < 0 ? left : Min(us, left);
 	}
-	if (c->nattempts > 0 || local_has_ended(c->pool) || read_can(c))
+	if (c->nattempts > 0 || read_can(c))
 		us = 0;
 	else if (c->deadline != DT_NOEND && c->fixed_now == 0 &&
 			 (read_search_room(c) > 0 || c->deadline > now))
@@ -377,34 +374,6 @@ coordinator_doze(Coordinator *c)
 
 /* ---------- life ---------- */
 
-static void
-read_limits(DtmTransportLimits *limits)
-{
-	char		problem[200];
-
-	limits->max_requests = dtm_max_requests;
-	limits->max_requests_per_host = dtm_max_requests_per_host;
-	limits->breaker_failures = dtm_breaker_failures;
-	limits->breaker_pause_max = (int64) dtm_breaker_pause_max * 1000;
-	limits->max_reply_size = (size_t) dtm_max_reply_size * 1024;
-	limits->ca_file = dtm_ca_file;
-	/* the setting has been checked */
-	(void) dtm_address_list_parse(dtm_forbidden_addresses, &limits->forbidden,
-								  problem, sizeof(problem));
-}
-
-static void
-report_limits(Coordinator *c)
-{
-	int			most = dtm_transport_max_requests(c->transport);
-
-	if (most < dtm_max_requests)
-		ereport(LOG,
-				(errmsg("the limit of open files allows %d calls in flight, fewer than dtm.max_requests (%d)",
-						most, dtm_max_requests),
-				 errhint("Raise the server's limit of open files (LimitNOFILE, ulimit -n), or lower dtm.max_requests.")));
-}
-
 Coordinator *
 coordinator_create(StoreMode mode, DtmShare share, DtmSharedSlot *slot)
 {
@@ -412,7 +381,6 @@ coordinator_create(StoreMode mode, DtmShare share, DtmSharedSlot *slot)
 												  "dtm coordinator",
 												  ALLOCSET_DEFAULT_SIZES);
 	Coordinator *c = MemoryContextAllocZero(context, sizeof(Coordinator));
-	DtmTransportLimits limits;
 	char		error[256];
 	HASHCTL		hash;
 
@@ -436,17 +404,13 @@ coordinator_create(StoreMode mode, DtmShare share, DtmSharedSlot *slot)
 	c->entries = hash_create("dtm transactions", 1024, &hash,
 							 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	dtm_core_config(&c->config);
-	read_limits(&limits);
-	c->transport = dtm_transport_create(&limits, error, sizeof(error));
-	if (c->transport == NULL)
+	if (!calls_open(&c->calls, context, share, error, sizeof(error)))
 	{
 		MemoryContextDelete(context);
 		ereport(ERROR,
 				(errcode(ERRCODE_SYSTEM_ERROR),
 				 errmsg("could not prepare for calls: %s", error)));
 	}
-	report_limits(c);
-	c->pool = local_pool_create(context, share);
 	read_init(c);
 	removal_init(c);
 	return c;
@@ -457,20 +421,15 @@ coordinator_destroy(Coordinator *c)
 {
 	if (CurrentMemoryContext == c->turn)
 		MemoryContextSwitchTo(TopMemoryContext);
-	dtm_transport_destroy(c->transport);
-	local_pool_destroy(c->pool);
+	calls_close(&c->calls);
 	MemoryContextDelete(c->context);
 }
 
 void
 coordinator_reconfigure(Coordinator *c)
 {
-	DtmTransportLimits limits;
-
 	dtm_core_config(&c->config);
-	read_limits(&limits);
-	dtm_transport_set_limits(c->transport, &limits);
-	report_limits(c);
+	calls_reconfigure(&c->calls);
 	removal_init(c);
 }
 

@@ -2,8 +2,8 @@
  * webhook.c
  *		The alert webhook (§5.5): a POST that nobody waits for.
  *
- * It goes through the transport like a call of a branch, so that it slows
- * nothing down, and its answer is ignored.
+ * It is a call like that of a branch, so that it slows nothing down, but no
+ * entry's, and its answer is ignored.
  */
 #include "private.h"
 
@@ -50,8 +50,8 @@ webhook_send(Coordinator *c, const Transaction *trans, const char *url,
 			 const char *error)
 {
 	MemoryContext before;
-	EntryCall  *call;
 	char	   *body;
+	Call	   *call;
 
 	if (dtm_alert_webhook[0] == '\0')
 		return;
@@ -65,29 +65,20 @@ webhook_send(Coordinator *c, const Transaction *trans, const char *url,
 	body = make_body(c, trans, url, error);
 	if (body == NULL)
 		return;
+	/* the call outlives the transaction */
 	before = MemoryContextSwitchTo(c->context);
-	call = palloc0(sizeof(EntryCall));
-	call->kind = WIRE_HTTP;
-	call->call.owner = NULL;
-	call->call.url = pstrdup(dtm_alert_webhook);
-	call->call.post = true;
-	call->call.body = pstrdup(body);
-	call->call.body_len = strlen(call->call.body);
-	call->call.timeout = (int64) dtm_request_timeout * 1000;
+	call = call_make_post(dtm_alert_webhook, body, dtm_request_timeout);
 	MemoryContextSwitchTo(before);
 	c->nwebhooks++;
-	dtm_transport_submit(c->transport, &call->call);
+	call_start(&c->calls, call);
 }
 
 void
-webhook_done(Coordinator *c, EntryCall *call)
+webhook_done(Coordinator *c, Call *call)
 {
 	c->nwebhooks--;
-	if (call->call.http_status == 0)
+	if (!call->answered)
 		ereport(LOG,
-				(errmsg("dtm.alert_webhook could not be called: %s", call->call.error)));
-	dtm_call_release(&call->call);
-	pfree(unconstify(char *, call->call.url));
-	pfree(unconstify(char *, call->call.body));
-	pfree(call);
+				(errmsg("dtm.alert_webhook could not be called: %s", call->text)));
+	call_free(call);
 }

@@ -89,6 +89,20 @@ typedef struct DtmCall
 	struct DtmSlot *slot;
 } DtmCall;
 
+/* Is it in flight, so that its host may have got it? */
+static inline bool
+dtm_call_is_in_flight(const DtmCall *call)
+{
+	return call->slot != NULL;
+}
+
+/* Was it submitted, and has not started yet? */
+static inline bool
+dtm_call_is_waiting(const DtmCall *call)
+{
+	return call->slot == NULL && call->host != NULL;
+}
+
 /*
  * A transport for this process, or NULL with the reason in "error".  If the
  * limit of open files does not allow max_requests, the soft limit is raised,

@@ -1,0 +1,361 @@
+/*
+ * call.c
+ *		Calls of one kind, over the transport or a pool of local workers.
+ *
+ * Knows nothing of what is in the coordinator's memory, nor what follows from
+ * the result of a call.
+ */
+#include "call.h"
+
+#include "endpoint/endpoint.h"
+#include "settings.h"
+
+#include "datatype/timestamp.h"
+
+/* The part that one more call has in the average of what calls take: 1 / this. */
+#define CALL_TIME_WEIGHT	64
+
+/* Transactions in memory that wait for a worker of a role, for each worker. */
+#define LOADED_PER_WORKER	8
+
+/* The transport's times are of the Unix epoch, PostgreSQL's of its own. */
+#define EPOCH_DIFFERENCE \
+	((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
+
+/* A call to a host. */
+typedef struct RemoteCall
+{
+	Call		base;
+	DtmCall		http;			/* http.owner is the call */
+	const char *refused;		/* why it is not made; NULL: it is */
+	char		text[FLEXIBLE_ARRAY_MEMBER];	/* of call_make_post() */
+} RemoteCall;
+
+/* A call in this database. */
+typedef struct LocalCall
+{
+	Call		base;
+	LocalTask	task;			/* task.owner is the call */
+} LocalCall;
+
+static bool
+is_local(const Call *call)
+{
+	return call->kind == WIRE_LOCAL;
+}
+
+static DtmCall *
+http_of(const Call *call)
+{
+	Assert(!is_local(call));
+	return &((RemoteCall *) call)->http;
+}
+
+static LocalTask *
+task_of(const Call *call)
+{
+	Assert(is_local(call));
+	return &((LocalCall *) call)->task;
+}
+
+/* ---------- one call ---------- */
+
+static Call *
+make_local(const Transaction *trans, int op, TimestampTz now)
+{
+	LocalCall  *call = palloc0(sizeof(LocalCall));
+
+	call->base.op = op;
+	call->base.kind = WIRE_LOCAL;
+	call->task.owner = call;
+	call->task.id = trans->id;
+	call->task.op = op;
+	call->task.role = trans->submitted_by;
+	call->task.timeout = trans->request_timeout;
+	call->task.now = now;
+	return &call->base;
+}
+
+Call *
+call_make(const Transaction *trans, int op, TimestampTz now)
+{
+	RemoteCall *call;
+	WireBranch	branch;
+
+	wire_describe(trans, op, &branch);
+	if (branch.kind == WIRE_LOCAL)
+		return make_local(trans, op, now);
+	call = palloc0(sizeof(RemoteCall));
+	call->base.op = op;
+	call->http.owner = call;
+	call->http.timeout = (int64) trans->request_timeout * 1000;
+	if (!endpoint_request(trans, &branch, &call->http, &call->refused))
+		call->http.url = branch.url;
+	call->base.kind = branch.kind;
+	return &call->base;
+}
+
+Call *
+call_make_post(const char *url, const char *body, int timeout)
+{
+	size_t		url_size = strlen(url) + 1;
+	size_t		body_size = strlen(body) + 1;
+	RemoteCall *call = palloc0(offsetof(RemoteCall, text) + url_size + body_size);
+
+	memcpy(call->text, url, url_size);
+	memcpy(call->text + url_size, body, body_size);
+	call->base.op = DTM_CALL_QUERY;
+	call->base.kind = WIRE_HTTP;
+	call->http.owner = call;
+	call->http.url = call->text;
+	call->http.post = true;
+	call->http.body = call->text + url_size;
+	call->http.body_len = body_size - 1;
+	call->http.timeout = (int64) timeout * 1000;
+	return &call->base;
+}
+
+void
+call_start(Calls *calls, Call *call)
+{
+	if (is_local(call))
+		local_submit(calls->pool, task_of(call));
+	else if (((RemoteCall *) call)->refused != NULL)
+		dtm_transport_refuse(calls->transport, http_of(call),
+							 ((RemoteCall *) call)->refused);
+	else
+		dtm_transport_submit(calls->transport, http_of(call));
+}
+
+bool
+call_cancel(Calls *calls, Call *call)
+{
+	bool		was_sent;
+
+	if (is_local(call))
+	{
+		local_cancel(calls->pool, task_of(call));
+		return false;
+	}
+	was_sent = dtm_call_is_in_flight(http_of(call));
+	dtm_transport_cancel(calls->transport, http_of(call));
+	return was_sent;
+}
+
+void
+call_free(Call *call)
+{
+	if (!is_local(call))
+		dtm_call_release(http_of(call));
+	pfree(call);
+}
+
+bool
+call_is_waiting(const Call *call)
+{
+	return is_local(call) ? local_is_waiting(task_of(call)) :
+		dtm_call_is_waiting(http_of(call));
+}
+
+void
+call_where(const Call *call, CallPlace *place)
+{
+	place->role = InvalidOid;
+	place->host[0] = '\0';
+	if (is_local(call))
+		place->role = task_of(call)->role;
+	else
+		dtm_host_name(http_of(call)->url, place->host);
+}
+
+void
+call_describe(const Call *call, StoreAttempt *attempt)
+{
+	attempt->op = call->op;
+	if (is_local(call))
+	{
+		const LocalTask *task = task_of(call);
+
+		attempt->started = task->started;
+		attempt->duration = task->duration;
+		attempt->http_status = 0;
+		attempt->grpc_status = -1;
+	}
+	else
+	{
+		const DtmCall *http = http_of(call);
+
+		attempt->started = http->started - EPOCH_DIFFERENCE;
+		attempt->duration = http->duration;
+		attempt->http_status = http->http_status;
+		attempt->grpc_status = call->kind == WIRE_GRPC ? http->grpc_status : -1;
+	}
+}
+
+/* ---------- all calls ---------- */
+
+static void
+read_limits(DtmTransportLimits *limits)
+{
+	char		problem[200];
+
+	limits->max_requests = dtm_max_requests;
+	limits->max_requests_per_host = dtm_max_requests_per_host;
+	limits->breaker_failures = dtm_breaker_failures;
+	limits->breaker_pause_max = (int64) dtm_breaker_pause_max * 1000;
+	limits->max_reply_size = (size_t) dtm_max_reply_size * 1024;
+	limits->ca_file = dtm_ca_file;
+	/* the setting has been checked */
+	(void) dtm_address_list_parse(dtm_forbidden_addresses, &limits->forbidden,
+								  problem, sizeof(problem));
+}
+
+static void
+report_limits(const Calls *calls)
+{
+	int			most = calls_max(calls);
+
+	if (most < dtm_max_requests)
+		ereport(LOG,
+				(errmsg("the limit of open files allows %d calls in flight, fewer than dtm.max_requests (%d)",
+						most, dtm_max_requests),
+				 errhint("Raise the server's limit of open files (LimitNOFILE, ulimit -n), or lower dtm.max_requests.")));
+}
+
+bool
+calls_open(Calls *calls, MemoryContext context, DtmShare share, char *error,
+		   size_t error_size)
+{
+	DtmTransportLimits limits;
+
+	calls->time = 0;
+	read_limits(&limits);
+	calls->transport = dtm_transport_create(&limits, error, error_size);
+	if (calls->transport == NULL)
+		return false;
+	report_limits(calls);
+	calls->pool = local_pool_create(context, share);
+	return true;
+}
+
+void
+calls_close(Calls *calls)
+{
+	dtm_transport_destroy(calls->transport);
+	local_pool_destroy(calls->pool);
+}
+
+void
+calls_reconfigure(Calls *calls)
+{
+	DtmTransportLimits limits;
+
+	read_limits(&limits);
+	dtm_transport_set_limits(calls->transport, &limits);
+	report_limits(calls);
+}
+
+int
+calls_max(const Calls *calls)
+{
+	return dtm_transport_max_requests(calls->transport);
+}
+
+bool
+calls_are_at_max(const Calls *calls)
+{
+	return dtm_transport_in_flight(calls->transport) >= calls_max(calls);
+}
+
+void
+calls_drive(Calls *calls)
+{
+	dtm_transport_drive(calls->transport);
+	local_drive(calls->pool);
+}
+
+void
+calls_withdraw(Calls *calls)
+{
+	local_withdraw(calls->pool);
+}
+
+/* A call to a host has ended. */
+static Call *
+take_remote(Calls *calls, DtmCall *http)
+{
+	Call	   *call = http->owner;
+
+	call->end = CALL_REPLIED;
+	call->result = wire_result(call->kind, http, &call->text);
+	call->text_len = call->text == http->reply ? http->reply_len :
+		strlen(call->text);
+	call->answered = http->http_status != 0;
+	if (call->entry != NULL)
+		calls->time += (http->duration - calls->time) / CALL_TIME_WEIGHT;
+	return call;
+}
+
+/* A call in this database has ended. */
+static Call *
+take_local(LocalTask *task)
+{
+	Call	   *call = task->owner;
+
+	call->end = task->withdrawn ? CALL_WITHDRAWN :
+		task->recorded ? CALL_RECORDED : CALL_REPLIED;
+	call->result = task->recorded ? task->result : DTM_RESULT_TEMPORARY;
+	call->answered = task->recorded;
+	call->text = task->error;
+	call->text_len = strlen(task->error);
+	call->is_final = task->final;
+	call->failures = task->failures;
+	return call;
+}
+
+Call *
+calls_reap(Calls *calls)
+{
+	DtmCall    *http = dtm_transport_reap(calls->transport);
+	LocalTask  *task;
+
+	if (http != NULL)
+		return take_remote(calls, http);
+	task = local_reap(calls->pool);
+	return task == NULL ? NULL : take_local(task);
+}
+
+int
+calls_fd(const Calls *calls)
+{
+	return dtm_transport_fd(calls->transport);
+}
+
+int64
+calls_due_in(const Calls *calls)
+{
+	return local_has_ended(calls->pool) ? 0 :
+		dtm_transport_due_in(calls->transport);
+}
+
+int
+calls_in_flight(const Calls *calls)
+{
+	return dtm_transport_in_flight(calls->transport) + local_running(calls->pool);
+}
+
+int
+calls_waiting(const Calls *calls)
+{
+	return dtm_transport_waiting(calls->transport) + local_waiting(calls->pool);
+}
+
+int
+calls_appetite(const Calls *calls, const CallPlace *place)
+{
+	if (OidIsValid(place->role))
+		return LOADED_PER_WORKER * Max(dtm_sql_workers, 1) -
+			local_waiting_of(calls->pool, place->role);
+	return dtm_max_requests_per_host + dtm_max_requests_per_host / 2 -
+		dtm_transport_host_load(calls->transport, place->host);
+}
