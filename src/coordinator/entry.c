@@ -12,7 +12,6 @@
 #include "crash_point.h"
 
 #include "mb/pg_wchar.h"
-#include "utils/timestamp.h"
 
 /* Bytes of a reply's body that are kept as the error of an attempt. */
 #define MAX_ERROR_BYTES		1000
@@ -25,25 +24,44 @@ jitter_of(Coordinator *c)
 }
 
 void
+entries_init(EntrySet *entries, MemoryContext context)
+{
+	HASHCTL		hash;
+
+	memset(&hash, 0, sizeof(hash));
+	hash.keysize = sizeof(int64);
+	hash.entrysize = sizeof(Entry);
+	hash.hcxt = context;
+	entries->table = hash_create("dtm transactions", 1024, &hash,
+								 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	dlist_init(&entries->touched);
+	entries->ntouched = 0;
+}
+
+void
 entry_touch(Coordinator *c, Entry *entry)
 {
 	if (entry->touched)
 		return;
 	entry->touched = true;
-	dlist_push_tail(&c->touched, &entry->node);
-	c->ntouched++;
+	dlist_push_tail(&c->entries.touched, &entry->node);
+	c->entries.ntouched++;
+}
+
+void
+entry_untouch(Coordinator *c, Entry *entry)
+{
+	if (!entry->touched)
+		return;
+	entry->touched = false;
+	dlist_delete(&entry->node);
+	c->entries.ntouched--;
 }
 
 Entry *
 entry_find(Coordinator *c, int64 id)
 {
-	return hash_search(c->entries, &id, HASH_FIND, NULL);
-}
-
-int
-entry_count(Coordinator *c)
-{
-	return (int) hash_get_num_entries(c->entries);
+	return hash_search(c->entries.table, &id, HASH_FIND, NULL);
 }
 
 /*
@@ -86,28 +104,6 @@ entry_drop_ready(Entry *entry)
 	}
 }
 
-/* The call took place, and this is what it came to. */
-static void
-add_attempt(Coordinator *c, Entry *entry, const Call *call, DtmResult result,
-			const char *text)
-{
-	StoreAttempt *attempt;
-	MemoryContext before = MemoryContextSwitchTo(c->attempts_context);
-
-	if (c->nattempts == c->attempts_size)
-	{
-		c->attempts_size *= 2;
-		c->attempts = repalloc(c->attempts,
-							   sizeof(StoreAttempt) * c->attempts_size);
-	}
-	attempt = &c->attempts[c->nattempts++];
-	attempt->id = entry->id;
-	call_describe(call, attempt);
-	attempt->result = result;
-	attempt->error = result == DTM_RESULT_SUCCESS ? NULL : pstrdup(text);
-	MemoryContextSwitchTo(before);
-}
-
 /* Its calls under way are given up. */
 void
 entry_forget(Coordinator *c, Entry *entry)
@@ -118,20 +114,15 @@ entry_forget(Coordinator *c, Entry *entry)
 
 		entry->calls = call->next;
 		if (call_cancel(&c->calls, call))
-			add_attempt(c, entry, call, DTM_RESULT_TEMPORARY,
-						"given up: the global transaction is not run any more");
+			attempts_add(&c->attempts, entry->id, call, DTM_RESULT_TEMPORARY,
+						 "given up: the global transaction is not run any more");
 		call_free(call);
 	}
-	if (entry->touched)
-	{
-		dlist_delete(&entry->node);
-		c->ntouched--;
-	}
-	c->bytes -= (int64) entry->bytes;
-	c->nsearched -= entry->searched;
+	entry_untouch(c, entry);
+	room_give_back(&c->room, entry->bytes, entry->searched);
 	entry_drop_ready(entry);
 	MemoryContextDelete(entry->context);
-	hash_search(c->entries, &entry->id, HASH_REMOVE, NULL);
+	hash_search(c->entries.table, &entry->id, HASH_REMOVE, NULL);
 }
 
 /* A row that was read into memory; its context becomes the entry's. */
@@ -140,24 +131,21 @@ entry_add(Coordinator *c, Transaction *trans, MemoryContext context,
 		  bool searched)
 {
 	bool		found;
-	Entry	   *entry = hash_search(c->entries, &trans->id, HASH_ENTER, &found);
+	Entry	   *entry = hash_search(c->entries.table, &trans->id, HASH_ENTER, &found);
 
 	Assert(!found);
 	memset((char *) entry + sizeof(int64), 0, sizeof(Entry) - sizeof(int64));
 	entry->trans = trans;
 	entry->context = context;
 	entry->searched = searched;
-	c->nsearched += searched;
 	MemoryContextSetParent(context, c->context);
 	entry->to_call = MemoryContextAlloc(context,
 										sizeof(int) * (trans->core.nops + 1));
 	entry->bytes = MemoryContextMemAllocated(context, true);
-	c->bytes += (int64) entry->bytes;
+	room_take(&c->room, entry->bytes, searched);
 	dtm_core_loaded(&trans->core, coordinator_time(c));
 	entry->wake = true;
 	entry_touch(c, entry);
-	if (c->budget > 0)
-		c->budget--;
 }
 
 /* The row as it is now, for an entry that we have; calls go on. */
@@ -167,6 +155,7 @@ entry_replace(Coordinator *c, Entry *entry, Transaction *trans,
 {
 	Reply	   *replies = NULL;
 	Reply	  **last = &replies;
+	Size		bytes;
 
 	dtm_core_loaded(&trans->core, coordinator_time(c));
 	for (Call *call = entry->calls; call != NULL; call = call->next)
@@ -194,11 +183,11 @@ entry_replace(Coordinator *c, Entry *entry, Transaction *trans,
 		MemoryContextSetParent(entry->context, context);
 	else
 		MemoryContextDelete(entry->context);
-	c->bytes -= (int64) entry->bytes;
+	bytes = MemoryContextMemAllocated(context, true);
+	room_resize(&c->room, entry->bytes, bytes);
 	entry->trans = trans;
 	entry->context = context;
-	entry->bytes = MemoryContextMemAllocated(context, true);
-	c->bytes += (int64) entry->bytes;
+	entry->bytes = bytes;
 	entry->replies = replies;
 	entry->to_call = MemoryContextAlloc(context,
 										sizeof(int) * (trans->core.nops + 1));
@@ -302,7 +291,7 @@ take_reply(Coordinator *c, Entry *entry, const Call *call)
 	reply->text = call->result == DTM_RESULT_SUCCESS ? "" :
 		clean_text(call->text, call->text_len);
 	MemoryContextSwitchTo(c->turn);
-	add_attempt(c, entry, call, call->result, reply->text);
+	attempts_add(&c->attempts, entry->id, call, call->result, reply->text);
 	while (*last != NULL)
 		last = &(*last)->next;
 	*last = reply;
@@ -348,8 +337,7 @@ put_back(Coordinator *c, Entry *entry)
 	if (entry->ncalls > 0 || entry->touched)
 		return;
 	entry_forget(c, entry);
-	if (!queue_push(&c->announced, id))
-		coordinator_search(c);
+	read_later(c, id);
 }
 
 static void

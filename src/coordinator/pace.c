@@ -2,7 +2,9 @@
  * pace.c
  *		How often a coordinator may make a turn, and whether it is busy.
  */
-#include "private.h"
+#include "pace.h"
+
+#include "datatype/timestamp.h"
 
 #include <time.h>
 
@@ -21,23 +23,26 @@
  * A few turns in a row are always possible, so that what is done now and then
  * is done at once.
  */
-#define BUSY_ENTRIES		8
+#define BUSY_TRANSACTIONS	8
 #define BUSY_TURNS			250
 #define SHARED_TURNS		500
 #define CALLS_TIME_SHARE	64
 #define MAX_PACE			20000	/* us */
 #define TURNS_IN_A_ROW		10
 
+/* Time that the load is taken over, in us. */
+#define LOAD_PERIOD			100000
+
 /* Time from one turn to the next, on average, in us. */
 static int64
-interval_of(Coordinator *c)
+interval_of(int ntransactions, int ncoordinators, int64 call_time)
 {
-	int64		interval = Min(c->calls.time / CALLS_TIME_SHARE, MAX_PACE);
+	int64		interval = Min(call_time / CALLS_TIME_SHARE, MAX_PACE);
 
-	if (entry_count(c) >= BUSY_ENTRIES)
+	if (ntransactions >= BUSY_TRANSACTIONS)
 		interval = Max(interval, USECS_PER_SEC / BUSY_TURNS);
-	if (c->share.of > 1)
-		interval = Max(interval, USECS_PER_SEC * c->share.of / SHARED_TURNS);
+	if (ncoordinators > 1)
+		interval = Max(interval, USECS_PER_SEC * ncoordinators / SHARED_TURNS);
 	return interval;
 }
 
@@ -51,35 +56,38 @@ pace_clock(void)
 }
 
 int64
-pace_left(Coordinator *c)
+pace_left(const Pace *pace)
 {
-	if (c->draining || c->mode == STORE_PROCEDURE)
-		return 0;
-	return Max(c->paced_until - pace_clock(), 0);
+	return Max(pace->next_turn - pace_clock(), 0);
 }
 
 void
-pace_count_turn(Coordinator *c)
+pace_begin_turn(Pace *pace)
 {
-	int64		interval = interval_of(c);
+	pace->turn_began = pace_clock();
+}
+
+void
+pace_count_turn(Pace *pace, int ntransactions, int ncoordinators,
+				int64 call_time)
+{
+	int64		interval = interval_of(ntransactions, ncoordinators, call_time);
 	int64		now = pace_clock();
 
 	/* a turn may have come before its time: while draining, for one */
-	c->paced_until = Min(Max(c->paced_until, now - TURNS_IN_A_ROW * interval), now) + interval;
+	pace->next_turn = interval +
+		Min(Max(pace->next_turn, now - TURNS_IN_A_ROW * interval), now);
 }
 
-/* Time that its load is taken over, in us. */
-#define LOAD_PERIOD			100000
-
 void
-pace_count_work(Coordinator *c)
+pace_end_turn(Pace *pace)
 {
 	int64		now = pace_clock();
 
-	c->worked += now - c->turn_began;
-	if (now - c->load_since < LOAD_PERIOD)
+	pace->worked += now - pace->turn_began;
+	if (now - pace->load_since < LOAD_PERIOD)
 		return;
-	c->busy = c->worked > (now - c->load_since) / 2;
-	c->worked = 0;
-	c->load_since = now;
+	pace->busy = pace->worked > (now - pace->load_since) / 2;
+	pace->worked = 0;
+	pace->load_since = now;
 }

@@ -2,127 +2,74 @@
  * private.h
  *		What the files of the coordinator share.
  *
- * entry.c has the transactions in memory, read.c brings them there, write.c
- * brings what has changed back, coordinator.c has the turn that joins these,
- * and pace.c says when there may be one.
+ * Each part of a coordinator is a struct of the file that it is named after:
+ *
+ *	turn.c		the turn that joins the others, and the life of a coordinator
+ *	lease.c		the lock of its share of the transactions
+ *	call.c		calls, to hosts and in this database
+ *	entry.c		the transactions in memory, their replies, what core decides
+ *	room.c		how many of them there may be
+ *	read.c		brings rows into memory
+ *	search.c	which rows are due
+ *	queue.c		ids that wait to be read
+ *	park.c		puts transactions aside whose calls have to wait
+ *	write.c		brings what has changed back
+ *	attempts.c	calls that took place, to be written
+ *	pace.c		when there may be a turn
+ *	removal.c	removes what has been finished for long enough
+ *	webhook.c	tells the alert webhook
  */
 #ifndef DTM_COORDINATOR_PRIVATE_H
 #define DTM_COORDINATOR_PRIVATE_H
 
-#include "call.h"
 #include "coordinator.h"
-#include "queue.h"
 
-#include "transaction.h"
+#include "attempts.h"
+#include "call.h"
+#include "entry.h"
+#include "pace.h"
+#include "park.h"
+#include "queue.h"
+#include "removal.h"
+#include "room.h"
+#include "search.h"
+
 #include "settings.h"
+#include "transaction.h"
 #include "store/store.h"
 
-#include "lib/ilist.h"
-#include "utils/hsearch.h"
 #include "utils/memutils.h"
 
-/* Transactions put aside because a host of theirs has enough to do. */
-typedef struct ParkedHost
+/* What reading knows from one turn to the next. */
+typedef struct Reading
 {
-	dlist_node	node;			/* in Coordinator.parked */
-	CallPlace	place;
-	IdQueue		ids;
-} ParkedHost;
-
-/* A reply whose effects are not committed yet. */
-typedef struct Reply
-{
-	int			op;
-	DtmResult	result;
-	char	   *text;			/* in the server's encoding */
-	bool		applied;		/* core has taken it, on the row in memory */
-	struct Reply *next;
-} Reply;
-
-/* A global transaction in memory. */
-typedef struct Entry
-{
-	int64		id;				/* hash key; must be first */
-	Transaction *trans;
-	MemoryContext context;		/* of trans, and of what is made for it */
-	Size		bytes;			/* that context's, when it was loaded */
-	dlist_node	node;			/* in Coordinator.touched, if touched */
-	bool		searched;		/* a search has found it */
-	bool		touched;		/* has to be seen to in this turn */
-	bool		wake;			/* let core look at it */
-	bool		changed;		/* the row has to be written */
-	bool		saved;			/* it was, in the turn's transaction */
-	bool		reload;			/* the row has been changed by somebody else */
-	bool		renew;			/* take it as it is read, changed or not */
-	bool		gone;			/* it is not active any more */
-	TimestampTz not_before;		/* the row was locked: try again then */
-	int			nrefused;		/* times in a row that it was not written */
-	Reply	   *replies;		/* in the order they came */
-	char	   *alert_url;		/* what has failed too often, to be told when the
-								 * row is written; NULL: nothing */
-	char	   *alert_error;
-	int		   *to_call;		/* room for nops + 1 */
-	int			nto_call;
-	Call	   *ready;			/* to be sent when the turn has committed */
-	Call	   *calls;			/* under way */
-	int			ncalls;
-} Entry;
+	IdQueue		announced;		/* not read yet */
+	int			batch;			/* rows read by one statement; 1 after an error */
+	int64		suspect;		/* the row that is just read alone; 0: none */
+} Reading;
 
 struct Coordinator
 {
 	StoreMode	mode;
 	DtmShare	share;			/* of the database's transactions */
-	DtmSharedSlot *slot;
+	DtmSharedSlot *slot;		/* NULL: there is none */
 	MemoryContext context;		/* of it all */
 	MemoryContext turn;			/* reset each turn */
-	Calls		calls;
 	DtmConfig	config;
-	HTAB	   *entries;
-	dlist_head	touched;
-	int			ntouched;
-	int			nsearched;		/* entries that searches have found */
-	int64		bytes;			/* of all entries */
-	int64		budget;			/* transactions it may still take up; -1: any */
-	bool		draining;
-	int64		paced_until;	/* no turn before then, pace_clock() */
-	int64		turn_began;	/* pace_clock() */
-	int64		worked;			/* us of the time since load_since */
-	int64		load_since;		/* pace_clock() */
-	bool		busy;			/* it was, in the period before that */
-	int64		parked_at;		/* the latest time, pace_clock() */
-	TimestampTz fixed_now;		/* 0: the clock */
-
-	IdQueue		announced;		/* not read yet */
-	dlist_head	parked;			/* ParkedHost */
-	int			nparked;		/* transactions in them */
-	int			owed_to_search; /* room that it was not given yet: LATER_SHARE of it is one */
-	int			owed_to_parked; /* the same */
-	int			batch;			/* rows read by one statement; 1 after an error */
-	int64		suspect;		/* the row that is just read alone; 0: none */
+	TimestampTz fixed_now;		/* the time that it goes by; 0: the clock's */
+	bool		draining;		/* finishes its calls, and takes up nothing */
 	bool		wake_waiters;	/* something may have become final */
 	XLogRecPtr	flush_until;	/* to be on disk before calls are sent */
-
-	/* The search for due rows. */
-	bool		searching;		/* one is on its way */
-	bool		search_again;	/* asked for meanwhile */
-	bool		search_all;		/* the next one has to be from the beginning */
-	StorePosition position;		/* how far it has come */
-	TimestampTz search_until;	/* the "now" that it goes by */
-	TimestampTz searched_until;	/* the last complete one's */
-	TimestampTz deadline;		/* next row that becomes due; DT_NOEND: none */
-
-	/* The removal of what has finished. */
-	TimestampTz cleanup_at;		/* next batch; DT_NOEND: none */
-	int64		cleanup_after;	/* how far the pass has come */
-	TimestampTz cleanup_oldest; /* of what it has left */
-
-	int			nwebhooks;		/* under way */
-
-	/* Attempts to be written. */
-	StoreAttempt *attempts;
-	int			nattempts;
-	int			attempts_size;
-	MemoryContext attempts_context;
+	int			nwebhooks;		/* calls of the webhook under way */
+	Calls		calls;
+	EntrySet	entries;
+	Room		room;
+	Reading		reading;
+	Search		search;
+	Park		park;
+	Pace		pace;
+	Removal		removal;
+	Attempts	attempts;
 };
 
 /* ---------- turn.c ---------- */
@@ -135,59 +82,9 @@ extern void turn_begin(Coordinator *c);
 extern void turn_commit(Coordinator *c);
 extern void turn_roll_back(Coordinator *c);
 
-/* ---------- pace.c ---------- */
-
-/* us, by a clock that nobody sets. */
-extern int64 pace_clock(void);
-
-/* Time until the next turn may be, in us; and one has been made. */
-extern int64 pace_left(Coordinator *c);
-extern void pace_count_turn(Coordinator *c);
-
-/* It has worked since turn_began: is that more than half of the time, of late? */
-extern void pace_count_work(Coordinator *c);
-
-/* ---------- entry.c ---------- */
-
-extern Entry *entry_find(Coordinator *c, int64 id);
-extern int	entry_count(Coordinator *c);
-
-/* It has to be seen to in this turn. */
-extern void entry_touch(Coordinator *c, Entry *entry);
-
-/* A row that was read into memory; its context becomes the entry's. */
-extern void entry_add(Coordinator *c, Transaction *trans,
-					  MemoryContext context, bool searched);
-
-/* The row as it is now, for an entry that we have; its calls go on. */
-extern void entry_replace(Coordinator *c, Entry *entry, Transaction *trans,
-						  MemoryContext context);
-
-/* Out of memory with it; its calls under way are given up. */
-extern void entry_forget(Coordinator *c, Entry *entry);
-
-/* Takes the replies of calls that have ended, and what core says to them. */
-extern void entry_collect(Coordinator *c);
-
-/* What core has to say about an entry, from the row as it is in memory. */
-extern void entry_decide(Coordinator *c, Entry *entry);
-
-/* Core takes the replies that it has not taken yet. */
-extern void entry_apply_replies(Coordinator *c, Entry *entry);
-
-/* Makes the calls that were decided on, to be sent after the commit. */
-extern void entry_make_ready(Coordinator *c, Entry *entry);
-extern void entry_drop_ready(Entry *entry);
-extern void entry_send(Coordinator *c, Entry *entry);
-
 /* ---------- read.c ---------- */
 
-/* Where reading begins: with a search for all that is due. */
 extern void read_init(Coordinator *c);
-
-/* How many more transactions may be taken up now, and by a search for them. */
-extern int	read_room(Coordinator *c);
-extern int	read_search_room(Coordinator *c);
 
 /* Is there something to read, and room for it? */
 extern bool read_can(Coordinator *c);
@@ -204,16 +101,11 @@ extern void read_rows(Coordinator *c);
  */
 extern bool read_failed(Coordinator *c, ErrorData *edata);
 
-extern void read_start_search(Coordinator *c, bool from_beginning);
+/* An id to be read; if too many wait already, it is searched for. */
+extern void read_later(Coordinator *c, int64 id);
 
-/* Has a row out of the way until a later time. */
+/* Has a row out of the way until a later time.  In a transaction. */
 extern void read_postpone(Coordinator *c, int64 id, TimestampTz next_time);
-
-/* Puts transactions aside whose hosts are busy, if they fill the memory. */
-extern void read_park(Coordinator *c);
-
-/* When it will have to, in us from the beginning of this turn; -1: no need. */
-extern int64 read_park_in(Coordinator *c);
 
 /* ---------- write.c ---------- */
 
@@ -241,15 +133,7 @@ extern bool write_concerns_all(const ErrorData *edata);
 extern void webhook_send(Coordinator *c, const Transaction *trans,
 						 const char *url, const char *error);
 
-/* It was called. */
+/* It was called; frees the call. */
 extern void webhook_done(Coordinator *c, Call *call);
-
-/* ---------- removal.c ---------- */
-
-extern void removal_init(Coordinator *c);
-extern bool removal_is_due(Coordinator *c);
-
-/* Removes a batch, in transactions of its own; throws nothing. */
-extern void removal_run(Coordinator *c);
 
 #endif							/* DTM_COORDINATOR_PRIVATE_H */

@@ -22,38 +22,48 @@
 #define REMOVAL_AWAY_PAUSE	USECS_PER_HOUR
 #define REMOVAL_ERROR_PAUSE	(INT64CONST(10) * USECS_PER_MINUTE)
 
+/* The next batch begins a pass, then. */
+static void
+begin_pass_at(Removal *removal, TimestampTz when)
+{
+	removal->after = 0;
+	removal->oldest_left = DT_NOEND;
+	removal->next = when;
+}
+
+static int64
+retention_us(void)
+{
+	return (int64) dtm_retention * USECS_PER_MINUTE;
+}
+
 void
 removal_init(Coordinator *c)
 {
-	c->cleanup_after = 0;
-	c->cleanup_oldest = DT_NOEND;
+	bool		wanted = dtm_retention > 0 && c->mode == STORE_WORKER &&
+	c->share.number == 0;
+
 	/* not in the first moments, when there is enough to do */
-	c->cleanup_at = dtm_retention == 0 || c->mode == STORE_PROCEDURE ||
-		c->share.number > 0 ? DT_NOEND :
-		GetCurrentTimestamp() + Min(REMOVAL_PAUSE,
-									(int64) dtm_retention * USECS_PER_MINUTE);
+	begin_pass_at(&c->removal, wanted ? GetCurrentTimestamp() +
+				  Min(REMOVAL_PAUSE, retention_us()) : DT_NOEND);
 }
 
 /* A pass is through: when is the next one due? */
 static void
-end_pass(Coordinator *c)
+end_pass(Removal *removal)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	int64		retention = (int64) dtm_retention * USECS_PER_MINUTE;
-	TimestampTz due = Min(c->cleanup_oldest, now) + retention;
+	TimestampTz due = Min(removal->oldest_left, now) + retention_us();
 
-	c->cleanup_after = 0;
-	c->cleanup_oldest = DT_NOEND;
-	c->cleanup_at = Max(due, now + REMOVAL_PAUSE);
+	begin_pass_at(removal, Max(due, now + REMOVAL_PAUSE));
 }
 
 static void
 remove_batch(Coordinator *c)
 {
-	TimestampTz until = GetCurrentTimestamp() -
-		(int64) dtm_retention * USECS_PER_MINUTE;
-	StoreCleanup batch = {.after = c->cleanup_after, .finished_until = until,
-	.max = REMOVAL_BATCH};
+	Removal    *removal = &c->removal;
+	StoreCleanup batch = {.after = removal->after, .max = REMOVAL_BATCH,
+	.finished_until = GetCurrentTimestamp() - retention_us()};
 	bool		away;
 
 	turn_begin(c);
@@ -64,20 +74,19 @@ remove_batch(Coordinator *c)
 	turn_commit(c);
 	if (away)
 	{
-		removal_init(c);
-		c->cleanup_at = GetCurrentTimestamp() + REMOVAL_AWAY_PAUSE;
+		begin_pass_at(removal, GetCurrentTimestamp() + REMOVAL_AWAY_PAUSE);
 		return;
 	}
-	c->cleanup_after = batch.after;
-	c->cleanup_oldest = Min(c->cleanup_oldest, batch.oldest_left);
+	removal->after = batch.after;
+	removal->oldest_left = Min(removal->oldest_left, batch.oldest_left);
 	if (batch.complete)
-		end_pass(c);
+		end_pass(removal);
 }
 
-bool
-removal_is_due(Coordinator *c)
+int64
+removal_due_in(const Removal *removal, TimestampTz now)
 {
-	return !c->draining && c->cleanup_at <= GetCurrentTimestamp();
+	return removal->next == DT_NOEND ? -1 : Max(removal->next - now, 0);
 }
 
 void
@@ -93,9 +102,7 @@ removal_run(Coordinator *c)
 		EmitErrorReport();
 		FlushErrorState();
 		turn_roll_back(c);
-		c->cleanup_after = 0;
-		c->cleanup_oldest = DT_NOEND;
-		c->cleanup_at = GetCurrentTimestamp() + REMOVAL_ERROR_PAUSE;
+		begin_pass_at(&c->removal, GetCurrentTimestamp() + REMOVAL_ERROR_PAUSE);
 	}
 	PG_END_TRY();
 }

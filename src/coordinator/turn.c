@@ -31,9 +31,6 @@
 /* Who can't wait (dtm_run_due, a pause) leaves a locked row after so many tries. */
 #define LOCKED_ROW_TRIES	3
 
-/* First size of the list of attempts. */
-#define ATTEMPTS_SIZE		1024
-
 /* ---------- time and transactions ---------- */
 
 TimestampTz
@@ -66,6 +63,13 @@ turn_roll_back(Coordinator *c)
 	MemoryContextSwitchTo(c->turn);
 }
 
+/* us until a turn may use the database: who is to make room does not wait. */
+static int64
+turn_due_in(Coordinator *c)
+{
+	return c->draining || c->mode == STORE_PROCEDURE ? 0 : pace_left(&c->pace);
+}
+
 /* ---------- the turn ---------- */
 
 /* Has this turn anything to do with the database? */
@@ -75,9 +79,9 @@ needs_database(Coordinator *c)
 	TimestampTz now = GetCurrentTimestamp();
 	dlist_iter	iter;
 
-	if (c->nattempts > 0 || read_can(c))
+	if (c->attempts.n > 0 || read_can(c))
 		return true;
-	dlist_foreach(iter, &c->touched)
+	dlist_foreach(iter, &c->entries.touched)
 		if (dlist_container(Entry, node, iter.cur)->not_before <= now)
 			return true;
 	return false;
@@ -85,7 +89,7 @@ needs_database(Coordinator *c)
 
 /* The committed entries' replies have had their effect. */
 static void
-settle(Coordinator *c, Entry *entry)
+settle_entry(Coordinator *c, Entry *entry)
 {
 	DtmTrans   *core = &entry->trans->core;
 
@@ -123,7 +127,7 @@ settle(Coordinator *c, Entry *entry)
 	else
 		entry_send(c, entry);
 	if (core->next_time > coordinator_time(c))
-		c->deadline = Min(c->deadline, core->next_time);
+		search_expect(&c->search, core->next_time);
 	else if (entry->ncalls > 0 && dtm_core_is_waiting(core))
 	{
 		/* while this turn was written, a retry has become due */
@@ -137,13 +141,11 @@ settle(Coordinator *c, Entry *entry)
 		bool		due = core->next_time <= coordinator_time(c);
 
 		entry_forget(c, entry);
-		if (due && !queue_push(&c->announced, id))
-			coordinator_search(c);
+		if (due)
+			read_later(c, id);
 		return;
 	}
-	entry->touched = false;
-	dlist_delete(&entry->node);
-	c->ntouched--;
+	entry_untouch(c, entry);
 }
 
 /*
@@ -153,11 +155,11 @@ settle(Coordinator *c, Entry *entry)
 static Entry **
 changed_entries(Coordinator *c, int *n)
 {
-	Entry	  **entries = palloc(sizeof(Entry *) * (c->ntouched + 1));
+	Entry	  **entries = palloc(sizeof(Entry *) * (c->entries.ntouched + 1));
 	dlist_iter	iter;
 
 	*n = 0;
-	dlist_foreach(iter, &c->touched)
+	dlist_foreach(iter, &c->entries.touched)
 	{
 		Entry	   *entry = dlist_container(Entry, node, iter.cur);
 
@@ -190,7 +192,7 @@ use_database(Coordinator *c)
 			n = nchanged;
 		}
 		write_entries(c, entries, n);
-		store_add_attempts(c->attempts, c->nattempts);
+		attempts_write(&c->attempts);
 		DTM_CRASH_POINT("before-commit");
 		turn_commit(c);
 		DTM_CRASH_POINT("after-commit");
@@ -220,17 +222,16 @@ use_database(Coordinator *c)
 	{
 		write_one_by_one(c, entries, n);
 		turn_begin(c);
-		store_add_attempts(c->attempts, c->nattempts);
+		attempts_write(&c->attempts);
 		turn_commit(c);
 	}
-	c->nattempts = 0;
-	MemoryContextReset(c->attempts_context);
+	attempts_clear(&c->attempts);
 	return true;
 }
 
 /* What has changed about the hosts, to the log and to dtm.stat_hosts. */
 static void
-tell_hosts(Coordinator *c)
+report_hosts(Coordinator *c)
 {
 	const DtmHostStats *host;
 	int			place;
@@ -252,46 +253,50 @@ tell_hosts(Coordinator *c)
 	}
 }
 
+/* How it is doing, to dtm.stat_coordinator; and those who wait for an end. */
+static void
+report_load(Coordinator *c)
+{
+	if (c->slot == NULL)
+		return;
+	if (c->wake_waiters)
+		dtm_wake_waiters(c->slot);
+	c->wake_waiters = false;
+	pg_atomic_write_u32(&c->slot->loaded, (uint32) c->room.used);
+	pg_atomic_write_u32(&c->slot->in_flight,
+						(uint32) calls_in_flight(&c->calls));
+	pg_atomic_write_u32(&c->slot->queued, (uint32) calls_waiting(&c->calls));
+}
+
 void
 coordinator_turn(Coordinator *c)
 {
 	MemoryContext before = CurrentMemoryContext;
 
 	MemoryContextSwitchTo(c->turn);
-	c->turn_began = pace_clock();
+	pace_begin_turn(&c->pace);
 	entry_collect(c);
-	if (needs_database(c) && pace_left(c) == 0 &&
-		use_database(c))
+	if (needs_database(c) && turn_due_in(c) == 0 && use_database(c))
 	{
 		dlist_mutable_iter iter;
 
-		pace_count_turn(c);
+		pace_count_turn(&c->pace, c->room.used, c->share.of, c->calls.time);
 
 		if (c->flush_until != InvalidXLogRecPtr)
 			XLogFlush(c->flush_until);
 		c->flush_until = InvalidXLogRecPtr;
-		dlist_foreach_modify(iter, &c->touched)
-			settle(c, dlist_container(Entry, node, iter.cur));
+		dlist_foreach_modify(iter, &c->entries.touched)
+			settle_entry(c, dlist_container(Entry, node, iter.cur));
 		/* off they go */
 		calls_drive(&c->calls);
 		DTM_CRASH_POINT("after-send");
 	}
-	if (removal_is_due(c))
+	if (!c->draining && removal_due_in(&c->removal, GetCurrentTimestamp()) == 0)
 		removal_run(c);
-	pace_count_work(c);
-	read_park(c);
-	tell_hosts(c);
-	if (c->slot)
-	{
-		if (c->wake_waiters)
-			dtm_wake_waiters(c->slot);
-		c->wake_waiters = false;
-		pg_atomic_write_u32(&c->slot->loaded, (uint32) entry_count(c));
-		pg_atomic_write_u32(&c->slot->in_flight,
-							(uint32) calls_in_flight(&c->calls));
-		pg_atomic_write_u32(&c->slot->queued,
-							(uint32) calls_waiting(&c->calls));
-	}
+	pace_end_turn(&c->pace);
+	park_entries(c);
+	report_hosts(c);
+	report_load(c);
 	MemoryContextSwitchTo(before);
 	MemoryContextReset(c->turn);
 }
@@ -305,16 +310,16 @@ coordinator_flush_until(Coordinator *c, XLogRecPtr lsn)
 bool
 coordinator_is_idle(Coordinator *c)
 {
-	return entry_count(c) == 0 && c->nattempts == 0 && c->nwebhooks == 0;
+	return c->room.used == 0 && c->attempts.n == 0 && c->nwebhooks == 0;
 }
 
 bool
 coordinator_is_done(Coordinator *c)
 {
 	return coordinator_is_idle(c) &&
-		(read_room(c) == 0 ||
-		 (!c->searching && queue_length(&c->announced) == 0 &&
-		  c->nparked == 0 && c->deadline > coordinator_time(c)));
+		(room_left(&c->room) == 0 ||
+		 (queue_length(&c->reading.announced) == 0 && c->park.n == 0 &&
+		  !search_is_due(&c->search, coordinator_time(c))));
 }
 
 int
@@ -323,43 +328,47 @@ coordinator_fd(Coordinator *c)
 	return calls_fd(&c->calls);
 }
 
-long
-coordinator_timeout(Coordinator *c)
+/* The earlier of two waits, in us; negative: there is none. */
+static int64
+earlier(int64 a, int64 b)
 {
-	int64		calls = calls_due_in(&c->calls);
-	int64		park = read_park_in(c);
+	if (a < 0 || b < 0)
+		return Max(a, b);
+	return Min(a, b);
+}
+
+/* us until rows are to be read or written; -1: none that is known of. */
+static int64
+database_due_in(Coordinator *c)
+{
 	TimestampTz now = GetCurrentTimestamp();
 	int64		us = -1;
 	dlist_iter	iter;
 
-	dlist_foreach(iter, &c->touched)
-	{
-		Entry	   *entry = dlist_container(Entry, node, iter.cur);
-		int64		left = Max(entry->not_before - now, 0);
+	if (c->attempts.n > 0 || read_can(c))
+		return 0;
+	dlist_foreach(iter, &c->entries.touched)
+		us = earlier(us, Max(dlist_container(Entry, node, iter.cur)->not_before - now, 0));
+	if (!c->draining)
+		us = earlier(us, removal_due_in(&c->removal, now));
+	/* what is due, but finds no room, waits for the end of a call */
+	if (c->search.deadline != DT_NOEND && c->fixed_now == 0 &&
+		(room_left_for_search(&c->room) > 0 || c->search.deadline > now))
+		us = earlier(us, Max(c->search.deadline - now, 0));
+	/* as long as memory is full, room may have to be made */
+	if (park_due_in(c) > 0)
+		us = earlier(us, park_due_in(c));
+	return us;
+}
 
-		us = us < 0 ? left : Min(us, left);
-	}
-	if (c->cleanup_at != DT_NOEND && !c->draining)
-	{
-		int64		left = Max(c->cleanup_at - now, 0);
+long
+coordinator_timeout(Coordinator *c)
+{
+	int64		us = database_due_in(c);
 
-		us = us < 0 ? left : Min(us, left);
-	}
-	if (c->nattempts > 0 || read_can(c))
-		us = 0;
-	else if (c->deadline != DT_NOEND && c->fixed_now == 0 &&
-			 (read_search_room(c) > 0 || c->deadline > now))
-	{
-		int64		left = Max(c->deadline - now, 0);
-
-		us = us < 0 ? left : Min(us, left);
-	}
-	if (park > 0)
-		us = us < 0 ? park : Min(us, park);
 	if (us >= 0)
-		us = Max(us, pace_left(c));
-	if (us < 0 || (calls >= 0 && calls < us))
-		us = calls;
+		us = Max(us, turn_due_in(c));
+	us = earlier(us, calls_due_in(&c->calls));
 	if (us < 0)
 		return -1;
 	/* round up, so that it is due when we wake */
@@ -369,7 +378,7 @@ coordinator_timeout(Coordinator *c)
 long
 coordinator_doze(Coordinator *c)
 {
-	return (long) ((pace_left(c) + 999) / 1000);
+	return (long) ((turn_due_in(c) + 999) / 1000);
 }
 
 /* ---------- life ---------- */
@@ -382,7 +391,6 @@ coordinator_create(StoreMode mode, DtmShare share, DtmSharedSlot *slot)
 												  ALLOCSET_DEFAULT_SIZES);
 	Coordinator *c = MemoryContextAllocZero(context, sizeof(Coordinator));
 	char		error[256];
-	HASHCTL		hash;
 
 	c->mode = mode;
 	c->share = share;
@@ -390,19 +398,6 @@ coordinator_create(StoreMode mode, DtmShare share, DtmSharedSlot *slot)
 	c->context = context;
 	c->turn = AllocSetContextCreate(context, "dtm turn",
 									ALLOCSET_DEFAULT_SIZES);
-	c->attempts_context = AllocSetContextCreate(context, "dtm attempts",
-												ALLOCSET_DEFAULT_SIZES);
-	dlist_init(&c->touched);
-	c->budget = -1;
-	c->attempts_size = ATTEMPTS_SIZE;
-	c->attempts = MemoryContextAlloc(context,
-									 sizeof(StoreAttempt) * c->attempts_size);
-	memset(&hash, 0, sizeof(hash));
-	hash.keysize = sizeof(int64);
-	hash.entrysize = sizeof(Entry);
-	hash.hcxt = context;
-	c->entries = hash_create("dtm transactions", 1024, &hash,
-							 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	dtm_core_config(&c->config);
 	if (!calls_open(&c->calls, context, share, error, sizeof(error)))
 	{
@@ -411,7 +406,13 @@ coordinator_create(StoreMode mode, DtmShare share, DtmSharedSlot *slot)
 				(errcode(ERRCODE_SYSTEM_ERROR),
 				 errmsg("could not prepare for calls: %s", error)));
 	}
+	entries_init(&c->entries, context);
+	attempts_init(&c->attempts, context);
+	room_init(&c->room);
+	room_set_calls(&c->room, calls_max(&c->calls));
 	read_init(c);
+	park_init(&c->park, context);
+	search_init(&c->search, coordinator_time(c));
 	removal_init(c);
 	return c;
 }
@@ -430,6 +431,7 @@ coordinator_reconfigure(Coordinator *c)
 {
 	dtm_core_config(&c->config);
 	calls_reconfigure(&c->calls);
+	room_set_calls(&c->room, calls_max(&c->calls));
 	removal_init(c);
 }
 
@@ -437,17 +439,18 @@ void
 coordinator_set_time(Coordinator *c, TimestampTz now)
 {
 	c->fixed_now = now;
-	c->search_until = coordinator_time(c);
+	c->search.until = coordinator_time(c);
 }
 
 void
 coordinator_set_budget(Coordinator *c, int64 budget)
 {
-	c->budget = budget;
+	c->room.budget = budget;
 }
 
 void
 coordinator_set_draining(Coordinator *c, bool draining)
 {
 	c->draining = draining;
+	c->room.closed = draining;
 }

@@ -48,8 +48,7 @@ take(void *arg, int64 id)
 	if (!dtm_in_share(id, c->share))
 		return false;
 	/* should this PostgreSQL transaction fail, it is not found */
-	if (!queue_push(&c->announced, id))
-		coordinator_search(c);
+	read_later(c, id);
 	return true;
 }
 
@@ -130,8 +129,7 @@ postpone_entry(Coordinator *c, Entry *entry, ErrorData *edata)
 		/* not even that: it stays due, and is found again */
 		FlushErrorState();
 		turn_roll_back(c);
-		c->search_all = true;
-		c->deadline = Min(c->deadline, next_time);
+		search_expect_behind(&c->search, next_time);
 	}
 	PG_END_TRY();
 }

@@ -1,0 +1,56 @@
+/*
+ * attempts.c
+ *		Calls that took place, to be written with the turn.
+ *
+ * They are kept until the turn has committed, so that one that fails writes
+ * them the next time.
+ */
+#include "attempts.h"
+
+#include "utils/memutils.h"
+
+/* First size of the list. */
+#define ATTEMPTS_SIZE		1024
+
+void
+attempts_init(Attempts *attempts, MemoryContext parent)
+{
+	attempts->n = 0;
+	attempts->size = ATTEMPTS_SIZE;
+	attempts->list = MemoryContextAlloc(parent, sizeof(StoreAttempt) * attempts->size);
+	attempts->context = AllocSetContextCreate(parent, "dtm attempts",
+											  ALLOCSET_DEFAULT_SIZES);
+}
+
+void
+attempts_add(Attempts *attempts, int64 id, const Call *call, DtmResult result,
+			 const char *text)
+{
+	StoreAttempt *attempt;
+
+	if (attempts->n == attempts->size)
+	{
+		attempts->size *= 2;
+		attempts->list = repalloc(attempts->list,
+								  sizeof(StoreAttempt) * attempts->size);
+	}
+	attempt = &attempts->list[attempts->n++];
+	attempt->id = id;
+	call_describe(call, attempt);
+	attempt->result = result;
+	attempt->error = result == DTM_RESULT_SUCCESS ? NULL :
+		MemoryContextStrdup(attempts->context, text);
+}
+
+void
+attempts_write(const Attempts *attempts)
+{
+	store_add_attempts(attempts->list, attempts->n);
+}
+
+void
+attempts_clear(Attempts *attempts)
+{
+	attempts->n = 0;
+	MemoryContextReset(attempts->context);
+}
