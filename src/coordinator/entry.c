@@ -58,10 +58,49 @@ entry_untouch(Coordinator *c, Entry *entry)
 	c->entries.ntouched--;
 }
 
+void
+entry_doubt(Coordinator *c, Entry *entry)
+{
+	/* what a turn has written is locked until that commits */
+	Assert(entry->row != ROW_WRITTEN);
+	if (entry->row != ROW_REREAD)
+		entry->row = ROW_CHECK;
+	entry->not_before = 0;
+	entry_touch(c, entry);
+}
+
 Entry *
 entry_find(Coordinator *c, int64 id)
 {
 	return hash_search(c->entries.table, &id, HASH_FIND, NULL);
+}
+
+void
+entries_check(Coordinator *c)
+{
+#ifdef USE_ASSERT_CHECKING
+	HASH_SEQ_STATUS seq;
+	Entry	   *entry;
+	int			ntouched = 0;
+	int			nsearched = 0;
+
+	hash_seq_init(&seq, c->entries.table);
+	while ((entry = hash_seq_search(&seq)) != NULL)
+	{
+		Assert(entry->row != ROW_WRITTEN);
+		Assert(entry->touched || entry->ncalls > 0);
+		Assert(entry->touched || entry->row == ROW_CURRENT);
+		Assert(entry->touched || (!entry->changed && !entry->wake));
+		Assert(entry->touched || (entry->replies == NULL && entry->ready == NULL &&
+								  entry->alert_url == NULL));
+		Assert((entry->ncalls == 0) == (entry->calls == NULL));
+		ntouched += entry->touched;
+		nsearched += entry->searched;
+	}
+	Assert(ntouched == c->entries.ntouched);
+	Assert(nsearched == c->room.used_by_search);
+	Assert(hash_get_num_entries(c->entries.table) == c->room.used);
+#endif
 }
 
 /*
@@ -194,7 +233,7 @@ entry_replace(Coordinator *c, Entry *entry, Transaction *trans,
 	entry->nto_call = 0;
 	entry->alert_url = entry->alert_error = NULL;
 	entry->changed = false;
-	entry->reload = entry->renew = false;
+	entry->row = ROW_CURRENT;
 	entry->wake = true;
 	entry_touch(c, entry);
 }
@@ -295,7 +334,7 @@ take_reply(Coordinator *c, Entry *entry, const Call *call)
 	while (*last != NULL)
 		last = &(*last)->next;
 	*last = reply;
-	if (!entry->reload)
+	if (entry->row == ROW_CURRENT)
 		entry_apply_replies(c, entry);
 	entry_touch(c, entry);
 }
@@ -316,7 +355,7 @@ tell_webhook(Coordinator *c, Entry *entry, const Call *call)
 static void
 take_record(Coordinator *c, Entry *entry, const Call *call)
 {
-	entry->reload = entry->renew = true;
+	entry->row = ROW_REREAD;
 	entry->not_before = 0;
 	entry_touch(c, entry);
 	if (call->is_final && c->slot)

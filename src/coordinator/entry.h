@@ -23,7 +23,36 @@ typedef struct Reply
 	struct Reply *next;
 } Reply;
 
-/* A global transaction in memory. */
+/* What is known of the row of an entry, and so what it needs. */
+typedef enum EntryRow
+{
+	ROW_CURRENT,				/* nothing: nobody else is known to have changed
+								 * it */
+	ROW_WRITTEN,				/* the commit of the turn that has written it */
+	ROW_CHECK,					/* to be read: somebody may have changed it, or
+								 * has it locked; the version tells */
+	ROW_REREAD,					/* to be read, and taken whatever its version */
+	ROW_GONE					/* to be forgotten: it is not active any more */
+} EntryRow;
+
+/*
+ * A global transaction in memory.
+ *
+ * It is there because calls of it are under way, or because it is touched: the
+ * coordinator's next turn sees to it.  Which flags go with which row:
+ *
+ *	row			touched	changed	wake	from, until
+ *	CURRENT		no		no		no		while nothing but calls is waited for
+ *	CURRENT		yes		any		any
+ *	WRITTEN		yes		yes		no		write_entries(), settle_entry()
+ *	CHECK		yes		any		any
+ *	REREAD		yes		any		any
+ *	GONE		yes		any		any		reload_entries(), settle_entry()
+ *
+ * Only what is touched has replies that core has not seen, or whose effects are
+ * not committed; alerts to be told; and calls that are ready to be sent.
+ * entries_check() asserts all of this once a turn.
+ */
 typedef struct Entry
 {
 	int64		id;				/* hash key; must be first */
@@ -31,14 +60,11 @@ typedef struct Entry
 	MemoryContext context;		/* of trans, and of what is made for it */
 	Size		bytes;			/* that context's, when it was loaded */
 	dlist_node	node;			/* in EntrySet.touched, if touched */
-	bool		searched;		/* a search has found it */
-	bool		touched;		/* has to be seen to in this turn */
+	EntryRow	row;
+	bool		touched;		/* has to be seen to in the next turn */
+	bool		changed;		/* memory has what the row has not yet */
 	bool		wake;			/* let core look at it */
-	bool		changed;		/* the row has to be written */
-	bool		saved;			/* it was, in the turn's transaction */
-	bool		reload;			/* the row has been changed by somebody else */
-	bool		renew;			/* take it as it is read, changed or not */
-	bool		gone;			/* it is not active any more */
+	bool		searched;		/* a search has found it: Room.used_by_search */
 	TimestampTz not_before;		/* the row was locked: try again then */
 	int			nrefused;		/* times in a row that it was not written */
 	Reply	   *replies;		/* in the order they came */
@@ -62,11 +88,17 @@ typedef struct EntrySet
 
 extern void entries_init(EntrySet *entries, MemoryContext context);
 
+/* At the end of a turn; nothing in a build without assertions. */
+extern void entries_check(Coordinator *c);
+
 extern Entry *entry_find(Coordinator *c, int64 id);
 
 /* It has to be seen to in this turn. */
 extern void entry_touch(Coordinator *c, Entry *entry);
 extern void entry_untouch(Coordinator *c, Entry *entry);
+
+/* Somebody else may have changed its row. */
+extern void entry_doubt(Coordinator *c, Entry *entry);
 
 /* A row that was read into memory; its context becomes the entry's. */
 extern void entry_add(Coordinator *c, Transaction *trans,

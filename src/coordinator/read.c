@@ -30,16 +30,7 @@ void
 read_later(Coordinator *c, int64 id)
 {
 	if (!queue_push(&c->reading.announced, id))
-		coordinator_search(c);
-}
-
-/* Its row may have been changed. */
-static void
-look_again(Coordinator *c, Entry *entry)
-{
-	entry->reload = true;
-	entry->not_before = 0;
-	entry_touch(c, entry);
+		search_ask(&c->search, coordinator_time(c));
 }
 
 void
@@ -50,7 +41,7 @@ coordinator_look_at(Coordinator *c, const int64 *ids, int n)
 		Entry	   *entry = entry_find(c, ids[i]);
 
 		if (entry != NULL)
-			look_again(c, entry);
+			entry_doubt(c, entry);
 		else
 			read_later(c, ids[i]);
 	}
@@ -65,7 +56,7 @@ coordinator_search(Coordinator *c)
 	/* those in memory may have been changed, or be gone */
 	hash_seq_init(&seq, c->entries.table);
 	while ((entry = hash_seq_search(&seq)) != NULL)
-		look_again(c, entry);
+		entry_doubt(c, entry);
 	search_ask(&c->search, coordinator_time(c));
 }
 
@@ -106,16 +97,16 @@ static bool
 take_known_row(Coordinator *c, Entry *entry, Transaction *trans,
 			   MemoryContext context)
 {
-	if (entry->reload &&
-		(entry->renew || entry->trans->version != trans->version))
+	if (entry->row == ROW_REREAD ||
+		(entry->row == ROW_CHECK && entry->trans->version != trans->version))
 	{
 		entry_replace(c, entry, trans, context);
 		return true;
 	}
-	if (entry->reload)
+	if (entry->row == ROW_CHECK)
 	{
 		/* nobody changed it: it was locked, and is tried again as it is */
-		entry->reload = false;
+		entry->row = ROW_CURRENT;
 		entry_apply_replies(c, entry);
 	}
 	else if (entry->trans->core.next_time > entry->trans->core.created)
@@ -146,7 +137,14 @@ take_rows(Coordinator *c, StoreLoad *load, bool searched)
 
 /* ---------- which rows are read ---------- */
 
-/* Entries whose row was changed by somebody else are read again. */
+/* Is its row to be read? */
+static bool
+is_doubted(const Entry *entry)
+{
+	return entry->row == ROW_CHECK || entry->row == ROW_REREAD;
+}
+
+/* Entries whose row may have been changed by somebody else are read again. */
 static void
 reload_entries(Coordinator *c)
 {
@@ -159,7 +157,7 @@ reload_entries(Coordinator *c)
 	{
 		Entry	   *entry = dlist_container(Entry, node, iter.cur);
 
-		if (entry->reload && entry->not_before <= GetCurrentTimestamp())
+		if (is_doubted(entry) && entry->not_before <= GetCurrentTimestamp())
 			ids[n++] = entry->id;
 	}
 	if (n == 0)
@@ -172,8 +170,8 @@ reload_entries(Coordinator *c)
 		Entry	   *entry = entry_find(c, ids[i]);
 
 		/* no row: it has become final, by dtm_force_stop or dtm_abort */
-		if (entry != NULL && entry->reload)
-			entry->gone = true;
+		if (entry != NULL && is_doubted(entry))
+			entry->row = ROW_GONE;
 	}
 }
 

@@ -87,33 +87,25 @@ needs_database(Coordinator *c)
 	return false;
 }
 
-/* The committed entries' replies have had their effect. */
+/* It has no calls under way, and nothing is left to be written. */
 static void
-settle_entry(Coordinator *c, Entry *entry)
+release_entry(Coordinator *c, Entry *entry)
+{
+	int64		id = entry->id;
+	bool		due = entry->trans->core.next_time <= coordinator_time(c);
+
+	/* it waits for a later time, or for a caller */
+	entry_forget(c, entry);
+	if (due)
+		read_later(c, id);
+}
+
+/* What was decided has been committed, and is done now. */
+static void
+carry_out(Coordinator *c, Entry *entry)
 {
 	DtmTrans   *core = &entry->trans->core;
 
-	if (entry->gone)
-	{
-		c->wake_waiters = true;
-		entry_forget(c, entry);
-		return;
-	}
-	if (entry->reload)
-	{
-		/* whoever has it locked goes first */
-		if ((c->mode == STORE_PROCEDURE || c->draining) &&
-			entry->ncalls == 0 && entry->nrefused >= LOCKED_ROW_TRIES)
-			entry_forget(c, entry);
-		return;					/* else it stays touched */
-	}
-	if (entry->saved)
-		entry->trans->version++;
-	if (entry->saved && entry->alert_url != NULL)
-		webhook_send(c, entry->trans, entry->alert_url, entry->alert_error);
-	entry->alert_url = entry->alert_error = NULL;
-	entry->changed = entry->saved = false;
-	entry->replies = NULL;		/* they have had their effect */
 	if (dtm_core_is_final(core->status))
 	{
 		c->wake_waiters = true;
@@ -123,7 +115,7 @@ settle_entry(Coordinator *c, Entry *entry)
 		return;
 	}
 	if (c->draining)
-		entry_drop_ready(entry);		/* the next one to run makes them */
+		entry_drop_ready(entry);	/* the next one to run makes them */
 	else
 		entry_send(c, entry);
 	if (core->next_time > coordinator_time(c))
@@ -135,17 +127,41 @@ settle_entry(Coordinator *c, Entry *entry)
 		return;
 	}
 	if (entry->ncalls == 0)
-	{
-		/* it waits for a later time, or for a caller */
-		int64		id = entry->id;
-		bool		due = core->next_time <= coordinator_time(c);
+		release_entry(c, entry);
+	else
+		entry_untouch(c, entry);
+}
 
-		entry_forget(c, entry);
-		if (due)
-			read_later(c, id);
-		return;
+/* The turn has committed: what follows for a touched entry. */
+static void
+settle_entry(Coordinator *c, Entry *entry)
+{
+	switch (entry->row)
+	{
+		case ROW_GONE:
+			c->wake_waiters = true;
+			entry_forget(c, entry);
+			return;
+		case ROW_CHECK:
+		case ROW_REREAD:
+			/* whoever has it locked goes first; else it stays touched */
+			if ((c->mode == STORE_PROCEDURE || c->draining) &&
+				entry->ncalls == 0 && entry->nrefused >= LOCKED_ROW_TRIES)
+				entry_forget(c, entry);
+			return;
+		case ROW_WRITTEN:
+			entry->row = ROW_CURRENT;
+			entry->trans->version++;
+			if (entry->alert_url != NULL)
+				webhook_send(c, entry->trans, entry->alert_url, entry->alert_error);
+			break;
+		case ROW_CURRENT:
+			break;
 	}
-	entry_untouch(c, entry);
+	entry->changed = false;
+	entry->alert_url = entry->alert_error = NULL;
+	entry->replies = NULL;		/* they have had their effect */
+	carry_out(c, entry);
 }
 
 /*
@@ -163,9 +179,11 @@ changed_entries(Coordinator *c, int *n)
 	{
 		Entry	   *entry = dlist_container(Entry, node, iter.cur);
 
-		if (entry->wake && !entry->reload)
+		if (entry->row != ROW_CURRENT)
+			continue;
+		if (entry->wake)
 			entry_decide(c, entry);
-		if ((entry->changed || entry->nto_call > 0) && !entry->reload)
+		if (entry->changed || entry->nto_call > 0)
 			entries[(*n)++] = entry;
 	}
 	return entries;
@@ -295,6 +313,7 @@ coordinator_turn(Coordinator *c)
 		removal_run(c);
 	pace_end_turn(&c->pace);
 	park_entries(c);
+	entries_check(c);
 	report_hosts(c);
 	report_load(c);
 	MemoryContextSwitchTo(before);

@@ -87,8 +87,7 @@ write_entries(Coordinator *c, Entry **entries, int n)
 	entries = changed;
 	for (int i = 0; i < nchanged; i++)
 	{
-		entries[i]->saved = saved[i];
-		entries[i]->reload = !saved[i];
+		entries[i]->row = saved[i] ? ROW_WRITTEN : ROW_CHECK;
 		if (saved[i])
 		{
 			entries[i]->nrefused = 0;
