@@ -46,6 +46,7 @@ typedef struct DtmShare
 static inline bool
 dtm_in_share(int64 id, DtmShare share)
 {
+	Assert(share.of > 0);
 	return (int) ((uint64) id % DTM_SHARE_UNITS) % share.of == share.number;
 }
 

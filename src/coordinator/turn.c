@@ -18,6 +18,23 @@
  * 3. If this process dies at any point, its successor reads the same rows and
  *    makes the same decisions; calls that were under way are made again.
  *
+ * Sessions and local workers change rows at any time.  Each write of a row makes
+ * its version one higher, so that
+ *
+ * 4. What was changed between our read and our write is not overwritten: the
+ *    write asks for the version that was read, under the row's lock, for which
+ *    it does not wait.  The entry is then read again (ROW_CHECK), a little later
+ *    if the row was locked.
+ * 5. What was changed after our write is announced (process/shmem.c), and the
+ *    entry read again.  The version tells whether it has to be taken: that of
+ *    the entry counts our own writes, once they have committed (settle_entry()).
+ *    An announcement that comes after its change was read does no harm.
+ * 6. Between their commit and our reading of it, we act on the row as it was: a
+ *    call may be sent that dtm_force_stop() came a moment too late for.  Core
+ *    ignores the reply if nothing waits for it any more.
+ * 7. A row that is read again and is not there has become final: no other way
+ *    leads out of dtm.active, and ids are not used twice.
+ *
  * Transactions stay in memory only while calls of theirs are under way.  One
  * that waits for a later time is dropped, and found again by its next_time.
  */

@@ -298,7 +298,10 @@ slot_of_share(Oid database, int number)
 	return NULL;
 }
 
-/* Gives a coordinator of a database a slot; -1 if none is free, or it has one. */
+/*
+ * Gives a coordinator of a database a slot; -1 if none is free, or it has one.
+ * The worker is started afterwards, see concerns() in shmem.c.
+ */
 static int
 assign_slot(Oid database, int number)
 {

@@ -49,6 +49,8 @@ static void
 init_slot(DtmSharedSlot *slot)
 {
 	SpinLockInit(&slot->mutex);
+	/* never 0: concerns() divides by it without the lock */
+	slot->share.of = 1;
 	ConditionVariableInit(&slot->finished);
 	pg_atomic_init_u32(&slot->waiters, 0);
 	pg_atomic_init_u64(&slot->started_at, 0);
@@ -144,10 +146,32 @@ dtm_ask_launcher(Oid database)
 		SetLatch(latch);
 }
 
+/* Positions in the ring are counted on and wrap around with it. */
+StaticAssertDecl((DTM_RING_SIZE & (DTM_RING_SIZE - 1)) == 0,
+				 "DTM_RING_SIZE is a power of two");
+
 /*
  * Puts those of the ids that are its own into a slot's ring and bits into its
  * "asked", and wakes its coordinator if there is anything.  Returns how many
  * ids those were; -1 if it is not the database's any more.
+ *
+ * Why whoever takes an id from the ring finds its row:
+ *
+ * 1. This runs in the commit callback, after the transaction has left the array
+ *    of running ones.  So a snapshot that is taken after the id was in the ring
+ *    has the commit in it, and the coordinator takes ids between its
+ *    transactions.
+ * 2. With synchronous_commit = off a commit is seen before it is on disk.  Its
+ *    end is in "committed" before the mutex is released under which its ids
+ *    came into the ring; who takes ids takes that under the same mutex, and
+ *    makes no call before the WAL is flushed up to there.
+ * 3. Ids of several commits may be in the ring in another order than that of
+ *    the commits.  Nothing goes by the order: each row is read as it is then.
+ * 4. An id that does not fit is lost; DTM_ASK_SEARCH takes its place, under the
+ *    same mutex.  The search that follows is one from the beginning, with
+ *    snapshots that are taken after that (coordinator/search.c).
+ * 5. A coordinator that starts drops what is in the ring (worker.c, attach()):
+ *    by 1, its first search sees all of that.  What comes later stays.
  */
 static int
 tell_slot(DtmSharedSlot *slot, Oid database, const int64 *ids, int n, uint32 asks)
@@ -181,7 +205,19 @@ tell_slot(DtmSharedSlot *slot, Oid database, const int64 *ids, int n, uint32 ask
 	return taken;
 }
 
-/* Is there anything to tell it?  Asked without its lock: tell_slot() looks again. */
+/*
+ * Is there anything to tell it?  Asked without its lock, or each commit would
+ * take the locks of all coordinators of the database:
+ *
+ * 1. "Yes" may be wrong: tell_slot() looks again, with the lock.
+ * 2. "No" is wrong only if the launcher is just changing the share.  It does that
+ *    while the slot has no coordinator (launcher.c: assign_slot(), renumber()),
+ *    and starts one afterwards.  We saw the share as it was before; our commit
+ *    was visible before we looked; so it is visible to the search that the
+ *    coordinator begins with.
+ * 3. A share that is half the old one and half the new one is one of those
+ *    cases, too; its "of" is never 0.
+ */
 static bool
 concerns(const DtmSharedSlot *slot, const int64 *ids, int n, uint32 asks)
 {
@@ -197,7 +233,7 @@ concerns(const DtmSharedSlot *slot, const int64 *ids, int n, uint32 asks)
  * started it.
  */
 static void
-tell(Oid database, const int64 *ids, int n, uint32 asks)
+tell_coordinators(Oid database, const int64 *ids, int n, uint32 asks)
 {
 	DtmSharedSlot *slot = NULL;
 	bool		here = false;
@@ -221,7 +257,7 @@ void
 dtm_ask(Oid database, uint32 what)
 {
 	if (dtm_shared != NULL)
-		tell(database, NULL, 0, what);
+		tell_coordinators(database, NULL, 0, what);
 }
 
 void
@@ -242,7 +278,8 @@ at_transaction_end(XactEvent event, void *arg)
 	{
 		case XACT_EVENT_COMMIT:
 			if (npending > 0 || pending_asks != 0)
-				tell(MyDatabaseId, pending_ids, npending, pending_asks);
+				tell_coordinators(MyDatabaseId, pending_ids, npending,
+								  pending_asks);
 			break;
 		case XACT_EVENT_ABORT:
 		case XACT_EVENT_PREPARE:

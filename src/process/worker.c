@@ -322,6 +322,24 @@ pause_of(Worker *w)
 	return -1;
 }
 
+/*
+ * Until the next turn may be (coordinator_doze()), what is announced would only
+ * be put into a queue: the coordinator dozes, and commits do not wake it.  No
+ * announcement is slept through:
+ *
+ * 1. The flag is set and looked at under the slot's mutex.  A commit that comes
+ *    before it is set sets the latch, which ends the wait at once, or before it
+ *    has begun.
+ * 2. A commit that comes while it is set leaves the id in the ring, without
+ *    waking us.  The wait is no longer than the time until the next turn,
+ *    whatever else it waits for; then the ring is looked at.
+ * 3. A commit that comes after it was taken back sets the latch again.  If that
+ *    is before ResetLatch(), its id came into the ring before that, too, and
+ *    the loop looks there after ResetLatch().
+ * 4. Requests (DTM_ASK_ bits) always set the latch.
+ * 5. Who dies with the flag set leaves it to the successor, which begins with a
+ *    search: attach() takes the flag back.
+ */
 static void
 wait_for_work(Worker *w)
 {
