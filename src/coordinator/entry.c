@@ -90,9 +90,9 @@ entries_check(Coordinator *c)
 		Assert(entry->row != ROW_WRITTEN);
 		Assert(entry->touched || entry->ncalls > 0);
 		Assert(entry->touched || entry->row == ROW_CURRENT);
-		Assert(entry->touched || (!entry->changed && !entry->wake));
+		Assert(entry->touched || (!entry->outcome.changed && !entry->wake));
 		Assert(entry->touched || (entry->replies == NULL && entry->ready == NULL &&
-								  entry->alert_url == NULL));
+								  entry->outcome.alert_url == NULL));
 		Assert((entry->ncalls == 0) == (entry->calls == NULL));
 		ntouched += entry->touched;
 		nsearched += entry->searched;
@@ -164,6 +164,16 @@ entry_forget(Coordinator *c, Entry *entry)
 	hash_search(c->entries.table, &entry->id, HASH_REMOVE, NULL);
 }
 
+/* Core has said nothing yet to the row in memory. */
+static void
+begin_outcome(Entry *entry)
+{
+	MemoryContext before = MemoryContextSwitchTo(entry->context);
+
+	outcome_init(&entry->outcome, entry->trans);
+	MemoryContextSwitchTo(before);
+}
+
 /* A row that was read into memory; its context becomes the entry's. */
 void
 entry_add(Coordinator *c, Transaction *trans, MemoryContext context,
@@ -178,8 +188,7 @@ entry_add(Coordinator *c, Transaction *trans, MemoryContext context,
 	entry->context = context;
 	entry->searched = searched;
 	MemoryContextSetParent(context, c->context);
-	entry->to_call = MemoryContextAlloc(context,
-										sizeof(int) * (trans->core.nops + 1));
+	begin_outcome(entry);
 	entry->bytes = MemoryContextMemAllocated(context, true);
 	room_take(&c->room, entry->bytes, searched);
 	dtm_core_loaded(&trans->core, coordinator_time(c));
@@ -228,11 +237,7 @@ entry_replace(Coordinator *c, Entry *entry, Transaction *trans,
 	entry->context = context;
 	entry->bytes = bytes;
 	entry->replies = replies;
-	entry->to_call = MemoryContextAlloc(context,
-										sizeof(int) * (trans->core.nops + 1));
-	entry->nto_call = 0;
-	entry->alert_url = entry->alert_error = NULL;
-	entry->changed = false;
+	begin_outcome(entry);
 	entry->row = ROW_CURRENT;
 	entry->wake = true;
 	entry_touch(c, entry);
@@ -242,29 +247,21 @@ static void
 step(Coordinator *c, Entry *entry, DtmEvent *event)
 {
 	DtmTrans   *core = &entry->trans->core;
-	DtmUpdate	update;
+	Outcome    *outcome = &entry->outcome;
 
 	/*
 	 * Calls that were decided on, but not sent yet, are decided on anew: core
 	 * asks again for those that are still right.
 	 */
-	for (int i = 0; i < entry->nto_call; i++)
-		if (entry->to_call[i] == DTM_CALL_QUERY)
+	for (int i = 0; i < outcome->ncalls; i++)
+		if (outcome->calls[i] == DTM_CALL_QUERY)
 			core->query_running = false;
 		else
-			core->ops[entry->to_call[i]].running = false;
+			core->ops[outcome->calls[i]].running = false;
 
-	update.calls = entry->to_call;
 	event->now = coordinator_time(c);
 	event->jitter = jitter_of(c);
-	dtm_core_step(core, &c->config, event, &update);
-	entry->nto_call = update.ncalls;
-	entry->changed = entry->changed || update.changed;
-	if (update.alert_op != DTM_NO_ALERT)
-	{
-		entry->alert_url = MemoryContextStrdup(entry->context, event->url);
-		entry->alert_error = MemoryContextStrdup(entry->context, event->text);
-	}
+	(void) outcome_decide(outcome, entry->trans, &c->config, event);
 }
 
 static void
@@ -439,9 +436,10 @@ entry_make_ready(Coordinator *c, Entry *entry)
 	MemoryContext before = MemoryContextSwitchTo(entry->context);
 
 	entry_drop_ready(entry);
-	for (int i = entry->nto_call - 1; i >= 0; i--)
+	for (int i = entry->outcome.ncalls - 1; i >= 0; i--)
 	{
-		Call	   *call = call_make(entry->trans, entry->to_call[i], c->fixed_now);
+		Call	   *call = call_make(entry->trans, entry->outcome.calls[i],
+									 c->fixed_now);
 
 		call->entry = entry;
 		call->next = entry->ready;
@@ -463,5 +461,5 @@ entry_send(Coordinator *c, Entry *entry)
 		entry->ncalls++;
 		call_start(&c->calls, call);
 	}
-	entry->nto_call = 0;
+	entry->outcome.ncalls = 0;
 }

@@ -9,6 +9,7 @@
 
 #include "call.h"
 #include "coordinator.h"
+#include "outcome.h"
 
 #include "lib/ilist.h"
 #include "utils/hsearch.h"
@@ -39,7 +40,8 @@ typedef enum EntryRow
  * A global transaction in memory.
  *
  * It is there because calls of it are under way, or because it is touched: the
- * coordinator's next turn sees to it.  Which flags go with which row:
+ * coordinator's next turn sees to it.  Which flags go with which row ("changed"
+ * is the outcome's):
  *
  *	row			touched	changed	wake	from, until
  *	CURRENT		no		no		no		while nothing but calls is waited for
@@ -62,17 +64,12 @@ typedef struct Entry
 	dlist_node	node;			/* in EntrySet.touched, if touched */
 	EntryRow	row;
 	bool		touched;		/* has to be seen to in the next turn */
-	bool		changed;		/* memory has what the row has not yet */
 	bool		wake;			/* let core look at it */
 	bool		searched;		/* a search has found it: Room.used_by_search */
 	TimestampTz not_before;		/* the row was locked: try again then */
 	int			nrefused;		/* times in a row that it was not written */
 	Reply	   *replies;		/* in the order they came */
-	char	   *alert_url;		/* what has failed too often, to be told when the
-								 * row is written; NULL: nothing */
-	char	   *alert_error;
-	int		   *to_call;		/* room for nops + 1 */
-	int			nto_call;
+	Outcome		outcome;		/* what core has said since the row was written */
 	Call	   *ready;			/* to be sent when the turn has committed */
 	Call	   *calls;			/* under way */
 	int			ncalls;

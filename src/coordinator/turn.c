@@ -153,6 +153,8 @@ carry_out(Coordinator *c, Entry *entry)
 static void
 settle_entry(Coordinator *c, Entry *entry)
 {
+	Outcome    *outcome = &entry->outcome;
+
 	switch (entry->row)
 	{
 		case ROW_GONE:
@@ -169,14 +171,15 @@ settle_entry(Coordinator *c, Entry *entry)
 		case ROW_WRITTEN:
 			entry->row = ROW_CURRENT;
 			entry->trans->version++;
-			if (entry->alert_url != NULL)
-				webhook_send(c, entry->trans, entry->alert_url, entry->alert_error);
+			if (outcome->alert_url != NULL)
+				webhook_send(c, entry->trans, outcome->alert_url,
+							 outcome->alert_error);
 			break;
 		case ROW_CURRENT:
 			break;
 	}
-	entry->changed = false;
-	entry->alert_url = entry->alert_error = NULL;
+	outcome->changed = false;
+	outcome->alert_url = outcome->alert_error = NULL;
 	entry->replies = NULL;		/* they have had their effect */
 	carry_out(c, entry);
 }
@@ -200,7 +203,7 @@ changed_entries(Coordinator *c, int *n)
 			continue;
 		if (entry->wake)
 			entry_decide(c, entry);
-		if (entry->changed || entry->nto_call > 0)
+		if (entry->outcome.changed || entry->outcome.ncalls > 0)
 			entries[(*n)++] = entry;
 	}
 	return entries;

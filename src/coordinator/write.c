@@ -57,10 +57,8 @@ static void
 tell(Coordinator *c, Entry *entry)
 {
 	OutcomeDriver driver = {take, c};
-	Outcome		outcome = {.changed = true, .alert_url = entry->alert_url,
-	.alert_error = entry->alert_error};
 
-	outcome_tell(&outcome, entry->trans, coordinator_time(c), &driver);
+	outcome_tell(&entry->outcome, entry->trans, coordinator_time(c), &driver);
 }
 
 /*
@@ -78,7 +76,7 @@ write_entries(Coordinator *c, Entry **entries, int n)
 	for (int i = 0; i < n; i++)
 	{
 		entry_make_ready(c, entries[i]);
-		if (!entries[i]->changed)
+		if (!entries[i]->outcome.changed)
 			continue;
 		changed[nchanged] = entries[i];
 		trans[nchanged++] = entries[i]->trans;
