@@ -410,7 +410,7 @@ take_call(Coordinator *c, Call *call)
 }
 
 void
-entry_collect(Coordinator *c)
+entries_collect_replies(Coordinator *c)
 {
 	Call	   *call;
 

@@ -109,7 +109,7 @@ extern void entry_replace(Coordinator *c, Entry *entry, Transaction *trans,
 extern void entry_forget(Coordinator *c, Entry *entry);
 
 /* Takes the replies of calls that have ended, and what core says to them. */
-extern void entry_collect(Coordinator *c);
+extern void entries_collect_replies(Coordinator *c);
 
 /* What core has to say about an entry, from the row as it is in memory. */
 extern void entry_decide(Coordinator *c, Entry *entry);

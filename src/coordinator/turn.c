@@ -313,7 +313,7 @@ coordinator_turn(Coordinator *c)
 
 	MemoryContextSwitchTo(c->turn);
 	pace_begin_turn(&c->pace);
-	entry_collect(c);
+	entries_collect_replies(c);
 	if (needs_database(c) && turn_due_in(c) == 0 && use_database(c))
 	{
 		dlist_mutable_iter iter;
