@@ -16,6 +16,7 @@ my @layers = (
 	['errors'],
 	['compat'],
 	['crash_point'],
+	['clock'],
 	['gid'],
 	['base64', qw(compat errors)],
 	['core'],
@@ -26,22 +27,23 @@ my @layers = (
 	['endpoint', qw(compat errors settings transaction transport wire)],
 	['store', qw(compat core errors settings transaction)],
 	['barrier', qw(compat errors store transaction)],
-	['process/shmem', qw(compat transaction transport)],
+	['process/waiters'],
+	['process/shmem', qw(compat process/waiters transaction transport)],
 	['process/wait_event', qw(compat)],
 	['process/bgworker', qw(compat)],
 	['outcome', qw(core process/shmem settings store transaction)],
 	['local',
 		qw(compat core crash_point errors outcome process/bgworker process/shmem settings store
-		   transaction wire process/wait_event)],
+		   transaction wire process/wait_event clock)],
 	['request', qw(base64 compat core endpoint errors gid local settings store transaction wire)],
 	['coordinator',
 		qw(compat core crash_point endpoint errors local outcome process/shmem settings store
-		   transaction transport wire)],
+		   transaction transport wire clock)],
 	['process',
-		qw(compat coordinator errors process/bgworker process/shmem settings store transaction process/wait_event)],
+		qw(compat coordinator errors process/bgworker process/shmem settings store transaction process/wait_event clock)],
 	['api',
 		qw(compat coordinator core errors gid outcome process/shmem request settings store
-		   transaction process/wait_event)],
+		   transaction process/wait_event clock process/waiters)],
 	['dtm', qw(local process process/shmem settings store)]);
 
 # Headers that only some parts may see, and the parts that must not see one.

@@ -141,7 +141,10 @@ outcome_tell(const Outcome *outcome, const Transaction *trans, TimestampTz now,
 	if (outcome->alert_url != NULL)
 		tell_alert(trans, outcome->alert_url, outcome->alert_error);
 	if (outcome->changed && dtm_core_is_final(trans->core.status))
+	{
+		dtm_announce_end(trans->id);
 		tell_end(trans, now, driver);
+	}
 }
 
 void

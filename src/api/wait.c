@@ -4,30 +4,37 @@
  */
 #include "api/api.h"
 
+#include "clock.h"
 #include "compat.h"
-#include "process/shmem.h"
 #include "process/wait_event.h"
+#include "process/waiters.h"
 #include "store/store.h"
 
 #include "miscadmin.h"
-#include "pgstat.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-/* How often dtm_wait looks by itself, in ms; normally it is woken. */
-#define WAIT_POLL			1000
-#define WAIT_POLL_ALONE		50	/* where nobody wakes it */
+/*
+ * How often dtm_wait looks by itself, in ms.  It is woken by the commit that ends
+ * the transaction; what ends by COMMIT PREPARED, or by hand, does not wake it.
+ */
+#define WAIT_POLL			10000
+#define WAIT_POLL_ALONE		50	/* nobody wakes it: there is no shared memory */
 
 PG_FUNCTION_INFO_V1(dtm_status);
 PG_FUNCTION_INFO_V1(dtm_wait);
 
-/* The end of a wait, from an interval; an error if it's negative. */
-static TimestampTz
+/*
+ * The end of a wait by clock_monotonic(), from an interval; an error if it is
+ * negative.
+ */
+static int64
 end_of(Interval *timeout)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz until = DatumGetTimestampTz(
-											DirectFunctionCall2(timestamptz_pl_interval,
+	TimestampTz until = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
 																TimestampTzGetDatum(now),
 																IntervalPGetDatum(timeout)));
 
@@ -36,7 +43,13 @@ end_of(Interval *timeout)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("timeout must not be negative"),
 				 errhint("With 0 it returns the status as it is.")));
-	return until;
+	return clock_monotonic() + Min(until - now, PG_INT64_MAX / 2);
+}
+
+static void
+stop_waiting(int code, Datum arg)
+{
+	waiters_leave();
 }
 
 /*
@@ -48,13 +61,12 @@ Datum
 dtm_status(PG_FUNCTION_ARGS)
 {
 	char	   *gid = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	DtmStatus	status;
-	Oid			submitted_by;
+	StorePeek	peek;
 
-	if (store_peek(gid, false, &status, &submitted_by) == STORE_ABSENT ||
-		!api_is_visible(submitted_by))
+	if (store_peek(gid, false, &peek) == STORE_ABSENT ||
+		!api_is_visible(peek.submitted_by))
 		PG_RETURN_NULL();
-	PG_RETURN_TEXT_P(cstring_to_text(dtm_status_name(status)));
+	PG_RETURN_TEXT_P(cstring_to_text(dtm_status_name(peek.status)));
 }
 
 /*
@@ -67,13 +79,10 @@ Datum
 dtm_wait(PG_FUNCTION_ARGS)
 {
 	char	   *gid = api_required_gid(fcinfo, 0);
-	DtmSharedSlot *slot = dtm_slot_of(MyDatabaseId);
 	Transaction *trans;
 	StoreFound	found;
-	DtmStatus	status = DTM_PREPARED;
-	Oid			submitted_by;
-	TimestampTz until;
-	uint32		event = dtm_wait_event(DTM_WAIT_FINISH);
+	StorePeek	peek;
+	int64		until;
 
 	if (PG_ARGISNULL(1))
 		ereport(ERROR,
@@ -88,51 +97,34 @@ dtm_wait(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("global transaction \"%s\" was submitted by this transaction, which has not committed yet", gid),
 				 errhint("COMMIT first, then call dtm_wait(): it starts at the commit.")));
-	if (store_peek(gid, true, &status, &submitted_by) == STORE_ABSENT ||
-		!api_is_visible(submitted_by))
+	if (store_peek(gid, true, &peek) == STORE_ABSENT ||
+		!api_is_visible(peek.submitted_by))
 		api_error_unknown(gid);
 
-	if (slot != NULL)
-		pg_atomic_fetch_add_u32(&slot->waiters, 1);
-	PG_TRY();
+	PG_ENSURE_ERROR_CLEANUP(stop_waiting, (Datum) 0);
 	{
-		if (slot != NULL)
-			ConditionVariablePrepareToSleep(&slot->finished);
+		uint32		event = dtm_wait_event(DTM_WAIT_FINISH);
+		long		poll = waiters_enter(peek.id) ? WAIT_POLL : WAIT_POLL_ALONE;
+
 		for (;;)
 		{
 			long		left;
 
-			found = store_peek(gid, true, &status, &submitted_by);
+			found = store_peek(gid, true, &peek);
 			if (found != STORE_ACTIVE)
 				break;
-			left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
+			left = (long) ((until - clock_monotonic() + 999) / 1000);
 			if (left <= 0)
 				break;
-			if (slot != NULL)
-				(void) ConditionVariableTimedSleep(&slot->finished,
-												   Min(left, WAIT_POLL),
-												   event);
-			else
-			{
-				(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-								 Min(left, WAIT_POLL_ALONE), event);
-				ResetLatch(MyLatch);
-				CHECK_FOR_INTERRUPTS();
-			}
+			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+							 Min(left, poll), event);
+			ResetLatch(MyLatch);
+			CHECK_FOR_INTERRUPTS();
 		}
 	}
-	PG_CATCH();
-	{
-		ConditionVariableCancelSleep();
-		if (slot != NULL)
-			pg_atomic_fetch_sub_u32(&slot->waiters, 1);
-		PG_RE_THROW();
-	}
-	PG_END_TRY();
-	ConditionVariableCancelSleep();
-	if (slot != NULL)
-		pg_atomic_fetch_sub_u32(&slot->waiters, 1);
+	PG_END_ENSURE_ERROR_CLEANUP(stop_waiting, (Datum) 0);
+	waiters_leave();
 	if (found == STORE_ABSENT)
 		api_error_unknown(gid);		/* removed meanwhile */
-	PG_RETURN_TEXT_P(cstring_to_text(dtm_status_name(status)));
+	PG_RETURN_TEXT_P(cstring_to_text(dtm_status_name(peek.status)));
 }

@@ -58,7 +58,6 @@ struct Coordinator
 	DtmConfig	config;
 	TimestampTz fixed_now;		/* the time that it goes by; 0: the clock's */
 	bool		draining;		/* finishes its calls, and takes up nothing */
-	bool		wake_waiters;	/* something may have become final */
 	XLogRecPtr	flush_until;	/* to be on disk before calls are sent */
 	int			nwebhooks;		/* calls of the webhook under way */
 	Calls		calls;

@@ -186,9 +186,7 @@ load_queued(Coordinator *c, const IdQueue *queue, int max)
 	reading->suspect = reading->batch == 1 ? *queue_ids(queue) : 0;
 	store_load_ids(queue_ids(queue), n, &load);
 	reading->suspect = 0;
-	/* no row: it has become final meanwhile */
-	if (load.nrows < n)
-		c->wake_waiters = true;
+	/* where there is no row, it has become final meanwhile */
 	take_rows(c, &load, false);
 	if (n == queue_length(queue))
 		reading->batch = LOAD_BATCH;

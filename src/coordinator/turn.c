@@ -125,7 +125,6 @@ carry_out(Coordinator *c, Entry *entry)
 
 	if (dtm_core_is_final(core->status))
 	{
-		c->wake_waiters = true;
 		if (c->slot)
 			pg_atomic_fetch_add_u64(&c->slot->nfinished, 1);
 		entry_forget(c, entry);
@@ -158,7 +157,6 @@ settle_entry(Coordinator *c, Entry *entry)
 	switch (entry->row)
 	{
 		case ROW_GONE:
-			c->wake_waiters = true;
 			entry_forget(c, entry);
 			return;
 		case ROW_CHECK:
@@ -291,15 +289,12 @@ report_hosts(Coordinator *c)
 	}
 }
 
-/* How it is doing, to dtm.stat_coordinator; and those who wait for an end. */
+/* How it is doing, to dtm.stat_coordinator. */
 static void
 report_load(Coordinator *c)
 {
 	if (c->slot == NULL)
 		return;
-	if (c->wake_waiters)
-		dtm_wake_waiters(c->slot);
-	c->wake_waiters = false;
 	pg_atomic_write_u32(&c->slot->loaded, (uint32) c->room.used);
 	pg_atomic_write_u32(&c->slot->in_flight,
 						(uint32) calls_in_flight(&c->calls));

@@ -6,12 +6,14 @@
 #include "process/shmem.h"
 
 #include "compat.h"
+#include "process/waiters.h"
 #include "transaction.h"
 
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "miscadmin.h"
 #include "storage/lwlock.h"
+#include "utils/memutils.h"
 
 /* Ids remembered for one commit; with more the coordinator searches. */
 #define MAX_PENDING 64
@@ -25,6 +27,12 @@ static shmem_request_hook_type previous_request_hook = NULL;
 static int64 pending_ids[MAX_PENDING];
 static int	npending = 0;
 static uint32 pending_asks = 0;
+
+/* The transactions that it ends; grows, and is kept. */
+static int64 *ended_ids = NULL;
+static int	nended = 0;
+static int	ended_size = 0;
+
 static bool callback_registered = false;
 
 /* A database whose coordinator is kept away by the current transaction. */
@@ -42,7 +50,7 @@ shmem_request(void)
 {
 	if (previous_request_hook)
 		previous_request_hook();
-	RequestAddinShmemSpace(shmem_size());
+	RequestAddinShmemSpace(add_size(shmem_size(), waiters_shmem_size()));
 }
 
 static void
@@ -51,8 +59,6 @@ init_slot(DtmSharedSlot *slot)
 	SpinLockInit(&slot->mutex);
 	/* never 0: concerns() divides by it without the lock */
 	slot->share.of = 1;
-	ConditionVariableInit(&slot->finished);
-	pg_atomic_init_u32(&slot->waiters, 0);
 	pg_atomic_init_u64(&slot->started_at, 0);
 	pg_atomic_init_u64(&slot->ncommits, 0);
 	pg_atomic_init_u64(&slot->nfinished, 0);
@@ -82,6 +88,7 @@ shmem_startup(void)
 		for (int i = 0; i < dtm_shared->nslots; i++)
 			init_slot(&dtm_shared->slots[i]);
 	}
+	waiters_shmem_startup();
 	LWLockRelease(AddinShmemInitLock);
 }
 
@@ -280,6 +287,8 @@ at_transaction_end(XactEvent event, void *arg)
 			if (npending > 0 || pending_asks != 0)
 				tell_coordinators(MyDatabaseId, pending_ids, npending,
 								  pending_asks);
+			if (nended > 0)
+				waiters_wake(MyDatabaseId, ended_ids, nended);
 			break;
 		case XACT_EVENT_ABORT:
 		case XACT_EVENT_PREPARE:
@@ -288,6 +297,7 @@ at_transaction_end(XactEvent event, void *arg)
 			return;
 	}
 	npending = 0;
+	nended = 0;
 	pending_asks = 0;
 	if (held != NULL)
 	{
@@ -321,6 +331,24 @@ dtm_announce(int64 id)
 		pending_ids[npending++] = id;
 	else
 		pending_asks |= DTM_ASK_SEARCH;
+}
+
+void
+dtm_announce_end(int64 id)
+{
+	if (dtm_shared == NULL)
+		return;
+	register_callback();
+	if (nended == ended_size)
+	{
+		int			size = Max(ended_size * 2, 64);
+
+		ended_ids = ended_ids == NULL ?
+			MemoryContextAlloc(TopMemoryContext, sizeof(int64) * size) :
+			repalloc(ended_ids, sizeof(int64) * size);
+		ended_size = size;
+	}
+	ended_ids[nended++] = id;
 }
 
 void
@@ -380,15 +408,6 @@ dtm_take_announced(DtmSharedSlot *slot, int64 *ids, int max, uint32 *asked,
 	slot->asked = 0;
 	SpinLockRelease(&slot->mutex);
 	return n;
-}
-
-void
-dtm_wake_waiters(DtmSharedSlot *slot)
-{
-	DtmSharedSlot *first = dtm_slot_of(slot->database);
-
-	if (first != NULL && pg_atomic_read_u32(&first->waiters) > 0)
-		ConditionVariableBroadcast(&first->finished);
 }
 
 void

@@ -17,7 +17,6 @@
 #include "access/xlogdefs.h"
 #include "datatype/timestamp.h"
 #include "port/atomics.h"
-#include "storage/condition_variable.h"
 #include "storage/latch.h"
 #include "storage/spin.h"
 
@@ -64,10 +63,6 @@ typedef struct DtmSharedSlot
 	uint32		ring_tail;		/* next to be put */
 	int64		ring[DTM_RING_SIZE];	/* ids of committed work */
 
-	ConditionVariable finished; /* of a database's first: some transaction of
-								 * the database became final */
-	pg_atomic_uint32 waiters;	/* the same: sessions on that */
-
 	/* Statistics, written by the coordinator alone. */
 	pg_atomic_uint64 started_at;	/* TimestampTz of its start */
 	pg_atomic_uint64 ncommits;	/* of its own transactions that wrote */
@@ -110,6 +105,9 @@ extern DtmSharedSlot *dtm_next_slot(Oid database, DtmSharedSlot *previous);
 /* At commit of this transaction: tell the coordinator about a row. */
 extern void dtm_announce(int64 id);
 
+/* At commit of this transaction: wake who waits for the end of that one. */
+extern void dtm_announce_end(int64 id);
+
 /* At commit of this transaction: ask it for something (DTM_ASK_ bits). */
 extern void dtm_announce_ask(uint32 what);
 
@@ -143,9 +141,6 @@ extern void dtm_set_dozing(DtmSharedSlot *slot, bool dozing);
  */
 extern int	dtm_take_announced(DtmSharedSlot *slot, int64 *ids, int max,
 							   uint32 *asked, XLogRecPtr *committed);
-
-/* Wakes sessions that wait for a transaction of this slot's database to end. */
-extern void dtm_wake_waiters(DtmSharedSlot *slot);
 
 /* The coordinator's side: how a host is doing; and that nothing is known of any. */
 extern void dtm_publish_host(DtmSharedSlot *slot, int place,

@@ -61,8 +61,6 @@ at_exit(int code, Datum arg)
 			my_slot->state = DTM_COORDINATOR_STOPPED;
 	}
 	SpinLockRelease(&my_slot->mutex);
-	/* waiters look for themselves */
-	dtm_wake_waiters(my_slot);
 }
 
 /* False: this database is not to be connected to. */

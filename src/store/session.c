@@ -184,13 +184,13 @@ store_notify(const char *channel, const char *payload)
 }
 
 StoreFound
-store_peek(const char *gid, bool latest, DtmStatus *status, Oid *submitted_by)
+store_peek(const char *gid, bool latest, StorePeek *peek)
 {
 	static Statement statement = {
-		"SELECT a.status, r.submitted_by FROM dtm.request r "
+		"SELECT a.status, r.submitted_by, r.id FROM dtm.request r "
 		"JOIN dtm.active a ON a.id" EQUALS "r.id WHERE r.gid" EQUALS "$1 "
 		"UNION ALL "
-		"SELECT f.status, r.submitted_by FROM dtm.request r "
+		"SELECT f.status, r.submitted_by, r.id FROM dtm.request r "
 		"JOIN dtm.finished f ON f.id" EQUALS "r.id WHERE r.gid" EQUALS "$1",
 		1, {TEXTOID}, true
 	};
@@ -209,9 +209,10 @@ store_peek(const char *gid, bool latest, DtmStatus *status, Oid *submitted_by)
 		bool		isnull;
 
 		result_row(0, &row);
-		*submitted_by = DatumGetObjectId(column_datum(&row, 2, &isnull));
-		if (dtm_status_of_letter(column_char(&row, 1), status))
-			found = dtm_core_is_final(*status) ? STORE_FINISHED : STORE_ACTIVE;
+		peek->submitted_by = DatumGetObjectId(column_datum(&row, 2, &isnull));
+		peek->id = column_int64(&row, 3);
+		if (dtm_status_of_letter(column_char(&row, 1), &peek->status))
+			found = dtm_core_is_final(peek->status) ? STORE_FINISHED : STORE_ACTIVE;
 	}
 	statement_leave(&session);
 	UnregisterSnapshot(snapshot);

@@ -95,11 +95,16 @@ extern bool store_find_id(int64 id, bool lock, Transaction **trans);
  */
 extern void store_notify(const char *channel, const char *payload);
 
-/*
- * Status and owner of a gid as of this statement or, "latest", as of now.
- */
-extern StoreFound store_peek(const char *gid, bool latest, DtmStatus *status,
-							 Oid *submitted_by);
+/* What can be had of a gid at little cost. */
+typedef struct StorePeek
+{
+	int64		id;
+	DtmStatus	status;
+	Oid			submitted_by;
+} StorePeek;
+
+/* The same as of this statement or, "latest", as of now. */
+extern StoreFound store_peek(const char *gid, bool latest, StorePeek *peek);
 
 /* Writes the state of a transaction that was found with its lock. */
 extern void store_update(Transaction *trans);
