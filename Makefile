@@ -8,7 +8,7 @@ OBJS = $(patsubst $(srcdir)/%.c,%.o,$(wildcard $(srcdir)/src/*.c $(srcdir)/src/*
 # The version of the SQL that this library goes with
 DTM_VERSION = $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" $(srcdir)/dtm.control)
 
-PG_CPPFLAGS = -I$(srcdir)/src -D_GNU_SOURCE -DDTM_VERSION='"$(DTM_VERSION)"' $(if $(CASSERT),,-DNDEBUG) $(shell curl-config --cflags)
+PG_CPPFLAGS = -I$(srcdir)/src -D_GNU_SOURCE -DDTM_VERSION='"$(DTM_VERSION)"' $(if $(CASSERT),-DUSE_ASSERT_CHECKING=1,-DNDEBUG) $(shell curl-config --cflags)
 PG_CFLAGS = -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers -Wno-declaration-after-statement $(if $(WERROR),-Werror)
 SHLIB_LINK = $(shell curl-config --libs)
 
