@@ -6,6 +6,7 @@
 
 #include "compat.h"
 #include "process/shmem.h"
+#include "settings.h"
 #include "store/store.h"
 
 #include "access/htup_details.h"
@@ -82,12 +83,19 @@ stats_row(TupleDesc desc, DtmSharedSlot *slot)
 	values[9] = Int64GetDatum((int64) pg_atomic_read_u64(&slot->ncall_errors));
 	values[10] = Int64GetDatum((int64) pg_atomic_read_u64(&slot->nerrors));
 	values[11] = Int32GetDatum(slot->share.number + 1);
-	nulls[12] = nulls[13] = state != DTM_COORDINATOR_PAUSED ||
-		store_home_reason(home) == NULL;
-	if (!nulls[12])
+	nulls[12] = nulls[13] = true;
+	if (state == DTM_COORDINATOR_PAUSED && store_home_reason(home) != NULL)
 	{
+		nulls[12] = nulls[13] = false;
 		values[12] = CStringGetTextDatum(store_home_reason(home));
 		values[13] = CStringGetTextDatum(store_home_hint(home));
+	}
+	else if (slot->share.of < dtm_coordinators_per_database)
+	{
+		nulls[12] = nulls[13] = false;
+		values[12] = CStringGetTextDatum(psprintf("%d of %d coordinators run: no background worker is free",
+												  slot->share.of, dtm_coordinators_per_database));
+		values[13] = CStringGetTextDatum("Raise max_worker_processes, or lower dtm.coordinators_per_database.");
 	}
 	return heap_form_tuple(desc, values, nulls);
 }

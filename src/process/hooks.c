@@ -10,8 +10,10 @@
  */
 #include "postgres.h"
 
+#include "clock.h"
 #include "compat.h"
 #include "process/shmem.h"
+#include "process/databases.h"
 #include "process/process.h"
 #include "process/wait_event.h"
 
@@ -24,7 +26,6 @@
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "pgstat.h"
-#include "utils/timestamp.h"
 
 static ProcessUtility_hook_type previous_utility_hook = NULL;
 static object_access_hook_type previous_access_hook = NULL;
@@ -63,8 +64,7 @@ object_access(ObjectAccessType access, Oid classId, Oid objectId, int subId,
 static void
 await_leaving(Oid database)
 {
-	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-													LEAVE_TIMEOUT);
+	int64		until = clock_monotonic() + LEAVE_TIMEOUT * INT64CONST(1000);
 
 	for (;;)
 	{
@@ -78,7 +78,7 @@ await_leaving(Oid database)
 			left = left && slot->pid == 0;
 			SpinLockRelease(&slot->mutex);
 		}
-		if (left || GetCurrentTimestamp() > until)
+		if (left || clock_monotonic() > until)
 			break;
 		(void) WaitLatch(MyLatch,
 						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
@@ -177,6 +177,7 @@ process_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 void
 dtm_install_hooks(void)
 {
+	databases_watch();
 	previous_utility_hook = ProcessUtility_hook;
 	ProcessUtility_hook = process_utility;
 	previous_access_hook = object_access_hook;

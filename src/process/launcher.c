@@ -13,23 +13,21 @@
  * the others when it has found the extension.  When their number changes, all
  * of them leave before the first of the new ones comes: each of those begins
  * with a search of its share, so that it does not matter who was told of what
- * before.
+ * before.  Where no background worker is free for one, those that run divide the
+ * shares anew, and one more is tried now and then.
  */
 #include "process/process.h"
 
+#include "clock.h"
 #include "compat.h"
-#include "settings.h"
 #include "process/bgworker.h"
+#include "process/databases.h"
 #include "process/shmem.h"
+#include "process/slots.h"
 #include "process/wait_event.h"
+#include "settings.h"
 
-#include "access/genam.h"
-#include "access/heapam.h"
-#include "access/htup_details.h"
-#include "access/table.h"
-#include "access/tableam.h"
 #include "access/xact.h"
-#include "catalog/pg_database.h"
 #include "commands/dbcommands.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -37,13 +35,9 @@
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "tcop/tcopprot.h"
-#include "utils/builtins.h"
 #include "utils/guc.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
-#include "utils/varlena.h"
 
 /* Pause before a worker that died is started again, in ms. */
 #define RESTART_PAUSE_MIN	200
@@ -56,15 +50,23 @@
 typedef struct Child
 {
 	BackgroundWorkerHandle *handle; /* NULL: none was started */
-	TimestampTz started;
-	TimestampTz not_before;		/* of the next start */
+	int64		started;		/* clock_monotonic(), as the next */
+	int64		not_before;		/* of the next start */
 	int			pause;			/* ms, doubles while it keeps dying */
+	int			limit;			/* of a database's first: so many coordinators
+								 * there, since no worker is free for more; 0: as
+								 * dtm.coordinators_per_database says */
+	int64		grow_at;		/* the same: one more is tried then */
 } Child;
 
 static Child *children;
 
 /* Databases that have to be looked at. */
 static List *candidates = NIL;
+
+/* Those that could be connected to when pg_database was last read. */
+static List *known = NIL;
+
 static bool reported_no_slot = false;
 
 static void
@@ -75,55 +77,34 @@ at_exit(int code, Datum arg)
 	SpinLockRelease(&dtm_shared->mutex);
 }
 
-/* dtm.databases: "*", or a list of names. */
-static bool
-is_wanted(const char *name)
+/* They are to be looked at: does one have the extension, and no coordinator? */
+static void
+add_candidates(List *databases)
 {
-	char	   *copy = pstrdup(dtm_databases);
-	List	   *names;
-	ListCell   *cell;
+	MemoryContext before = MemoryContextSwitchTo(TopMemoryContext);
 
-	if (strcmp(dtm_databases, "*") == 0)
-		return true;
-	if (!SplitIdentifierString(copy, ',', &names))
-		return false;
-	foreach(cell, names)
-		if (strcmp(lfirst(cell), name) == 0)
-			return true;
-	return false;
+	candidates = list_concat_unique_oid(candidates, databases);
+	MemoryContextSwitchTo(before);
 }
 
-/* Every database that can be connected to, in TopMemoryContext. */
-static List *
-list_databases(void)
+/*
+ * pg_database has changed, or dtm.databases: those that can be connected to
+ * since are looked at, and those that cannot any more are left.
+ */
+static void
+compare_databases(void)
 {
-	List	   *list = NIL;
-	Relation	relation;
-	TableScanDesc scan;
-	HeapTuple	tuple;
+	List	   *now = databases_list();
+	List	   *appeared = list_difference_oid(now, known);
 
-	StartTransactionCommand();
-	(void) GetTransactionSnapshot();
-	relation = table_open(DatabaseRelationId, AccessShareLock);
-	scan = table_beginscan_catalog(relation, 0, NULL);
-	while (HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection)))
-	{
-		Form_pg_database database = (Form_pg_database) GETSTRUCT(tuple);
-
-		if (database->datallowconn && !database->datistemplate &&
-			database->datconnlimit != DATCONNLIMIT_INVALID_DB &&
-			is_wanted(NameStr(database->datname)))
-		{
-			MemoryContext before = MemoryContextSwitchTo(TopMemoryContext);
-
-			list = lappend_oid(list, database->oid);
-			MemoryContextSwitchTo(before);
-		}
-	}
-	table_endscan(scan);
-	table_close(relation, AccessShareLock);
-	CommitTransactionCommand();
-	return list;
+	add_candidates(appeared);
+	list_free(appeared);
+	for (int i = 0; i < dtm_shared->nslots; i++)
+		if (OidIsValid(dtm_shared->slots[i].database) &&
+			!list_member_oid(now, dtm_shared->slots[i].database))
+			dtm_ask(dtm_shared->slots[i].database, DTM_ASK_STOP);
+	list_free(known);
+	known = now;
 }
 
 /* Takes over what backends have asked for. */
@@ -133,84 +114,44 @@ take_requests(void)
 	Oid			requested[DTM_MAX_REQUESTED];
 	int			n;
 	bool		all;
-	List	   *existing = NIL;
+	bool		changed;
 
 	SpinLockAcquire(&dtm_shared->mutex);
 	n = dtm_shared->nrequested;
 	memcpy(requested, dtm_shared->requested, sizeof(Oid) * n);
 	all = dtm_shared->look_at_all;
+	changed = dtm_shared->databases_changed;
 	dtm_shared->nrequested = 0;
 	dtm_shared->look_at_all = false;
+	dtm_shared->databases_changed = false;
 	SpinLockRelease(&dtm_shared->mutex);
 
-	if (n == 0 && !all)
+	if (n == 0 && !all && !changed)
 		return;
-	existing = list_databases();
+	compare_databases();
 	if (all)
-	{
-		list_free(candidates);
-		candidates = existing;
-		return;
-	}
+		add_candidates(known);
 	for (int i = 0; i < n; i++)
-		if (list_member_oid(existing, requested[i]))
-		{
-			MemoryContext before = MemoryContextSwitchTo(TopMemoryContext);
-
-			candidates = list_append_unique_oid(candidates, requested[i]);
-			MemoryContextSwitchTo(before);
-		}
-	list_free(existing);
+		if (list_member_oid(known, requested[i]))
+			add_candidates(list_make1_oid(requested[i]));
 }
 
-/* False: somebody has announced something to it, or waits for it. */
-static bool
-free_slot(DtmSharedSlot *slot)
+/* How many coordinators a database is to have now. */
+static int
+wanted_coordinators(Oid database)
 {
-	bool		free;
+	DtmSharedSlot *first = dtm_slot_of(database);
+	int			limit = first == NULL ? 0 : children[first - dtm_shared->slots].limit;
 
-	SpinLockAcquire(&slot->mutex);
-	free = slot->holds == 0 && slot->yields == 0 &&
-		(slot->asked & ~DTM_ASK_LEAVE) == 0 &&
-		slot->ring_head == slot->ring_tail;
-	if (free)
-	{
-		slot->database = InvalidOid;
-		slot->pid = 0;
-		slot->latch = NULL;
-		slot->ring_head = slot->ring_tail = 0;
-	}
-	SpinLockRelease(&slot->mutex);
-	return free;
-}
-
-/* The database is gone, and with it all that was announced there. */
-static void
-clear_slot(DtmSharedSlot *slot)
-{
-	SpinLockAcquire(&slot->mutex);
-	slot->asked = 0;
-	slot->ring_head = slot->ring_tail;
-	SpinLockRelease(&slot->mutex);
-	(void) free_slot(slot);
-}
-
-static bool
-has_others(const DtmSharedSlot *slot)
-{
-	DtmSharedSlot *other = NULL;
-
-	while ((other = dtm_next_slot(slot->database, other)) != NULL)
-		if (other != slot)
-			return true;
-	return false;
+	return limit == 0 ? dtm_coordinators_per_database :
+		Min(limit, dtm_coordinators_per_database);
 }
 
 /* The first slot of a database is the last to go. */
 static bool
 is_needed(const DtmSharedSlot *slot)
 {
-	return slot->share.number == 0 && has_others(slot);
+	return slot->share.number == 0 && slot_has_others(slot);
 }
 
 /* Looks after the workers that have ended. */
@@ -219,7 +160,7 @@ look_after(int i)
 {
 	DtmSharedSlot *slot = &dtm_shared->slots[i];
 	Child	   *child = &children[i];
-	TimestampTz now = GetCurrentTimestamp();
+	int64		now = clock_monotonic();
 	pid_t		pid;
 
 	if (child->handle == NULL ||
@@ -227,14 +168,14 @@ look_after(int i)
 		return;
 	pfree(child->handle);
 	child->handle = NULL;
-	if (slot->state == DTM_COORDINATOR_GONE && !is_needed(slot) && free_slot(slot))
+	if (slot->state == DTM_COORDINATOR_GONE && !is_needed(slot) && slot_free(slot))
 	{
 		memset(child, 0, sizeof(Child));
 		return;
 	}
-	if (TimestampDifferenceExceeds(child->started, now, LIVED_LONG))
+	if (now - child->started > LIVED_LONG * INT64CONST(1000))
 		child->pause = 0;
-	child->not_before = TimestampTzPlusMilliseconds(now, child->pause);
+	child->not_before = now + child->pause * INT64CONST(1000);
 	child->pause = child->pause == 0 ? RESTART_PAUSE_MIN :
 		Min(child->pause * 2, RESTART_PAUSE_MAX);
 }
@@ -283,54 +224,16 @@ start_worker(int i)
 	MemoryContextSwitchTo(before);
 	if (!started)
 		child->handle = NULL;
-	child->started = GetCurrentTimestamp();
+	child->started = clock_monotonic();
 	return started;
 }
 
-static DtmSharedSlot *
-slot_of_share(Oid database, int number)
-{
-	DtmSharedSlot *slot = NULL;
-
-	while ((slot = dtm_next_slot(database, slot)) != NULL)
-		if (slot->share.number == number)
-			return slot;
-	return NULL;
-}
-
 /*
- * Gives a coordinator of a database a slot; -1 if none is free, or it has one.
- * The worker is started afterwards, see concerns() in shmem.c.
- */
-static int
-assign_slot(Oid database, int number)
-{
-	int			free = -1;
-
-	if (slot_of_share(database, number) != NULL)
-		return -1;
-	for (int i = 0; i < dtm_shared->nslots && free < 0; i++)
-		if (!OidIsValid(dtm_shared->slots[i].database))
-			free = i;
-	if (free < 0)
-		return -1;
-	SpinLockAcquire(&dtm_shared->slots[free].mutex);
-	dtm_shared->slots[free].database = database;
-	dtm_shared->slots[free].share.number = number;
-	dtm_shared->slots[free].share.of = dtm_coordinators_per_database;
-	dtm_shared->slots[free].state = DTM_COORDINATOR_STARTING;
-	dtm_shared->slots[free].present = false;
-	SpinLockRelease(&dtm_shared->slots[free].mutex);
-	memset(&children[free], 0, sizeof(Child));
-	return free;
-}
-
-/*
- * dtm.coordinators_per_database has changed, and a slot is one of the former
- * number.  True when it is not any more.
+ * A database is to have another number of coordinators, and a slot is one of the
+ * former number.  True when it is not any more.
  */
 static bool
-renumber(int i)
+renumber(int i, int wanted)
 {
 	DtmSharedSlot *slot = &dtm_shared->slots[i];
 
@@ -342,20 +245,52 @@ renumber(int i)
 	}
 	if (slot->share.number > 0)
 	{
-		clear_slot(slot);
+		slot_clear(slot);
 		return false;
 	}
-	if (has_others(slot))
+	if (slots_of_another_number(slot->database, wanted, slot))
 		return false;
 	SpinLockAcquire(&slot->mutex);
-	slot->share.of = dtm_coordinators_per_database;
+	slot->share.of = wanted;
 	SpinLockRelease(&slot->mutex);
 	children[i].pause = 0;
 	children[i].not_before = 0;
 	return true;
 }
 
-/* Starts the others of a database whose first one runs; false: no slot is free. */
+/*
+ * No worker is free for one of a database's coordinators: the others divide its
+ * share among them, so that it does not wait.  False if it has no others.
+ */
+static bool
+do_with_fewer(Oid database)
+{
+	DtmSharedSlot *first_slot = dtm_slot_of(database);
+	DtmSharedSlot *slot = NULL;
+	Child	   *first;
+	int			nrunning = 0;
+
+	if (first_slot == NULL)
+		return false;
+	first = &children[first_slot - dtm_shared->slots];
+	while ((slot = dtm_next_slot(database, slot)) != NULL)
+		if (children[slot - dtm_shared->slots].handle != NULL)
+			nrunning++;
+	if (nrunning == 0)
+		return false;
+	if (nrunning != first->limit)
+		ereport(LOG,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("only %d of %d dtm coordinators could be started for database %u: no background worker is free",
+						nrunning, dtm_coordinators_per_database, database),
+				 errdetail("They share the work of the others."),
+				 errhint("Raise max_worker_processes, or lower dtm.coordinators_per_database.")));
+	first->limit = nrunning;
+	first->grow_at = clock_monotonic() + RESTART_PAUSE_MAX * INT64CONST(1000);
+	return true;
+}
+
+/* Starts the others of a database whose first one runs; false: no worker is free. */
 static bool
 start_others(const DtmSharedSlot *first)
 {
@@ -365,39 +300,129 @@ start_others(const DtmSharedSlot *first)
 
 		if (slot_of_share(first->database, number) != NULL)
 			continue;
-		i = assign_slot(first->database, number);
+		i = slot_assign(first->database, number, first->share.of);
 		if (i < 0)
 			return false;
+		memset(&children[i], 0, sizeof(Child));
 		if (!start_worker(i))
 		{
-			clear_slot(&dtm_shared->slots[i]);
+			slot_clear(&dtm_shared->slots[i]);
 			return false;
 		}
 	}
 	return true;
 }
 
-static bool
-database_exists(Oid database)
+/*
+ * A database that has fewer coordinators than it is to have: is there a worker
+ * for one more?  It waits for its share while the others make room.
+ */
+static void
+grow(int first)
 {
-	List	   *existing = list_databases();
-	bool		exists = list_member_oid(existing, database);
+	Child	   *child = &children[first];
+	Oid			database = dtm_shared->slots[first].database;
+	int			i = slot_assign(database, child->limit, child->limit + 1);
 
-	list_free(existing);
-	return exists;
+	child->grow_at = clock_monotonic() + RESTART_PAUSE_MAX * INT64CONST(1000);
+	if (i < 0)
+		return;
+	memset(&children[i], 0, sizeof(Child));
+	if (start_worker(i))
+		child->limit++;
+	else
+		slot_clear(&dtm_shared->slots[i]);
+	if (child->limit >= dtm_coordinators_per_database)
+		child->limit = 0;
 }
 
-/* dtm.databases may have lost some. */
-static void
-stop_unwanted(void)
+/* The earlier of two time-outs in ms; -1 is never. */
+static long
+earlier(long a, long b)
 {
-	List	   *wanted = list_databases();
+	return a < 0 ? b : b < 0 ? a : Min(a, b);
+}
 
-	for (int i = 0; i < dtm_shared->nslots; i++)
-		if (OidIsValid(dtm_shared->slots[i].database) &&
-			!list_member_oid(wanted, dtm_shared->slots[i].database))
-			dtm_ask(dtm_shared->slots[i].database, DTM_ASK_STOP);
-	list_free(wanted);
+/* Until a time by clock_monotonic(), in ms. */
+static long
+ms_until(int64 time)
+{
+	return (long) Max((time - clock_monotonic() + 999) / 1000, 0);
+}
+
+/*
+ * Sees to a slot that a database has.  Returns when to do so again, as
+ * start_workers() does; "no_worker" is set if none was free.
+ */
+static long
+see_to_slot(int i, bool *no_worker)
+{
+	DtmSharedSlot *slot = &dtm_shared->slots[i];
+	Child	   *child = &children[i];
+	int			wanted = wanted_coordinators(slot->database);
+	long		timeout = -1;
+
+	if (slot->share.of != wanted && !renumber(i, wanted))
+		/* the first one follows when the others have gone */
+		return OidIsValid(slot->database) && child->handle == NULL ?
+			RESTART_PAUSE_MIN : -1;
+	if (dtm_is_held(slot->database))
+		return -1;
+	if (child->handle != NULL)
+	{
+		if (slot->share.number > 0 || !slot->present || slot->pid == 0)
+			return -1;
+		if (!start_others(slot))
+			*no_worker = !do_with_fewer(slot->database);
+		else if (child->limit > 0 && ms_until(child->grow_at) == 0)
+			grow(i);
+		if (child->limit > 0)
+			timeout = ms_until(child->grow_at);
+	}
+	else if (slot->pid != 0)
+	{
+		/* a former launcher's */
+		dtm_ask_slot(slot, DTM_ASK_STOP);
+		timeout = RESTART_PAUSE_MIN;
+	}
+	else if (ms_until(child->not_before) > 0)
+		timeout = ms_until(child->not_before);
+	else if (!database_is_listed(slot->database))
+		slot_clear(slot);
+	else if (!start_worker(i))
+	{
+		if (do_with_fewer(slot->database))
+			timeout = RESTART_PAUSE_MIN;
+		else
+			*no_worker = true;
+	}
+	return timeout;
+}
+
+/* Starts a coordinator where one may be missing; false: no worker is free. */
+static bool
+start_candidates(void)
+{
+	while (candidates != NIL)
+	{
+		Oid			database = linitial_oid(candidates);
+
+		if (dtm_slot_of(database) == NULL)
+		{
+			int			i = slot_assign(database, 0, dtm_coordinators_per_database);
+
+			if (i < 0)
+				return false;
+			memset(&children[i], 0, sizeof(Child));
+			if (!start_worker(i))
+			{
+				slot_clear(&dtm_shared->slots[i]);
+				return false;
+			}
+		}
+		candidates = list_delete_first(candidates);
+	}
+	return true;
 }
 
 /*
@@ -409,68 +434,15 @@ start_workers(void)
 {
 	long		timeout = -1;
 	bool		no_worker = false;
-	TimestampTz now = GetCurrentTimestamp();
 
 	for (int i = 0; i < dtm_shared->nslots; i++)
-	{
-		DtmSharedSlot *slot = &dtm_shared->slots[i];
-		Child	   *child = &children[i];
-
-		if (OidIsValid(slot->database) &&
-			slot->share.of != dtm_coordinators_per_database && !renumber(i))
-		{
-			/* the first one follows when the others have gone */
-			if (OidIsValid(slot->database) && child->handle == NULL)
-				timeout = RESTART_PAUSE_MIN;
-			continue;
-		}
-		if (!OidIsValid(slot->database) || dtm_is_held(slot->database))
-			continue;
-		if (child->handle != NULL)
-		{
-			if (slot->share.number == 0 && slot->present && slot->pid != 0 &&
-				!start_others(slot))
-				no_worker = true;
-			continue;
-		}
-		if (slot->pid != 0)
-		{
-			/* a former launcher's */
-			dtm_ask_slot(slot, DTM_ASK_STOP);
-			timeout = RESTART_PAUSE_MIN;
-		}
-		else if (child->not_before > now)
-		{
-			long		left = TimestampDifferenceMilliseconds(now,
-															   child->not_before);
-
-			timeout = timeout < 0 ? left : Min(timeout, left);
-		}
-		else if (!database_exists(slot->database))
-			clear_slot(slot);
-		else if (!start_worker(i))
-			no_worker = true;
-	}
-	while (candidates != NIL && !no_worker)
-	{
-		Oid			database = linitial_oid(candidates);
-		bool		known = dtm_slot_of(database) != NULL;
-		int			i = known ? -1 : assign_slot(database, 0);
-
-		if (!known && i < 0)
-			no_worker = true;
-		else if (!known && !start_worker(i))
-		{
-			clear_slot(&dtm_shared->slots[i]);
-			no_worker = true;
-		}
-		else
-			candidates = list_delete_first(candidates);
-	}
-	if (no_worker)
+		if (OidIsValid(dtm_shared->slots[i].database))
+			timeout = earlier(timeout, see_to_slot(i, &no_worker));
+	if (no_worker || !start_candidates())
 	{
 		/* a worker that ends tells us; others' workers don't */
-		timeout = timeout < 0 ? RESTART_PAUSE_MAX : Min(timeout, RESTART_PAUSE_MAX);
+		no_worker = true;
+		timeout = earlier(timeout, RESTART_PAUSE_MAX);
 		if (!reported_no_slot)
 			ereport(LOG,
 					(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
@@ -536,7 +508,9 @@ dtm_launcher_main(Datum arg)
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
 			dtm_ask_launcher(InvalidOid);
-			stop_unwanted();
+			/* there may be more workers now, or there are to be fewer */
+			for (int i = 0; i < dtm_shared->nslots; i++)
+				children[i].limit = 0;
 		}
 		MemoryContextSwitchTo(context);
 		take_requests();

@@ -84,6 +84,7 @@ typedef struct DtmShared
 	slock_t		mutex;			/* over the launcher's part */
 	Latch	   *launcher;		/* NULL: not running */
 	bool		look_at_all;
+	bool		databases_changed;	/* pg_database has */
 	int			nrequested;
 	Oid			requested[DTM_MAX_REQUESTED];
 	int			nslots;
@@ -116,6 +117,9 @@ extern void dtm_ask(Oid database, uint32 what);
 
 /* Now: ask one. */
 extern void dtm_ask_slot(DtmSharedSlot *slot, uint32 what);
+
+/* At commit of this transaction: pg_database has changed. */
+extern void dtm_announce_databases(void);
 
 /*
  * No coordinator in the database of that first slot until this transaction

@@ -1,0 +1,93 @@
+/*
+ * slots.c
+ *		The slots in shared memory, as the launcher gives them to databases and
+ *		takes them back.
+ */
+#include "process/slots.h"
+
+bool
+slot_free(DtmSharedSlot *slot)
+{
+	bool		free;
+
+	SpinLockAcquire(&slot->mutex);
+	free = slot->holds == 0 && slot->yields == 0 &&
+		(slot->asked & ~DTM_ASK_LEAVE) == 0 &&
+		slot->ring_head == slot->ring_tail;
+	if (free)
+	{
+		slot->database = InvalidOid;
+		slot->pid = 0;
+		slot->latch = NULL;
+		slot->ring_head = slot->ring_tail = 0;
+	}
+	SpinLockRelease(&slot->mutex);
+	return free;
+}
+
+void
+slot_clear(DtmSharedSlot *slot)
+{
+	SpinLockAcquire(&slot->mutex);
+	slot->asked = 0;
+	slot->ring_head = slot->ring_tail;
+	SpinLockRelease(&slot->mutex);
+	(void) slot_free(slot);
+}
+
+bool
+slot_has_others(const DtmSharedSlot *slot)
+{
+	DtmSharedSlot *other = NULL;
+
+	while ((other = dtm_next_slot(slot->database, other)) != NULL)
+		if (other != slot)
+			return true;
+	return false;
+}
+
+DtmSharedSlot *
+slot_of_share(Oid database, int number)
+{
+	DtmSharedSlot *slot = NULL;
+
+	while ((slot = dtm_next_slot(database, slot)) != NULL)
+		if (slot->share.number == number)
+			return slot;
+	return NULL;
+}
+
+int
+slot_assign(Oid database, int number, int of)
+{
+	DtmSharedSlot *slot;
+	int			free = -1;
+
+	if (slot_of_share(database, number) != NULL)
+		return -1;
+	for (int i = 0; i < dtm_shared->nslots && free < 0; i++)
+		if (!OidIsValid(dtm_shared->slots[i].database))
+			free = i;
+	if (free < 0)
+		return -1;
+	slot = &dtm_shared->slots[free];
+	SpinLockAcquire(&slot->mutex);
+	slot->database = database;
+	slot->share.number = number;
+	slot->share.of = of;
+	slot->state = DTM_COORDINATOR_STARTING;
+	slot->present = false;
+	SpinLockRelease(&slot->mutex);
+	return free;
+}
+
+bool
+slots_of_another_number(Oid database, int wanted, const DtmSharedSlot *but)
+{
+	DtmSharedSlot *slot = NULL;
+
+	while ((slot = dtm_next_slot(database, slot)) != NULL)
+		if (slot != but && slot->share.of != wanted)
+			return true;
+	return false;
+}

@@ -1,0 +1,95 @@
+# The launcher notices what becomes of databases, and shares out the workers that
+# there are.  If this fails, the transactions of a database are driven by nobody, and
+# nobody says so.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use DtmTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = start_server('databases', conf => <<'CONF');
+max_worker_processes = 8
+max_logical_replication_workers = 0
+dtm.retry_interval = 200ms
+CONF
+my $busi = start_participant();
+eventually($node, 'SELECT state FROM dtm.stat_coordinator', 'running');
+
+sub in_shop { return $node->safe_psql('shop', $_[0]); }
+my $connected = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'shop' AND backend_type = 'dtm coordinator'";
+
+# ---------- connections are forbidden, and allowed again ----------
+
+$node->safe_psql('postgres', 'CREATE DATABASE shop');
+in_shop('CREATE EXTENSION dtm');
+for my $change (
+	[ 'ALTER DATABASE shop ALLOW_CONNECTIONS false', 'ALTER DATABASE shop ALLOW_CONNECTIONS true', 'ALTER DATABASE' ],
+	[ "UPDATE pg_database SET datallowconn = false WHERE datname = 'shop'", "UPDATE pg_database SET datallowconn = true WHERE datname = 'shop'", 'UPDATE' ],
+	[ 'ALTER DATABASE shop IS_TEMPLATE true', 'ALTER DATABASE shop IS_TEMPLATE false', 'a template' ])
+{
+	my ($away, $back, $name) = @$change;
+
+	in_shop("SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/$_')], gid => '$name' || n, options => '{\"delay\": 1}') FROM generate_series(1, 3) n") for 'late';
+	ok(eventually($node, $connected, '1'), "$name: a coordinator is connected");
+	sql($away);
+	ok(eventually($node, $connected, '0'), "$name: it leaves by itself");
+	sql($back);
+	ok(eventually($node, $connected, '1'), "$name: it comes back by itself");
+	is($node->safe_psql('shop', "SELECT string_agg(DISTINCT dtm_wait('$name' || n, '180 s'), ' ') FROM generate_series(1, 3) n"),
+		'succeed', "$name: and drives what is due");
+}
+sql('BEGIN; ALTER DATABASE shop ALLOW_CONNECTIONS false; ROLLBACK');
+is(sql($connected), '1', 'what is rolled back is no change');
+
+# a terminated one comes back, too
+sql('ALTER DATABASE shop ALLOW_CONNECTIONS false');
+sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'shop'");
+ok(eventually($node, $connected, '0'), 'it is gone');
+sql('ALTER DATABASE shop ALLOW_CONNECTIONS true');
+ok(eventually($node, $connected, '1'), 'and comes back when it may');
+
+# a copy of it says that it is one, without anybody's submit
+sql('CREATE DATABASE copy TEMPLATE shop');
+ok(eventually($node, "SELECT state || ': ' || reason FROM dtm.stat_coordinator",
+	'paused: the database was restored or copied from another one', 'copy'), 'a copy has a coordinator, which waits');
+sql('DROP DATABASE copy');
+sql('DROP DATABASE shop');
+
+# ---------- fewer workers than coordinators ----------
+
+sub set
+{
+	my ($setting) = @_;
+	$node->append_conf('postgresql.conf', $setting);
+	$node->reload;
+	return;
+}
+
+# eight workers: the launcher and seven coordinators
+set('dtm.coordinators_per_database = 12');
+my $running = "SELECT count(*) FILTER (WHERE state = 'running') FROM dtm.stat_coordinator";
+ok(eventually($node, $running, '7'), 'as many run as there are workers');
+like(sql('SELECT DISTINCT reason FROM dtm.stat_coordinator'), qr/^7 of 12 coordinators run: no background worker is free$/, 'dtm.stat_coordinator says what is missing');
+like(sql('SELECT DISTINCT hint FROM dtm.stat_coordinator'), qr/^Raise max_worker_processes, or lower/, 'and what to do');
+sql("SELECT count(dtm_submit('msg', ARRAY[dtm_step('$busi/x')], gid => 'shared' || n)) FROM generate_series(1, 64) n");
+ok(eventually($node, "SELECT count(*) FROM dtm.transactions WHERE gid LIKE 'shared%' AND status = 'succeed'", '64'), 'all is driven');
+is(scalar(grep { $_->{query}{gid} =~ /^shared/ } calls_of()), 64, 'once each');
+
+# one that dies while its place is taken by another database
+sql('CREATE DATABASE other');
+$node->safe_psql('other', 'CREATE EXTENSION dtm');
+sql("SELECT pg_terminate_backend(pid) FROM dtm.stat_coordinator WHERE coordinator = 3");
+sql("SELECT count(dtm_submit('msg', ARRAY[dtm_step('$busi/x')], gid => 'again' || n)) FROM generate_series(1, 64) n");
+ok(eventually($node, "SELECT count(*) FROM dtm.transactions WHERE gid LIKE 'again%' AND status = 'succeed'", '64'), 'all is driven after one has died');
+
+# workers have become free: fewer databases, fewer wanted
+sql('DROP DATABASE other');
+set('dtm.coordinators_per_database = 5');
+ok(eventually($node, "SELECT count(*) = 5 AND bool_and(state = 'running' AND reason IS NULL) FROM dtm.stat_coordinator", 't'), 'as many as are wanted');
+sql("SELECT count(dtm_submit('msg', ARRAY[dtm_step('$busi/x')], gid => 'five' || n)) FROM generate_series(1, 64) n");
+ok(eventually($node, "SELECT count(*) FROM dtm.transactions WHERE gid LIKE 'five%' AND status = 'succeed'", '64'), 'all is driven by them');
+
+done_testing();
