@@ -8,6 +8,30 @@
  * the apply worker of logical replication writes with: indexes, constraints,
  * triggers for each row and columns that somebody has added to the tables work
  * as with SQL.  Triggers for each statement do not fire.
+ *
+ * What is done here around those functions mirrors the server's code, and has
+ * to be compared with it for each new major version:
+ *
+ *	here				server
+ *	tab_open			create_edata_for_relation(), apply_handle_update() (the
+ *						columns that are updated), ExecOpenIndices() and
+ *						EvalPlanQualInit() as in apply_handle_update_internal()
+ *	prepare_defaults,	slot_fill_defaults()
+ *	tab_make
+ *	tab_find, tab_lock	RelationFindReplTupleByIndex()
+ *	begin_write,		AfterTriggerBeginQuery() and AfterTriggerEndQuery(), as
+ *	end_write			in create_edata_for_relation() and finish_edata()
+ *	tab_insert, ...		apply_handle_insert_internal(), ..._update_internal(),
+ *						..._delete_internal()
+ *	close_table			finish_edata()
+ *
+ * (replication/logical/worker.c, executor/execReplication.c).  Compared last
+ * with PostgreSQL 15.18.  What is different on purpose: a row is looked for with
+ * an MVCC snapshot and locked without waiting, or is left for later; so it is
+ * never changed between that and the write, and the slot for a re-check
+ * (EvalPlanQualSetSlot()) is not needed.  Privileges and row security are not
+ * checked (TargetPrivilegesCheck()), as the tables are their owner's.  Tables
+ * are not partitioned, and one executor state serves many rows.
  */
 #include "private.h"
 
