@@ -13,7 +13,7 @@ PG_CFLAGS = -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-i
 SHLIB_LINK = $(shell curl-config --libs)
 
 # One test a line, in the order of the layers
-REGRESS = install submit idempotent options badinput query barrier msg_barrier topics workflow orphans cleanup roles run_due servers
+REGRESS = install submit idempotent options badinput query barrier barrier_owner msg_barrier topics workflow orphans cleanup roles run_due servers
 REGRESS_OPTS = --inputdir=$(srcdir)
 # The server that is tested may be a stock one
 REGRESS_PREP = say-what-is-left-out

@@ -78,6 +78,54 @@ SELECT dtm_barrier('saga', 'g8', '02', 'action') AS ran;
 COMMIT;
 SELECT branch_id, barrier_id FROM dtm_barrier.barrier WHERE gid = 'g8' ORDER BY 1, 2;
 CALL seen();
+-- a savepoint that was released goes with the one that it was in
+BEGIN;
+SELECT dtm_barrier('saga', 'sub', '01', 'action') AS ran;
+SAVEPOINT a;
+SELECT dtm_barrier('saga', 'sub', '01', 'action') AS ran;
+SAVEPOINT b;
+SELECT dtm_barrier('saga', 'sub', '01', 'action') AS ran;
+SAVEPOINT c;
+SELECT dtm_barrier('saga', 'sub', '02', 'action') AS ran;
+RELEASE b;
+SELECT dtm_barrier('saga', 'sub', '01', 'action') AS ran;
+SELECT branch_id, barrier_id FROM dtm_barrier.barrier WHERE gid = 'sub' ORDER BY 1, 2;
+ROLLBACK TO a;
+SELECT dtm_barrier('saga', 'sub', '01', 'action') AS ran;
+SAVEPOINT d;
+SELECT dtm_barrier('saga', 'sub', '02', 'action') AS ran;
+RELEASE d;
+SELECT dtm_barrier('saga', 'sub', '02', 'action') AS ran;
+COMMIT;
+SELECT branch_id, barrier_id FROM dtm_barrier.barrier WHERE gid = 'sub' ORDER BY 1, 2;
+-- so do blocks of PL/pgSQL, in whatever plan they are: one of three fails
+CREATE FUNCTION attempts(gid text, n int) RETURNS int LANGUAGE plpgsql AS $$
+DECLARE
+  done int := 0;
+BEGIN
+  FOR i IN 1 .. n LOOP
+    BEGIN
+      PERFORM dtm_barrier('saga', gid, i % 2 || '', 'action');
+      IF i % 3 = 0 THEN RAISE division_by_zero; END IF;
+      done := done + 1;
+    EXCEPTION WHEN division_by_zero THEN NULL;
+    END;
+  END LOOP;
+  RETURN done;
+END $$;
+SELECT sum(attempts('plpgsql', n)) FROM generate_series(1, 7) n;
+SELECT branch_id, count(*), min(barrier_id), max(barrier_id) FROM dtm_barrier.barrier WHERE gid = 'plpgsql' GROUP BY 1 ORDER BY 1;
+-- many operations in one transaction, and a second time
+BEGIN;
+SELECT count(*) FILTER (WHERE dtm_barrier('saga', 'many', n::text, 'action')) FROM generate_series(1, 3000) n;
+SAVEPOINT a;
+SELECT count(*) FILTER (WHERE dtm_barrier('saga', 'many', n::text, 'action')) FROM generate_series(1, 3000) n;
+ROLLBACK TO a;
+SELECT count(*) FILTER (WHERE dtm_barrier('saga', 'many', n::text, 'action')) FROM generate_series(1, 3000) n;
+COMMIT;
+SELECT barrier_id, count(*) FROM dtm_barrier.barrier WHERE gid = 'many' GROUP BY 1 ORDER BY 1;
+DROP FUNCTION attempts(text, int);
+CALL seen();
 -- and a number may be given
 SELECT dtm_barrier('saga', 'g9', '01', 'action', 'transfer') AS ran;
 SELECT dtm_barrier('saga', 'g9', '01', 'action', 'transfer') AS ran;
@@ -114,7 +162,7 @@ SELECT op, barrier_id, reason FROM dtm_barrier.barrier WHERE gid = 't2' ORDER BY
 CREATE TABLE noticed (gid text, op text);
 CREATE FUNCTION notice_row() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  INSERT INTO noticed VALUES (NEW.gid, NEW.op);
+  INSERT INTO public.noticed VALUES (NEW.gid, NEW.op);
   RETURN NEW;
 END $$;
 CREATE TRIGGER notice_row BEFORE INSERT ON dtm_barrier.barrier FOR EACH ROW EXECUTE FUNCTION notice_row();
@@ -125,9 +173,26 @@ CREATE RULE also AS ON INSERT TO dtm_barrier.barrier DO ALSO INSERT INTO noticed
 SELECT dtm_barrier('saga', 'a2', '01', 'action') AS ran;
 SELECT * FROM noticed;
 DROP RULE also ON dtm_barrier.barrier;
+-- a trigger that has a barrier of its own
+CREATE FUNCTION another_barrier() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF NEW.gid OPERATOR(pg_catalog.=) 'outer' THEN
+    RAISE NOTICE 'within: %', public.dtm_barrier('saga', 'inner', NEW.branch_id, NEW.op);
+  END IF;
+  RETURN NULL;
+END $$;
+CREATE TRIGGER another_barrier AFTER INSERT ON dtm_barrier.barrier FOR EACH ROW EXECUTE FUNCTION another_barrier();
+BEGIN;
+SELECT dtm_barrier('saga', 'outer', '01', 'action') AS ran;
+SELECT dtm_barrier('saga', 'outer', '01', 'action') AS ran;
+SELECT dtm_barrier('saga', 'inner', '01', 'action', '02') AS ran;
+COMMIT;
+DROP TRIGGER another_barrier ON dtm_barrier.barrier;
+DROP FUNCTION another_barrier();
 ALTER TABLE dtm_barrier.barrier ADD CONSTRAINT no_a3 CHECK (gid <> 'a3');
 SELECT dtm_barrier('saga', 'a3', '01', 'action') AS ran;
 ALTER TABLE dtm_barrier.barrier DROP CONSTRAINT no_a3;
+-- another unique index: an error, or the branch would be skipped
 CREATE UNIQUE INDEX one_of_a ON dtm_barrier.barrier (branch_id) WHERE gid LIKE 'a%';
 SELECT dtm_barrier('saga', 'a4', '01', 'action') AS ran;
 SELECT dtm_barrier('saga', 'a4', '02', 'action') AS ran;
@@ -168,6 +233,57 @@ ALTER TABLE all_barriers ATTACH PARTITION dtm_barrier.barrier FOR VALUES IN ('sa
 SELECT dtm_barrier('tcc', 'a9', '02', 'try') AS ran;
 ROLLBACK;
 DROP TABLE all_barriers;
+-- a table of partitions in its place, with a deferred trigger on one of them
+CREATE FUNCTION notice_partition() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE NOTICE '% in %', NEW.gid, TG_RELID::pg_catalog.regclass; RETURN NULL; END $$;
+BEGIN;
+ALTER TABLE dtm_barrier.barrier RENAME CONSTRAINT uniq_barrier TO uniq;
+ALTER TABLE dtm_barrier.barrier RENAME TO barrier_before;
+CREATE TABLE dtm_barrier.barrier (LIKE dtm_barrier.barrier_before INCLUDING DEFAULTS,
+  CONSTRAINT uniq_barrier UNIQUE (gid, branch_id, op, barrier_id)) PARTITION BY RANGE (gid);
+CREATE TABLE dtm_barrier.to_m PARTITION OF dtm_barrier.barrier FOR VALUES FROM (MINVALUE) TO ('m');
+CREATE TABLE dtm_barrier.from_m PARTITION OF dtm_barrier.barrier FOR VALUES FROM ('m') TO (MAXVALUE);
+CREATE CONSTRAINT TRIGGER notice_partition AFTER INSERT ON dtm_barrier.from_m DEFERRABLE INITIALLY DEFERRED
+  FOR EACH ROW EXECUTE FUNCTION notice_partition();
+SELECT dtm_barrier('saga', 'k', '01', 'action') AS ran;
+SELECT dtm_barrier('saga', 'k', '01', 'action', '01') AS ran;
+SELECT dtm_barrier('saga', 'z', '01', 'action') AS ran;
+SELECT dtm_barrier('saga', 'z', '01', 'action', '01') AS ran;
+ROLLBACK;
+SELECT dtm_barrier('saga', 'k', '01', 'action') AS ran;
+DROP FUNCTION notice_partition();
+-- an index that is another one now, and plans that are thrown away
+REINDEX INDEX CONCURRENTLY dtm_barrier.uniq_barrier;
+SELECT dtm_barrier('saga', 'k', '01', 'action') AS ran;
+SELECT dtm_barrier('saga', 'l', '01', 'action') AS ran;
+DISCARD ALL;
+SELECT dtm_barrier('saga', 'l', '01', 'action') AS ran;
+-- the extension dropped and made anew, or given to another role
+BEGIN;
+DROP EXTENSION dtm;
+CREATE EXTENSION dtm;
+SELECT dtm_barrier('saga', 'k', '01', 'action') AS ran;
+SELECT dtm_barrier('saga', 'k', '01', 'action', '01') AS ran;
+ROLLBACK;
+SELECT dtm_barrier('saga', 'k', '01', 'action') AS ran;
+CREATE ROLE regress_dtm_owner;
+BEGIN;
+ALTER TABLE dtm.request OWNER TO regress_dtm_owner;
+SAVEPOINT a;
+SELECT dtm_barrier('saga', 'k', '02', 'action') AS ran;
+ROLLBACK TO a;
+GRANT USAGE ON SCHEMA dtm_barrier TO regress_dtm_owner;
+GRANT SELECT, INSERT ON dtm_barrier.barrier TO regress_dtm_owner;
+GRANT USAGE ON SEQUENCE dtm_barrier.barrier_seq TO regress_dtm_owner;
+SELECT dtm_barrier('saga', 'k', '02', 'action') AS ran;
+SELECT current_user = session_user AS back;
+ROLLBACK;
+SELECT dtm_barrier('saga', 'k', '02', 'action') AS ran;
+DROP ROLE regress_dtm_owner;
+-- a serializable transaction sees its own row
+BEGIN ISOLATION LEVEL SERIALIZABLE;
+SELECT dtm_barrier('saga', 'k', '03', 'action') AS ran;
+SELECT dtm_barrier('saga', 'k', '03', 'action', '01') AS ran;
+COMMIT;
 -- last: the column stays, if only as a dropped one
 ALTER TABLE dtm_barrier.barrier ADD note text NOT NULL DEFAULT 'none';
 SELECT dtm_barrier('saga', 'a10', '01', 'action') AS ran;

@@ -138,18 +138,6 @@ dtm_new_wait_event(const char *name)
 	EvalPlanQualInit(epq, estate, NULL, NIL, -1)
 #endif
 
-/* 16: for an update, which indexes that are; 19: flags */
-#if PG_VERSION_NUM >= 190000
-#define dtm_insert_index_tuples(info, slot, estate, conflict, arbiters) \
-	ExecInsertIndexTuples(info, estate, EIIT_NO_DUPE_ERROR, slot, arbiters, conflict)
-#elif PG_VERSION_NUM >= 160000
-#define dtm_insert_index_tuples(info, slot, estate, conflict, arbiters) \
-	ExecInsertIndexTuples(info, slot, estate, false, true, conflict, arbiters, false)
-#else
-#define dtm_insert_index_tuples(info, slot, estate, conflict, arbiters) \
-	ExecInsertIndexTuples(info, slot, estate, false, true, conflict, arbiters)
-#endif
-
 /*
  * 16, 18: how to tell an executor's state of the only relation it has, and
  * of the columns that an update changes

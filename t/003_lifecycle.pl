@@ -125,6 +125,8 @@ is($standby->safe_psql('postgres', $running), 'standby', 'and says what it is');
 is($standby->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'dtm%'"), '0', 'nothing of ours runs there');
 my ($rc, $out, $err) = $standby->psql('postgres', "SELECT dtm_submit('msg')");
 like($err, qr/read-only|during recovery/, 'a submit is refused there');
+($rc, $out, $err) = $standby->psql('postgres', "SELECT dtm_barrier('saga', 'g', '01', 'action')");
+like($err, qr/cannot execute INSERT in a read-only transaction/, 'and so is a barrier');
 $node->stop('immediate');
 clear_participant();
 $standby->promote;

@@ -13,9 +13,9 @@
 #include "store/store.h"
 
 #include "access/xact.h"
+#include "common/hashfn.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
@@ -25,16 +25,52 @@
 /* Barriers that an operation has had in this transaction. */
 typedef struct Counter
 {
-	char	   *key;			/* gid, branch and op, NUL-separated */
 	size_t		key_len;
 	int			count;
-	SubTransactionId subid;		/* the subtransaction that counted last */
-	struct Counter *below;		/* this operation's count before that one */
-	struct Counter *next;		/* other operations */
+	char		key[FLEXIBLE_ARRAY_MEMBER]; /* gid, branch and op, NUL-separated */
 } Counter;
 
+/* Finds it by its key. */
+typedef struct CounterEntry
+{
+	Counter    *counter;
+	uint32		hash;
+	char		status;
+} CounterEntry;
+
+static inline bool
+same_key(const Counter *a, const Counter *b)
+{
+	return a->key_len == b->key_len && memcmp(a->key, b->key, a->key_len) == 0;
+}
+
+#define SH_PREFIX			counters
+#define SH_ELEMENT_TYPE		CounterEntry
+#define SH_KEY_TYPE			Counter *
+#define SH_KEY				counter
+#define SH_HASH_KEY(tb, key)	hash_bytes((unsigned char *) (key)->key, (int) (key)->key_len)
+#define SH_EQUAL(tb, a, b)	same_key(a, b)
+#define SH_SCOPE			static inline
+#define SH_STORE_HASH
+#define SH_GET_HASH(tb, a)	(a)->hash
+#define SH_DEFINE
+#define SH_DECLARE
+#include "lib/simplehash.h"
+
+/* What a hash begins with: most transactions have one barrier. */
+#define FIRST_COUNTERS		4
+
+/* One that a subtransaction has counted. */
+typedef struct Counted
+{
+	Counter    *counter;
+	SubTransactionId subid;
+	struct Counted *before;		/* the one that was counted before it */
+} Counted;
+
 /* In TopTransactionContext; NULL between transactions. */
-static Counter *counters = NULL;
+static counters_hash *counters = NULL;
+static Counted *last_counted = NULL;
 
 PG_FUNCTION_INFO_V1(dtm_barrier);
 PG_FUNCTION_INFO_V1(dtm_query_prepared);
@@ -45,129 +81,127 @@ static void
 forget_counters(void *arg)
 {
 	counters = NULL;
+	last_counted = NULL;
 }
 
 /*
- * What a subtransaction that is rolled back has counted did not happen; what
- * one that is released has counted belongs to its parent.
+ * What a subtransaction that is rolled back has counted did not happen, and so
+ * with those within it.  Their ids are greater than its own, and all that has
+ * been counted since it began was counted by it or by them; so those are the
+ * last ones, and one that is released has nothing to hand to its parent.
  */
 static void
 at_subtransaction_end(SubXactEvent event, SubTransactionId subid,
 					  SubTransactionId parent, void *arg)
 {
-	if (event != SUBXACT_EVENT_ABORT_SUB && event != SUBXACT_EVENT_COMMIT_SUB)
+	if (event != SUBXACT_EVENT_ABORT_SUB)
 		return;
-	for (Counter **link = &counters; *link != NULL;)
+	while (last_counted != NULL && last_counted->subid >= subid)
 	{
-		Counter    *counter = *link;
+		Counted    *counted = last_counted;
 
-		if (counter->subid != subid)
-			link = &counter->next;
-		else if (event == SUBXACT_EVENT_COMMIT_SUB)
-		{
-			counter->subid = parent;
-			if (counter->below != NULL && counter->below->subid == parent)
-				counter->below = counter->below->below;
-			link = &counter->next;
-		}
-		else if (counter->below != NULL)
-		{
-			counter->below->next = counter->next;
-			*link = counter->below;
-		}
-		else
-			*link = counter->next;
+		counted->counter->count--;
+		last_counted = counted->before;
+		pfree(counted);
 	}
 }
 
-static Counter *
-new_counter(const char *key, size_t key_len, int count)
-{
-	Counter    *counter = MemoryContextAllocZero(TopTransactionContext,
-												 sizeof(Counter));
-
-	counter->key = MemoryContextAlloc(TopTransactionContext, key_len);
-	memcpy(counter->key, key, key_len);
-	counter->key_len = key_len;
-	counter->count = count;
-	counter->subid = GetCurrentSubTransactionId();
-	return counter;
-}
-
-/* 1 for an operation's first barrier in this transaction, 2 for its second. */
-static int
-next_barrier_id(const char *gid, const char *branch_id, const char *op)
+static void
+make_counters(void)
 {
 	static bool callback_registered = false;
-	size_t		key_len = strlen(gid) + strlen(branch_id) + strlen(op) + 3;
-	char	   *key = palloc(key_len);
-	char	   *p = key;
-
-	memcpy(p, gid, strlen(gid) + 1);
-	p += strlen(gid) + 1;
-	memcpy(p, branch_id, strlen(branch_id) + 1);
-	p += strlen(branch_id) + 1;
-	memcpy(p, op, strlen(op) + 1);
+	MemoryContextCallback *callback =
+		MemoryContextAllocZero(TopTransactionContext, sizeof(MemoryContextCallback));
 
 	if (!callback_registered)
 	{
 		RegisterSubXactCallback(at_subtransaction_end, NULL);
 		callback_registered = true;
 	}
+	counters = counters_create(TopTransactionContext, FIRST_COUNTERS, NULL);
+	callback->func = forget_counters;
+	MemoryContextRegisterResetCallback(TopTransactionContext, callback);
+}
+
+/* The counter of an operation, from 0. */
+static Counter *
+counter_of(const text *gid, const text *branch_id, const text *op)
+{
+	const text *const parts[] = {gid, branch_id, op};
+	size_t		key_len = VARSIZE_ANY_EXHDR(gid) + VARSIZE_ANY_EXHDR(branch_id) + VARSIZE_ANY_EXHDR(op) + 3;
+	Counter    *counter = MemoryContextAlloc(TopTransactionContext,
+											 offsetof(Counter, key) + key_len);
+	char	   *end = counter->key;
+	CounterEntry *entry;
+	bool		found;
+
+	for (size_t i = 0; i < lengthof(parts); i++)
+	{
+		size_t		len = VARSIZE_ANY_EXHDR(parts[i]);
+
+		memcpy(end, VARDATA_ANY(parts[i]), len);
+		end[len] = '\0';
+		end += len + 1;
+	}
+	counter->key_len = key_len;
+	counter->count = 0;
 	if (counters == NULL)
+		make_counters();
+	entry = counters_insert(counters, counter, &found);
+	if (found)
+		pfree(counter);
+	return entry->counter;
+}
+
+/* 1 for an operation's first barrier in this transaction, 2 for its second. */
+static int
+next_barrier_id(const text *gid, const text *branch_id, const text *op)
+{
+	Counter    *counter = counter_of(gid, branch_id, op);
+
+	if (GetCurrentTransactionNestLevel() > 1)
 	{
-		MemoryContextCallback *callback =
-			MemoryContextAllocZero(TopTransactionContext,
-								   sizeof(MemoryContextCallback));
+		Counted    *counted = MemoryContextAlloc(TopTransactionContext, sizeof(Counted));
 
-		callback->func = forget_counters;
-		MemoryContextRegisterResetCallback(TopTransactionContext, callback);
+		counted->counter = counter;
+		counted->subid = GetCurrentSubTransactionId();
+		counted->before = last_counted;
+		last_counted = counted;
 	}
-	for (Counter **link = &counters; *link != NULL; link = &(*link)->next)
-	{
-		Counter    *counter = *link;
+	return ++counter->count;
+}
 
-		if (counter->key_len != key_len ||
-			memcmp(counter->key, key, key_len) != 0)
-			continue;
-		if (counter->subid != GetCurrentSubTransactionId())
-		{
-			Counter    *above = new_counter(key, key_len, counter->count);
+/* As it is written: 01, 02, ... */
+static text *
+barrier_number(int number)
+{
+	char		digits[] = {(char) ('0' + number / 10), (char) ('0' + number % 10)};
 
-			above->next = counter->next;
-			above->below = counter;
-			*link = counter = above;
-		}
-		return ++counter->count;
-	}
-	{
-		Counter    *counter = new_counter(key, key_len, 1);
-
-		counter->next = counters;
-		counters = counter;
-		return 1;
-	}
+	return cstring_to_text_with_len(digits, lengthof(digits));
 }
 
 /* ---------- checks ---------- */
 
-static char *
+static text *
 argument(FunctionCallInfo fcinfo, int number, const char *name, int max_chars)
 {
-	char	   *value;
+	text	   *value;
+	int			len;
 
 	if (PG_ARGISNULL(number))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("%s is null", name),
 				 errhint("A branch passes the trans_type, gid, branch_id and op of its request's URL.")));
-	value = text_to_cstring(PG_GETARG_TEXT_PP(number));
-	if (value[0] == '\0')
+	value = PG_GETARG_TEXT_PP(number);
+	len = VARSIZE_ANY_EXHDR(value);
+	if (len == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s is empty", name),
 				 errhint("A branch passes the trans_type, gid, branch_id and op of its request's URL.")));
-	if (pg_mbstrlen(value) > max_chars)
+	/* no character is shorter than a byte */
+	if (len > max_chars && pg_mbstrlen_with_len(VARDATA_ANY(value), len) > max_chars)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s is longer than %d characters", name, max_chars),
@@ -199,24 +233,23 @@ origin_of(const char *op)
 Datum
 dtm_barrier(PG_FUNCTION_ARGS)
 {
-	char	   *trans_type = argument(fcinfo, 0, "trans_type", BARRIER_OTHER_CHARS);
-	char	   *gid = argument(fcinfo, 1, "gid", DTM_MAX_GID_CHARS);
-	char	   *branch_id = argument(fcinfo, 2, "branch_id", BARRIER_BRANCH_ID_CHARS);
-	char	   *op = argument(fcinfo, 3, "op", BARRIER_OTHER_CHARS);
-	char	   *barrier_id;
-	const char *origin = origin_of(op);
-	Oid			owner = dtm_extension_owner();
-	BarrierRow	row;
+	BarrierRow	row = {
+		.trans_type = argument(fcinfo, 0, "trans_type", BARRIER_OTHER_CHARS),
+		.gid = argument(fcinfo, 1, "gid", DTM_MAX_GID_CHARS),
+		.branch_id = argument(fcinfo, 2, "branch_id", BARRIER_BRANCH_ID_CHARS)
+	};
+	text	   *op = argument(fcinfo, 3, "op", BARRIER_OTHER_CHARS);
+	char	   *op_name = text_to_cstring(op);
+	const char *origin = origin_of(op_name);
 	bool		origin_inserted = false;
 	bool		inserted;
-	Oid			user;
-	int			sec_context;
+	StoreCaller caller;
 
 	if (!PG_ARGISNULL(4))
-		barrier_id = argument(fcinfo, 4, "barrier_id", BARRIER_OTHER_CHARS);
+		row.barrier_id = argument(fcinfo, 4, "barrier_id", BARRIER_OTHER_CHARS);
 	else
 	{
-		int			number = next_barrier_id(gid, branch_id, op);
+		int			number = next_barrier_id(row.gid, row.branch_id, op);
 
 		if (number > MAX_BARRIER_ID)
 			ereport(ERROR,
@@ -224,30 +257,25 @@ dtm_barrier(PG_FUNCTION_ARGS)
 					 errmsg("more than %d barriers of one branch operation in a transaction",
 							MAX_BARRIER_ID),
 					 errhint("Pass barrier_id.")));
-		barrier_id = psprintf("%02d", number);
+		row.barrier_id = barrier_number(number);
 	}
 
-	row.trans_type = trans_type;
-	row.gid = gid;
-	row.branch_id = branch_id;
-	row.barrier_id = barrier_id;
 	row.reason = op;
-	GetUserIdAndSecContext(&user, &sec_context);
-	SetUserIdAndSecContext(owner, sec_context | SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_NOFORCE_RLS);
+	store_enter_owner(&caller);
 	if (origin != NULL)
 	{
-		row.op = origin;
+		row.op = cstring_to_text(origin);
 		origin_inserted = barrier_row_insert(&row);
 	}
 	row.op = op;
-	inserted = barrier_row_insert_new(&row);
-	SetUserIdAndSecContext(user, sec_context);
+	inserted = barrier_row_insert(&row);
+	store_leave_owner(&caller);
 
-	if (strcmp(op, dtm_op_name(DTM_OP_MSG)) == 0 && !inserted)
+	if (strcmp(op_name, dtm_op_name(DTM_OP_MSG)) == 0 && !inserted)
 		ereport(ERROR,
 				(errcode(DTM_ERRCODE_DUPLICATED),
-				 errmsg("DUPLICATED: the barrier of msg \"%s\" exists already", gid),
+				 errmsg("DUPLICATED: the barrier of msg \"%s\" exists already",
+						text_to_cstring(row.gid)),
 				 errhint("The local transaction was done before, or its query-back has answered that it never will be: roll back.")));
 
 	/*
@@ -266,18 +294,20 @@ dtm_barrier(PG_FUNCTION_ARGS)
 Datum
 dtm_query_prepared(PG_FUNCTION_ARGS)
 {
-	char	   *gid = argument(fcinfo, 0, "gid", DTM_MAX_GID_CHARS);
-	BarrierRow	row = {"msg", gid, "00", "msg", "01", "rollback"};
-	Oid			owner = dtm_extension_owner();
+	BarrierRow	row = {
+		.trans_type = cstring_to_text("msg"),
+		.gid = argument(fcinfo, 0, "gid", DTM_MAX_GID_CHARS),
+		.branch_id = cstring_to_text("00"),
+		.op = cstring_to_text("msg"),
+		.barrier_id = cstring_to_text("01"),
+		.reason = cstring_to_text("rollback")
+	};
+	StoreCaller caller;
 	char	   *reason;
-	Oid			user;
-	int			sec_context;
 
-	GetUserIdAndSecContext(&user, &sec_context);
-	SetUserIdAndSecContext(owner, sec_context | SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_NOFORCE_RLS);
+	store_enter_owner(&caller);
 	(void) barrier_row_insert(&row);
 	reason = barrier_row_reason(&row);
-	SetUserIdAndSecContext(user, sec_context);
+	store_leave_owner(&caller);
 	PG_RETURN_BOOL(reason != NULL && strcmp(reason, "rollback") != 0);
 }

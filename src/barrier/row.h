@@ -10,12 +10,12 @@
 /* Its columns, without id and times; no longer than they are there (§8.1). */
 typedef struct BarrierRow
 {
-	const char *trans_type;
-	const char *gid;
-	const char *branch_id;
-	const char *op;
-	const char *barrier_id;
-	const char *reason;
+	text	   *trans_type;
+	text	   *gid;
+	text	   *branch_id;
+	text	   *op;
+	text	   *barrier_id;
+	text	   *reason;
 } BarrierRow;
 
 /* Lengths of the columns, in characters (§8.1); gid: DTM_MAX_GID_CHARS. */
@@ -25,14 +25,12 @@ typedef struct BarrierRow
 /*
  * Inserts a row if it is absent; true if it was.  Waits for a transaction
  * that is just inserting the same one: that wait is part of the algorithm.
- * The current user has to be the owner of the extension.
+ *
+ * Both functions: between store_enter_owner() and store_leave_owner().
  */
 extern bool barrier_row_insert(const BarrierRow *row);
 
-/* The same, quicker, of a row that is hardly there. */
-extern bool barrier_row_insert_new(const BarrierRow *row);
-
-/* The reason in the row with that key, palloc'd; NULL: there is none. */
-extern char *barrier_row_reason(const BarrierRow *key);
+/* The reason in the row that is there, palloc'd; NULL: there is none. */
+extern char *barrier_row_reason(const BarrierRow *row);
 
 #endif							/* DTM_BARRIER_ROW_H */

@@ -17,6 +17,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "miscadmin.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/plancache.h"
 #include "utils/syscache.h"
@@ -64,8 +65,19 @@ statement_own_settings(void)
 	statement_own_session = true;
 }
 
-Oid
-dtm_extension_owner(void)
+/* The owner that was found last; InvalidOid: it has to be looked for. */
+static Oid	known_owner = InvalidOid;
+static uint64 owner_changes = 0;
+
+static void
+forget_owner(Datum arg, int cache, uint32 hash)
+{
+	known_owner = InvalidOid;
+	owner_changes++;
+}
+
+static Oid
+find_owner(void)
 {
 	Oid			schema = get_namespace_oid("dtm", true);
 	Oid			table = OidIsValid(schema) ?
@@ -81,6 +93,29 @@ dtm_extension_owner(void)
 				 errhint("Run CREATE EXTENSION dtm.")));
 	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
 	ReleaseSysCache(tuple);
+	return owner;
+}
+
+Oid
+dtm_extension_owner(void)
+{
+	static bool registered = false;
+	uint64		changes;
+	Oid			owner;
+
+	if (OidIsValid(known_owner))
+		return known_owner;
+	if (!registered)
+	{
+		CacheRegisterSyscacheCallback(RELOID, forget_owner, (Datum) 0);
+		CacheRegisterSyscacheCallback(NAMESPACEOID, forget_owner, (Datum) 0);
+		registered = true;
+	}
+	changes = owner_changes;
+	owner = find_owner();
+	/* a look-up may itself hear of a change, after it has read the row */
+	if (changes == owner_changes)
+		known_owner = owner;
 	return owner;
 }
 
@@ -120,6 +155,26 @@ search_path_leave(int nest_level)
 {
 	if (nest_level > 0)
 		AtEOXact_GUC(true, nest_level);
+}
+
+void
+store_enter_owner(StoreCaller *caller)
+{
+	Session		session = {InvalidOid, 0};
+
+	owner_enter(&session);
+	caller->user = session.user;
+	caller->sec_context = session.sec_context;
+	caller->nest_level = search_path_enter();
+}
+
+void
+store_leave_owner(const StoreCaller *caller)
+{
+	Session		session = {caller->user, caller->sec_context};
+
+	search_path_leave(caller->nest_level);
+	owner_leave(&session);
 }
 
 void

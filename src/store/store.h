@@ -244,4 +244,20 @@ extern const char *store_other_version(void);
 /* The role that owns the extension; errors if it isn't installed. */
 extern Oid	dtm_extension_owner(void);
 
+/*
+ * As the owner of the extension, under a search path that the caller has not
+ * chosen: what somebody has added to our tables (triggers, checks, defaults)
+ * runs then, and looks its names up there.  Leaving restores both; an error
+ * does so by itself.
+ */
+typedef struct StoreCaller
+{
+	Oid			user;
+	int			sec_context;
+	int			nest_level;		/* of settings */
+} StoreCaller;
+
+extern void store_enter_owner(StoreCaller *caller);
+extern void store_leave_owner(const StoreCaller *caller);
+
 #endif							/* DTM_STORE_H */
