@@ -12,7 +12,7 @@
 #	drain		a backlog is worked off; beside: a bare libcurl client
 #	submit		dtm_submit; beside: a PL function that does the same INSERTs
 #	latency		submit to first request; beside: one commit and one POST
-#	barrier		a transaction with dtm_barrier; beside: without
+#	barrier		a transaction with dtm_barrier; beside: a plain INSERT of its row
 #	mixed		tcc, msg, concurrent and failing sagas; beside: sagas
 #	coordinators	two and four of them; beside: one
 #	slow		5,000 calls in flight that take 1 s
