@@ -345,7 +345,7 @@ eventually($node, 'SELECT state FROM dtm.stat_coordinator', 'paused');
 as_app("SELECT dtm_submit('saga', ARRAY[bank.step('a', -30), bank.step('nobody', 30)], gid => 'run_due')");
 run_due($node, 0);
 is(sql("SELECT dtm_status('run_due')"), 'failed', 'CALL dtm_run_due()');
-$node->safe_psql('postgres', 'CREATE DATABASE gone');
+sql('CREATE DATABASE gone');
 $node->safe_psql('gone', "CREATE EXTENSION dtm; CREATE FUNCTION f(gid text, branch_id text, op text, payload jsonb) RETURNS void LANGUAGE sql AS 'SELECT'; SELECT dtm_submit('msg', ARRAY[dtm_step('sql:public.f')], gid => 'x')");
 ok(eventually($node, "SELECT dtm_status('x')", 'succeed', 'gone'), 'another database has workers of its own');
 is(($node->psql('postgres', 'DROP DATABASE gone'))[0], 0, 'DROP DATABASE finds nobody connected');
