@@ -110,6 +110,13 @@ dtm_new_wait_event(const char *name)
 #define DTM_MORE_SETTINGS
 #endif
 
+/* 17: the question of who holds a lock has another one with it */
+#if PG_VERSION_NUM >= 170000
+#define dtm_lock_held_by_me(tag, mode)	LockHeldByMe(tag, mode, true)
+#else
+#define dtm_lock_held_by_me(tag, mode)	LockHeldByMe(tag, mode)
+#endif
+
 /* 18: a scan of an index may count what it does; 19: it has flags */
 #if PG_VERSION_NUM >= 190000
 #define dtm_index_beginscan(heap, index, snapshot, nkeys, norderbys) \

@@ -5,6 +5,7 @@
  */
 #include "process/databases.h"
 
+#include "compat.h"
 #include "process/shmem.h"
 #include "settings.h"
 
@@ -14,11 +15,10 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_database.h"
+#include "storage/lock.h"
 #include "utils/builtins.h"
-#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
-#include "utils/syscache.h"
 #include "utils/varlena.h"
 
 /* dtm.databases: "*", or a list of names. */
@@ -82,21 +82,25 @@ database_is_listed(Oid database)
 }
 
 /*
- * A change of pg_database, be it by ALTER DATABASE or by an UPDATE, invalidates
- * the cache of its rows in the process that makes it, while that has a
- * transaction id; others hear of it at the start of a transaction, when they
- * have none, and need not tell the launcher a second time.  (If one has, it is
- * woken for nothing.)  Hash value 0 is a reset of all caches.
+ * Whoever changes pg_database, be it by ALTER DATABASE or by an UPDATE, has a
+ * transaction id and keeps a lock on it up to here; which costs others a look at
+ * a table of this process.
  */
 static void
-database_changed(Datum arg, int cache, uint32 hash)
+at_transaction_end(XactEvent event, void *arg)
 {
-	if (hash != 0 && TransactionIdIsValid(GetCurrentTransactionIdIfAny()))
-		dtm_announce_databases();
+	LOCKTAG		tag;
+
+	if (event != XACT_EVENT_COMMIT ||
+		!TransactionIdIsValid(GetCurrentTransactionIdIfAny()))
+		return;
+	SET_LOCKTAG_RELATION(tag, InvalidOid, DatabaseRelationId);
+	if (dtm_lock_held_by_me(&tag, RowExclusiveLock))
+		dtm_tell_launcher_of_databases();
 }
 
 void
 databases_watch(void)
 {
-	CacheRegisterSyscacheCallback(DATABASEOID, database_changed, (Datum) 0);
+	RegisterXactCallback(at_transaction_end, NULL);
 }

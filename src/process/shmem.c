@@ -28,9 +28,6 @@ static int64 pending_ids[MAX_PENDING];
 static int	npending = 0;
 static uint32 pending_asks = 0;
 
-/* It changes pg_database. */
-static bool pending_databases = false;
-
 /* The transactions that it ends; grows, and is kept. */
 static int64 *ended_ids = NULL;
 static int	nended = 0;
@@ -276,11 +273,13 @@ dtm_ask_slot(DtmSharedSlot *slot, uint32 what)
 	(void) tell_slot(slot, slot->database, NULL, 0, what);
 }
 
-static void
-tell_launcher_of_databases(void)
+void
+dtm_tell_launcher_of_databases(void)
 {
 	Latch	   *latch;
 
+	if (dtm_shared == NULL)
+		return;
 	SpinLockAcquire(&dtm_shared->mutex);
 	dtm_shared->databases_changed = true;
 	latch = dtm_shared->launcher;
@@ -303,8 +302,6 @@ at_transaction_end(XactEvent event, void *arg)
 			if (npending > 0 || pending_asks != 0)
 				tell_coordinators(MyDatabaseId, pending_ids, npending,
 								  pending_asks);
-			if (pending_databases)
-				tell_launcher_of_databases();
 			if (nended > 0)
 				waiters_wake(MyDatabaseId, ended_ids, nended);
 			break;
@@ -317,7 +314,6 @@ at_transaction_end(XactEvent event, void *arg)
 	npending = 0;
 	nended = 0;
 	pending_asks = 0;
-	pending_databases = false;
 	if (held != NULL)
 	{
 		Oid			database = held->database;
@@ -368,15 +364,6 @@ dtm_announce_end(int64 id)
 		ended_size = size;
 	}
 	ended_ids[nended++] = id;
-}
-
-void
-dtm_announce_databases(void)
-{
-	if (dtm_shared == NULL)
-		return;
-	register_callback();
-	pending_databases = true;
 }
 
 void

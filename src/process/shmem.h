@@ -118,8 +118,8 @@ extern void dtm_ask(Oid database, uint32 what);
 /* Now: ask one. */
 extern void dtm_ask_slot(DtmSharedSlot *slot, uint32 what);
 
-/* At commit of this transaction: pg_database has changed. */
-extern void dtm_announce_databases(void);
+/* Now: the launcher shall see what has become of pg_database. */
+extern void dtm_tell_launcher_of_databases(void);
 
 /*
  * No coordinator in the database of that first slot until this transaction
