@@ -9,7 +9,10 @@ OBJS = $(patsubst $(srcdir)/%.c,%.o,$(wildcard $(srcdir)/src/*.c $(srcdir)/src/*
 DTM_VERSION = $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" $(srcdir)/dtm.control)
 
 PG_CPPFLAGS = -I$(srcdir)/src -D_GNU_SOURCE -DDTM_VERSION='"$(DTM_VERSION)"' $(if $(CASSERT),-DUSE_ASSERT_CHECKING=1,-DNDEBUG) $(shell curl-config --cflags)
-PG_CFLAGS = -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers -Wno-declaration-after-statement $(if $(WERROR),-Werror)
+
+# What only gcc and compilers like it know; PostgreSQL finds out which it has
+PG_CFLAGS = $(if $(filter yes,$(GCC)),$(GNU_CFLAGS))
+GNU_CFLAGS = -fvisibility=hidden -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers -Wno-declaration-after-statement $(if $(WERROR),-Werror)
 SHLIB_LINK = $(shell curl-config --libs)
 
 # One test a line, in the order of the layers

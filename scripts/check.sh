@@ -38,11 +38,31 @@ run() {
 	broken=1
 }
 
+# The symbols that the library exports: what PostgreSQL looks up by name, and no more.
+exports() {
+	local wanted exported
+
+	wanted=$({
+		printf '%s\n' Pg_magic_func _PG_init
+		grep -hoE '^extern PGDLLEXPORT void dtm_\w+_main' src/*/*.h | grep -oE '\w+$'
+		sed -nE 's/^PG_FUNCTION_INFO_V1\((\w+)\);/\1 pg_finfo_\1/p' src/*/*.c | tr ' ' '\n'
+	} | sort)
+	exported=$(nm -D --defined-only dtm.so | awk '{ print $3 }' | sort)
+	if [ "$wanted" = "$exported" ]; then
+		echo "ok - exported symbols"
+	else
+		diff <(echo "$wanted") <(echo "$exported")
+		echo "not ok - exported symbols"
+		return 1
+	fi
+}
+
 # What a compiler does not say; of each folder of the sources.
 lint() {
 	local folder status=0
 
 	cd "$SCRATCH/dtm"
+	exports || status=1
 	perl scripts/layers.pl || status=1
 	perl scripts/lint_spec.pl || status=1
 	INCLUDES=$("$PG_CONFIG" --includedir-server)

@@ -21,7 +21,7 @@ my @layers = (
 	['base64', qw(compat errors)],
 	['core'],
 	['transport'],
-	['transaction', qw(core gid)],
+	['transaction', qw(compat core gid)],
 	['settings', qw(core transaction transport)],
 	['wire', qw(base64 compat core settings transaction transport)],
 	['endpoint', qw(compat errors settings transaction transport wire)],
@@ -44,7 +44,7 @@ my @layers = (
 	['api',
 		qw(compat coordinator core errors gid outcome process/shmem request settings store
 		   transaction process/wait_event clock process/waiters)],
-	['dtm', qw(local process process/shmem settings store)]);
+	['dtm', qw(compat local process process/shmem settings store)]);
 
 # Headers that only some parts may see, and the parts that must not see one.
 my @reserved = (

@@ -13,6 +13,7 @@
 #include "catalog/pg_foreign_server.h"
 #include "catalog/pg_proc.h"
 #include "executor/executor.h"
+#include "fmgr.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
@@ -34,6 +35,36 @@
 
 #if PG_VERSION_NUM < 150000
 #error "dtm needs PostgreSQL 15 or newer"
+#endif
+
+/*
+ * 16: a library exports what SQL calls and nothing else; before, the macros of
+ * fmgr.h say nothing of visibility.  So whoever defines a function for SQL
+ * includes this file.
+ */
+#if PG_VERSION_NUM < 160000
+#ifdef __GNUC__
+#undef PGDLLEXPORT
+#define PGDLLEXPORT __attribute__((visibility("default")))
+#endif
+#undef PG_FUNCTION_INFO_V1
+#define PG_FUNCTION_INFO_V1(funcname) \
+extern PGDLLEXPORT Datum funcname(PG_FUNCTION_ARGS); \
+extern PGDLLEXPORT const Pg_finfo_record *CppConcat(pg_finfo_, funcname) (void); \
+const Pg_finfo_record * \
+CppConcat(pg_finfo_, funcname) (void) \
+{ \
+	static const Pg_finfo_record my_finfo = {1}; \
+	return &my_finfo; \
+} \
+extern int no_such_variable
+#endif
+
+/* 18: a library says which version of what it is */
+#if PG_VERSION_NUM >= 180000
+#define DTM_MODULE_MAGIC	PG_MODULE_MAGIC_EXT(.name = "dtm", .version = DTM_VERSION)
+#else
+#define DTM_MODULE_MAGIC	PG_MODULE_MAGIC
 #endif
 
 /* 17: a WaitEventSet belongs to a resource owner, not to a memory context */

@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
 #include "local/local.h"
 #include "process/process.h"
 #include "process/shmem.h"
@@ -13,9 +14,9 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 
-PG_MODULE_MAGIC;
+DTM_MODULE_MAGIC;
 
-void		_PG_init(void);
+extern PGDLLEXPORT void _PG_init(void);
 
 void
 _PG_init(void)

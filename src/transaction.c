@@ -4,6 +4,8 @@
  */
 #include "transaction.h"
 
+#include "compat.h"
+
 #include "gid.h"
 
 #include "mb/pg_wchar.h"

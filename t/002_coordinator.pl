@@ -31,6 +31,12 @@ is(sql("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'dtm launcher
 ok(eventually($node, "SELECT string_agg(wait_event_type || ' ' || wait_event, ', ' ORDER BY backend_type) FROM pg_stat_activity WHERE backend_type LIKE 'dtm%'",
 		sql('SHOW server_version_num') < 170000 ? 'Extension Extension, Extension Extension' : 'Extension DtmCoordinatorMain, Extension DtmLauncherMain'),
 	'and what it waits for');
+SKIP:
+{
+	skip 'PostgreSQL 18 shows the version of a library', 1 if $node->safe_psql('postgres', 'SHOW server_version_num') < 180000;
+	is($node->safe_psql('postgres', "SELECT m.module_name, m.version = e.default_version FROM pg_get_loaded_modules() m, pg_available_extensions e WHERE m.file_name LIKE 'dtm%' AND e.name = 'dtm'"),
+		'dtm|t', 'the library says what it is');
+}
 like(`ps -o args= -p $pid`, qr/dtm coordinator for database "postgres"/, 'its title has the name of the database');
 
 # R-49: a commit starts it, whatever the transaction looks like

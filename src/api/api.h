@@ -12,6 +12,7 @@
 
 #include "fmgr.h"
 
+#include "compat.h"
 #include "outcome.h"
 #include "transaction.h"
 

@@ -8,6 +8,7 @@
  */
 #include "row.h"
 
+#include "compat.h"
 #include "errors.h"
 #include "transaction.h"
 #include "store/store.h"

@@ -9,6 +9,8 @@
 
 #include "postgres.h"
 
+#include "compat.h"
+
 /* From _PG_init of the postmaster. */
 extern void dtm_register_launcher(void);
 extern void dtm_install_hooks(void);
