@@ -24,14 +24,25 @@ as_user() {
 	fi
 }
 
+# Is there a server of PG_MAJOR to build for and to run, from whatever source?
+has_server() {
+	[ -x "$PG_BIN/postgres" ] && [ -x "$PG_CONFIG" ] && [ -e "$("$PG_CONFIG" --pgxs)" ]
+}
+
+is_installed() {
+	dpkg-query -W -f '${db:Status-Status}\n' "$1" 2>/dev/null | grep -qx installed
+}
+
 # install PACKAGE...: those that are missing.
 install() {
 	local missing=()
 	local package
 
 	for package in "$@"; do
-		dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null |
-			grep -qx installed || missing+=("$package")
+		case $package in "postgresql-$PG_MAJOR" | "postgresql-server-dev-$PG_MAJOR")
+			! has_server || continue ;;
+		esac
+		is_installed "$package" || missing+=("$package")
 	done
 	[ ${#missing[@]} -gt 0 ] || return 0
 	if ! command -v apt-get >/dev/null; then
@@ -59,6 +70,23 @@ install() {
 	as_root rm -f $keep
 }
 
+# install_if_packaged PACKAGE: says so, and fails, where there is none.
+install_if_packaged() {
+	local known=no
+
+	is_installed "$1" && return
+	if command -v apt-cache >/dev/null; then
+		# lists of packages may be missing, or old
+		apt-cache show "$1" >/dev/null 2>&1 || as_root apt-get update -q >/dev/null || true
+		! apt-cache show "$1" >/dev/null 2>&1 || known=yes
+	fi
+	if [ $known = no ]; then
+		echo "there is no package $1"
+		return 1
+	fi
+	install "$1"
+}
+
 # Makes SCRATCH, a directory of the ordinary user with a copy of the sources
 # in SCRATCH/dtm; both go away at the end, and with them what still runs.
 make_scratch() {
@@ -78,16 +106,49 @@ make_scratch() {
 	cd "$SCRATCH"
 }
 
+# descendants PID: the processes that it has started, those that these have, ...
+descendants() {
+	ps -e -o pid=,ppid= | awk -v of="$1" '
+		{ parent[$1] = $2 }
+		END {
+			for (pid in parent)
+				for (p = parent[pid]; p in parent; p = parent[p])
+					if (p == of) { print pid; break }
+		}'
+}
+
+# end_processes PID...: asks them to end, and makes those that have not after 10 s.
+end_processes() {
+	local pid tries=100
+
+	for pid in "$@"; do
+		kill "$pid" 2>/dev/null || true
+	done
+	for pid in "$@"; do
+		while [ $tries -gt 0 ] && kill -0 "$pid" 2>/dev/null; do
+			sleep 0.1
+			tries=$((tries - 1))
+		done
+		kill -KILL "$pid" 2>/dev/null || true
+	done
+}
+
+# end_tree PID: ends a process that this script has started, with what that has.
+end_tree() {
+	# shellcheck disable=SC2046
+	end_processes "$1" $(descendants "$1")
+}
+
 clean_up() {
 	local status=$?
-	local cluster
+	local pid_file
 
-	for cluster in "$SCRATCH"/*/postmaster.pid; do
-		[ -e "$cluster" ] &&
-			as_user "$PG_BIN/pg_ctl" -D "$(dirname "$cluster")" -m immediate -w stop >/dev/null 2>&1
-	done
-	# whatever else was started from there
-	pkill -f -- "$SCRATCH/" 2>/dev/null || true
+	# servers are nobody's descendants
+	find "$SCRATCH" -name postmaster.pid 2>/dev/null | while read -r pid_file; do
+		as_user "$PG_BIN/pg_ctl" -D "$(dirname "$pid_file")" -m immediate -w stop </dev/null >/dev/null 2>&1 || true
+	done || true
+	# shellcheck disable=SC2046
+	end_processes $(descendants $$)
 	rm -rf "$SCRATCH"
 	exit $status
 }

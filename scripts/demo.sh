@@ -31,9 +31,12 @@ psql -d bank -c "CREATE EXTENSION dtm" \
 # The server does not need the banks' ports before they are called.
 PORT_A=$(free_port)
 PORT_B=$(free_port)
+BANK=()
+# start_bank PORT OWNER: its process is BANK[PORT]
 start_bank() {
 	as_user /usr/bin/python3 "$SCRATCH/dtm/scripts/demo/bank.py" "$1" \
 		"host=$SCRATCH user=postgres dbname=bank" "$2" >/dev/null 2>&1 &
+	BANK[$1]=$!
 	for _ in $(seq 100); do
 		(: >"/dev/tcp/127.0.0.1/$1") 2>/dev/null && return
 		sleep 0.1
@@ -42,8 +45,7 @@ start_bank() {
 	exit 1
 }
 stop_bank() {
-	pkill -f "$SCRATCH/dtm/scripts/demo/bank.py $1 "
-	while (: >"/dev/tcp/127.0.0.1/$1") 2>/dev/null; do sleep 0.1; done
+	end_tree "${BANK[$1]}"
 }
 start_bank "$PORT_A" alice
 start_bank "$PORT_B" bob
