@@ -60,12 +60,36 @@ exports() {
 	fi
 }
 
+# Another compiler, out of the tree, with an empty element in LIBRARY_PATH, for which
+# gcc looks for its files in the current directory.
+other_builds() {
+	local status=0 compiler
+
+	# make would take what is built in the tree for its own
+	as_user mkdir "$SCRATCH/unbuilt"
+	tar -cf - -C "$SCRATCH/dtm" --exclude='*.o' --exclude='*.bc' --exclude='*.so' . |
+		as_user tar -xf - -C "$SCRATCH/unbuilt"
+	for compiler in clang-14 gcc; do
+		as_user mkdir -p "$SCRATCH/build-$compiler"
+		if as_user LIBRARY_PATH=: make -s -j"$(nproc)" -C "$SCRATCH/build-$compiler" -f "$SCRATCH/unbuilt/Makefile" \
+			PG_CONFIG="$PG_CONFIG" CC="$compiler" with_llvm=no >"$SCRATCH/build-$compiler.log" 2>&1; then
+			echo "ok - out of the tree, $compiler"
+		else
+			cat "$SCRATCH/build-$compiler.log"
+			echo "not ok - out of the tree, $compiler"
+			status=1
+		fi
+	done
+	return $status
+}
+
 # What a compiler does not say; of each folder of the sources.
 lint() {
 	local folder status=0
 
 	cd "$SCRATCH/dtm"
 	exports || status=1
+	other_builds || status=1
 	if grep -nE '\b(p[k]ill|kill[a]ll)\b' -r scripts test t bench; then
 		echo "not ok - processes are ended by their ids"
 		status=1
