@@ -45,4 +45,14 @@ say-what-is-left-out:
 unit:
 	$(MAKE) -C $(srcdir)/test/unit check
 
-.PHONY: say-what-is-left-out unit
+# What t/018_upgrade.pl updates from, and the script that it runs: the part of
+# the extension's own script that comes after the tables, after what changes them
+UPGRADE = $(srcdir)/test/upgrade
+install-upgrade-test:
+	$(MKDIR_P) '$(DESTDIR)$(datadir)/extension'
+	$(INSTALL_DATA) $(UPGRADE)/dtm--0.1.0.sql '$(DESTDIR)$(datadir)/extension/'
+	{ cat $(UPGRADE)/tables--0.1.0--0.2.0.sql; \
+	  sed -n '/^\/\* -* submitting -* \*\/$$/,$$p' $(srcdir)/dtm--0.2.0.sql | sed '/^SELECT dtm.set_home();$$/d'; \
+	} >'$(DESTDIR)$(datadir)/extension/dtm--0.1.0--0.2.0.sql'
+
+.PHONY: say-what-is-left-out unit install-upgrade-test

@@ -158,6 +158,7 @@ tap() {
 	for modules in "$pgxs/src/test/perl" /usr/lib/postgresql/*/lib/pgxs/src/test/perl; do
 		[ ! -e "$modules/PostgreSQL/Test/Cluster.pm" ] || break
 	done
+	as_root make -s -C "$SCRATCH/dtm" PG_CONFIG="$PG_CONFIG" install-upgrade-test
 	cd "$SCRATCH/dtm"
 	as_user PATH="$PG_BIN:$PATH" PERL5LIB="$modules" \
 		PG_REGRESS="$pgxs/src/test/regress/pg_regress" \

@@ -5,23 +5,50 @@
  */
 #include "api/api.h"
 
+#include "compat.h"
 #include "errors.h"
 #include "process/shmem.h"
 #include "request/request.h"
 #include "settings.h"
 #include "store/store.h"
 
+#include "catalog/namespace.h"
+#include "catalog/pg_proc.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
+
+PG_FUNCTION_INFO_V1(dtm_visible);
+
+/*
+ * An administrator is who may execute dtm.administer(): a privilege follows a
+ * role that is renamed, a name would not.
+ */
+static bool
+is_admin(void)
+{
+	oidvector  *no_arguments = buildoidvector(NULL, 0);
+	Oid			function = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid,
+										   CStringGetDatum("administer"),
+										   PointerGetDatum(no_arguments),
+										   ObjectIdGetDatum(get_namespace_oid("dtm", true)));
+
+	return OidIsValid(function) && dtm_can_execute(function, GetUserId());
+}
 
 bool
 api_is_visible(Oid submitted_by)
 {
-	Oid			admin = get_role_oid("dtm_admin", true);
+	return has_privs_of_role(GetUserId(), submitted_by) || is_admin();
+}
 
-	return has_privs_of_role(GetUserId(), submitted_by) ||
-		(OidIsValid(admin) && has_privs_of_role(GetUserId(), admin));
+/* dtm.visible(submitted_by) returns boolean */
+Datum
+dtm_visible(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(api_is_visible(PG_GETARG_OID(0)));
 }
 
 void

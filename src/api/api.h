@@ -16,7 +16,10 @@
 #include "outcome.h"
 #include "transaction.h"
 
-/* dtm.visible() in C: may the current role see and steer this role's? */
+/*
+ * May the current role see and steer what this role submitted?  The only place
+ * that decides it: views ask dtm.visible(), which is this.
+ */
 extern bool api_is_visible(Oid submitted_by);
 
 /* An argument that must be there. */

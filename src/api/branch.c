@@ -12,7 +12,6 @@
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(dtm_register_branch);
-PG_FUNCTION_INFO_V1(dtm_register_tcc_branch);
 PG_FUNCTION_INFO_V1(dtm_register_xa_branch);
 PG_FUNCTION_INFO_V1(dtm_register_branch_request);
 
@@ -33,29 +32,14 @@ register_branch(const BranchRequest *branch)
 	store_update_branches(trans);
 }
 
-static Datum
-register_tcc_branch(FunctionCallInfo fcinfo, bytea *payload)
-{
-	register_branch(request_branch(DTM_TCC, TEXT_OR_NULL(0), TEXT_OR_NULL(1),
-								   STRING_OR_NULL(2), STRING_OR_NULL(3), payload));
-	PG_RETURN_VOID();
-}
-
 /* dtm_register_branch(gid, branch_id, confirm, cancel, payload) returns void */
 Datum
 dtm_register_branch(PG_FUNCTION_ARGS)
 {
-	return register_tcc_branch(fcinfo, request_json_body(JSONB_OR_NULL(4)));
-}
-
-/*
- * What the SQL of version 0.1.0 calls, and the script has to find that an
- * installation begins with; the payload is bytea.
- */
-Datum
-dtm_register_tcc_branch(PG_FUNCTION_ARGS)
-{
-	return register_tcc_branch(fcinfo, PG_ARGISNULL(4) ? NULL : PG_GETARG_BYTEA_P(4));
+	register_branch(request_branch(DTM_TCC, TEXT_OR_NULL(0), TEXT_OR_NULL(1),
+								   STRING_OR_NULL(2), STRING_OR_NULL(3),
+								   request_json_body(JSONB_OR_NULL(4))));
+	PG_RETURN_VOID();
 }
 
 /* dtm_register_branch(gid, branch_id, url) returns void */

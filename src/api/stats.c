@@ -28,8 +28,7 @@ dtm_library_version(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(cstring_to_text(DTM_VERSION));
 }
 
-/* Columns of version 0.1.0, and those that came with 0.2.0. */
-#define NSTATS_0_1	12
+/* Columns of dtm.coordinator_stats(). */
 #define NSTATS		14
 
 /* SQL that is newer may ask for more than there is. */
@@ -54,7 +53,7 @@ stats_row(TupleDesc desc, DtmSharedSlot *slot)
 	StoreHome	home;
 	pid_t		pid;
 
-	check_columns(desc, desc->natts == NSTATS || desc->natts == NSTATS_0_1);
+	check_columns(desc, desc->natts == NSTATS);
 	if (slot == NULL)
 	{
 		memset(nulls, true, sizeof(nulls));

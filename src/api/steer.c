@@ -99,12 +99,24 @@ dtm_reset_cron_time(PG_FUNCTION_ARGS)
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
 }
 
-/* dtm_pause() returns void; the change of dtm.home tells the coordinator */
+/*
+ * Where this database lives has changed.  Whoever changes it by a function is
+ * announced here, not by the trigger on dtm.home: a session may have switched
+ * triggers off (session_replication_role, ALTER TABLE ... DISABLE TRIGGER).
+ */
+static void
+set_home(bool paused)
+{
+	store_set_home(paused);
+	dtm_announce_ask(DTM_ASK_RECHECK);
+}
+
+/* dtm_pause() returns void */
 Datum
 dtm_pause(PG_FUNCTION_ARGS)
 {
 	PreventCommandIfReadOnly("dtm_pause()");
-	store_set_home(true);
+	set_home(true);
 	PG_RETURN_VOID();
 }
 
@@ -113,7 +125,7 @@ Datum
 dtm_resume(PG_FUNCTION_ARGS)
 {
 	PreventCommandIfReadOnly("dtm_resume()");
-	store_set_home(false);
+	set_home(false);
 	PG_RETURN_VOID();
 }
 
@@ -121,7 +133,7 @@ dtm_resume(PG_FUNCTION_ARGS)
 Datum
 dtm_set_home(PG_FUNCTION_ARGS)
 {
-	store_set_home(false);
+	set_home(false);
 	PG_RETURN_VOID();
 }
 

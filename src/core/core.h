@@ -236,6 +236,9 @@ extern bool dtm_core_has_undo(DtmTransType type);
 /* Number of ops that nsteps steps, or branches, of this type have. */
 extern int	dtm_core_ops_of(DtmTransType type, int nsteps);
 
+/* The step (from 0) and the op at a place, from 0, among the ops of a type. */
+extern void dtm_core_op_at(DtmTransType type, int n, int *step, DtmOp *op);
+
 /*
  * Fills the step and op of each element of t->ops (of which there are nops)
  * from t->type; has_url and status are left to the caller.
@@ -266,6 +269,7 @@ extern DtmResult dtm_classify_sqlstate(const char *sqlstate);
 extern const char *dtm_trans_type_name(DtmTransType type);
 extern bool dtm_trans_type_parse(const char *name, DtmTransType *type);
 extern const char *dtm_status_name(DtmStatus status);
+extern const char *dtm_branch_status_name(DtmBranchStatus status);
 extern const char *dtm_op_name(DtmOp op);
 extern const char *dtm_result_name(DtmResult result);
 
@@ -277,6 +281,7 @@ extern bool dtm_status_of_letter(char letter, DtmStatus *status);
 extern char dtm_branch_status_letter(DtmBranchStatus status);
 extern bool dtm_branch_status_of_letter(char letter, DtmBranchStatus *status);
 extern char dtm_result_letter(DtmResult result);
+extern bool dtm_result_of_letter(char letter, DtmResult *result);
 
 /* compensate, cancel, rollback */
 extern bool dtm_op_undoes(DtmOp op);

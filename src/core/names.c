@@ -91,6 +91,12 @@ dtm_status_name(DtmStatus status)
 }
 
 const char *
+dtm_branch_status_name(DtmBranchStatus status)
+{
+	return branch_statuses[status].name;
+}
+
+const char *
 dtm_op_name(DtmOp op)
 {
 	return ops[op];
@@ -147,6 +153,15 @@ dtm_branch_status_of_letter(char letter, DtmBranchStatus *status)
 	return i >= 0;
 }
 
+bool
+dtm_result_of_letter(char letter, DtmResult *result)
+{
+	int			i = find_letter(results, LENGTH(results), letter);
+
+	*result = (DtmResult) i;
+	return i >= 0;
+}
+
 char
 dtm_result_letter(DtmResult result)
 {
@@ -186,7 +201,7 @@ dtm_core_ops_of(DtmTransType type, int nsteps)
 }
 
 void
-dtm_core_lay_out(DtmTrans *t)
+dtm_core_op_at(DtmTransType type, int n, int *step, DtmOp *op)
 {
 	/* of the types that have two ops for each step: undone first, then done */
 	static const uint8_t pairs[][2] = {
@@ -195,20 +210,29 @@ dtm_core_lay_out(DtmTrans *t)
 		[DTM_XA] = {DTM_OP_ROLLBACK, DTM_OP_COMMIT}
 	};
 
+	if (!dtm_core_has_undo(type))
+	{
+		*step = n;
+		*op = DTM_OP_ACTION;
+	}
+	else
+	{
+		*step = n / 2;
+		*op = (DtmOp) pairs[type][n % 2];
+	}
+}
+
+void
+dtm_core_lay_out(DtmTrans *t)
+{
 	assert(t->nops == dtm_core_ops_of(t->type, t->nsteps));
 	for (int i = 0; i < t->nops; i++)
 	{
-		DtmBranchOp *op = &t->ops[i];
+		DtmOp		op;
+		int			step;
 
-		if (!dtm_core_has_undo(t->type))
-		{
-			op->step = (uint16_t) i;
-			op->op = DTM_OP_ACTION;
-		}
-		else
-		{
-			op->step = (uint16_t) (i / 2);
-			op->op = pairs[t->type][i % 2];
-		}
+		dtm_core_op_at(t->type, i, &step, &op);
+		t->ops[i].step = (uint16_t) step;
+		t->ops[i].op = (uint8_t) op;
 	}
 }

@@ -12,7 +12,9 @@
 #include "private.h"
 
 #include "access/xlog.h"
+#include "catalog/namespace.h"
 #include "miscadmin.h"
+#include "nodes/makefuncs.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -61,8 +63,11 @@ is_same_directory(const char *known, const char *now)
 static void
 adopt(const char *directory)
 {
+	/* a dtm_pause() that is not committed yet holds the row, but not us */
 	static Statement statement = {
-		"UPDATE dtm.home SET directory = $1", 1, {TEXTOID}
+		"UPDATE dtm.home SET directory = $1 WHERE id IN "
+		"(SELECT h.id FROM dtm.home h FOR UPDATE SKIP LOCKED)",
+		1, {TEXTOID}
 	};
 	Datum		values[1];
 
@@ -134,6 +139,14 @@ store_set_home(bool paused)
 	values[2] = BoolGetDatum(paused);
 	/* its coordinator says which directory that is */
 	statement_enter(&session);
+
+	/*
+	 * One after the other: a second dtm_pause() or dtm_resume() would not see
+	 * the row that the first one inserts, and leave it there.  This lock is in
+	 * the way of nobody else, not even of the coordinator.
+	 */
+	(void) RangeVarGetRelid(makeRangeVar("dtm", "home", -1),
+							ShareUpdateExclusiveLock, false);
 	statement_run(&delete_statement, NULL, NULL);
 	statement_run(&insert_home, values, NULL);
 	statement_leave(&session);

@@ -117,7 +117,7 @@ store_cron_cleans(void)
 		"AND j.database = pg_catalog.current_database() "
 		"AND j.command LIKE 'SELECT %.dtm_cleanup()' "
 		"AND EXISTS (SELECT FROM pg_catalog.pg_roles u WHERE u.rolname = j.username "
-		"AND pg_catalog.pg_has_role(u.oid, 'dtm_admin', 'USAGE'))",
+		"AND pg_catalog.has_function_privilege(u.oid, 'dtm.administer()', 'EXECUTE'))",
 		0, {0}
 	};
 	Session		session;

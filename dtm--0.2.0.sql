@@ -1,4 +1,14 @@
-/* dtm--0.1.0.sql: CREATE EXTENSION dtm */
+/*
+ * dtm--0.2.0.sql: CREATE EXTENSION dtm
+ *
+ * In this order: what may stand in the way, roles and schemas, tables, and what
+ * is called: submitting, branches, topics, participating, watching, steering,
+ * removing, scheduling, services.  At the end: privileges, and the first row.
+ *
+ * What users call is in the extension's schema; what is internal is in schema
+ * dtm.  Each view, each column of a view and each function that users call has a
+ * COMMENT.
+ */
 
 \echo Use "CREATE EXTENSION dtm" to load this file. \quit
 
@@ -20,7 +30,13 @@ BEGIN
 END
 $$;
 
-/* Roles belong to the whole cluster; another database may have made them. */
+/* ---------- roles and schemas ---------- */
+
+/*
+ * Roles belong to the whole cluster; another database may have made them.  Only
+ * this script knows their names: what they may do are privileges, so that roles
+ * can be renamed.
+ */
 DO $$
 BEGIN
   IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'dtm_user') THEN
@@ -34,20 +50,29 @@ END
 $$;
 
 CREATE SCHEMA dtm;
+COMMENT ON SCHEMA dtm IS 'dtm: tables, views and internal functions of the coordinator';
 CREATE SCHEMA dtm_barrier;
-GRANT USAGE ON SCHEMA dtm TO dtm_user;
+COMMENT ON SCHEMA dtm_barrier IS 'dtm: the barrier''s table, where dtm''s SDKs expect it';
 
 /* ---------- the coordinator's tables: docs/architecture.md, Storage ---------- */
 
-/* Where this database lives; elsewhere it starts paused. */
+/*
+ * Where this database lives; elsewhere it starts paused.  There is one row, and
+ * a second one where a dump has brought its own.  The key is random: that of
+ * a restored row is not that of the row which CREATE EXTENSION has made.
+ */
 CREATE TABLE dtm.home (
   system_identifier bigint NOT NULL,
   database_oid oid NOT NULL,
   paused boolean NOT NULL,
-  since timestamptz NOT NULL
+  since timestamptz NOT NULL,
+  directory text COLLATE "C",
+  id uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid() CONSTRAINT home_pkey PRIMARY KEY
 );
 COMMENT ON TABLE dtm.home IS
   'the server and database that this coordinator belongs to, and whether it was paused';
+COMMENT ON COLUMN dtm.home.directory IS
+  'inode and birth of a file in the data directory, by which a copy of the whole server is known; NULL: the coordinator has not run yet';
 
 CREATE SEQUENCE dtm.request_id_seq;
 
@@ -131,6 +156,8 @@ CREATE TABLE dtm.attempt (
   error text COLLATE "C"
 );
 CREATE INDEX attempt_id ON dtm.attempt (id);
+/* Without a key, a publication sends the whole old row of an update or delete. */
+ALTER TABLE dtm.attempt REPLICA IDENTITY FULL;
 COMMENT ON TABLE dtm.attempt IS 'calls of branches, one row each';
 COMMENT ON COLUMN dtm.attempt.duration IS 'microseconds';
 COMMENT ON COLUMN dtm.attempt.branch IS 'place in branch_status, from 0; -1: query_prepared';
@@ -185,8 +212,7 @@ COMMENT ON TYPE @extschema@.dtm_step IS 'one step of a saga or msg; payload is t
 
 CREATE FUNCTION @extschema@.dtm_step(action text, compensate text DEFAULT '', payload jsonb DEFAULT NULL)
 RETURNS @extschema@.dtm_step
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-AS $$ SELECT ROW(action, compensate, pg_catalog.convert_to(payload::pg_catalog.text, 'UTF8'))::@extschema@.dtm_step $$;
+AS 'MODULE_PATHNAME', 'dtm_step' LANGUAGE C IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION @extschema@.dtm_step(text, text, jsonb) IS
   'one step of a saga or msg: the URL of its action, that of its compensation, and the body sent to both';
 
@@ -220,12 +246,10 @@ CREATE FUNCTION @extschema@.dtm_abort(gid text, reason text DEFAULT NULL) RETURN
 AS 'MODULE_PATHNAME', 'dtm_abort' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.dtm_abort(text, text) IS 'rolls a prepared tcc or xa back, fails a prepared msg';
 
-CREATE FUNCTION dtm.register_tcc_branch(gid text, branch_id text, confirm text, cancel text, payload bytea) RETURNS void
-AS 'MODULE_PATHNAME', 'dtm_register_tcc_branch' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+/* ---------- branches and workflows ---------- */
 
 CREATE FUNCTION @extschema@.dtm_register_branch(gid text, branch_id text, confirm text, cancel text, payload jsonb DEFAULT NULL) RETURNS void
-LANGUAGE sql VOLATILE PARALLEL UNSAFE
-AS $$ SELECT dtm.register_tcc_branch(gid, branch_id, confirm, cancel, pg_catalog.convert_to(payload::pg_catalog.text, 'UTF8')) $$;
+AS 'MODULE_PATHNAME', 'dtm_register_branch' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.dtm_register_branch(text, text, text, text, jsonb) IS
   'adds a branch to a prepared tcc: the URLs of its confirm and cancel, and the body sent to both';
 
@@ -251,7 +275,7 @@ DECLARE
 BEGIN
   gid := dtm.open_workflow(request);
   /* a statement of its own, which sees what that one has written */
-  answer := @extschema@.dtm_query(gid);
+  answer := dtm.query(gid);
   RETURN pg_catalog.jsonb_build_object('transaction', answer OPERATOR(pg_catalog.->) 'transaction',
                                        'progresses', answer OPERATOR(pg_catalog.->) 'branches');
 END
@@ -349,7 +373,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.dtm_unsubscribe(text, text) IS
-  'has the messages of a topic go to one URL less';
+  'removes a URL from a topic';
 
 CREATE FUNCTION @extschema@.dtm_delete_topic(topic text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -372,7 +396,11 @@ CREATE VIEW dtm.topics AS
          LEFT JOIN LATERAL ROWS FROM (pg_catalog.unnest(t.url), pg_catalog.unnest(t.remark))
            WITH ORDINALITY u(url, remark, ordinal) ON true;
 COMMENT ON VIEW dtm.topics IS 'topics, with a row for each URL that is subscribed, or one for none';
-
+COMMENT ON COLUMN dtm.topics.topic IS 'name, as in topic://name';
+COMMENT ON COLUMN dtm.topics.version IS '1 when the topic was created, one more with each change';
+COMMENT ON COLUMN dtm.topics.ordinal IS 'place of the URL, from 1; NULL: nothing is subscribed';
+COMMENT ON COLUMN dtm.topics.url IS 'where messages of the topic go';
+COMMENT ON COLUMN dtm.topics.remark IS 'what dtm_subscribe() was given';
 /* ---------- participating ---------- */
 
 CREATE FUNCTION @extschema@.dtm_barrier(trans_type text, gid text, branch_id text, op text, barrier_id text DEFAULT NULL)
@@ -384,30 +412,63 @@ COMMENT ON FUNCTION @extschema@.dtm_barrier(text, text, text, text, text) IS
 CREATE FUNCTION @extschema@.dtm_query_prepared(gid text) RETURNS boolean
 AS 'MODULE_PATHNAME', 'dtm_query_prepared' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.dtm_query_prepared(text) IS
-  'whether the local transaction of a msg committed; if not, it never can any more';
+  'whether the local transaction of a msg committed; if it did not, prevents it from committing later';
 
-/* ---------- watching ---------- */
+/* ---------- watching: what is stored, in words ---------- */
 
+/*
+ * Names, branch ids, and which op stands where, are core's (src/core/names.c).
+ * An op's place n is counted from 0, a step from 1; place -1 is the query of a
+ * prepared msg, and the callback of a workflow.
+ */
 CREATE FUNCTION dtm.trans_type_name("char") RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-AS $$ SELECT CASE $1 WHEN 's' THEN 'saga' WHEN 't' THEN 'tcc' WHEN 'x' THEN 'xa' WHEN 'm' THEN 'msg' WHEN 'w' THEN 'workflow' END $$;
+AS 'MODULE_PATHNAME', 'dtm_sql_trans_type_name' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
 CREATE FUNCTION dtm.status_name("char") RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-AS $$ SELECT CASE $1 WHEN 'p' THEN 'prepared' WHEN 's' THEN 'submitted' WHEN 'a' THEN 'aborting' WHEN 'S' THEN 'succeed' WHEN 'F' THEN 'failed' END $$;
+AS 'MODULE_PATHNAME', 'dtm_sql_status_name' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION dtm.branch_status_name(text) RETURNS text
+AS 'MODULE_PATHNAME', 'dtm_sql_branch_status_name' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION dtm.result_name("char") RETURNS text
+AS 'MODULE_PATHNAME', 'dtm_sql_result_name' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION dtm.op_step(trans_type "char", n integer) RETURNS integer
+AS 'MODULE_PATHNAME', 'dtm_sql_op_step' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION dtm.op_name(trans_type "char", n integer, workflow text, action text[]) RETURNS text
+AS 'MODULE_PATHNAME', 'dtm_sql_op_name' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+
+/* NULL for the ops of a workflow, which are called by nobody. */
+CREATE FUNCTION dtm.op_url(trans_type "char", n integer, action text[], compensate text[]) RETURNS text
+AS 'MODULE_PATHNAME', 'dtm_sql_op_url' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+
+CREATE FUNCTION dtm.step_branch_id(branch_id text[], step integer) RETURNS text
+AS 'MODULE_PATHNAME', 'dtm_sql_step_branch_id' LANGUAGE C IMMUTABLE PARALLEL SAFE;
 
 /* Seconds of a number of microseconds, for options. */
 CREATE FUNCTION dtm.seconds(bigint) RETURNS numeric
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $$ SELECT pg_catalog.trim_scale($1::pg_catalog.numeric OPERATOR(pg_catalog./) 1000000.0) $$;
 
+CREATE FUNCTION dtm.alert_retry_limit() RETURNS integer
+AS 'MODULE_PATHNAME', 'dtm_get_alert_retry_limit' LANGUAGE C STABLE PARALLEL SAFE;
+
+/* ---------- watching: who sees what ---------- */
+
 /*
- * May this role see what that role submitted?  A member of dtm_admin sees
- * all; so does the role itself, and whoever has its rights.
+ * Whoever may execute this function is an administrator, and sees and steers the
+ * transactions of all roles.  dtm_admin may, whatever it is called.
  */
+CREATE FUNCTION dtm.administer() RETURNS void
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT $$;
+
+/* May the current role see what that role submitted? */
 CREATE FUNCTION dtm.visible(submitted_by oid) RETURNS boolean
-LANGUAGE sql STABLE PARALLEL SAFE
-AS $$ SELECT pg_catalog.pg_has_role(submitted_by, 'USAGE') OR pg_catalog.pg_has_role('dtm_admin', 'USAGE') $$;
+AS 'MODULE_PATHNAME', 'dtm_visible' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+
+/* ---------- watching: views ---------- */
 
 CREATE VIEW dtm.transactions WITH (security_barrier) AS
   SELECT r.gid,
@@ -446,38 +507,27 @@ CREATE VIEW dtm.transactions WITH (security_barrier) AS
          LEFT JOIN dtm.finished f ON f.id = r.id
    WHERE dtm.visible(r.submitted_by);
 COMMENT ON VIEW dtm.transactions IS 'global transactions that the current role may see';
-
-/*
- * Place n (from 0) of a transaction's ops: which step or branch it belongs to
- * (from 1), and its name.  -1 is the query of a prepared msg, and the callback
- * of a workflow.
- */
-CREATE FUNCTION dtm.op_step(trans_type "char", n integer) RETURNS integer
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-AS $$ SELECT CASE WHEN $1 IN ('m', 'w') THEN $2 + 1 ELSE $2 / 2 + 1 END $$;
-
-CREATE FUNCTION dtm.op_name(trans_type "char", n integer, workflow text, action text[]) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-AS $$ SELECT CASE $1 WHEN 'w' THEN CASE WHEN $2 < 0 THEN $3 ELSE $4[$2 + 1] END
-                     WHEN 's' THEN CASE WHEN $2 % 2 = 0 THEN 'compensate' ELSE 'action' END
-                     WHEN 't' THEN CASE WHEN $2 % 2 = 0 THEN 'cancel' ELSE 'confirm' END
-                     WHEN 'x' THEN CASE WHEN $2 % 2 = 0 THEN 'rollback' ELSE 'commit' END
-                     ELSE CASE WHEN $2 < 0 THEN 'msg' ELSE 'action' END END $$;
-
-CREATE FUNCTION dtm.step_branch_id(branch_id text[], step integer) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-AS $$ SELECT CASE WHEN $1 IS NOT NULL THEN $1[$2]
-                  WHEN $2 < 100 THEN pg_catalog.lpad($2::pg_catalog.text, 2, '0')
-                  ELSE $2::pg_catalog.text END $$;
+COMMENT ON COLUMN dtm.transactions.gid IS 'name of the transaction';
+COMMENT ON COLUMN dtm.transactions.trans_type IS 'saga, tcc, xa, msg or workflow';
+COMMENT ON COLUMN dtm.transactions.status IS 'prepared, submitted, aborting, succeed or failed';
+COMMENT ON COLUMN dtm.transactions.created IS 'when it was submitted or prepared';
+COMMENT ON COLUMN dtm.transactions.updated IS 'when its state was last written';
+COMMENT ON COLUMN dtm.transactions.finished IS 'when it ended; NULL: it has not';
+COMMENT ON COLUMN dtm.transactions.next_attempt IS 'when the coordinator looks at it again; NULL: never, or now';
+COMMENT ON COLUMN dtm.transactions.rollback_reason IS 'why it was rolled back';
+COMMENT ON COLUMN dtm.transactions.submitted_by IS 'role that submitted it';
+COMMENT ON COLUMN dtm.transactions.steps IS 'number of its steps, or registered branches';
+COMMENT ON COLUMN dtm.transactions.failures IS 'temporary errors in a row';
+COMMENT ON COLUMN dtm.transactions.options IS 'options that it was given; times are in seconds';
+COMMENT ON COLUMN dtm.transactions.id IS 'number of the transaction, in the order of submits';
+COMMENT ON COLUMN dtm.transactions.result IS 'of a workflow: the result that was submitted, in base64';
 
 CREATE VIEW dtm.branches WITH (security_barrier) AS
   SELECT r.gid,
          dtm.step_branch_id(r.branch_id, o.step) AS branch_id,
          dtm.op_name(r.trans_type, b.n, r.workflow, r.action) AS op,
-         CASE WHEN r.trans_type = 'w' THEN NULL
-              WHEN r.trans_type = 'm' OR b.n % 2 = 1 THEN r.action[o.step]
-              ELSE r.compensate[o.step] END AS url,
-         CASE b.letter WHEN 'P' THEN 'prepared' WHEN 'S' THEN 'succeed' WHEN 'F' THEN 'failed' END AS status,
+         dtm.op_url(r.trans_type, b.n, r.action, r.compensate) AS url,
+         dtm.branch_status_name(b.letter) AS status,
          c.attempts,
          c.last_attempt,
          c.last_error,
@@ -499,6 +549,18 @@ CREATE VIEW dtm.branches WITH (security_barrier) AS
                               WHERE t.id = r.id AND t.branch = b.n) c
    WHERE dtm.visible(r.submitted_by);
 COMMENT ON VIEW dtm.branches IS 'branch operations of the transactions that the current role may see';
+COMMENT ON COLUMN dtm.branches.gid IS 'name of the transaction';
+COMMENT ON COLUMN dtm.branches.branch_id IS 'name of the branch in the transaction: 01, 02, ...';
+COMMENT ON COLUMN dtm.branches.op IS 'action, compensate, confirm, cancel, commit, rollback; or the op of a workflow';
+COMMENT ON COLUMN dtm.branches.url IS 'what is called; empty: nothing';
+COMMENT ON COLUMN dtm.branches.status IS 'prepared (not done yet), succeed or failed';
+COMMENT ON COLUMN dtm.branches.attempts IS 'number of calls that were made';
+COMMENT ON COLUMN dtm.branches.last_attempt IS 'when the last call was started';
+COMMENT ON COLUMN dtm.branches.last_error IS 'error of the last call that had one';
+COMMENT ON COLUMN dtm.branches.payload IS 'body of the request';
+COMMENT ON COLUMN dtm.branches.ordinal IS 'place of the op in the transaction, from 1';
+COMMENT ON COLUMN dtm.branches.id IS 'number of the transaction';
+COMMENT ON COLUMN dtm.branches.topic IS 'URL of the topic that the step came from; NULL: none';
 
 CREATE VIEW dtm.calls WITH (security_barrier) AS
   SELECT r.gid,
@@ -506,7 +568,7 @@ CREATE VIEW dtm.calls WITH (security_barrier) AS
          dtm.op_name(r.trans_type, t.branch, r.workflow, r.action) AS op,
          t.started,
          pg_catalog.make_interval(secs => (t.duration::pg_catalog.float8 OPERATOR(pg_catalog./) 1000000::pg_catalog.float8)) AS duration,
-         CASE t.result WHEN 'S' THEN 'SUCCESS' WHEN 'F' THEN 'FAILURE' WHEN 'O' THEN 'ONGOING' WHEN 'E' THEN 'ERROR' END AS result,
+         dtm.result_name(t.result) AS result,
          t.http_status,
          t.error,
          r.id,
@@ -515,9 +577,16 @@ CREATE VIEW dtm.calls WITH (security_barrier) AS
          JOIN dtm.request r ON r.id = t.id
    WHERE dtm.visible(r.submitted_by);
 COMMENT ON VIEW dtm.calls IS 'calls of branches, one row for each attempt, of the transactions that the current role may see';
-
-CREATE FUNCTION dtm.alert_retry_limit() RETURNS integer
-AS 'MODULE_PATHNAME', 'dtm_get_alert_retry_limit' LANGUAGE C STABLE PARALLEL SAFE;
+COMMENT ON COLUMN dtm.calls.gid IS 'name of the transaction';
+COMMENT ON COLUMN dtm.calls.branch_id IS 'name of the branch; 00: the query of a prepared msg, or the callback of a workflow';
+COMMENT ON COLUMN dtm.calls.op IS 'op that was called';
+COMMENT ON COLUMN dtm.calls.started IS 'when the call was started';
+COMMENT ON COLUMN dtm.calls.duration IS 'how long the call took';
+COMMENT ON COLUMN dtm.calls.result IS 'SUCCESS, FAILURE (for good), ONGOING (asked again later) or ERROR (temporary)';
+COMMENT ON COLUMN dtm.calls.http_status IS 'status of the HTTP response; NULL: no response';
+COMMENT ON COLUMN dtm.calls.error IS 'error, or body of a response that was no success';
+COMMENT ON COLUMN dtm.calls.id IS 'number of the transaction';
+COMMENT ON COLUMN dtm.calls.grpc_status IS 'status of the gRPC response; NULL: none';
 
 CREATE VIEW dtm.stuck WITH (security_barrier) AS
   SELECT t.gid, t.trans_type, t.status, t.failures,
@@ -536,6 +605,16 @@ CREATE VIEW dtm.stuck WITH (security_barrier) AS
    WHERE t.failures >= dtm.alert_retry_limit()
    ORDER BY since;
 COMMENT ON VIEW dtm.stuck IS 'transactions that fail again and again, beyond dtm.alert_retry_limit; the longest first';
+COMMENT ON COLUMN dtm.stuck.gid IS 'name of the transaction';
+COMMENT ON COLUMN dtm.stuck.trans_type IS 'saga, tcc, xa, msg or workflow';
+COMMENT ON COLUMN dtm.stuck.status IS 'prepared, submitted or aborting';
+COMMENT ON COLUMN dtm.stuck.failures IS 'temporary errors in a row';
+COMMENT ON COLUMN dtm.stuck.since IS 'start of the first call that failed since the last success';
+COMMENT ON COLUMN dtm.stuck.duration IS 'how long ago that is';
+COMMENT ON COLUMN dtm.stuck.branch_id IS 'branch of the last call that failed';
+COMMENT ON COLUMN dtm.stuck.op IS 'op of the last call that failed';
+COMMENT ON COLUMN dtm.stuck.last_error IS 'error of that call';
+COMMENT ON COLUMN dtm.stuck.next_attempt IS 'when it is called again';
 
 /*
  * A participant of an XA prepares its work as gid-branch_id.  What is still
@@ -547,38 +626,90 @@ CREATE VIEW dtm.orphans AS
          p.prepared AS since,
          pg_catalog.clock_timestamp() - p.prepared AS age,
          p.owner, p.database,
-         CASE WHEN f.status = 'S' THEN 'COMMIT' ELSE 'ROLLBACK' END || ' PREPARED ' || pg_catalog.quote_literal(p.gid) AS statement
+         CASE WHEN dtm.status_name(f.status) = 'succeed' THEN 'COMMIT' ELSE 'ROLLBACK' END || ' PREPARED ' || pg_catalog.quote_literal(p.gid) AS statement
     FROM pg_catalog.pg_prepared_xacts p
          CROSS JOIN LATERAL pg_catalog.regexp_matches(p.gid, '^(.+)-([0-9]{2,})$') m
          CROSS JOIN LATERAL (SELECT m[1] AS gid, m[2] AS branch_id) x
          LEFT JOIN dtm.request r ON r.gid = x.gid
          LEFT JOIN dtm.finished f ON f.id = r.id
-   WHERE r.id IS NULL OR (r.trans_type = 'x' AND f.id IS NOT NULL)
+   WHERE r.id IS NULL OR (dtm.trans_type_name(r.trans_type) = 'xa' AND f.id IS NOT NULL)
    ORDER BY p.prepared;
 COMMENT ON VIEW dtm.orphans IS 'prepared transactions of XA branches whose global transaction has ended or is not known here, and the statement that ends each';
+COMMENT ON COLUMN dtm.orphans.prepared IS 'name of the prepared transaction';
+COMMENT ON COLUMN dtm.orphans.gid IS 'gid in that name';
+COMMENT ON COLUMN dtm.orphans.branch_id IS 'branch id in that name';
+COMMENT ON COLUMN dtm.orphans.status IS 'how the global transaction ended; NULL: it is not known here';
+COMMENT ON COLUMN dtm.orphans.since IS 'when it was prepared';
+COMMENT ON COLUMN dtm.orphans.age IS 'how long ago that is';
+COMMENT ON COLUMN dtm.orphans.owner IS 'role that prepared it';
+COMMENT ON COLUMN dtm.orphans.database IS 'database that it belongs to';
+COMMENT ON COLUMN dtm.orphans.statement IS 'statement that ends it; to be run in that database';
 
 CREATE FUNCTION dtm.coordinator_stats(
   OUT state text, OUT pid integer, OUT started timestamptz, OUT in_flight integer, OUT queued integer,
   OUT loaded integer, OUT commits bigint, OUT finished bigint, OUT calls bigint, OUT call_errors bigint, OUT errors bigint,
-  OUT coordinator integer)
+  OUT coordinator integer, OUT reason text, OUT hint text)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'dtm_coordinator_stats' LANGUAGE C VOLATILE PARALLEL SAFE;
 COMMENT ON FUNCTION dtm.coordinator_stats() IS 'counters of this database''s coordinators since they were started';
 
 CREATE VIEW dtm.stat_coordinator AS
-  SELECT s.*, b.backlog, b.oldest_due_age
+  SELECT s.state, s.pid, s.started, s.in_flight, s.queued, s.loaded, s.commits, s.finished, s.calls, s.call_errors,
+         s.errors, s.coordinator, b.backlog, b.oldest_due_age, s.reason, s.hint
     FROM dtm.coordinator_stats() s
          CROSS JOIN (SELECT pg_catalog.count(*) AS backlog,
                             pg_catalog.clock_timestamp() - pg_catalog.min(a.next_time) AS oldest_due_age
                        FROM dtm.active a
                       WHERE a.next_time <= pg_catalog.clock_timestamp()) b;
-COMMENT ON VIEW dtm.stat_coordinator IS 'state, load and counters of this database''s coordinators, a row each; backlog counts the transactions that are due';
+COMMENT ON VIEW dtm.stat_coordinator IS 'state, load and counters of this database''s coordinators, a row each; reason and hint say why one is paused, and how it goes on; backlog counts the transactions that are due';
+COMMENT ON COLUMN dtm.stat_coordinator.state IS 'running, paused, yielding (to dtm_run_due), starting, stopped, not running, standby or not preloaded';
+COMMENT ON COLUMN dtm.stat_coordinator.pid IS 'process id of the coordinator';
+COMMENT ON COLUMN dtm.stat_coordinator.started IS 'when the coordinator was started';
+COMMENT ON COLUMN dtm.stat_coordinator.in_flight IS 'calls under way';
+COMMENT ON COLUMN dtm.stat_coordinator.queued IS 'calls that wait for their turn';
+COMMENT ON COLUMN dtm.stat_coordinator.loaded IS 'transactions in memory';
+COMMENT ON COLUMN dtm.stat_coordinator.commits IS 'transactions committed since the start';
+COMMENT ON COLUMN dtm.stat_coordinator.finished IS 'global transactions ended since the start';
+COMMENT ON COLUMN dtm.stat_coordinator.calls IS 'calls made since the start';
+COMMENT ON COLUMN dtm.stat_coordinator.call_errors IS 'calls since the start that ended in a temporary error';
+COMMENT ON COLUMN dtm.stat_coordinator.errors IS 'turns since the start that failed';
+COMMENT ON COLUMN dtm.stat_coordinator.coordinator IS 'number of the coordinator in this database, from 1';
+COMMENT ON COLUMN dtm.stat_coordinator.backlog IS 'number of transactions of this database that are due';
+COMMENT ON COLUMN dtm.stat_coordinator.oldest_due_age IS 'for how long the oldest of them has been due';
+COMMENT ON COLUMN dtm.stat_coordinator.reason IS 'why the coordinator is paused; NULL: it is not';
+COMMENT ON COLUMN dtm.stat_coordinator.hint IS 'what to do to let it go on';
+
+CREATE FUNCTION dtm.host_stats(
+  OUT coordinator integer, OUT host text, OUT state text, OUT in_flight integer, OUT waiting integer, OUT window_size integer,
+  OUT calls bigint, OUT failures bigint, OUT refused bigint, OUT failures_in_a_row integer,
+  OUT mean_time interval, OUT recent_time interval, OUT next_probe timestamptz, OUT last_error text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'dtm_host_stats' LANGUAGE C VOLATILE PARALLEL SAFE;
+COMMENT ON FUNCTION dtm.host_stats() IS 'hosts that this database''s coordinators have called since they were started';
+
+CREATE VIEW dtm.stat_hosts AS SELECT * FROM dtm.host_stats();
+COMMENT ON VIEW dtm.stat_hosts IS 'how the hosts that are called are doing, a row for each and each coordinator; state: closed (it is called), open (it does not answer, and is only tried now and then), probing (it is being tried)';
+COMMENT ON COLUMN dtm.stat_hosts.coordinator IS 'number of the coordinator that calls the host, from 1';
+COMMENT ON COLUMN dtm.stat_hosts.host IS 'scheme, name and port';
+COMMENT ON COLUMN dtm.stat_hosts.state IS 'closed (it is called), open (it does not answer, and is only tried now and then) or probing (it is being tried)';
+COMMENT ON COLUMN dtm.stat_hosts.in_flight IS 'calls under way';
+COMMENT ON COLUMN dtm.stat_hosts.waiting IS 'calls that wait for their turn';
+COMMENT ON COLUMN dtm.stat_hosts.window_size IS 'calls at a time while the host is coming back; NULL: no limit of this kind';
+COMMENT ON COLUMN dtm.stat_hosts.calls IS 'calls made since the start';
+COMMENT ON COLUMN dtm.stat_hosts.failures IS 'calls without a response';
+COMMENT ON COLUMN dtm.stat_hosts.refused IS 'calls not made while the state was open';
+COMMENT ON COLUMN dtm.stat_hosts.failures_in_a_row IS 'calls without a response since the last response';
+COMMENT ON COLUMN dtm.stat_hosts.mean_time IS 'mean time of a response';
+COMMENT ON COLUMN dtm.stat_hosts.recent_time IS 'time of a response lately';
+COMMENT ON COLUMN dtm.stat_hosts.next_probe IS 'when the host is tried again';
+COMMENT ON COLUMN dtm.stat_hosts.last_error IS 'error of the last call without a response';
 
 CREATE FUNCTION @extschema@.dtm_status(gid text) RETURNS text
 AS 'MODULE_PATHNAME', 'dtm_status' LANGUAGE C STABLE STRICT;
 COMMENT ON FUNCTION @extschema@.dtm_status(text) IS 'status of a global transaction; NULL if there is none of this gid';
 
-CREATE FUNCTION @extschema@.dtm_query(gid text) RETURNS jsonb
+/* What dtm_query() and dtm_prepare_workflow() return. */
+CREATE FUNCTION dtm.query(gid text) RETURNS jsonb
 LANGUAGE sql STABLE STRICT
 SET search_path = pg_catalog, pg_temp
 SET jit = off
@@ -621,6 +752,10 @@ AS $$
                 FROM dtm.transactions t JOIN dtm.branches b ON b.id = t.id
                WHERE t.gid = $1), '[]'))
 $$;
+
+CREATE FUNCTION @extschema@.dtm_query(gid text) RETURNS jsonb
+LANGUAGE sql STABLE STRICT
+AS $$ SELECT dtm.query($1) $$;
 COMMENT ON FUNCTION @extschema@.dtm_query(text) IS 'a global transaction and its branches, as dtm''s /query shows them';
 
 CREATE FUNCTION @extschema@.dtm_wait(gid text, timeout interval DEFAULT '30 s') RETURNS text
@@ -643,6 +778,19 @@ CREATE FUNCTION @extschema@.dtm_force_stop(gid text) RETURNS void
 AS 'MODULE_PATHNAME', 'dtm_force_stop' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.dtm_force_stop(text) IS
   'fails a global transaction as it is: nothing more is called, nothing is undone';
+
+/*
+ * A change of dtm.home that dtm_pause() and dtm_resume() have not made, by a
+ * restore or by hand, is noticed, too.  These two say so by themselves.
+ */
+CREATE FUNCTION dtm.home_changed() RETURNS trigger
+AS 'MODULE_PATHNAME', 'dtm_home_changed' LANGUAGE C;
+CREATE TRIGGER home_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON dtm.home
+  FOR EACH STATEMENT EXECUTE FUNCTION dtm.home_changed();
+ALTER TABLE dtm.home ENABLE ALWAYS TRIGGER home_changed;
+
+CREATE FUNCTION dtm.set_home() RETURNS void
+AS 'MODULE_PATHNAME', 'dtm_set_home' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
 CREATE FUNCTION @extschema@.dtm_pause() RETURNS void
 AS 'MODULE_PATHNAME', 'dtm_pause' LANGUAGE C VOLATILE PARALLEL UNSAFE;
@@ -713,6 +861,12 @@ $$;
 COMMENT ON FUNCTION @extschema@.dtm_cron_uninstall() IS
   'has the coordinator remove again what has finished';
 
+/* By names that stay when the extension's schema is renamed. */
+CREATE FUNCTION dtm.submit_request(request jsonb) RETURNS text
+AS 'MODULE_PATHNAME', 'dtm_submit_request' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+CREATE FUNCTION dtm.new_gid() RETURNS text
+AS 'MODULE_PATHNAME', 'dtm_new_gid' LANGUAGE C VOLATILE PARALLEL SAFE;
+
 /* What a job runs.  A repeated tick finds the gid of its minute. */
 CREATE FUNCTION dtm.submit_scheduled(name text, request jsonb) RETURNS text
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -721,7 +875,7 @@ AS $$
 DECLARE
   gid text := name || '@' || to_char(now() AT TIME ZONE 'UTC', 'YYYYMMDD"T"HH24MI"Z"');
 BEGIN
-  RETURN @extschema@.dtm_submit(request || jsonb_build_object('gid', gid));
+  RETURN dtm.submit_request(request || jsonb_build_object('gid', gid));
 EXCEPTION WHEN SQLSTATE 'DT001' THEN
   RETURN gid;   /* it has even finished */
 END
@@ -747,7 +901,7 @@ BEGIN
   END IF;
   /* what is wrong with the request is wrong now */
   BEGIN
-    PERFORM @extschema@.dtm_submit(request || jsonb_build_object('gid', @extschema@.dtm_new_gid()));
+    PERFORM dtm.submit_request(request || jsonb_build_object('gid', dtm.new_gid()));
     RAISE EXCEPTION USING ERRCODE = 'DT000', MESSAGE = 'not to be kept';
   EXCEPTION WHEN SQLSTATE 'DT000' THEN
     NULL;
@@ -767,68 +921,120 @@ BEGIN
   RETURN cron.unschedule('dtm:' || name);
 END
 $$;
-COMMENT ON FUNCTION @extschema@.dtm_unschedule(text) IS 'ends what dtm_schedule() began';
+COMMENT ON FUNCTION @extschema@.dtm_unschedule(text) IS 'removes the schedule of a name';
 
-/* ---------- roles ---------- */
+/* ---------- services as foreign servers ---------- */
 
-REVOKE ALL ON FUNCTION
-  @extschema@.dtm_step(text, text, jsonb), @extschema@.dtm_new_gid(),
-  @extschema@.dtm_submit(text, @extschema@.dtm_step[], text, jsonb), @extschema@.dtm_submit(jsonb),
-  @extschema@.dtm_prepare(text, text, @extschema@.dtm_step[], jsonb), @extschema@.dtm_prepare(jsonb),
-  @extschema@.dtm_abort(text, text), dtm.register_tcc_branch(text, text, text, text, bytea),
-  @extschema@.dtm_register_branch(text, text, text, text, jsonb), @extschema@.dtm_register_branch(text, text, text),
-  @extschema@.dtm_register_branch(jsonb),
-  @extschema@.dtm_barrier(text, text, text, text, text), @extschema@.dtm_query_prepared(text),
-  dtm.trans_type_name("char"), dtm.status_name("char"), dtm.seconds(bigint), dtm.visible(oid), dtm.coordinator_stats(),
-  dtm.op_step("char", integer), dtm.op_name("char", integer, text, text[]), dtm.step_branch_id(text[], integer),
-  dtm.open_workflow(jsonb), @extschema@.dtm_prepare_workflow(jsonb),
-  dtm.check_url(text, text), dtm.check_topic(text), dtm.error_no_topic(text), dtm.alert_retry_limit(),
-  @extschema@.dtm_cleanup(interval, integer), @extschema@.dtm_cleanup_barrier(interval, integer),
-  dtm.need_pg_cron(), @extschema@.dtm_cron_install(text), @extschema@.dtm_cron_uninstall(),
-  dtm.submit_scheduled(text, jsonb), @extschema@.dtm_schedule(text, text, jsonb), @extschema@.dtm_unschedule(text),
-  @extschema@.dtm_subscribe(text, text, text), @extschema@.dtm_unsubscribe(text, text), @extschema@.dtm_delete_topic(text),
-  @extschema@.dtm_status(text), @extschema@.dtm_query(text), @extschema@.dtm_wait(text, interval),
-  @extschema@.dtm_retry_now(text), @extschema@.dtm_reset_cron_time(interval, integer), @extschema@.dtm_force_stop(text),
-  @extschema@.dtm_pause(), @extschema@.dtm_resume()
-FROM PUBLIC;
-REVOKE ALL ON PROCEDURE @extschema@.dtm_run_due(timestamptz, integer) FROM PUBLIC;
-REVOKE ALL ON TYPE @extschema@.dtm_step FROM PUBLIC;
+CREATE FUNCTION dtm.http_validator(options text[], catalog oid) RETURNS void
+AS 'MODULE_PATHNAME', 'dtm_http_validator' LANGUAGE C STRICT;
 
+CREATE FOREIGN DATA WRAPPER dtm_http VALIDATOR dtm.http_validator;
+COMMENT ON FOREIGN DATA WRAPPER dtm_http IS
+  'services that branches are called at: server:name/path, with the user mapping of the role that submitted';
+
+CREATE FUNCTION @extschema@.dtm_verify_signature(signature text, key text, gid text, branch_id text, op text, body bytea, max_age interval DEFAULT '5 minutes')
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'dtm_verify_signature' LANGUAGE C STABLE PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@.dtm_verify_signature(text, text, text, text, text, bytea, interval) IS
+  'whether a request''s header Dtm-Signature was made with this key, for these values, not longer than max_age ago (NULL: whenever)';
+
+/* ---------- the version of the library ---------- */
+
+CREATE FUNCTION dtm.library_version() RETURNS text
+AS 'MODULE_PATHNAME', 'dtm_library_version' LANGUAGE C STABLE PARALLEL SAFE;
+COMMENT ON FUNCTION dtm.library_version() IS 'version of dtm''s library that the server has loaded';
+
+/* ---------- privileges: nothing for anybody but the owner, and then these ---------- */
+
+/*
+ * What ALTER DEFAULT PRIVILEGES and PostgreSQL itself have granted on the objects
+ * that a script has just made is revoked: only their owner has privileges then.
+ * Each script calls this when all its objects are there, and grants afterwards;
+ * so does one that updates the extension.  An object that was treated has an
+ * entry in pg_init_privs: what an administrator grants later stays.
+ */
+CREATE FUNCTION dtm.withdraw_default_privileges() RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  command text;
+BEGIN
+  FOR command IN
+    SELECT format('REVOKE ALL ON %s %s FROM %s CASCADE', o.kind, o.name,
+                  string_agg(DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(r.rolname) END, ', '))
+      FROM pg_depend d
+           CROSS JOIN LATERAL (
+             SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind, c.oid::regclass::text AS name,
+                    c.relowner AS owner, c.relacl AS acl
+               FROM pg_class c
+              WHERE d.classid = 'pg_class'::regclass AND c.oid = d.objid AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+             UNION ALL
+             SELECT 'ROUTINE', p.oid::regprocedure::text, p.proowner, p.proacl
+               FROM pg_proc p WHERE d.classid = 'pg_proc'::regclass AND p.oid = d.objid
+             UNION ALL
+             SELECT 'TYPE', t.oid::regtype::text, t.typowner, t.typacl
+               FROM pg_type t LEFT JOIN pg_class c ON c.oid = t.typrelid
+              WHERE d.classid = 'pg_type'::regclass AND t.oid = d.objid AND t.typelem = 0
+                AND (c.relkind IS NULL OR c.relkind = 'c')
+             UNION ALL
+             SELECT 'SCHEMA', n.oid::regnamespace::text, n.nspowner, n.nspacl
+               FROM pg_namespace n WHERE d.classid = 'pg_namespace'::regclass AND n.oid = d.objid
+             UNION ALL
+             SELECT 'FOREIGN DATA WRAPPER', quote_ident(f.fdwname), f.fdwowner, f.fdwacl
+               FROM pg_foreign_data_wrapper f
+              WHERE d.classid = 'pg_foreign_data_wrapper'::regclass AND f.oid = d.objid) o
+           CROSS JOIN LATERAL (
+             SELECT 0::oid AS grantee
+             UNION ALL
+             SELECT e.grantee FROM aclexplode(o.acl) e WHERE e.grantee <> o.owner) a
+           LEFT JOIN pg_roles r ON r.oid = a.grantee
+     WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+       AND d.refobjid = (SELECT e.oid FROM pg_extension e WHERE e.extname = 'dtm')
+       AND NOT EXISTS (SELECT FROM pg_init_privs i WHERE i.classoid = d.classid AND i.objoid = d.objid)
+     GROUP BY o.kind, o.name
+  LOOP
+    EXECUTE command;
+  END LOOP;
+END
+$$;
+
+SELECT dtm.withdraw_default_privileges();
+
+GRANT USAGE ON SCHEMA dtm TO dtm_user;
+GRANT USAGE ON TYPE @extschema@.dtm_step TO dtm_user;
+GRANT SELECT ON dtm.transactions, dtm.branches, dtm.calls, dtm.stuck, dtm.topics, dtm.stat_coordinator TO dtm_user;
 GRANT EXECUTE ON FUNCTION
   @extschema@.dtm_step(text, text, jsonb), @extschema@.dtm_new_gid(),
   @extschema@.dtm_submit(text, @extschema@.dtm_step[], text, jsonb), @extschema@.dtm_submit(jsonb),
   @extschema@.dtm_prepare(text, text, @extschema@.dtm_step[], jsonb), @extschema@.dtm_prepare(jsonb),
-  @extschema@.dtm_abort(text, text), dtm.register_tcc_branch(text, text, text, text, bytea),
+  @extschema@.dtm_abort(text, text),
   @extschema@.dtm_register_branch(text, text, text, text, jsonb), @extschema@.dtm_register_branch(text, text, text),
-  @extschema@.dtm_register_branch(jsonb),
+  @extschema@.dtm_register_branch(jsonb), @extschema@.dtm_prepare_workflow(jsonb),
   @extschema@.dtm_barrier(text, text, text, text, text), @extschema@.dtm_query_prepared(text),
-  dtm.trans_type_name("char"), dtm.status_name("char"), dtm.seconds(bigint), dtm.visible(oid), dtm.coordinator_stats(),
-  dtm.op_step("char", integer), dtm.op_name("char", integer, text, text[]), dtm.step_branch_id(text[], integer),
-  dtm.open_workflow(jsonb), @extschema@.dtm_prepare_workflow(jsonb), dtm.alert_retry_limit(),
-  dtm.need_pg_cron(), dtm.submit_scheduled(text, jsonb), @extschema@.dtm_schedule(text, text, jsonb), @extschema@.dtm_unschedule(text),
   @extschema@.dtm_status(text), @extschema@.dtm_query(text), @extschema@.dtm_wait(text, interval),
-  @extschema@.dtm_retry_now(text), @extschema@.dtm_force_stop(text)
+  @extschema@.dtm_retry_now(text), @extschema@.dtm_force_stop(text),
+  @extschema@.dtm_schedule(text, text, jsonb), @extschema@.dtm_unschedule(text),
+  @extschema@.dtm_verify_signature(text, text, text, text, text, bytea, interval),
+  dtm.library_version(),
+  /* called by those, and by the views, with the rights of who calls them */
+  dtm.open_workflow(jsonb), dtm.query(text), dtm.submit_request(jsonb), dtm.new_gid(), dtm.submit_scheduled(text, jsonb),
+  dtm.need_pg_cron(), dtm.visible(oid), dtm.alert_retry_limit(), dtm.coordinator_stats(), dtm.seconds(bigint),
+  dtm.trans_type_name("char"), dtm.status_name("char"), dtm.branch_status_name(text), dtm.result_name("char"),
+  dtm.op_step("char", integer), dtm.op_name("char", integer, text, text[]), dtm.op_url("char", integer, text[], text[]),
+  dtm.step_branch_id(text[], integer)
 TO dtm_user;
+
+GRANT SELECT ON dtm.orphans, dtm.stat_hosts TO dtm_admin;
 GRANT EXECUTE ON FUNCTION
   @extschema@.dtm_reset_cron_time(interval, integer), @extschema@.dtm_pause(), @extschema@.dtm_resume(),
   @extschema@.dtm_subscribe(text, text, text), @extschema@.dtm_unsubscribe(text, text), @extschema@.dtm_delete_topic(text),
   @extschema@.dtm_cleanup(interval, integer), @extschema@.dtm_cleanup_barrier(interval, integer),
-  @extschema@.dtm_cron_install(text), @extschema@.dtm_cron_uninstall()
+  @extschema@.dtm_cron_install(text), @extschema@.dtm_cron_uninstall(),
+  dtm.administer(), dtm.host_stats()
 TO dtm_admin;
 GRANT EXECUTE ON PROCEDURE @extschema@.dtm_run_due(timestamptz, integer) TO dtm_admin;
-GRANT USAGE ON TYPE @extschema@.dtm_step TO dtm_user;
-GRANT SELECT ON dtm.transactions, dtm.branches, dtm.calls, dtm.stuck, dtm.topics, dtm.stat_coordinator TO dtm_user;
-GRANT SELECT ON dtm.orphans TO dtm_admin;
 
-/* A change of dtm.home, a restored one too, is noticed at once. */
-CREATE FUNCTION dtm.home_changed() RETURNS trigger
-AS 'MODULE_PATHNAME', 'dtm_home_changed' LANGUAGE C;
-REVOKE ALL ON FUNCTION dtm.home_changed() FROM PUBLIC;
-CREATE TRIGGER home_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON dtm.home
-  FOR EACH STATEMENT EXECUTE FUNCTION dtm.home_changed();
+/* ---------- this is its home; a copy of the row elsewhere is not ---------- */
 
-/* This is its home; a copy of the row elsewhere is not. */
-CREATE FUNCTION dtm.set_home() RETURNS void
-AS 'MODULE_PATHNAME', 'dtm_set_home' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-REVOKE ALL ON FUNCTION dtm.set_home() FROM PUBLIC;
 SELECT dtm.set_home();
