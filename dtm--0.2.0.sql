@@ -54,6 +54,23 @@ COMMENT ON SCHEMA dtm IS 'dtm: tables, views and internal functions of the coord
 CREATE SCHEMA dtm_barrier;
 COMMENT ON SCHEMA dtm_barrier IS 'dtm: the barrier''s table, where dtm''s SDKs expect it';
 
+/* ---------- who submitted a transaction ---------- */
+
+/*
+ * A role, as regrole is one, but of which a dump can always be restored: a role
+ * that does not exist becomes nobody (src/store/submitter.c).
+ */
+CREATE TYPE dtm.submitter;
+CREATE FUNCTION dtm.submitter_in(cstring) RETURNS dtm.submitter
+AS 'MODULE_PATHNAME', 'dtm_submitter_in' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION dtm.submitter_out(dtm.submitter) RETURNS cstring
+AS 'MODULE_PATHNAME', 'dtm_submitter_out' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+CREATE TYPE dtm.submitter (
+  INPUT = dtm.submitter_in, OUTPUT = dtm.submitter_out,
+  INTERNALLENGTH = VARIABLE, ALIGNMENT = int4, STORAGE = plain
+);
+COMMENT ON TYPE dtm.submitter IS 'role that submitted a transaction: its OID, and its name for when it does not exist any more';
+
 /* ---------- the coordinator's tables: docs/architecture.md, Storage ---------- */
 
 /*
@@ -83,7 +100,7 @@ CREATE TABLE dtm.request (
   timeout_to_fail bigint,
   retry_interval bigint,
   delay bigint,
-  submitted_by regrole NOT NULL,
+  submitted_by dtm.submitter NOT NULL,
   request_timeout integer,
   retry_limit integer,
   trans_type "char" NOT NULL,
@@ -464,9 +481,21 @@ CREATE FUNCTION dtm.administer() RETURNS void
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $$ SELECT $$;
 
-/* May the current role see what that role submitted? */
-CREATE FUNCTION dtm.visible(submitted_by oid) RETURNS boolean
-AS 'MODULE_PATHNAME', 'dtm_visible' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION dtm.submitter(role oid) RETURNS dtm.submitter
+AS 'MODULE_PATHNAME', 'dtm_submitter_of_role' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+CREATE CAST (oid AS dtm.submitter) WITH FUNCTION dtm.submitter(oid) AS ASSIGNMENT;
+
+/* NULL: it does not exist any more. */
+CREATE FUNCTION dtm.submitter_role(dtm.submitter) RETURNS regrole
+AS 'MODULE_PATHNAME', 'dtm_submitter_role' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+
+/* That it does not exist any more, in words; NULL: it does. */
+CREATE FUNCTION dtm.submitter_problem(dtm.submitter) RETURNS text
+AS 'MODULE_PATHNAME', 'dtm_submitter_problem' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+
+/* May the current role see what that role submitted?  NULL is nobody's. */
+CREATE FUNCTION dtm.visible(role oid) RETURNS boolean
+AS 'MODULE_PATHNAME', 'dtm_visible' LANGUAGE C STABLE PARALLEL SAFE;
 
 /* ---------- watching: views ---------- */
 
@@ -479,7 +508,7 @@ CREATE VIEW dtm.transactions WITH (security_barrier) AS
          f.finished,
          NULLIF(a.next_time, 'infinity') AS next_attempt,
          COALESCE(a.rollback_reason, f.rollback_reason) AS rollback_reason,
-         r.submitted_by,
+         dtm.submitter_role(r.submitted_by) AS submitted_by,
          pg_catalog.cardinality(r.action) AS steps,
          a.failures,
          pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
@@ -505,7 +534,7 @@ CREATE VIEW dtm.transactions WITH (security_barrier) AS
     FROM dtm.request r
          LEFT JOIN dtm.active a ON a.id = r.id
          LEFT JOIN dtm.finished f ON f.id = r.id
-   WHERE dtm.visible(r.submitted_by);
+   WHERE dtm.visible(dtm.submitter_role(r.submitted_by));
 COMMENT ON VIEW dtm.transactions IS 'global transactions that the current role may see';
 COMMENT ON COLUMN dtm.transactions.gid IS 'name of the transaction';
 COMMENT ON COLUMN dtm.transactions.trans_type IS 'saga, tcc, xa, msg or workflow';
@@ -515,7 +544,7 @@ COMMENT ON COLUMN dtm.transactions.updated IS 'when its state was last written';
 COMMENT ON COLUMN dtm.transactions.finished IS 'when it ended; NULL: it has not';
 COMMENT ON COLUMN dtm.transactions.next_attempt IS 'when the coordinator looks at it again; NULL: never, or now';
 COMMENT ON COLUMN dtm.transactions.rollback_reason IS 'why it was rolled back';
-COMMENT ON COLUMN dtm.transactions.submitted_by IS 'role that submitted it';
+COMMENT ON COLUMN dtm.transactions.submitted_by IS 'role that submitted it; NULL: it does not exist any more';
 COMMENT ON COLUMN dtm.transactions.steps IS 'number of its steps, or registered branches';
 COMMENT ON COLUMN dtm.transactions.failures IS 'temporary errors in a row';
 COMMENT ON COLUMN dtm.transactions.options IS 'options that it was given; times are in seconds';
@@ -547,7 +576,7 @@ CREATE VIEW dtm.branches WITH (security_barrier) AS
                                     (pg_catalog.array_agg(t.error ORDER BY t.started DESC) FILTER (WHERE t.error IS NOT NULL))[1] AS last_error
                                FROM dtm.attempt t
                               WHERE t.id = r.id AND t.branch = b.n) c
-   WHERE dtm.visible(r.submitted_by);
+   WHERE dtm.visible(dtm.submitter_role(r.submitted_by));
 COMMENT ON VIEW dtm.branches IS 'branch operations of the transactions that the current role may see';
 COMMENT ON COLUMN dtm.branches.gid IS 'name of the transaction';
 COMMENT ON COLUMN dtm.branches.branch_id IS 'name of the branch in the transaction: 01, 02, ...';
@@ -575,7 +604,7 @@ CREATE VIEW dtm.calls WITH (security_barrier) AS
          t.grpc_status
     FROM dtm.attempt t
          JOIN dtm.request r ON r.id = t.id
-   WHERE dtm.visible(r.submitted_by);
+   WHERE dtm.visible(dtm.submitter_role(r.submitted_by));
 COMMENT ON VIEW dtm.calls IS 'calls of branches, one row for each attempt, of the transactions that the current role may see';
 COMMENT ON COLUMN dtm.calls.gid IS 'name of the transaction';
 COMMENT ON COLUMN dtm.calls.branch_id IS 'name of the branch; 00: the query of a prepared msg, or the callback of a workflow';
@@ -592,8 +621,12 @@ CREATE VIEW dtm.stuck WITH (security_barrier) AS
   SELECT t.gid, t.trans_type, t.status, t.failures,
          COALESCE(c.since, t.created) AS since,
          pg_catalog.clock_timestamp() - COALESCE(c.since, t.created) AS duration,
-         c.branch_id, c.op, c.error AS last_error, t.next_attempt
+         c.branch_id, c.op, c.error AS last_error, t.next_attempt,
+         COALESCE(w.problem, pg_catalog.format('it has failed %s times in a row', t.failures)) AS reason
     FROM dtm.transactions t
+         LEFT JOIN LATERAL (
+           SELECT dtm.submitter_problem(r.submitted_by) AS problem FROM dtm.request r
+            WHERE r.id = t.id AND t.submitted_by IS NULL AND t.finished IS NULL) w ON true
          LEFT JOIN LATERAL (
            SELECT f.since, f.branch_id, f.op, f.error
              FROM (SELECT pg_catalog.min(c.started) OVER () AS since, c.branch_id, c.op, c.error, c.started
@@ -602,9 +635,9 @@ CREATE VIEW dtm.stuck WITH (security_barrier) AS
                       AND c.started > COALESCE((SELECT pg_catalog.max(s.started) FROM dtm.calls s
                                                  WHERE s.id = t.id AND s.result = 'SUCCESS'), '-infinity')) f
             ORDER BY f.started DESC LIMIT 1) c ON true
-   WHERE t.failures >= dtm.alert_retry_limit()
+   WHERE t.failures >= dtm.alert_retry_limit() OR w.problem IS NOT NULL
    ORDER BY since;
-COMMENT ON VIEW dtm.stuck IS 'transactions that fail again and again, beyond dtm.alert_retry_limit; the longest first';
+COMMENT ON VIEW dtm.stuck IS 'transactions that fail again and again, beyond dtm.alert_retry_limit, or wait for an administrator; the longest first';
 COMMENT ON COLUMN dtm.stuck.gid IS 'name of the transaction';
 COMMENT ON COLUMN dtm.stuck.trans_type IS 'saga, tcc, xa, msg or workflow';
 COMMENT ON COLUMN dtm.stuck.status IS 'prepared, submitted or aborting';
@@ -614,7 +647,8 @@ COMMENT ON COLUMN dtm.stuck.duration IS 'how long ago that is';
 COMMENT ON COLUMN dtm.stuck.branch_id IS 'branch of the last call that failed';
 COMMENT ON COLUMN dtm.stuck.op IS 'op of the last call that failed';
 COMMENT ON COLUMN dtm.stuck.last_error IS 'error of that call';
-COMMENT ON COLUMN dtm.stuck.next_attempt IS 'when it is called again';
+COMMENT ON COLUMN dtm.stuck.next_attempt IS 'when it is called again; NULL: never by itself';
+COMMENT ON COLUMN dtm.stuck.reason IS 'why it does not go on';
 
 /*
  * A participant of an XA prepares its work as gid-branch_id.  What is still
@@ -773,6 +807,11 @@ CREATE FUNCTION @extschema@.dtm_reset_cron_time(timeout interval, max integer DE
 AS 'MODULE_PATHNAME', 'dtm_reset_cron_time' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.dtm_reset_cron_time(interval, integer) IS
   'makes up to max transactions due at once that would wait longer than timeout';
+
+CREATE FUNCTION @extschema@.dtm_assign(gid text, role regrole) RETURNS void
+AS 'MODULE_PATHNAME', 'dtm_assign' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.dtm_assign(text, regrole) IS
+  'gives a global transaction to a role, where the role that submitted it does not exist any more';
 
 CREATE FUNCTION @extschema@.dtm_force_stop(gid text) RETURNS void
 AS 'MODULE_PATHNAME', 'dtm_force_stop' LANGUAGE C VOLATILE PARALLEL UNSAFE;
@@ -1019,7 +1058,8 @@ GRANT EXECUTE ON FUNCTION
   dtm.library_version(),
   /* called by those, and by the views, with the rights of who calls them */
   dtm.open_workflow(jsonb), dtm.query(text), dtm.submit_request(jsonb), dtm.new_gid(), dtm.submit_scheduled(text, jsonb),
-  dtm.need_pg_cron(), dtm.visible(oid), dtm.alert_retry_limit(), dtm.coordinator_stats(), dtm.seconds(bigint),
+  dtm.need_pg_cron(), dtm.visible(oid), dtm.submitter_role(dtm.submitter), dtm.submitter_problem(dtm.submitter),
+  dtm.alert_retry_limit(), dtm.coordinator_stats(), dtm.seconds(bigint),
   dtm.trans_type_name("char"), dtm.status_name("char"), dtm.branch_status_name(text), dtm.result_name("char"),
   dtm.op_step("char", integer), dtm.op_name("char", integer, text, text[]), dtm.op_url("char", integer, text[], text[]),
   dtm.step_branch_id(text[], integer)
@@ -1027,7 +1067,7 @@ TO dtm_user;
 
 GRANT SELECT ON dtm.orphans, dtm.stat_hosts TO dtm_admin;
 GRANT EXECUTE ON FUNCTION
-  @extschema@.dtm_reset_cron_time(interval, integer), @extschema@.dtm_pause(), @extschema@.dtm_resume(),
+  @extschema@.dtm_assign(text, regrole), @extschema@.dtm_reset_cron_time(interval, integer), @extschema@.dtm_pause(), @extschema@.dtm_resume(),
   @extschema@.dtm_subscribe(text, text, text), @extschema@.dtm_unsubscribe(text, text), @extschema@.dtm_delete_topic(text),
   @extschema@.dtm_cleanup(interval, integer), @extschema@.dtm_cleanup_barrier(interval, integer),
   @extschema@.dtm_cron_install(text), @extschema@.dtm_cron_uninstall(),

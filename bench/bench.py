@@ -378,7 +378,7 @@ class Bench:
         self.results.note("filling the tables ...")
         self.execute(f"""
 INSERT INTO dtm.request (created, submitted_by, trans_type, concurrent, wait_result, gid, action, compensate, payload)
-SELECT now(), current_user::regrole, 's', false, false, 'filled-' || n,
+SELECT now(), dtm.submitter(current_user::regrole), 's', false, false, 'filled-' || n,
        ARRAY['{self.url}/s/Out', '{self.url}/s/In'], ARRAY['{self.url}/s/OutRevert', '{self.url}/s/InRevert'],
        ARRAY['{{"amount": 30}}'::bytea, '{{"amount": 30}}'::bytea]
   FROM generate_series(1, {waiting + finished}) n""")
@@ -565,7 +565,7 @@ DECLARE
   new_id bigint;
 BEGIN
   INSERT INTO bench_request (created, submitted_by, trans_type, concurrent, wait_result, gid, action, compensate, payload)
-  VALUES (clock_timestamp(), current_user::regrole, 's', false, false, gid, actions, compensations, payloads)
+  VALUES (clock_timestamp(), dtm.submitter(current_user::regrole), 's', false, false, gid, actions, compensations, payloads)
   RETURNING id INTO new_id;
   INSERT INTO bench_active (id, next_time, updated, status, branch_status)
   VALUES (new_id, clock_timestamp(), clock_timestamp(), 's', 'PPPP');

@@ -62,7 +62,7 @@ typedef struct Transaction
 	int64		id;				/* 0: not stored yet */
 	int32		version;		/* of the row as read */
 	char	   *gid;
-	Oid			submitted_by;
+	Oid			submitted_by;	/* InvalidOid: does not exist any more */
 	int			request_timeout;	/* ms, or DTM_NO_REQUEST_TIMEOUT */
 	bool		wait_result;
 	const char *protocol;		/* NULL: http */

@@ -44,11 +44,11 @@ api_is_visible(Oid submitted_by)
 	return has_privs_of_role(GetUserId(), submitted_by) || is_admin();
 }
 
-/* dtm.visible(submitted_by) returns boolean */
+/* dtm.visible(role) returns boolean; without a role, administrators alone see it */
 Datum
 dtm_visible(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(api_is_visible(PG_GETARG_OID(0)));
+	PG_RETURN_BOOL(api_is_visible(PG_ARGISNULL(0) ? InvalidOid : PG_GETARG_OID(0)));
 }
 
 void

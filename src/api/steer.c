@@ -13,11 +13,13 @@
 #include "commands/trigger.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(dtm_abort);
 PG_FUNCTION_INFO_V1(dtm_force_stop);
+PG_FUNCTION_INFO_V1(dtm_assign);
 PG_FUNCTION_INFO_V1(dtm_retry_now);
 PG_FUNCTION_INFO_V1(dtm_reset_cron_time);
 PG_FUNCTION_INFO_V1(dtm_pause);
@@ -58,6 +60,37 @@ dtm_retry_now(PG_FUNCTION_ARGS)
 
 	PreventCommandIfReadOnly("dtm_retry_now()");
 	api_apply(api_find_to_steer(gid, DTM_EVENT_RETRY_NOW), DTM_EVENT_RETRY_NOW, NULL);
+	PG_RETURN_VOID();
+}
+
+/*
+ * dtm_assign(gid, role) returns void: for an administrator, who can only give it
+ * to a role that he could act as himself.
+ */
+Datum
+dtm_assign(PG_FUNCTION_ARGS)
+{
+	char	   *gid = api_required_gid(fcinfo, 0);
+	Transaction *trans;
+	Oid			role;
+
+	if (PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("role is null"),
+				 errhint("Pass the role that the global transaction shall act as.")));
+	PreventCommandIfReadOnly("dtm_assign()");
+	role = PG_GETARG_OID(1);
+	check_is_member_of_role(GetUserId(), role);
+	trans = api_find_to_steer(gid, DTM_EVENT_RETRY_NOW);
+	if (OidIsValid(trans->submitted_by))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("global transaction \"%s\" belongs to role \"%s\"", gid,
+						GetUserNameFromId(trans->submitted_by, false)),
+				 errhint("Only one whose role does not exist any more can be given to another role.")));
+	store_assign(trans->id, role);
+	api_apply(trans, DTM_EVENT_RETRY_NOW, NULL);
 	PG_RETURN_VOID();
 }
 

@@ -118,6 +118,22 @@ take_known_row(Coordinator *c, Entry *entry, Transaction *trans,
 	return false;
 }
 
+/*
+ * Nobody may act for a role that does not exist, or that came after it with its
+ * name or its OID.  This one waits until an administrator has decided.
+ */
+static void
+report_ownerless(Coordinator *c, int64 id, const char *problem)
+{
+	ereport(WARNING,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("global transaction %lld waits for an administrator: %s",
+					(long long) id, problem),
+			 errhint("dtm_assign() gives it to another role, dtm_force_stop() ends it; dtm.stuck lists those that wait.")));
+	store_disown(id);
+	read_postpone(c, id, DT_NOEND);
+}
+
 /* Rows that were read: new ones become entries, known ones are replaced. */
 static void
 take_rows(Coordinator *c, StoreLoad *load, bool searched)
@@ -132,7 +148,12 @@ take_rows(Coordinator *c, StoreLoad *load, bool searched)
 			MemoryContextDelete(load->context[i]);
 	}
 	for (int i = 0; i < load->nbad; i++)
-		report_bad_row(c, load->bad_id[i], load->bad_error[i]);
+	{
+		if (load->bad_ownerless[i])
+			report_ownerless(c, load->bad_id[i], load->bad_error[i]);
+		else
+			report_bad_row(c, load->bad_id[i], load->bad_error[i]);
+	}
 }
 
 /* ---------- which rows are read ---------- */

@@ -171,7 +171,7 @@ extern void tables_open(Tables *tables);
 extern void tables_start(Tables *tables);
 extern void tables_close(Tables *tables);
 
-/* Opens one, whose first columns have to be of these types. */
+/* Opens one, whose first columns have to be of these types; InvalidOid is dtm.submitter. */
 extern void tab_open(Tables *tables, Table *table, const char *name,
 					 const Oid *types, int ncolumns, bool write);
 
@@ -209,6 +209,16 @@ extern void tab_insert(Table *table);
 extern bool tab_update(Table *table);
 extern void tab_delete(Table *table);
 
+/* ---------- submitter.c: the SQL type dtm.submitter ---------- */
+
+extern Oid	submitter_type(void);
+
+/* The role; InvalidOid if it does not exist any more. */
+extern Oid	submitter_role(Datum submitter);
+
+/* That it does not exist, in the current memory context; NULL: it does. */
+extern char *submitter_problem(Datum submitter);
+
 /* ---------- version.c ---------- */
 
 /* An error that says what to do, unless the extension's SQL is this library's. */
@@ -237,6 +247,7 @@ enum
 
 #define C_ID	(COLUMN_NUMBER_id + 1)
 #define C_GID	(COLUMN_NUMBER_gid + 1)
+#define C_SUBMITTED_BY	(COLUMN_NUMBER_submitted_by + 1)
 
 enum
 {

@@ -6,7 +6,7 @@
  * A new option of a global transaction is a line here, a field of Transaction,
  * a line in request/options.c, and a rule in core.
  *
- * For each: its name; its type; the kind of value, which row.c has read_KIND()
+ * For each: its name; its type (InvalidOid is dtm.submitter); the kind of value, which row.c has read_KIND()
  * and write_KIND() for; the field of Transaction; and when it is written
  * besides the INSERT (ColumnWrites).
  */
@@ -15,7 +15,7 @@ REQUEST_COLUMN(created, TIMESTAMPTZOID, time, core.created, COLUMN_ONCE)
 REQUEST_COLUMN(timeout_to_fail, INT8OID, positive_int64, core.timeout_to_fail, COLUMN_OPTION)
 REQUEST_COLUMN(retry_interval, INT8OID, positive_int64, core.retry_interval, COLUMN_OPTION)
 REQUEST_COLUMN(delay, INT8OID, positive_int64, core.delay, COLUMN_OPTION)
-REQUEST_COLUMN(submitted_by, REGROLEOID, role, submitted_by, COLUMN_ONCE)
+REQUEST_COLUMN(submitted_by, InvalidOid, submitter, submitted_by, COLUMN_ONCE)
 REQUEST_COLUMN(request_timeout, INT4OID, positive_int32, request_timeout, COLUMN_OPTION)
 REQUEST_COLUMN(retry_limit, INT4OID, positive_int32, core.retry_limit, COLUMN_OPTION)
 REQUEST_COLUMN(trans_type, CHAROID, trans_type, core.type, COLUMN_ONCE)

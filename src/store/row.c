@@ -69,15 +69,16 @@ WRITER(positive_int32)
 	return Int32GetDatum(*(const int32 *) field);
 }
 
-READER(role)
+/* A dtm.submitter; what is written is a role's OID, which a cast makes one of. */
+READER(submitter)
 {
 	bool		isnull;
 
-	*(Oid *) field = DatumGetObjectId(column_datum(row, number, &isnull));
+	*(Oid *) field = submitter_role(column_datum(row, number, &isnull));
 	return NULL;
 }
 
-WRITER(role)
+WRITER(submitter)
 {
 	return ObjectIdGetDatum(*(const Oid *) field);
 }
@@ -426,7 +427,12 @@ void
 row_types(const ColumnSet *set, Oid *types)
 {
 	for (int i = 0; i < set->n; i++)
-		types[i] = request_types[set->columns[i]];
+	{
+		Oid			type = request_types[set->columns[i]];
+
+		/* of what write_submitter() makes */
+		types[i] = OidIsValid(type) ? type : OIDOID;
+	}
 }
 
 void

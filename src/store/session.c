@@ -209,7 +209,7 @@ store_peek(const char *gid, bool latest, StorePeek *peek)
 		bool		isnull;
 
 		result_row(0, &row);
-		peek->submitted_by = DatumGetObjectId(column_datum(&row, 2, &isnull));
+		peek->submitted_by = submitter_role(column_datum(&row, 2, &isnull));
 		peek->id = column_int64(&row, 3);
 		if (dtm_status_of_letter(column_char(&row, 1), &peek->status))
 			found = dtm_core_is_final(peek->status) ? STORE_FINISHED : STORE_ACTIVE;
@@ -349,6 +349,23 @@ update_request(Statement *statement, const Transaction *trans, ColumnWrites writ
 	row_values(trans, set, values + 1, nulls + 1);
 	statement_enter(&session);
 	statement_run(statement, values, nulls);
+	statement_leave(&session);
+}
+
+void
+store_assign(int64 id, Oid role)
+{
+	static Statement statement = {
+		"UPDATE dtm.request SET submitted_by = dtm.submitter($2) WHERE id" EQUALS "$1",
+		2, {INT8OID, OIDOID}, true
+	};
+	Datum		values[2];
+	Session		session;
+
+	values[0] = Int64GetDatum(id);
+	values[1] = ObjectIdGetDatum(role);
+	statement_enter(&session);
+	statement_run(&statement, values, NULL);
 	statement_leave(&session);
 }
 

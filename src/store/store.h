@@ -115,6 +115,15 @@ extern void store_update_branches(Transaction *trans);
 /* Writes the options that a late submit brought: delay, timeouts, headers. */
 extern void store_update_options(const Transaction *trans);
 
+/*
+ * Writes down that a transaction is nobody's, so that it stays so even if its
+ * role's OID comes back; leaves it to the next time if its row is locked.
+ */
+extern void store_disown(int64 id);
+
+/* Gives a transaction that was found with its lock to a role. */
+extern void store_assign(int64 id, Oid role);
+
 /* Writes what a submit says of a workflow's result. */
 extern void store_update_result(const Transaction *trans);
 
@@ -136,8 +145,8 @@ extern void store_own_session(void);
 /*
  * The next due transactions of a share after a position, in order, at most
  * "max", in an array allocated in the current context.  Rows that can't be
- * understood are NULL in it, with their id in bad_ids and the reason in
- * bad_errors.
+ * understood, or have no owner any more, are left out; their ids are in bad_id
+ * and the reasons in bad_error.
  */
 typedef struct StoreLoad
 {
@@ -148,6 +157,8 @@ typedef struct StoreLoad
 	int			nbad;
 	int64	   *bad_id;
 	char	  **bad_error;
+	bool	   *bad_ownerless;	/* nothing is wrong with the row, but the role
+								 * that submitted it does not exist */
 	StorePosition last;			/* of the last row, bad or not */
 	int			nrows;			/* good and bad */
 } StoreLoad;

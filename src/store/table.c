@@ -64,7 +64,8 @@ open_relation(const char *name, const Oid *types, int ncolumns, LOCKMODE lock)
 	for (int i = 0; i < ncolumns; i++)
 		if (i >= RelationGetNumberOfAttributes(relation) ||
 			TupleDescAttr(RelationGetDescr(relation), i)->attisdropped ||
-			TupleDescAttr(RelationGetDescr(relation), i)->atttypid != types[i])
+			TupleDescAttr(RelationGetDescr(relation), i)->atttypid !=
+			(OidIsValid(types[i]) ? types[i] : submitter_type()))
 			ereport(ERROR,
 					(errcode(ERRCODE_DATATYPE_MISMATCH),
 					 errmsg("column %d of table dtm.%s is not what the extension has made it",

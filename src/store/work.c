@@ -80,15 +80,20 @@ decode(const Row *row, MemoryContext parent, StoreLoad *load)
 	MemoryContext before = MemoryContextSwitchTo(context);
 	const char *problem;
 	Transaction *trans = row_decode(row, &problem);
+	bool		ownerless = trans != NULL && !OidIsValid(trans->submitted_by);
+	bool		isnull;
 
+	if (ownerless)
+		problem = submitter_problem(column_datum(row, C_SUBMITTED_BY, &isnull));
 	MemoryContextSwitchTo(before);
-	if (trans != NULL)
+	if (trans != NULL && !ownerless)
 	{
 		load->trans[load->n] = trans;
 		load->context[load->n++] = context;
 		return;
 	}
 	load->bad_id[load->nbad] = column_int64(row, C_ID);
+	load->bad_ownerless[load->nbad] = ownerless;
 	load->bad_error[load->nbad++] = MemoryContextStrdup(GetMemoryChunkContext(load->bad_error),
 														problem);
 	MemoryContextDelete(context);
@@ -110,6 +115,7 @@ store_load_ids(const int64 *ids, int n, StoreLoad *load)
 	load->context = palloc(sizeof(MemoryContext) * (n + 1));
 	load->bad_id = palloc(sizeof(int64) * (n + 1));
 	load->bad_error = palloc(sizeof(char *) * (n + 1));
+	load->bad_ownerless = palloc(sizeof(bool) * (n + 1));
 	tables_open(&tables);
 	tab_open(&tables, &active, "active", active_types, lengthof(active_types), false);
 	tab_open(&tables, &request, "request", request_types, lengthof(request_types), false);
@@ -328,6 +334,25 @@ store_add_attempts(const StoreAttempt *attempts, int n)
 		tab_insert(&table);
 	}
 	tables_close(&tables);
+}
+
+void
+store_disown(int64 id)
+{
+	/* the text of one that does not exist is that of nobody */
+	static Statement statement = {
+		"UPDATE dtm.request SET submitted_by = submitted_by::pg_catalog.text::dtm.submitter "
+		"WHERE id = (SELECT r.id FROM dtm.request r WHERE r.id = $1 "
+		"AND dtm.submitter_role(r.submitted_by) IS NULL FOR UPDATE SKIP LOCKED)",
+		1, {INT8OID}
+	};
+	Session		session;
+	Datum		values[1];
+
+	values[0] = Int64GetDatum(id);
+	statement_enter(&session);
+	statement_run(&statement, values, NULL);
+	statement_leave(&session);
 }
 
 bool

@@ -8,6 +8,19 @@
 
 \echo Use "ALTER EXTENSION dtm UPDATE TO '0.2.0'" to load this file. \quit
 
+CREATE TYPE dtm.submitter;
+CREATE FUNCTION dtm.submitter_in(cstring) RETURNS dtm.submitter
+AS 'MODULE_PATHNAME', 'dtm_submitter_in' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION dtm.submitter_out(dtm.submitter) RETURNS cstring
+AS 'MODULE_PATHNAME', 'dtm_submitter_out' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+CREATE TYPE dtm.submitter (
+  INPUT = dtm.submitter_in, OUTPUT = dtm.submitter_out,
+  INTERNALLENGTH = VARIABLE, ALIGNMENT = int4, STORAGE = plain
+);
+COMMENT ON TYPE dtm.submitter IS 'role that submitted a transaction: its OID, and its name for when it does not exist any more';
+
+/* by their names: a number is that of a role which does not exist */
+ALTER TABLE dtm.request ALTER COLUMN submitted_by TYPE dtm.submitter USING submitted_by::text::dtm.submitter;
 ALTER TABLE dtm.home
   ADD COLUMN directory text COLLATE "C",
   ADD COLUMN id uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid() CONSTRAINT home_pkey PRIMARY KEY;
