@@ -139,6 +139,6 @@ DROP ROLE regress_dtm_shop, regress_dtm_maker, regress_dtm_partner;
 -- the role is gone, what it submitted is not
 CREATE SERVER bank FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url 'http://127.0.0.1:9');
 CALL dtm_run_due(now() + interval '1 day');
-SELECT error FROM dtm.calls WHERE gid = 'ok' ORDER BY started DESC LIMIT 1;
+SELECT reason FROM dtm.stuck WHERE gid = 'ok';
 DROP SERVER bank;
 TRUNCATE dtm.request, dtm.active, dtm.finished, dtm.attempt;
