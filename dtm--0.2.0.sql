@@ -326,6 +326,13 @@ BEGIN
 END
 $$;
 
+/*
+ * The settings with which all runs as the owner (src/store/own.c), until the end
+ * of the function that calls it, which has a SET clause.
+ */
+CREATE FUNCTION dtm.own_settings() RETURNS void
+AS 'MODULE_PATHNAME', 'dtm_own_settings' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
 CREATE FUNCTION @extschema@.dtm_subscribe(topic text, url text, remark text DEFAULT '') RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -333,6 +340,7 @@ AS $$
 DECLARE
   urls text[];
 BEGIN
+  PERFORM dtm.own_settings();
   PERFORM dtm.check_topic(topic);
   IF url IS NULL OR url = '' THEN
     RAISE EXCEPTION 'empty url'
@@ -362,6 +370,7 @@ DECLARE
   urls text[];
   place integer;
 BEGIN
+  PERFORM dtm.own_settings();
   PERFORM dtm.check_topic(topic);
   IF url IS NULL OR url = '' THEN
     RAISE EXCEPTION 'empty url'
@@ -397,6 +406,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+  PERFORM dtm.own_settings();
   PERFORM dtm.check_topic(topic);
   DELETE FROM dtm.topic t WHERE t.name = topic;
   IF NOT FOUND THEN

@@ -33,6 +33,33 @@ typedef struct Row
 	MemoryContext scratch;		/* for what is made of them on the way */
 } Row;
 
+/* ---------- own.c: as whom, and with which settings ---------- */
+
+/* What statement_leave() restores.  An error restores it all by itself. */
+typedef struct Session
+{
+	Oid			user;
+	int			sec_context;
+} Session;
+
+/* As the owner of the extension; and back. */
+extern void owner_enter(Session *session);
+extern void owner_leave(const Session *session);
+
+/* The process does nothing else: settings and user are ours from now on. */
+extern void own_take_session(void);
+extern bool own_is_session(void);
+
+/*
+ * With settings that nobody else chooses, and no trigger deferred; and back.  An
+ * error restores them.  To
+ * be asked for where an object is not named with its schema, and wherever
+ * own_needs_settings() says that something was added to dtm's tables.
+ */
+extern bool own_needs_settings(void);
+extern int	own_enter_settings(void);
+extern void own_leave_settings(int nest_level);
+
 /* ---------- statement.c: statements ---------- */
 
 typedef struct Statement
@@ -49,23 +76,8 @@ typedef struct Statement
 /* For those. */
 #define EQUALS " OPERATOR(pg_catalog.=) "
 
-/* What statement_leave() restores.  An error restores it all by itself. */
-typedef struct Session
-{
-	Oid			user;
-	int			sec_context;
-} Session;
-
 /* The process does nothing else: all settings are made once. */
 extern void statement_own_settings(void);
-
-/* As the owner of the extension; and back. */
-extern void owner_enter(Session *session);
-extern void owner_leave(const Session *session);
-
-/* With a search path that nobody else chooses; and back.  An error restores it. */
-extern int	search_path_enter(void);
-extern void search_path_leave(int nest_level);
 
 /*
  * Around statements: SPI, as the owner of the extension.  What is allocated

@@ -8,8 +8,8 @@
  *
  * A session has settings of its own, and to change and restore ours costs more
  * than most of the statements.  So those that are run often have every name
- * qualified, and need ours only while they are planned; the others run with
- * them.
+ * qualified, and need ours only while they are planned, as long as nobody has
+ * added anything to the tables (own.c); the others run with them.
  */
 #include "private.h"
 
@@ -17,16 +17,9 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "miscadmin.h"
-#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/plancache.h"
 #include "utils/syscache.h"
-
-/* What those have who run as the owner. */
-#define OWN_SEARCH_PATH		"pg_catalog, pg_temp"
-
-/* The whole process is ours: settings and user are set once. */
-static bool statement_own_session = false;
 
 /* The context of the latest SPI_connect(): gone when its statement is done. */
 static MemoryContext scratch;
@@ -40,18 +33,13 @@ static const struct
 	{"enable_bitmapscan", "off"},
 	{"enable_hashjoin", "off"},
 	{"enable_mergejoin", "off"},
-	{"enable_sort", "off"},
-	/* names of tables are always qualified, but not all operators are */
-	{"search_path", OWN_SEARCH_PATH}
+	{"enable_sort", "off"}
 };
 
-/* What a statement that is qualified needs to be planned: all but the last. */
-#define NPLANNER_SETTINGS	(lengthof(planner_settings) - 1)
-
 static void
-set_planner(GucAction action, size_t n)
+set_planner(GucAction action)
 {
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < lengthof(planner_settings); i++)
 		(void) set_config_option(planner_settings[i].name,
 								 planner_settings[i].value,
 								 PGC_USERSET, PGC_S_SESSION, action,
@@ -61,120 +49,8 @@ set_planner(GucAction action, size_t n)
 void
 statement_own_settings(void)
 {
-	set_planner(GUC_ACTION_SET, lengthof(planner_settings));
-	statement_own_session = true;
-}
-
-/* The owner that was found last; InvalidOid: it has to be looked for. */
-static Oid	known_owner = InvalidOid;
-static uint64 owner_changes = 0;
-
-static void
-forget_owner(Datum arg, int cache, uint32 hash)
-{
-	known_owner = InvalidOid;
-	owner_changes++;
-}
-
-static Oid
-find_owner(void)
-{
-	Oid			schema = get_namespace_oid("dtm", true);
-	Oid			table = OidIsValid(schema) ?
-		get_relname_relid("request", schema) : InvalidOid;
-	HeapTuple	tuple = OidIsValid(table) ?
-		SearchSysCache1(RELOID, ObjectIdGetDatum(table)) : NULL;
-	Oid			owner;
-
-	if (!HeapTupleIsValid(tuple))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("extension \"dtm\" is not installed in this database"),
-				 errhint("Run CREATE EXTENSION dtm.")));
-	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-	ReleaseSysCache(tuple);
-	return owner;
-}
-
-Oid
-dtm_extension_owner(void)
-{
-	static bool registered = false;
-	uint64		changes;
-	Oid			owner;
-
-	if (OidIsValid(known_owner))
-		return known_owner;
-	if (!registered)
-	{
-		CacheRegisterSyscacheCallback(RELOID, forget_owner, (Datum) 0);
-		CacheRegisterSyscacheCallback(NAMESPACEOID, forget_owner, (Datum) 0);
-		registered = true;
-	}
-	changes = owner_changes;
-	owner = find_owner();
-	/* a look-up may itself hear of a change, after it has read the row */
-	if (changes == owner_changes)
-		known_owner = owner;
-	return owner;
-}
-
-void
-owner_enter(Session *session)
-{
-	if (statement_own_session)
-		return;
-	GetUserIdAndSecContext(&session->user, &session->sec_context);
-	SetUserIdAndSecContext(dtm_extension_owner(),
-						   session->sec_context | SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_NOFORCE_RLS);
-}
-
-void
-owner_leave(const Session *session)
-{
-	if (!statement_own_session)
-		SetUserIdAndSecContext(session->user, session->sec_context);
-}
-
-int
-search_path_enter(void)
-{
-	int			nest_level;
-
-	if (statement_own_session)
-		return 0;
-	nest_level = NewGUCNestLevel();
-	(void) set_config_option("search_path", OWN_SEARCH_PATH, PGC_USERSET,
-							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	return nest_level;
-}
-
-void
-search_path_leave(int nest_level)
-{
-	if (nest_level > 0)
-		AtEOXact_GUC(true, nest_level);
-}
-
-void
-store_enter_owner(StoreCaller *caller)
-{
-	Session		session = {InvalidOid, 0};
-
-	owner_enter(&session);
-	caller->user = session.user;
-	caller->sec_context = session.sec_context;
-	caller->nest_level = search_path_enter();
-}
-
-void
-store_leave_owner(const StoreCaller *caller)
-{
-	Session		session = {caller->user, caller->sec_context};
-
-	search_path_leave(caller->nest_level);
-	owner_leave(&session);
+	set_planner(GUC_ACTION_SET);
+	own_take_session();
 }
 
 void
@@ -226,27 +102,66 @@ is_planned(const Statement *statement)
 		dtm_search_path_matches(source->search_path);
 }
 
+/* Plans a statement, if need be, and locks its tables as it will do itself. */
+static void
+lock_tables(Statement *statement)
+{
+	CachedPlan *plan = SPI_plan_get_cached_plan(statement->plan);
+
+	if (plan != NULL)
+		ReleaseCachedPlan(plan, CurrentResourceOwner);
+}
+
+/*
+ * Makes a statement ready to run, with the settings that it needs.  Returns what
+ * AtEOXact_GUC() restores, or 0; an error restores them by itself.
+ */
+static int
+begin_run(Statement *statement)
+{
+	bool		planned = statement->qualified && is_planned(statement);
+	bool		own = !statement->qualified || own_needs_settings();
+	int			nest_level = 0;
+
+	if (own || !planned)
+	{
+		nest_level = NewGUCNestLevel();
+		if (own)
+			(void) own_enter_settings();
+		set_planner(GUC_ACTION_SAVE);
+	}
+	prepare(statement);
+
+	/*
+	 * Nobody can add a trigger to a table that is locked; one that was added
+	 * before that is seen here.
+	 */
+	lock_tables(statement);
+	if (!own && own_needs_settings())
+	{
+		if (nest_level == 0)
+			nest_level = NewGUCNestLevel();
+		(void) own_enter_settings();
+		set_planner(GUC_ACTION_SAVE);
+	}
+	return nest_level;
+}
+
 static void
 run(Statement *statement, Datum *values, const char *nulls, Snapshot snapshot)
 {
-	bool		settings = !statement_own_session &&
-		!(statement->qualified && is_planned(statement));
 	int			nest_level = 0;
 	int			rc;
 
-	/* an error restores them by itself */
-	if (settings)
-	{
-		nest_level = NewGUCNestLevel();
-		set_planner(GUC_ACTION_SAVE, statement->qualified ? NPLANNER_SETTINGS :
-					lengthof(planner_settings));
-	}
-	prepare(statement);
+	if (own_is_session())
+		prepare(statement);
+	else
+		nest_level = begin_run(statement);
 	rc = snapshot == NULL ?
 		SPI_execute_plan(statement->plan, values, nulls, false, 0) :
 		SPI_execute_snapshot(statement->plan, values, nulls, snapshot,
 							 InvalidSnapshot, true, false, 0);
-	if (settings)
+	if (nest_level > 0)
 		AtEOXact_GUC(true, nest_level);
 	if (rc < 0)
 		elog(ERROR, "executing a plan failed: %s", SPI_result_code_string(rc));

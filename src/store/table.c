@@ -112,7 +112,7 @@ tables_open(Tables *tables)
 {
 	check_version();
 	owner_enter(&tables->session);
-	tables->nest_level = search_path_enter();
+	tables->nest_level = own_enter_settings();
 	tables->first = NULL;
 	tables->wrote = false;
 	tables->context = AllocSetContextCreate(CurrentMemoryContext, "dtm tables",
@@ -182,7 +182,7 @@ tables_close(Tables *tables)
 	PopActiveSnapshot();
 	MemoryContextSwitchTo(tables->before);
 	MemoryContextDelete(tables->context);
-	search_path_leave(tables->nest_level);
+	own_leave_settings(tables->nest_level);
 	owner_leave(&tables->session);
 	if (tables->wrote)
 		CommandCounterIncrement();

@@ -1,0 +1,436 @@
+/*
+ * own.c
+ *		As whom, and with which settings, the store runs.
+ *
+ * What it does, it does as the owner of the extension.  With it runs what
+ * somebody has added to dtm's tables: triggers, checks, defaults, generated
+ * columns, expressions of indexes.  An operator without a schema in one of these is
+ * found by search_path; other settings change what a text or a comparison means.
+ * So none of them may be the caller's, whichever function wrote the row.
+ *
+ * To set them all costs more than most of the statements.  Sessions whose every
+ * statement names its objects with their schemas need none of it as long as
+ * nobody has added anything: is_as_made() looks at the tables, once after each
+ * change of one of them.  Where something was added, all is set for each call.
+ */
+#include "private.h"
+
+#include "access/attnum.h"
+#include "access/relation.h"
+#include "access/table.h"
+#include "access/transam.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "commands/extension.h"
+#include "commands/trigger.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/relcache.h"
+#include "utils/syscache.h"
+
+/*
+ * Left to the caller: time-outs, which end its own statement with all that it has
+ * done; what it gets to read (client_min_messages); and how its transaction began
+ * (default_transaction_...).
+ */
+static const struct
+{
+	const char *name;
+	const char *value;
+}			own_settings[] = {
+	{"search_path", "pg_catalog, pg_temp"},
+	{"session_replication_role", "origin"},
+	{"row_security", "on"},
+	/* how a function's text is read when it is first called */
+	{"standard_conforming_strings", "on"},
+	{"backslash_quote", "safe_encoding"},
+	{"check_function_bodies", "on"},
+	{"plpgsql.check_asserts", "on"},
+	{"plpgsql.variable_conflict", "error"},
+	/* what comparisons and searches find */
+	{"transform_null_equals", "off"},
+	{"array_nulls", "on"},
+	{"gin_fuzzy_search_limit", "0"},
+	{"plan_cache_mode", "auto"},
+	/* what becomes of values as text, and the other way round */
+	{"DateStyle", "ISO, MDY"},
+	{"IntervalStyle", "postgres"},
+	{"TimeZone", "UTC"},
+	{"timezone_abbreviations", "Default"},
+	{"extra_float_digits", "1"},
+	{"bytea_output", "hex"},
+	{"xmlbinary", "base64"},
+	{"xmloption", "content"},
+	{"lc_monetary", "C"},
+	{"lc_numeric", "C"},
+	{"lc_time", "C"},
+	{"quote_all_identifiers", "off"},
+	{"default_text_search_config", "pg_catalog.simple"}
+};
+
+/* The whole process is ours: settings and user are set once. */
+static bool own_session = false;
+
+/* ---------- what is added to the tables ---------- */
+
+static const char *const tables[][2] = {
+	{"dtm", "home"}, {"dtm", "request"}, {"dtm", "active"}, {"dtm", "finished"},
+	{"dtm", "attempt"}, {"dtm", "topic"}, {"dtm_barrier", "barrier"}
+};
+
+/* As of the last look; known is false when one of them may have changed. */
+static bool known = false;
+static bool as_made = false;
+static Oid	table_oids[lengthof(tables)];
+
+/* Constraint triggers that may be deferred: RangeVars, in a context of their own. */
+static List *deferrable = NIL;
+static MemoryContext deferrable_context = NULL;
+
+static void
+forget(Datum arg, Oid relation)
+{
+	bool		ours = !OidIsValid(relation);
+
+	for (size_t i = 0; i < lengthof(tables) && !ours; i++)
+		ours = table_oids[i] == relation || !OidIsValid(table_oids[i]);
+	if (ours)
+		known = false;
+}
+
+static bool
+is_foreign_function(Oid function, void *context)
+{
+	return function >= FirstNormalObjectId;
+}
+
+static bool
+calls_foreign_function(Node *node, void *context)
+{
+	return node != NULL &&
+		(check_functions_in_node(node, is_foreign_function, context) ||
+		 expression_tree_walker(node, calls_foreign_function, context));
+}
+
+static bool
+are_columns_as_made(Relation relation)
+{
+	TupleDesc	desc = RelationGetDescr(relation);
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(desc, i);
+
+		if (!attribute->attisdropped &&
+			(attribute->attgenerated != '\0' ||
+			 (attribute->atttypid >= FirstNormalObjectId &&
+			  attribute->atttypid != submitter_type())))
+			return false;
+	}
+	if (desc->constr == NULL)
+		return true;
+	if (desc->constr->num_check > 0)
+		return false;
+	for (int i = 0; i < desc->constr->num_defval; i++)
+		if (calls_foreign_function(stringToNode(desc->constr->defval[i].adbin), NULL))
+			return false;
+	return true;
+}
+
+static bool
+are_indexes_as_made(Relation relation)
+{
+	List	   *indexes = RelationGetIndexList(relation);
+	bool		fine = true;
+	ListCell   *cell;
+
+	foreach(cell, indexes)
+	{
+		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
+
+		fine = fine && RelationGetIndexExpressions(index) == NIL &&
+			RelationGetIndexPredicate(index) == NIL;
+		for (int i = 0; i < IndexRelationGetNumberOfKeyAttributes(index); i++)
+			fine = fine && index->rd_opfamily[i] < FirstNormalObjectId;
+		index_close(index, AccessShareLock);
+	}
+	list_free(indexes);
+	return fine;
+}
+
+/* None but ours; those that may be deferred are remembered. */
+static bool
+are_triggers_as_made(Relation relation)
+{
+	TriggerDesc *triggers = relation->trigdesc;
+	bool		fine = true;
+
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+	{
+		Trigger    *trigger = &triggers->triggers[i];
+
+		if (strcmp(trigger->tgname, "home_changed") != 0)
+			fine = false;
+		if (trigger->tgdeferrable && !trigger->tgisinternal)
+		{
+			MemoryContext before = MemoryContextSwitchTo(deferrable_context);
+
+			deferrable = lappend(deferrable,
+								 makeRangeVar(get_namespace_name(RelationGetNamespace(relation)),
+											  get_constraint_name(trigger->tgconstraint), -1));
+			MemoryContextSwitchTo(before);
+		}
+	}
+	return fine;
+}
+
+static bool
+is_table_as_made(Relation relation)
+{
+	bool		triggers = are_triggers_as_made(relation);
+
+	return triggers && relation->rd_rules == NULL && !relation->rd_rel->relrowsecurity &&
+		!relation->rd_rel->relhassubclass && are_columns_as_made(relation) &&
+		are_indexes_as_made(relation);
+}
+
+/* Is nothing added to dtm's tables that runs with their rows? */
+static bool
+is_as_made(void)
+{
+	static bool registered = false;
+
+	if (known)
+		return as_made;
+	if (!registered)
+	{
+		CacheRegisterRelcacheCallback(forget, (Datum) 0);
+		deferrable_context = AllocSetContextCreate(CacheMemoryContext, "dtm deferrable triggers",
+												   ALLOCSET_SMALL_SIZES);
+		registered = true;
+	}
+	MemoryContextReset(deferrable_context);
+	deferrable = NIL;
+	/* what changes while we look is looked at again */
+	known = as_made = true;
+	for (size_t i = 0; i < lengthof(tables); i++)
+	{
+		Relation	relation;
+
+		table_oids[i] = RangeVarGetRelid(makeRangeVar(pstrdup(tables[i][0]), pstrdup(tables[i][1]), -1),
+										 AccessShareLock, true);
+		if (!OidIsValid(table_oids[i]))
+		{
+			as_made = known = false;
+			continue;
+		}
+		relation = table_open(table_oids[i], NoLock);
+		as_made = is_table_as_made(relation) && as_made;
+		table_close(relation, AccessShareLock);
+	}
+	return as_made;
+}
+
+/* ---------- settings ---------- */
+
+/* Those of a library that is not loaded are not there. */
+static void
+set_own(GucAction action)
+{
+	for (size_t i = 0; i < lengthof(own_settings); i++)
+	{
+		const char *now = GetConfigOption(own_settings[i].name, true, false);
+
+		if (now != NULL && strcmp(now, own_settings[i].value) != 0)
+			(void) set_config_option(own_settings[i].name, own_settings[i].value,
+									 PGC_SUSET, PGC_S_SESSION, action, true, 0, false);
+	}
+}
+
+/*
+ * A deferred trigger would run at the end of the transaction, with what the
+ * caller has set by then: here it runs with the statement.
+ */
+static void
+undefer_triggers(void)
+{
+	ConstraintsSetStmt *statement;
+
+	if (deferrable == NIL)
+		return;
+	statement = makeNode(ConstraintsSetStmt);
+	statement->constraints = copyObject(deferrable);
+	statement->deferred = false;
+	AfterTriggerSetState(statement);
+}
+
+void
+own_take_session(void)
+{
+	set_own(GUC_ACTION_SET);
+	own_session = true;
+}
+
+bool
+own_is_session(void)
+{
+	return own_session;
+}
+
+bool
+own_needs_settings(void)
+{
+	return !own_session && !is_as_made();
+}
+
+int
+own_enter_settings(void)
+{
+	int			nest_level;
+
+	if (own_session)
+		return 0;
+	nest_level = NewGUCNestLevel();
+	set_own(GUC_ACTION_SAVE);
+	(void) is_as_made();
+	undefer_triggers();
+	return nest_level;
+}
+
+void
+own_leave_settings(int nest_level)
+{
+	if (nest_level > 0)
+		AtEOXact_GUC(true, nest_level);
+}
+
+PG_FUNCTION_INFO_V1(dtm_own_settings);
+
+/* dtm.own_settings() returns void: until the end of a function that has SET */
+Datum
+dtm_own_settings(PG_FUNCTION_ARGS)
+{
+	set_own(GUC_ACTION_SAVE);
+	(void) is_as_made();
+	undefer_triggers();
+	PG_RETURN_VOID();
+}
+
+/* ---------- the owner ---------- */
+
+/* The schema in which the extension has its tables has another name. */
+static void
+error_no_schema(void)
+{
+	if (OidIsValid(get_extension_oid("dtm", true)))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("schema \"dtm\" of extension \"dtm\" has been renamed"),
+				 errhint("Rename the schema of its tables back to dtm.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("extension \"dtm\" is not installed in this database"),
+			 errhint("Run CREATE EXTENSION dtm.")));
+}
+
+/* The owner that was found last; InvalidOid: it has to be looked for. */
+static Oid	known_owner = InvalidOid;
+static uint64 owner_changes = 0;
+
+static void
+forget_owner(Datum arg, int cache, uint32 hash)
+{
+	known_owner = InvalidOid;
+	owner_changes++;
+}
+
+static Oid
+find_owner(void)
+{
+	Oid			schema = get_namespace_oid("dtm", true);
+	Oid			table = OidIsValid(schema) ?
+		get_relname_relid("request", schema) : InvalidOid;
+	HeapTuple	tuple = OidIsValid(table) ?
+		SearchSysCache1(RELOID, ObjectIdGetDatum(table)) : NULL;
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		error_no_schema();
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+Oid
+dtm_extension_owner(void)
+{
+	static bool registered = false;
+	uint64		changes;
+	Oid			owner;
+
+	if (OidIsValid(known_owner))
+		return known_owner;
+	if (!registered)
+	{
+		CacheRegisterSyscacheCallback(RELOID, forget_owner, (Datum) 0);
+		CacheRegisterSyscacheCallback(NAMESPACEOID, forget_owner, (Datum) 0);
+		registered = true;
+	}
+	changes = owner_changes;
+	owner = find_owner();
+	/* a look-up may itself hear of a change, after it has read the row */
+	if (changes == owner_changes)
+		known_owner = owner;
+	return owner;
+}
+
+void
+owner_enter(Session *session)
+{
+	if (own_session)
+		return;
+	GetUserIdAndSecContext(&session->user, &session->sec_context);
+	SetUserIdAndSecContext(dtm_extension_owner(),
+						   session->sec_context | SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_NOFORCE_RLS);
+}
+
+void
+owner_leave(const Session *session)
+{
+	if (!own_session)
+		SetUserIdAndSecContext(session->user, session->sec_context);
+}
+
+/* With search_path at least: what runs then looks its names up there. */
+void
+store_enter_owner(StoreCaller *caller)
+{
+	Session		session = {InvalidOid, 0};
+
+	owner_enter(&session);
+	caller->user = session.user;
+	caller->sec_context = session.sec_context;
+	caller->nest_level = 0;
+	if (own_session)
+		return;
+	caller->nest_level = NewGUCNestLevel();
+	(void) set_config_option(own_settings[0].name, own_settings[0].value,
+							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	if (own_needs_settings())
+		(void) own_enter_settings();
+}
+
+void
+store_leave_owner(const StoreCaller *caller)
+{
+	Session		session = {caller->user, caller->sec_context};
+
+	own_leave_settings(caller->nest_level);
+	owner_leave(&session);
+}
