@@ -20,7 +20,7 @@ REGRESS = install submit idempotent options badinput query barrier barrier_owner
 REGRESS_OPTS = --inputdir=$(srcdir)
 # The server that is tested may be a stock one
 REGRESS_PREP = say-what-is-left-out
-ISOLATION = barrier_concurrency submit_concurrency branch_concurrency
+ISOLATION = barrier_concurrency submit_concurrency branch_concurrency home_concurrency
 # Not at the top: with an empty element in LIBRARY_PATH, gcc reads "specs" there
 ISOLATION_OPTS = --inputdir=$(srcdir)/isolation
 TAP_TESTS = 1
