@@ -35,6 +35,8 @@ sub submit
 for my $mode ('synchronous', 'asynchronous')
 {
 	my $primary = start_server("${mode}_primary", init => { allows_streaming => 1 }, conf => $settings);
+	# what every update needs a key for: the coordinator that starts after the promotion writes dtm.home
+	$primary->safe_psql('postgres', 'CREATE PUBLICATION everything FOR ALL TABLES');
 	$primary->backup('base');
 	my $standby = PostgreSQL::Test::Cluster->new("${mode}_standby");
 	$standby->init_from_backup($primary, 'base', has_streaming => 1);

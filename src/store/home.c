@@ -162,7 +162,7 @@ store_home_reason(StoreHome home)
 		case STORE_HOME_PAUSED:
 			return "dtm_pause() was called";
 		case STORE_HOME_ELSEWHERE:
-			return "the database was restored or copied from another one";
+			return "the database was restored or copied from another one, or moved by pg_upgrade";
 		case STORE_HOME_COPIED:
 			return "the server's data directory is a copy of another one";
 		case STORE_HOME_OTHER_VERSION:
@@ -182,7 +182,7 @@ store_home_hint(StoreHome home)
 			return "SELECT dtm_resume() lets it go on.";
 		case STORE_HOME_ELSEWHERE:
 		case STORE_HOME_COPIED:
-			return "If it shall call the services of its global transactions from here, and the original does not any more, run SELECT dtm_resume() in it.";
+			return "If this copy should take over, and the original has been stopped, run SELECT dtm_resume() in this database.";
 		case STORE_HOME_OTHER_VERSION:
 			return "If a new package was installed, run ALTER EXTENSION dtm UPDATE; if the extension was updated, restart the server.";
 	}
