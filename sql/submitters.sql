@@ -56,6 +56,7 @@ SELECT 'a.b'::dtm.submitter;
 -- an administrator decides, who can be that role
 SET ROLE regress_dtm_operator;
 SELECT gid, reason FROM dtm.stuck ORDER BY gid;
+SELECT dtm_register_branch('alices-tcc', '01', 'sql:public.regress_dtm_step', '');
 SELECT dtm_assign('alices', 'regress_dtm_bob');
 SELECT dtm_assign('alices', NULL);
 SELECT dtm_assign('quoted', 'regress_dtm_operator');

@@ -248,8 +248,10 @@ read_task(const LocalWorker *task, Transaction **trans, MemoryContext context)
 	if (found && (*trans)->submitted_by != GetUserId())
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("the worker does not run as \"%s\", who submitted",
-						GetUserNameFromId((*trans)->submitted_by, false))));
+				 errmsg("the worker does not run as the role that submitted"),
+				 errdetail("The worker's role is \"%s\".",
+						   GetUserNameFromId(GetUserId(), true) ?
+						   GetUserNameFromId(GetUserId(), true) : "")));
 	commit();
 	return found;
 }

@@ -60,6 +60,13 @@ request_check_url(const char *protocol, const char *url, const char *what,
 				 errhint("Give an http or https URL with its host, grpc://host:port/package.Service/Method, server:name/path, sql:schema.function, or '' for no call.")));
 	if (wire_kind(protocol, target) != WIRE_LOCAL && !server)
 		return;
+	if (!OidIsValid(submitted_by))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to have a role that does not exist any more call a %s",
+						server ? "server" : "function"),
+				 errdetail("It is called as the role that submitted."),
+				 errhint("dtm_assign() gives the global transaction to another role.")));
 	if (!has_privs_of_role(GetUserId(), submitted_by))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
