@@ -78,4 +78,12 @@ is($node->safe_psql('postgres', "SELECT count(*) FROM dtm.attempt"), '0', 'with 
 $node->safe_psql('postgres', "DROP EXTENSION dtm; CREATE EXTENSION dtm");
 ok(eventually($node, $state, 'running'), 'and an installation');
 
+# the schema of the tables gets another name, and its own back
+$node->safe_psql('postgres', 'ALTER SCHEMA dtm RENAME TO tables; SELECT pg_terminate_backend(pid) FROM tables.stat_coordinator');
+ok($node->poll_query_until('postgres', "SELECT pg_read_file('" . $node->logfile . q(') ~ 'schema "dtm" of extension "dtm" has been renamed')),
+	'a renamed schema: the log says so');
+$node->safe_psql('postgres', 'ALTER SCHEMA tables RENAME TO dtm');
+$node->safe_psql('postgres', "SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/done')], gid => 'renamed')");
+is($node->safe_psql('postgres', "SELECT dtm_wait('renamed', '60 s')"), 'succeed', 'and it goes on when the name is back');
+
 done_testing();

@@ -55,6 +55,9 @@ open_relation(const char *name, const Oid *types, int ncolumns, LOCKMODE lock)
 	Oid			oid = RangeVarGetRelid(makeRangeVar("dtm", pstrdup(name), -1), lock, true);
 	Relation	relation;
 
+	/* that has an error of its own where the whole schema is missing */
+	if (!OidIsValid(oid))
+		(void) dtm_extension_owner();
 	if (!OidIsValid(oid))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
