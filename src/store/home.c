@@ -91,6 +91,8 @@ store_home(void)
 
 	if (store_other_version() != NULL)
 		return STORE_HOME_OTHER_VERSION;
+	/* where the schema has another name, that is the error */
+	(void) dtm_extension_owner();
 	values[0] = Int64GetDatum((int64) GetSystemIdentifier());
 	values[1] = ObjectIdGetDatum(MyDatabaseId);
 	statement_enter(&session);
