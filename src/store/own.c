@@ -220,18 +220,19 @@ is_as_made(void)
 	known = as_made = true;
 	for (size_t i = 0; i < lengthof(tables); i++)
 	{
-		Relation	relation;
+		Oid			schema = get_namespace_oid(tables[i][0], true);
+		Relation	relation = NULL;
 
-		table_oids[i] = RangeVarGetRelid(makeRangeVar(pstrdup(tables[i][0]), pstrdup(tables[i][1]), -1),
-										 AccessShareLock, true);
-		if (!OidIsValid(table_oids[i]))
+		table_oids[i] = OidIsValid(schema) ? get_relname_relid(tables[i][1], schema) : InvalidOid;
+		if (OidIsValid(table_oids[i]))
+			relation = try_relation_open(table_oids[i], AccessShareLock);
+		if (relation == NULL)
 		{
 			as_made = known = false;
 			continue;
 		}
-		relation = table_open(table_oids[i], NoLock);
 		as_made = is_table_as_made(relation) && as_made;
-		table_close(relation, AccessShareLock);
+		relation_close(relation, AccessShareLock);
 	}
 	return as_made;
 }
@@ -422,8 +423,9 @@ store_enter_owner(StoreCaller *caller)
 	caller->nest_level = NewGUCNestLevel();
 	(void) set_config_option(own_settings[0].name, own_settings[0].value,
 							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	/* the barrier has its own care for deferred triggers */
 	if (own_needs_settings())
-		(void) own_enter_settings();
+		set_own(GUC_ACTION_SAVE);
 }
 
 void
