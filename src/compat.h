@@ -96,6 +96,13 @@ dtm_new_wait_event(const char *name)
 	pg_database_ownercheck(database, role)
 #endif
 
+/* 16: to be a member of a role and to be able to become it are two things */
+#if PG_VERSION_NUM >= 160000
+#define dtm_can_become(member, role)	member_can_set_role(member, role)
+#else
+#define dtm_can_become(member, role)	is_member_of_role(member, role)
+#endif
+
 #if PG_VERSION_NUM >= 160000
 #define dtm_can_execute(function, role) \
 	(object_aclcheck(ProcedureRelationId, function, role, ACL_EXECUTE) == ACLCHECK_OK)

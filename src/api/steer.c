@@ -4,6 +4,7 @@
  */
 #include "api/api.h"
 
+#include "compat.h"
 #include "errors.h"
 #include "process/shmem.h"
 #include "settings.h"
@@ -81,7 +82,12 @@ dtm_assign(PG_FUNCTION_ARGS)
 				 errhint("Pass the role that the global transaction shall act as.")));
 	PreventCommandIfReadOnly("dtm_assign()");
 	role = PG_GETARG_OID(1);
-	check_is_member_of_role(GetUserId(), role);
+	if (!dtm_can_become(GetUserId(), role))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to act as role \"%s\"",
+						GetUserNameFromId(role, false)),
+				 errhint("Only who can SET ROLE to a role can give it a global transaction.")));
 	trans = api_find_to_steer(gid, DTM_EVENT_RETRY_NOW);
 	if (OidIsValid(trans->submitted_by))
 		ereport(ERROR,
