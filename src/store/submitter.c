@@ -33,12 +33,13 @@ typedef struct Submitter
 static Submitter *
 make_submitter(Oid role, const char *name)
 {
-	Size		size = offsetof(Submitter, name) + strlen(name) + 1;
+	Size		name_size = strlen(name) + 1;
+	Size		size = offsetof(Submitter, name) + name_size;
 	Submitter  *submitter = palloc0(size);
 
 	SET_VARSIZE(submitter, size);
 	submitter->role = role;
-	strcpy(submitter->name, name);
+	memcpy(submitter->name, name, name_size);
 	return submitter;
 }
 
