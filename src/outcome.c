@@ -33,7 +33,7 @@ append_string(StringInfo json, const char *key, const char *value, size_t max)
 
 static char *
 alert_json(const Transaction *trans, const char *url, const char *error,
-		   size_t max)
+		   int failures, size_t max)
 {
 	StringInfoData json;
 
@@ -42,28 +42,40 @@ alert_json(const Transaction *trans, const char *url, const char *error,
 	append_string(&json, "status", dtm_status_name(trans->core.status), max);
 	append_string(&json, "branch", url, max);
 	append_string(&json, "error", error, max);
-	appendStringInfo(&json, ",\"retry_count\":%d}", trans->core.failures);
+	appendStringInfo(&json, ",\"retry_count\":%d}", failures);
 	return json.data;
 }
 
 char *
-outcome_alert_body(const Transaction *trans, const char *url, const char *error)
+outcome_alert_body(const Transaction *trans, const char *url, const char *error,
+				   int failures)
 {
-	char	   *json = alert_json(trans, url, error, MaxAllocSize);
+	char	   *json = alert_json(trans, url, error, failures, MaxAllocSize);
 
 	return pg_server_to_any(json, (int) strlen(json), PG_UTF8);
 }
 
-/* A transaction has failed so often that somebody should look. */
+/*
+ * A transaction has failed so often that somebody should look.  It may have gone
+ * on since, and even have ended, in the same turn.
+ */
 static void
-tell_alert(const Transaction *trans, const char *url, const char *error)
+tell_alert(const Transaction *trans, const Outcome *outcome)
 {
 	store_notify(OUTCOME_ALERT_CHANNEL,
-				 alert_json(trans, url, error, MAX_NOTIFY_TEXT));
+				 alert_json(trans, outcome->alert_url, outcome->alert_error,
+							outcome->alert_failures, MAX_NOTIFY_TEXT));
 	ereport(WARNING,
-			(errmsg("global transaction \"%s\" has failed %d times in a row",
-					trans->gid, trans->core.failures),
-			 errdetail("%s answered: %s", url, error),
+			(errmsg_plural("global transaction \"%s\" has failed %d time in a row",
+						   "global transaction \"%s\" has failed %d times in a row",
+						   outcome->alert_failures,
+						   trans->gid, outcome->alert_failures),
+			 errdetail("%s answered: %s", outcome->alert_url, outcome->alert_error),
+			 dtm_core_is_final(trans->core.status) ?
+			 errhint("It has ended since: its status is %s.",
+					 dtm_status_name(trans->core.status)) :
+			 trans->core.next_time == DTM_TIME_NEVER ?
+			 errhint("dtm_retry_now() tries it again.") :
 			 errhint("It is tried again at %s, or now with dtm_retry_now().",
 					 timestamptz_to_str(trans->core.next_time))));
 }
@@ -130,6 +142,7 @@ outcome_decide(Outcome *outcome, Transaction *trans, const DtmConfig *config,
 
 		outcome->alert_url = MemoryContextStrdup(context, event->url);
 		outcome->alert_error = MemoryContextStrdup(context, event->text);
+		outcome->alert_failures = update.alert_failures;
 	}
 	return update.reject;
 }
@@ -139,7 +152,7 @@ outcome_tell(const Outcome *outcome, const Transaction *trans, TimestampTz now,
 			 const OutcomeDriver *driver)
 {
 	if (outcome->alert_url != NULL)
-		tell_alert(trans, outcome->alert_url, outcome->alert_error);
+		tell_alert(trans, outcome);
 	if (outcome->changed && dtm_core_is_final(trans->core.status))
 	{
 		dtm_announce_end(trans->id);

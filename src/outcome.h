@@ -34,6 +34,7 @@ typedef struct Outcome
 	char	   *alert_url;		/* what has failed so often that somebody should
 								 * look; NULL: nothing has */
 	char	   *alert_error;	/* its last error */
+	int			alert_failures; /* in a row, up to that one */
 	int		   *calls;			/* to be made when it is written: ops, or
 								 * DTM_CALL_QUERY; room for nops + 1 */
 	int			ncalls;
@@ -72,6 +73,6 @@ extern void outcome_tell(const Outcome *outcome, const Transaction *trans,
 
 /* The body of the alert webhook (§5.5), in UTF-8. */
 extern char *outcome_alert_body(const Transaction *trans, const char *url,
-								const char *error);
+								const char *error, int failures);
 
 #endif							/* DTM_OUTCOME_H */

@@ -91,6 +91,36 @@ for (1 .. 600)
 is($json->decode($webhooks[0]{body})->{gid}, 'local', 'a local branch: webhook');
 sql("SELECT dtm_force_stop('local')");
 
+# a failure that ends its transaction in the same step: told of as it was
+$node->append_conf('postgresql.conf', "dtm.alert_retry_limit = 1\ndtm.breaker_failures = 0\nlog_min_messages = warning");
+$node->reload;
+eventually($node, 'SHOW dtm.alert_retry_limit', '1');
+clear_participant();
+reply('/Late', { status => 500, body => 'late', delay => 1 });
+@alerts = notified('dtm_alert', 1, "SELECT dtm_submit('saga', ARRAY[dtm_step('$busi/Late', '')], gid => 'late', options => '{\"timeout_to_fail\": 0.1}')");
+is("$alerts[0]{status} $alerts[0]{retry_count}", 'failed 1', 'an alert of one that has ended: NOTIFY');
+is(sql("SELECT status, rollback_reason FROM dtm.transactions WHERE gid = 'late'"), 'failed|Timeout after 0.1 seconds', 'which has waited for so long');
+my $log = slurp_file($node->logfile);
+like($log, qr/global transaction "late" has failed 1 time in a row\n.*answered: late\n.*HINT:  It has ended since: its status is failed\./, 'the log');
+unlike($log, qr/failed 0 times|at infinity/, 'never one that has not failed, or is tried at infinity');
+for (1 .. 600)
+{
+	@webhooks = grep { $_->{path} eq '/webhook' } calls_of();
+	last if @webhooks;
+	select(undef, undef, undef, 0.1);
+}
+is($json->decode($webhooks[0]{body})->{retry_count}, 1, 'and the webhook');
+sql("SELECT dtm_prepare('tcc', gid => 'default', options => '{}')");
+$node->append_conf('postgresql.conf', "dtm.timeout_to_fail = '1s'");
+$node->reload;
+eventually($node, 'SHOW dtm.timeout_to_fail', '1s');
+sql("SELECT dtm_retry_now('default')");
+is(sql("SELECT dtm_wait('default')"), 'failed', 'the configured time-out');
+is(sql("SELECT rollback_reason FROM dtm.transactions WHERE gid = 'default'"), 'Timeout after 1 seconds', 'is the one that is said');
+$node->append_conf('postgresql.conf', "dtm.timeout_to_fail = '35s'\ndtm.alert_retry_limit = 3\nlog_min_messages = log");
+$node->reload;
+eventually($node, 'SHOW dtm.alert_retry_limit', '3');
+
 # a webhook that can't be called is refused
 like($node->psql('postgres', "ALTER SYSTEM SET dtm.alert_webhook = 'ftp://x/'") ? ($node->psql('postgres', "ALTER SYSTEM SET dtm.alert_webhook = 'ftp://x/'"))[2] : '',
 	qr/invalid value for parameter "dtm.alert_webhook"/, 'a webhook of another scheme is refused');

@@ -340,12 +340,10 @@ take_reply(Coordinator *c, Entry *entry, const Call *call)
 static void
 tell_webhook(Coordinator *c, Entry *entry, const Call *call)
 {
-	Transaction	trans = *entry->trans;
 	WireBranch	branch;
 
-	wire_describe(&trans, call->op, &branch);
-	trans.core.failures = (uint16) call->failures;
-	webhook_send(c, &trans, branch.url, call->text);
+	wire_describe(entry->trans, call->op, &branch);
+	webhook_send(c, entry->trans, branch.url, call->text, call->failures);
 }
 
 /* A worker has written the outcome itself: the row is read again. */

@@ -130,7 +130,8 @@ extern bool write_concerns_all(const ErrorData *edata);
 
 /* Tells dtm.alert_webhook, if there is one. */
 extern void webhook_send(Coordinator *c, const Transaction *trans,
-						 const char *url, const char *error);
+						 const char *url, const char *error,
+						 int failures);
 
 /* It was called; frees the call. */
 extern void webhook_done(Coordinator *c, Call *call);

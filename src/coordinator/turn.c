@@ -171,7 +171,7 @@ settle_entry(Coordinator *c, Entry *entry)
 			entry->trans->version++;
 			if (outcome->alert_url != NULL)
 				webhook_send(c, entry->trans, outcome->alert_url,
-							 outcome->alert_error);
+							 outcome->alert_error, outcome->alert_failures);
 			break;
 		case ROW_CURRENT:
 			break;

@@ -19,7 +19,7 @@
  */
 static char *
 make_body(Coordinator *c, const Transaction *trans, const char *url,
-		  const char *error)
+		  const char *error, int failures)
 {
 	MemoryContext context = CurrentMemoryContext;
 	char	   *volatile body = NULL;
@@ -30,7 +30,7 @@ make_body(Coordinator *c, const Transaction *trans, const char *url,
 
 		turn_begin(c);
 		MemoryContextSwitchTo(context);
-		made = outcome_alert_body(trans, url, error);
+		made = outcome_alert_body(trans, url, error, failures);
 		turn_commit(c);
 		body = made;
 	}
@@ -47,7 +47,7 @@ make_body(Coordinator *c, const Transaction *trans, const char *url,
 
 void
 webhook_send(Coordinator *c, const Transaction *trans, const char *url,
-			 const char *error)
+			 const char *error, int failures)
 {
 	MemoryContext before;
 	char	   *body;
@@ -62,7 +62,7 @@ webhook_send(Coordinator *c, const Transaction *trans, const char *url,
 						trans->gid)));
 		return;
 	}
-	body = make_body(c, trans, url, error);
+	body = make_body(c, trans, url, error, failures);
 	if (body == NULL)
 		return;
 	/* the call outlives the transaction */

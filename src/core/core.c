@@ -186,6 +186,7 @@ dtm_core_step(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
 	u->changed = false;
 	u->reject = DTM_ACCEPTED;
 	u->alert_op = DTM_NO_ALERT;
+	u->alert_failures = 0;
 	u->ncalls = 0;
 
 	if (ev->kind != DTM_EVENT_WAKE && ev->kind != DTM_EVENT_REPLY)
@@ -260,10 +261,16 @@ dtm_core_set_reason(DtmTrans *t, const char *text)
 }
 
 void
-dtm_core_timeout_reason(DtmTrans *t)
+dtm_core_timeout_reason(DtmTrans *t, int64_t limit)
 {
-	snprintf(t->reason, sizeof(t->reason), "Timeout after %lld seconds",
-			 (long long) (t->timeout_to_fail / DTM_USEC_PER_SEC));
+	char		fraction[8] = "";
+	int			len;
+
+	len = snprintf(fraction, sizeof(fraction), ".%06d", (int) (limit % DTM_USEC_PER_SEC));
+	while (len > 0 && (fraction[len - 1] == '0' || fraction[len - 1] == '.'))
+		fraction[--len] = '\0';
+	snprintf(t->reason, sizeof(t->reason), "Timeout after %lld%s seconds",
+			 (long long) (limit / DTM_USEC_PER_SEC), fraction);
 }
 
 void
@@ -318,7 +325,10 @@ dtm_core_retry_later(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
 		u->changed = true;
 	}
 	if (grow && t->failures >= cfg->alert_retry_limit)
+	{
 		u->alert_op = ev->op;
+		u->alert_failures = t->failures;
+	}
 }
 
 void

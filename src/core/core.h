@@ -190,6 +190,8 @@ typedef struct DtmUpdate
 	DtmReject	reject;			/* SQL events only; nothing was changed */
 	int			alert_op;		/* op whose failures have reached the limit, or
 								 * DTM_NO_ALERT */
+	int			alert_failures; /* how many there were in a row, of that one;
+								 * the transaction may be further by now */
 	int			ncalls;			/* calls to make, in this order */
 	int		   *calls;			/* the caller's, room for nops + 1: indexes in
 								 * ops, or DTM_CALL_QUERY */

@@ -77,7 +77,10 @@ extern void dtm_core_retry_later(DtmTrans *t, const DtmConfig *cfg,
 /* Asks for a call, unless it is under way or has to wait. */
 extern void dtm_core_call_op(DtmTrans *t, int op, DtmUpdate *u);
 
-/* "Timeout after <n> seconds" into rollback_reason (§7, R-29). */
-extern void dtm_core_timeout_reason(DtmTrans *t);
+/*
+ * "Timeout after <n> seconds" into rollback_reason (§7), of the limit in us; dtm
+ * says 0 of one that is configured (R-29).
+ */
+extern void dtm_core_timeout_reason(DtmTrans *t, int64_t limit);
 
 #endif							/* DTM_PROTOCOL_H */

@@ -137,7 +137,7 @@ forward(DtmTrans *t, const DtmEvent *ev, DtmUpdate *u)
 
 		if (ev->now >= deadline)
 		{
-			dtm_core_timeout_reason(t);
+			dtm_core_timeout_reason(t, t->timeout_to_fail);
 			abort_saga(t, ev->now, u);
 			return;
 		}

@@ -48,7 +48,7 @@ twophase_advance(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
 		if (ev->now >= until)
 		{
 			/* TC-04, XA-05 */
-			dtm_core_timeout_reason(t);
+			dtm_core_timeout_reason(t, until - t->created);
 			dtm_core_enter(t, DTM_ABORTING, ev->now, u);
 		}
 		else if (t->next_time < until)

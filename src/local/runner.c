@@ -210,7 +210,7 @@ apply(LocalWorker *task, DtmResult result, const char *text)
 	outcome_write(&outcome, trans, event.now);
 	task->final = dtm_core_is_final(trans->core.status);
 	if (outcome.alert_url != NULL)
-		task->failures = trans->core.failures;
+		task->failures = outcome.alert_failures;
 	task->recorded = true;
 	return true;
 }

@@ -867,15 +867,22 @@ twophase_traces(void **state)
 	/* TC-04, R-06, R-29: never submitted; a cancel is repeated, FAILURE or not */
 	sim_init(&sim, DTM_TCC, 2);
 	assert_string_equal(TRACE(sim, false, 1000, {"02 cancel", "FO"}),
-						"  35  -> aborting: Timeout after 0 seconds\n"
+						"  35  -> aborting: Timeout after 35 seconds\n"
 						"  35  call 02 cancel\n"
 						"  35  02 cancel answers FAILURE\n"
 						"  55  call 02 cancel\n"
 						"  55  02 cancel answers ONGOING\n"
 						"  75  call 02 cancel\n"
 						"  75  call 01 cancel\n"
-						"  75  -> failed: Timeout after 0 seconds\n"
+						"  75  -> failed: Timeout after 35 seconds\n"
 						"  75  branches S P S P\n");
+
+	/* less than a second is not none */
+	sim_init(&sim, DTM_TCC, 0);
+	sim.memory.timeout_to_fail = SEC / 4;
+	assert_string_equal(TRACE(sim, false, 1000, {"", ""}),
+						"   0  -> failed: Timeout after 0.25 seconds\n"
+						"   0  branches\n");
 
 	/* XA-05: a time-out of its own, and no branches */
 	sim_init(&sim, DTM_XA, 0);
@@ -1026,9 +1033,28 @@ alerts_after_the_limit(void **state)
 		assert_int_equal(u.ncalls, 1);
 		dtm_core_step(&sim.memory, &sim.cfg, &reply, &u);
 		assert_int_equal(u.alert_op, failure >= 3 ? 0 : DTM_NO_ALERT);
+		assert_int_equal(u.alert_failures, failure >= 3 ? failure : 0);
 		assert_int_equal(sim.memory.next_time,
 						 sim.now + (10 << failure) * SEC);
 		sim.now = sim.memory.next_time;
+	}
+
+	/* the same step may end it: what is told is told of the failure */
+	sim_init(&sim, DTM_SAGA, 1);
+	sim.memory.timeout_to_fail = 5 * SEC;
+	sim.memory_ops[0].has_url = false;
+	sim.cfg.alert_retry_limit = 1;
+	sim_start(&sim, true);
+	{
+		DtmEvent	wake = {.kind = DTM_EVENT_WAKE, .now = sim.now};
+		DtmEvent	reply = {.kind = DTM_EVENT_REPLY, .now = sim.now + 6 * SEC,
+		.op = 1, .result = DTM_RESULT_TEMPORARY, .text = ""};
+
+		dtm_core_step(&sim.memory, &sim.cfg, &wake, &u);
+		dtm_core_step(&sim.memory, &sim.cfg, &reply, &u);
+		assert_int_equal(sim.memory.status, DTM_FAILED);
+		assert_int_equal(u.alert_op, 1);
+		assert_int_equal(u.alert_failures, 1);
 	}
 }
 
