@@ -6,12 +6,14 @@ Prints its port.  The path says what it answers; /_requests tells how often each
 import asyncio
 import collections
 import gzip
+import zlib
 
 import service
 
 requests = collections.Counter()
 OK = b"HTTP/1.1 200 OK\r\n"
 BOMB = gzip.compress(b"0" * 50_000_000)
+NO = b'{"dtm_result": "FAILURE"}'
 
 
 def reply(body, headers=b"", status=b"200 OK"):
@@ -48,6 +50,49 @@ async def answer(path, writer):
         writer.write(reply(b"done", b"X-Long: " + b"y" * 1_000_000 + b"\r\n"))
     elif path == "/bomb":
         writer.write(reply(BOMB, b"Content-Encoding: gzip\r\n"))
+    elif path == "/gzip":
+        writer.write(reply(gzip.compress(NO), b"Content-Encoding: gzip\r\n"))
+    elif path == "/x-gzip":
+        writer.write(reply(gzip.compress(NO), b"content-encoding:\tX-GZip \r\n"))
+    elif path == "/deflate":
+        writer.write(reply(zlib.compress(NO), b"Content-Encoding: deflate\r\n"))
+    elif path == "/gzip-chunked":
+        body = gzip.compress(NO)
+        writer.write(OK + b"Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for i in range(len(body)):
+            writer.write(b"1\r\n" + body[i:i + 1] + b"\r\n")
+        writer.write(b"0\r\n\r\n")
+    elif path == "/gzip-transfer":
+        writer.write(OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n")
+        body = gzip.compress(NO)
+        writer.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
+    elif path == "/gzip-no-409":
+        writer.write(reply(gzip.compress(b"no"), b"Content-Encoding: gzip\r\n", b"409 No"))
+    elif path == "/gzip-no-425":
+        writer.write(reply(gzip.compress(b"no"), b"Content-Encoding: gzip\r\n", b"425 No"))
+    elif path == "/identity":
+        writer.write(reply(b"done", b"Content-Encoding: identity\r\n"))
+    elif path == "/no-coding":
+        writer.write(reply(b"done", b"Content-Encoding: \r\n"))
+    elif path == "/brotli":
+        writer.write(reply(NO, b"Content-Encoding: br\r\n"))
+    elif path == "/zstd":
+        writer.write(reply(NO, b"Content-Encoding: zstd\r\n"))
+    elif path == "/utf-8":
+        writer.write(reply(NO, b"Content-Encoding: UTF-8\r\n"))
+    elif path == "/gzip-twice":
+        writer.write(reply(gzip.compress(gzip.compress(NO)), b"Content-Encoding: gzip, gzip\r\n"))
+    elif path == "/gzip-two-headers":
+        writer.write(reply(gzip.compress(gzip.compress(NO)), b"Content-Encoding: gzip\r\nContent-Encoding: gzip\r\n"))
+    elif path == "/identity-gzip":
+        writer.write(reply(gzip.compress(NO), b"Content-Encoding: identity\r\nContent-Encoding: gzip\r\n"))
+    elif path == "/not-gzip":
+        writer.write(reply(NO, b"Content-Encoding: gzip\r\n"))
+    elif path == "/half-gzip":
+        writer.write(reply(gzip.compress(NO)[:-12], b"Content-Encoding: gzip\r\n"))
+    elif path == "/endless-nothing":
+        # blocks of deflate with nothing in them
+        await endless(writer, OK + b"Content-Encoding: deflate\r\n\r\n\x78\x9c", b"\x00\x00\x00\xff\xff" * 4096)
     elif path == "/nul":
         writer.write(reply(b"no\0luck\0", status=b"500 No"))
     elif path == "/not-utf8":
@@ -60,6 +105,30 @@ async def answer(path, writer):
         pass
     elif path == "/lengths":
         writer.write(OK + b"Content-Length: 4\r\nContent-Length: 99999999999999999999\r\n\r\ndone")
+    elif path == "/lengths-large":
+        writer.write(OK + b"Content-Length: 4\r\nContent-Length: 400\r\n\r\ndone")
+    elif path == "/lengths-small":
+        writer.write(OK + b"Content-Length: 25\r\ncontent-length : 4\r\nContent-length: 2\r\n\r\n" + NO)
+    elif path == "/lengths-list":
+        writer.write(OK + b"Content-Length: 4, 5\r\n\r\ndone.")
+    elif path == "/lengths-same":
+        writer.write(OK + b"Content-Length: 4\r\nContent-Length: 04\r\n\r\ndone")
+    elif path == "/length-word":
+        writer.write(OK + b"Content-Length: 4x\r\n\r\ndone")
+    elif path == "/length-sign":
+        writer.write(OK + b"Content-Length: +4\r\n\r\ndone")
+    elif path == "/length-minus":
+        writer.write(OK + b"Content-Length: -4\r\n\r\ndone")
+    elif path == "/length-none":
+        writer.write(OK + b"Content-Length:\r\n\r\ndone")
+    elif path == "/length-folded":
+        writer.write(OK + b"Content-Length: 4\r\n 5\r\n\r\ndone")
+    elif path == "/length-chunked":
+        writer.write(OK + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(NO), NO))
+    elif path == "/lengths-status":
+        writer.write(OK + b"Content-Length: 4\r\nHTTP/1.1 200 OK: x\r\nContent-Length: 5\r\n\r\ndone.")
+    elif path == "/length-interim":
+        writer.write(b"HTTP/1.1 103 Early\r\nContent-Length: 9\r\n\r\n" + reply(b"done"))
     elif path == "/bad-chunks":
         writer.write(OK + b"Transfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\nx")
     elif path == "/two-replies":

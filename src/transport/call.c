@@ -34,6 +34,7 @@
 const char *const dtm_default_headers[DTM_NDEFAULT_HEADERS] = {
 	"Content-Type: application/json",
 	"Accept: application/json",
+	"Accept-Encoding: identity",
 	DTM_USER_AGENT,
 	"Expect:"
 };
@@ -69,6 +70,17 @@ on_reply(char *data, size_t size, size_t nmemb, void *arg)
 	call->reply_len += len;
 	call->reply[call->reply_len] = '\0';
 	return len;
+}
+
+/*
+ * Why the transfer is ended; libcurl's own reason would be that a callback did
+ * not take what it was given.
+ */
+static bool
+reject(DtmSlot *slot, const char *format, const char *detail)
+{
+	snprintf(slot->rejected, sizeof(slot->rejected), format, detail);
+	return false;
 }
 
 /* The value of a header line if it has this name, without blanks around it. */
@@ -135,6 +147,66 @@ take_grpc_message(DtmSlot *slot, const char *value, size_t len)
 	curl_free(decoded);
 }
 
+/* A number of nothing but digits; -1: it is none. */
+static int64_t
+content_length_of(const char *value, size_t len)
+{
+	int64_t		number = 0;
+
+	for (size_t i = 0; i < len; i++)
+	{
+		if (value[i] < '0' || value[i] > '9' || number > INT64_MAX / 10 - 1)
+			return -1;
+		number = number * 10 + (value[i] - '0');
+	}
+	return len > 0 ? number : -1;
+}
+
+/*
+ * Takes the headers by which the end of a body is known, and what its bytes
+ * mean; false: they can't be right, or are not what was asked for.  libcurl
+ * takes the last of several lengths, and a compressed body that has lost its
+ * end for a whole one.
+ */
+static bool
+take_framing(DtmSlot *slot, const char *line, size_t len)
+{
+	const char *value;
+	size_t		value_len;
+	char		text[40];
+	bool		was_framing = slot->in_framing;
+
+	slot->in_framing = true;
+	if ((value = value_of(line, len, "content-length", &value_len)) != NULL)
+	{
+		int64_t		number = content_length_of(value, value_len);
+
+		snprintf(text, sizeof(text), "%.*s", (int) value_len, value);
+		if (number < 0)
+			return reject(slot, "reply has the Content-Length \"%s\", which is no number", text);
+		if (slot->content_length >= 0 && slot->content_length != number)
+			return reject(slot, "reply has two different Content-Lengths, the second is %s", text);
+		slot->content_length = number;
+		return true;
+	}
+	if ((value = value_of(line, len, "content-encoding", &value_len)) != NULL)
+	{
+		snprintf(text, sizeof(text), "%.*s", (int) value_len, value);
+		slot->is_encoded = value_len > 0 && strcasecmp(text, "identity") != 0;
+		return !slot->is_encoded ||
+			reject(slot, "reply has the Content-Encoding \"%s\", but identity was asked for", text);
+	}
+	if ((value = value_of(line, len, "transfer-encoding", &value_len)) != NULL)
+	{
+		snprintf(text, sizeof(text), "%.*s", (int) value_len, value);
+		return strcasecmp(text, "chunked") == 0 || strcasecmp(text, "identity") == 0 ||
+			reject(slot, "reply has the Transfer-Encoding \"%s\", but chunked at most was asked for", text);
+	}
+	slot->in_framing = was_framing && (line[0] == ' ' || line[0] == '\t');
+	return !slot->in_framing ||
+		reject(slot, "reply has a header on two lines that says where it ends%s", "");
+}
+
 /* Headers and trailers; of a reply that has no body they are all headers. */
 static size_t
 on_header(char *data, size_t size, size_t nmemb, void *arg)
@@ -147,6 +219,14 @@ on_header(char *data, size_t size, size_t nmemb, void *arg)
 	slot->header_len += len;
 	if (slot->header_len > MAX_HEADER_LEN)
 		return 0;				/* ends the transfer */
+	if (len <= 2)
+	{
+		/* the empty line: behind an interim reply another one begins */
+		slot->content_length = -1;
+		slot->in_framing = false;
+	}
+	else if (!take_framing(slot, data, len))
+		return 0;
 	if (!slot->call->http2)
 		return len;
 	if ((value = value_of(data, len, "grpc-status", &value_len)) != NULL)
@@ -314,6 +394,16 @@ prepare_connection(DtmTransport *t, DtmSlot *slot, const DtmCall *call)
 	return rc;
 }
 
+/* Where the host, or a user before it, begins; NULL: no scheme and "://". */
+static const char *
+authority_of(const char *url)
+{
+	size_t		scheme = strcspn(url, ":/?#");
+
+	return scheme > 0 && strncmp(url + scheme, "://", strlen("://")) == 0 ?
+		url + scheme + strlen("://") : NULL;
+}
+
 static bool
 is_host_character(char c)
 {
@@ -330,13 +420,11 @@ is_host_character(char c)
 static const char *
 ready_target(const char *url)
 {
-	const char *authority = url + strcspn(url, ":/?#");
-	const char *path;
+	const char *authority = authority_of(url);
+	const char *path = authority;
 
-	if (strncmp(authority, "://", strlen("://")) != 0)
+	if (authority == NULL)
 		return NULL;
-	authority += strlen("://");
-	path = authority;
 	while (is_host_character(*path))
 		path++;
 	if (path == authority || *path != '/')
@@ -443,17 +531,32 @@ make_default_headers(void)
 
 /* ---------- URLs ---------- */
 
+/* libcurl takes http:///x for http://x. */
+static bool
+has_host(const char *authority)
+{
+	size_t		len = strcspn(authority, "/\\?#");
+	const char *user_end = memrchr(authority, '@', len);
+	const char *host = user_end != NULL ? user_end + 1 : authority;
+
+	return host < authority + len && *host != ':';
+}
+
 const char *
 dtm_url_problem(const char *url)
 {
 	CURLU	   *handle = curl_url();
+	const char *authority = authority_of(url);
 	char	   *scheme = NULL;
 	const char *problem = NULL;
 
 	if (handle == NULL)
 		return "out of memory";
-	if (strstr(url, "://") == NULL)
+	if (authority == NULL)
 		problem = "it has no scheme";
+	else if ((strncasecmp(url, "http:", 5) == 0 || strncasecmp(url, "https:", 6) == 0) &&
+			 !has_host(authority))
+		problem = "it has no host";
 	else if (curl_url_set(handle, CURLUPART_URL, url,
 						  CURLU_NON_SUPPORT_SCHEME) != CURLUE_OK)
 		problem = "it is malformed";

@@ -74,6 +74,11 @@ typedef struct DtmSlot
 	bool		has_client_cert;	/* SSLCERT and SSLKEY are set */
 	bool		too_long;		/* the reply exceeded max_reply_size */
 	size_t		header_len;		/* bytes of its headers and trailers */
+	int64_t		content_length; /* of its header; -1: it has none */
+	bool		in_framing;		/* its last header says where it ends, or how it is
+								 * encoded */
+	bool		is_encoded;		/* its body, which is why we ended it */
+	char		rejected[128];	/* why we ended it by its headers; "": we did not */
 	char		forbidden[64];	/* the address that it may not go to; "": none */
 	size_t		reply_size;		/* allocated for call->reply */
 	int64_t		started;		/* monotonic */

@@ -96,12 +96,10 @@ start(DtmTransport *t, DtmCall *call)
 		return;
 	}
 	slot->call = call;
-	slot->too_long = false;
-	slot->was_late = false;
-	slot->header_len = 0;
-	slot->forbidden[0] = '\0';
-	slot->reply_size = 0;
-	slot->error[0] = '\0';
+	slot->too_long = slot->was_late = slot->in_framing = slot->is_encoded = false;
+	slot->header_len = slot->reply_size = 0;
+	slot->content_length = -1;
+	slot->forbidden[0] = slot->rejected[0] = slot->error[0] = '\0';
 	slot->started = clock_us(CLOCK_MONOTONIC);
 	slot->expires = slot->started + call->timeout;
 	if (slot->expires < t->next_expiry)
@@ -239,17 +237,19 @@ finish(DtmTransport *t, DtmSlot *slot, CURLcode rc)
 	else if (slot->header_len > MAX_HEADER_LEN)
 		snprintf(call->error, sizeof(call->error),
 				 "headers of the reply are longer than %d bytes", MAX_HEADER_LEN);
-	else if (slot->too_long &&
+	else if ((slot->too_long || slot->is_encoded) &&
 			 curl_easy_getinfo(slot->easy, CURLINFO_RESPONSE_CODE, &status) == CURLE_OK &&
 			 (status == 409 || status == 425))
 		call->http_status = (int) status;	/* says enough by itself */
+	else if (slot->rejected[0] != '\0')
+		snprintf(call->error, sizeof(call->error), "%s", slot->rejected);
 	else if (slot->too_long)
 		snprintf(call->error, sizeof(call->error),
 				 "reply is longer than %zu bytes", t->limits.max_reply_size);
 	else
 		snprintf(call->error, sizeof(call->error), "%s",
 				 slot->error[0] ? slot->error : curl_easy_strerror(rc));
-	if (rc == CURLE_OK || status != 0 || slot->too_long ||
+	if (rc == CURLE_OK || status != 0 || slot->too_long || slot->rejected[0] != '\0' ||
 		slot->header_len > MAX_HEADER_LEN)
 		host_answered(t, call->host, call->duration);
 	else if (!forbidden && is_no_answer(rc, call))

@@ -42,7 +42,7 @@ typedef struct DtmTransportLimits
 #define DTM_USER_AGENT "User-Agent: dtm-postgresql"
 
 /* The headers of a call that has no list of its own. */
-#define DTM_NDEFAULT_HEADERS 4
+#define DTM_NDEFAULT_HEADERS 5
 extern const char *const dtm_default_headers[DTM_NDEFAULT_HEADERS];
 
 /* Headers that a call has of its own, besides the list. */
