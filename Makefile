@@ -16,7 +16,7 @@ GNU_CFLAGS = -fvisibility=hidden -Wextra -Wno-unused-parameter -Wno-sign-compare
 SHLIB_LINK = $(shell curl-config --libs)
 
 # One test a line, in the order of the layers
-REGRESS = install submit idempotent options badinput query barrier barrier_owner msg_barrier topics workflow orphans cleanup roles submitters additions renames run_due servers
+REGRESS = install submit idempotent options badinput query barrier barrier_owner msg_barrier topics workflow orphans cleanup roles submitters additions renames run_due servers urls
 REGRESS_OPTS = --inputdir=$(srcdir)
 # The server that is tested may be a stock one
 REGRESS_PREP = say-what-is-left-out
@@ -25,7 +25,7 @@ ISOLATION = barrier_concurrency submit_concurrency branch_concurrency home_concu
 ISOLATION_OPTS = --inputdir=$(srcdir)/isolation
 TAP_TESTS = 1
 
-EXTRA_CLEAN = test/unit/test_core test/unit/test_random test/unit/test_address test/unit/test_breaker
+EXTRA_CLEAN = test/unit/test_core test/unit/test_random test/unit/test_address test/unit/test_breaker test/unit/test_uri
 
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)

@@ -199,7 +199,8 @@ run_torture() {
 	return $status
 }
 
-# run_fuzz SECONDS: each fuzz target for so long, on its seeds.
+# run_fuzz SECONDS: each fuzz target for so long on its seeds, and for half of that
+# on such as become as large as may be (test/fuzz/swell.h).
 run_fuzz() {
 	local folder=$SCRATCH/dtm/test/fuzz target status=0
 
@@ -209,32 +210,33 @@ run_fuzz() {
 	as_user "$PG_BIN/initdb" -D "$SCRATCH/fuzz" -A trust -U postgres --encoding=UTF8 --locale=C >/dev/null
 	cd "$folder"
 	for target in url address reply request branch jsonrpc wire_url; do
-		as_user mkdir "$SCRATCH/new_$target"
-		fuzz_one "$target" "$1" >"$SCRATCH/fuzz_$target.log" 2>&1 || true
-		# a backend in single-user mode says nothing of its end; this does
-		if grep -q '^Done [1-9]' "$SCRATCH/fuzz_$target.log"; then
-			echo "ok - fuzz $target: $(grep -o '^Done [0-9]* runs' "$SCRATCH/fuzz_$target.log")"
-		else
-			echo "not ok - fuzz $target"
-			tail -30 "$SCRATCH/fuzz_$target.log"
-			status=1
-		fi
+		fuzz_one "$target" "$1" corpus || status=1
+		DTM_FUZZ_SWELL=1 fuzz_one "$target" $((($1 + 1) / 2)) large || status=1
 	done
 	cd "$SCRATCH"
 	return $status
 }
 
-# fuzz_one TARGET SECONDS: in a program of its own, or in a backend
+# fuzz_one TARGET SECONDS FOLDER: in a program of its own, or in a backend
 fuzz_one() {
-	local limits="-max_total_time=$2 -timeout=20 -rss_limit_mb=2000 -dict=$PWD/json.dict -artifact_prefix=$SCRATCH/artifacts/"
-	local folders="$SCRATCH/new_$1 corpus/$1"
+	local new=$SCRATCH/new_$1_$3 log=$SCRATCH/fuzz_$1_$3.log
+	local limits="-max_total_time=$2 -timeout=10 -rss_limit_mb=2000 -dict=$PWD/json.dict -artifact_prefix=$SCRATCH/artifacts/"
 
+	as_user mkdir "$new"
 	if [ -x "fuzz_$1" ]; then
 		# shellcheck disable=SC2086
-		as_user "./fuzz_$1" $limits $folders
+		as_user "./fuzz_$1" $limits "$new" "$3/$1" >"$log" 2>&1 || true
 	else
 		printf '%s\n' "CREATE OR REPLACE FUNCTION fuzz(text[]) RETURNS void AS '$PWD/fuzz_server.so' LANGUAGE C;" \
-			"SELECT fuzz('{$1,$(echo "$limits $SCRATCH/new_$1 $PWD/corpus/$1" | tr ' ' ,)}');" |
-			as_user "$PG_BIN/postgres" --single -D "$SCRATCH/fuzz" postgres
+			"SELECT fuzz('{$1,$(echo "$limits $new $PWD/$3/$1" | tr ' ' ,)}');" |
+			as_user "$PG_BIN/postgres" --single -D "$SCRATCH/fuzz" postgres >"$log" 2>&1 || true
 	fi
+	# a backend in single-user mode says nothing of its end; this does
+	if grep -q '^Done [1-9]' "$log"; then
+		echo "ok - fuzz $1 ($3): $(grep -o '^Done [0-9]* runs' "$log")"
+		return 0
+	fi
+	echo "not ok - fuzz $1 ($3)"
+	tail -30 "$log"
+	return 1
 }

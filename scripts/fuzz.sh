@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Feeds the parsers of what comes from outside with what a fuzzer makes of the
 # seeds in test/fuzz/corpus, and stops at a crash, a read beyond an end, or an
-# error that is none of the input's.
+# error that is none of the input's; and with what it makes of those in
+# test/fuzz/large, which are made as large as may be (test/fuzz/swell.h), and
+# stops at one that takes too long.
 #
-#	scripts/fuzz.sh [seconds for each target]	(default: 60)
+#	scripts/fuzz.sh [seconds for each target]	(default: 60; half of that for large ones)
 #
 # What has crashed is left in the current directory; once it is mended, it
 # belongs into the corpus.

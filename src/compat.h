@@ -12,8 +12,10 @@
 #include "catalog/pg_database.h"
 #include "catalog/pg_foreign_server.h"
 #include "catalog/pg_proc.h"
+#include "common/jsonapi.h"
 #include "executor/executor.h"
 #include "fmgr.h"
+#include "mb/pg_wchar.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
@@ -220,6 +222,24 @@ dtm_init_result_relation(EState *estate, Relation relation, Bitmapset *updated)
 /* later minor releases: a database that a DROP DATABASE has half removed */
 #ifndef DATCONNLIMIT_INVALID_DB
 #define DATCONNLIMIT_INVALID_DB (-2)
+#endif
+
+/* 16: what is called while JSON is parsed may end it */
+#if PG_VERSION_NUM >= 160000
+#define DTM_JSON_ACTION			JsonParseErrorType
+#define DTM_JSON_ACTION_RETURN	return JSON_SUCCESS
+#else
+#define DTM_JSON_ACTION			void
+#define DTM_JSON_ACTION_RETURN	return
+#endif
+
+/* 17: a lexer of JSON may be the caller's; strings without their escapes */
+#if PG_VERSION_NUM >= 170000
+#define dtm_json_lex_context(json, len) \
+	makeJsonLexContextCstringLen(NULL, json, len, PG_UTF8, true)
+#else
+#define dtm_json_lex_context(json, len) \
+	makeJsonLexContextCstringLen(json, (int) (len), PG_UTF8, true)
 #endif
 
 #endif							/* DTM_COMPAT_H */

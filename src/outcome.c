@@ -7,6 +7,7 @@
 #include "process/shmem.h"
 #include "settings.h"
 #include "store/store.h"
+#include "utf8.h"
 
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
@@ -52,7 +53,7 @@ outcome_alert_body(const Transaction *trans, const char *url, const char *error,
 {
 	char	   *json = alert_json(trans, url, error, failures, MaxAllocSize);
 
-	return pg_server_to_any(json, (int) strlen(json), PG_UTF8);
+	return pstrdup(utf8_of(utf8_or_marks(json)));
 }
 
 /*
@@ -111,7 +112,7 @@ tell_end(const Transaction *trans, TimestampTz now, const OutcomeDriver *driver)
 		return;
 	dtm_core_config(&config);
 	message = transaction_message(trans->on_finish,
-								  finished_json(trans, MaxAllocSize),
+								  utf8_or_marks(finished_json(trans, MaxAllocSize)),
 								  trans->submitted_by, &config, now);
 	/* its gid is a fresh one: false is not to be expected */
 	if (!store_insert(message))

@@ -7,8 +7,7 @@
 #include "compat.h"
 
 #include "gid.h"
-
-#include "mb/pg_wchar.h"
+#include "utf8.h"
 
 void
 transaction_allocate_steps(Transaction *trans, int n)
@@ -26,13 +25,12 @@ transaction_allocate_steps(Transaction *trans, int n)
 bytea *
 transaction_body(const char *text)
 {
-	size_t		len = strlen(text);
-	char	   *utf8 = pg_server_to_any(text, (int) len, PG_UTF8);
+	const char *utf8 = utf8_of(text);
+	size_t		len = strlen(utf8);
 	bytea	   *body;
 
 	if (len == 0)
 		return NULL;
-	len = strlen(utf8);
 	body = palloc(VARHDRSZ + len);
 	SET_VARSIZE(body, VARHDRSZ + len);
 	memcpy(VARDATA(body), utf8, len);

@@ -314,12 +314,12 @@ status_is('R-32', 'succeed', 'S S', 'QueryPrepared QueryPrepared TransOut TransI
 
 # a GET where there is no payload; the URL's own parameters and its fragment;
 # characters that have to be escaped
-sql("SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/path?a=1&gid=mine#part')], gid => 'a b/c?&=ü%')");
+sql("SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/path?a=1&giddy=mine#part')], gid => 'a b/c?&=ü%')");
 run_due($node);
 {
 	my ($call) = grep { $_->{path} eq '/path' } calls_of();
 	is("$call->{method} $call->{raw_query}",
-		'GET a=1&gid=mine&branch_id=01&gid=a%20b%2Fc%3F%26%3D%C3%BC%25&op=action&trans_type=msg',
+		'GET a=1&giddy=mine&branch_id=01&gid=a%20b%2Fc%3F%26%3D%C3%BC%25&op=action&trans_type=msg',
 		'§5.2: GET, own parameters first, escaped');
 }
 

@@ -85,12 +85,12 @@ run_due($node);
 }
 
 reply('/busi.Busi/TransOut', $ongoing);
-submit_grpc('saga', 'GG-10', [ [ $out, '' ] ], '"branch_headers": {"Test_Header": "yes", "Content-Type": "x", "empty": "", "x-bin": "abc", "User-Agent": "mine"}');
+submit_grpc('saga', 'GG-10', [ [ $out, '' ] ], '"branch_headers": {"Test_Header": "yes", "Content-Type": "x", "empty": "", "blank": "   ", "x-bin": "abc", "User-Agent": "mine"}');
 run_due($node);
 run_due($node, 11);
 is((calls_of('GG-10'))[0]{headers}{'x-bin'}, "b'abc'", 'a header of bytes arrives as it was');
 is((calls_of('GG-10'))[0]{headers}{'user-agent'}, 'mine', 'who calls, if it is to be another');
-is(join(' ', map { "$_->{headers}{test_header}<$_->{headers}{empty}>" } calls_of('GG-10')), 'yes<> yes<>',
+is(join(' ', map { "$_->{headers}{test_header}<$_->{headers}{empty}$_->{headers}{blank}>" } calls_of('GG-10')), 'yes<> yes<>',
 	'GG-10, GG-11: headers are metadata in lower case, each time');
 
 # R-05; the old protocol's ONGOING; a message in percent-encoding
@@ -260,6 +260,62 @@ reply('/json-rpc', { body => 'null' });
 sql("SELECT dtm_submit('saga', ARRAY[dtm_step('$jrpc')], gid => 'R-07b', options => '{\"protocol\": \"json-rpc\"}')");
 run_due($node);
 is(sql("SELECT dtm_status('R-07b')"), 'succeed', 'null has no error in it');
+
+# a reply counts by what it means, however it is written
+my $no = '{"error":{"code":-32901}}';
+my @replies = (
+	[ ' null ', 'SUCCESS' ], [ "\r\n\tnull\n", 'SUCCESS' ], [ "\xef\xbb\xbfnull", 'SUCCESS' ], [ '{}', 'SUCCESS' ], [ "\n{}\n", 'SUCCESS' ],
+	# numbers beyond double, and beyond numeric
+	[ '{"result":1e400}', 'SUCCESS' ], [ '{"result":-1e999999999}', 'SUCCESS' ], [ '{"id":' . '9' x 5000 . '}', 'SUCCESS' ], [ '{"result":1e-999999999}', 'SUCCESS' ],
+	[ '{"error":{"code":1e999999999}}', 'ERROR' ], [ '{"error":{"code":-1e400}}', 'ERROR' ],
+	[ '{"error":{"code":-32901.0}}', 'FAILURE' ], [ '{"error":{"code":-3.2901e4}}', 'FAILURE' ], [ '{"error":{"code":-32902e0}}', 'ONGOING' ],
+	[ '{"error":{"code":"-32901"}}', 'ERROR' ], [ '{"error":{"code":[-32901]}}', 'ERROR' ], [ '{"error":{"code":{"code":-32901}}}', 'ERROR' ],
+	[ '{"error":{"data":{"code":-32901}}}', 'ERROR' ], [ '{"error":[{"code":-32901}]}', 'ERROR' ], [ '{"error":[-32901]}', 'ERROR' ],
+	[ '{"result":{"error":{"code":-32901}}}', 'SUCCESS' ], [ '[{"error":{"code":-32901}}]', 'ERROR' ],
+	[ '{"error":false}', 'ERROR' ], [ '{"error":0}', 'ERROR' ], [ '{"error":"x"}', 'ERROR' ], [ '{"error":{}}', 'ERROR' ],
+	# UTF-8 that is none, and escapes that stand for nothing
+	[ "{\"result\":\"caf\xe9 \xff\xc0\xae \xed\xa0\x80\"}", 'SUCCESS' ], [ "{\"error\":{\"message\":\"\xff\",\"code\":-32901}}", 'FAILURE' ],
+	[ '{"result":"\\u0000 \\ud800 \\udc00\\ud800 \\uffff"}', 'SUCCESS' ], [ '{"\\ud83d\\ude00":1,"error":{"message":"\\udead","code":-32902}}', 'ONGOING' ],
+	# names with escapes, and such that come twice: the last one counts
+	[ '{"\\u0065rror":{"\\u0063ode":-32901}}', 'FAILURE' ], [ '{"\\u0065\\u0072\\u0072\\u006F\\u0072":{"c\\u006fde":-32902}}', 'ONGOING' ],
+	[ '{"\\\\u0065rror":{"code":-32901}}', 'SUCCESS' ], [ '{"err\\u006fr\\u0000":{"code":-32901}}', 'SUCCESS' ],
+	[ '{"error":{"code":-32901},"error":null}', 'SUCCESS' ], [ '{"error":null,"error":{"code":-32901}}', 'FAILURE' ],
+	[ '{"error":{"code":1,"code":-32901}}', 'FAILURE' ], [ '{"error":{"code":-32901,"code":1}}', 'ERROR' ], [ '{"error":{"code":-32901},"\\u0065rror":{"code":-32902}}', 'ONGOING' ],
+	[ '{"error":{"code":-32901},"error":{}}', 'ERROR' ], [ '{"Error":{"code":-32901}}', 'SUCCESS' ],
+	# the words of HTTP's rules, in escapes, too
+	[ '{"result":"\\u0046AILURE"}', 'FAILURE' ], [ '{"result":{"x":["ON\\u0047OING","F\\u0041ILURE"]}}', 'ONGOING' ], [ '{"FAIL\\u0055RE":1}', 'FAILURE' ],
+	[ '{"result":"\\\\u0046AILURE"}', 'SUCCESS' ],
+	# no JSON
+	map({ [ $_, 'ERROR', qr/^reply is not JSON: / ] } '', ' ', 'nul', 'null x', '{"result":1', '{"result":01}', "{'result':1}", '{"result":"\\x"}', '{"result":"\\u12"}', '{} {}', "{}\0", "\xff\xfe{}", "{\"a\":\"\n\"}"),
+	map({ [ $_, 'ERROR', qr/^reply is JSON, but not a JSON-RPC response: / ] } '1', '"x"', 'true', '[]', '[null]'),
+	[ '[' x 100000, 'ERROR', qr/^reply is nested too deeply: \[{900}/ ],
+	[ '{"result":' . '[' x 100000 . ']' x 100000 . '}', 'ERROR', qr/^reply is nested too deeply: / ],
+);
+reply("/rpc/$_", { hex => unpack('H*', $replies[$_][0]) }) for 0 .. $#replies;
+sql("SELECT count(dtm_submit('saga', ARRAY[dtm_step('$busi/rpc/' || n || '?method=m')], gid => 'RPC-' || to_char(n, 'FM000'), options => '{\"protocol\": \"json-rpc\"}')) FROM generate_series(0, $#replies) n");
+run_due($node);
+for my $n (0 .. $#replies)
+{
+	my ($body, $result, $error) = @{ $replies[$n] };
+	my ($got, $text) = split /\|/, sql("SELECT result, error FROM dtm.calls WHERE gid = 'RPC-' || to_char($n, 'FM000') ORDER BY started LIMIT 1"), 2;
+	$body = substr($body, 0, 60);
+	$body =~ s/([^ -~])/sprintf('\\x%02x', ord $1)/ge;
+	is($got, $result, "JSON-RPC: $body");
+	like($text, $error, "JSON-RPC: $body: what is said of it") if $error;
+}
+# linear: as long as it may be, of what takes longest
+reply('/rpc-long', { body => '{"error":{"code":-32901,"data":"' . '\\u0041' x 160000 . '"}}' });
+sql("SELECT dtm_submit('saga', ARRAY[dtm_step('$busi/rpc-long?method=m')], gid => 'RPC-long', options => '{\"protocol\": \"json-rpc\"}')");
+run_due($node);
+is(sql("SELECT dtm_status('RPC-long')"), 'failed', 'JSON-RPC: a long reply');
+
+# a header of blanks is an empty one, as receivers have it, and is sent; what may be encoded is said
+sql("SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/headers')], gid => 'headers', options => '{\"branch_headers\": {\"X-Blank\": \"  \", \"X-Empty\": \"\", \"X-Both\": \" a b \"}}')");
+sql("SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/headers')], gid => 'no-headers')");
+run_due($node);
+is(join('|', map { $_ // 'missing' } @{ (calls_of('headers'))[0]{headers} }{ 'X-Blank', 'X-Empty', 'X-Both' }), '||a b ', 'headers of blanks');
+is((calls_of($_))[0]{headers}{'Accept-Encoding'}, 'identity', "$_: Accept-Encoding") for 'headers', 'no-headers';
+is((calls_of('GG-10'))[0]{headers}{'accept-encoding'} // '', 'identity', 'Accept-Encoding of gRPC');
 sql("SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/plain', payload => '{}')], gid => 'JR-plain', options => '{\"protocol\": \"json-rpc\"}')");
 run_due($node);
 is((calls_of('JR-plain'))[0]{body}, '{}', 'JR-01: without a method it is plain HTTP');

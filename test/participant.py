@@ -12,7 +12,8 @@ something else was asked for:
 
     POST /_reply    {"path": "/TransIn", "op": "action", "gid": "g",
                      "replies": [{"status": 409, "body": "no", "delay": 0.1,
-                                  "drop": true, "half": true, "hold": true}, ...],
+                                  "hex": "6e6f", "drop": true, "half": true,
+                                  "hold": true}, ...],
                      "forever": false}
                     the next replies to requests of that path (op, gid: any if
                     left out); with forever, the last one stays
@@ -23,7 +24,7 @@ something else was asked for:
     POST /_release  the requests that are held are answered
     POST /_clear    forgets the log and the replies
 
-"hold" keeps the answer back until /_release, "drop" closes the connection without a reply, "half" in the middle of it; a
+"hex" is a body of any bytes; "hold" keeps the answer back until /_release, "drop" closes the connection without a reply, "half" in the middle of it; a
 request's own parameter delay=S makes its answer wait S seconds.
 
 Calls over gRPC are logged with method "GRPC", the method's path, the metadata
@@ -85,6 +86,9 @@ async def answer(request):
         return service.hang_up(request)
     if reply.get("half"):
         return service.hang_up(request, service.half_response())
+    if "hex" in reply:
+        return web.Response(status=reply.get("status", 200), body=bytes.fromhex(reply["hex"]),
+                            headers=reply.get("headers", {}))
     return web.Response(status=reply.get("status", 200),
                         text=reply.get("body", "null"),
                         headers=reply.get("headers", {}))

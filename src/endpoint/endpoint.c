@@ -5,6 +5,8 @@
  */
 #include "private.h"
 
+#include "wire/uri.h"
+
 #include "access/htup_details.h"
 #include "access/reloptions.h"
 #include "catalog/pg_foreign_server.h"
@@ -13,7 +15,6 @@
 #include "utils/acl.h"
 #include "utils/syscache.h"
 
-#include <ctype.h>
 
 static bool
 fail(EndpointProblem *problem, int sqlerrcode, const char *message, const char *hint)
@@ -74,45 +75,37 @@ mapping_options(Oid role, Oid server)
 	return options;
 }
 
-/* Has its path a segment, "." or "..", by which it would leave the base URL? */
-static bool
-has_dot_segment(const char *url)
+/* What a URL has behind the server's name. */
+static const char *
+path_of(const char *url)
 {
-	const char *end = url + strcspn(url, "?#");
-	int			dots = -1;		/* of a segment of nothing else; -1: of another */
+	const char *path = url + strlen(DTM_SCHEME_SERVER);
 
-	for (const char *c = url; c < end; c++)
-	{
-		char		decoded = *c;
+	return path + strcspn(path, "/?#");
+}
 
-		if (*c == '%' && isxdigit((unsigned char) c[1]) && isxdigit((unsigned char) c[2]))
-		{
-			char		hex[3] = {c[1], c[2], '\0'};
+/* Could its path leave the base URL? */
+static bool
+check_path(const char *url, EndpointProblem *problem)
+{
+	const char *message;
 
-			decoded = (char) strtol(hex, NULL, 16);
-			c += 2;
-		}
-		/* a backslash is what some take for a slash */
-		if (decoded == '/' || decoded == '\\')
-		{
-			if (dots == 1 || dots == 2)
-				return true;
-			dots = 0;
-		}
-		else
-			dots = decoded == '.' && dots >= 0 ? dots + 1 : -1;
-	}
-	return dots == 1 || dots == 2;
+	if (!utf8_has(url))
+		message = "it has no form in UTF-8";
+	else
+		message = uri_path_problem(path_of(utf8_of(url)));
+	return message == NULL ||
+		fail(problem, ERRCODE_INVALID_PARAMETER_VALUE, message,
+			 "A path goes on from the server's base_url, however often it is decoded; it has no segment \".\" or \"..\" and no control characters.");
 }
 
 /* The base URL, and behind it what the URL has behind the server's name. */
 static char *
 join(const char *base_url, const char *url)
 {
-	const char *rest = url + strlen(DTM_SCHEME_SERVER);
+	const char *rest = path_of(url);
 	size_t		len = strlen(base_url);
 
-	rest += strcspn(rest, "/?#");
 	while (len > 0 && base_url[len - 1] == '/')
 		len--;
 	return psprintf("%.*s%s%s", (int) len, base_url,
@@ -140,10 +133,8 @@ endpoint_resolve(const char *url, Oid role, Endpoint *endpoint,
 	server = find_server(url, problem);
 	if (server == NULL)
 		return false;
-	if (has_dot_segment(url))
-		return fail(problem, ERRCODE_INVALID_PARAMETER_VALUE,
-					"its path has a segment of dots",
-					"A path goes on from the server's base_url, not up from there.");
+	if (!check_path(url, problem))
+		return false;
 	if (OidIsValid(role))
 	{
 		if (!SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(role)))
@@ -200,6 +191,49 @@ add_headers(Transaction *trans, const Endpoint *endpoint)
 	trans->header_value = values;
 }
 
+/*
+ * The request and its signature.  Text that has no form in UTF-8, or JSON that
+ * this process can't read, was stored before it was refused at the submit, or
+ * the encoding of the mapping's options is to blame: an error of this call.
+ */
+static bool
+make_request(const Transaction *trans, const WireBranch *branch, const Endpoint *endpoint,
+			 DtmCall *call, const char **reason)
+{
+	MemoryContext context = CurrentMemoryContext;
+	const char *volatile problem = NULL;
+
+	PG_TRY();
+	{
+		const char *body;
+		size_t		body_len;
+
+		wire_request(trans, branch, call);
+		if (endpoint->hmac_key != NULL)
+		{
+			body = wire_body(branch->kind, call, &body_len);
+			call->own_headers[DTM_SIGNATURE_HEADER] =
+				endpoint_sign(endpoint->hmac_key, trans->gid, branch->branch_id,
+							  branch->op, body, body_len);
+		}
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		MemoryContextSwitchTo(context);
+		edata = CopyErrorData();
+		if (ERRCODE_TO_CATEGORY(edata->sqlerrcode) != ERRCODE_DATA_EXCEPTION &&
+			ERRCODE_TO_CATEGORY(edata->sqlerrcode) != ERRCODE_PROGRAM_LIMIT_EXCEEDED)
+			PG_RE_THROW();
+		FlushErrorState();
+		problem = psprintf("could not prepare request: %s", edata->message);
+	}
+	PG_END_TRY();
+	*reason = problem;
+	return problem == NULL;
+}
+
 bool
 endpoint_request(const Transaction *trans, WireBranch *branch, DtmCall *call,
 				 const char **reason)
@@ -207,8 +241,6 @@ endpoint_request(const Transaction *trans, WireBranch *branch, DtmCall *call,
 	Transaction	with = *trans;
 	Endpoint	endpoint;
 	EndpointProblem problem;
-	const char *body;
-	size_t		body_len;
 
 	if (!endpoint_resolve(branch->url, trans->submitted_by, &endpoint, &problem))
 	{
@@ -222,21 +254,14 @@ endpoint_request(const Transaction *trans, WireBranch *branch, DtmCall *call,
 	{
 		branch->url = endpoint.url;
 		branch->kind = wire_kind(trans->protocol, endpoint.url);
-		*reason = wire_url_problem(trans->protocol, endpoint.url);
+		*reason = wire_url_problem(trans->protocol, endpoint.url, NULL);
 		if (*reason != NULL)
 			return false;
 		add_headers(&with, &endpoint);
 	}
-	wire_request(&with, branch, call);
 	call->ca_file = endpoint.ca_file;
 	call->client_cert = endpoint.client_cert;
 	call->client_key = endpoint.client_key;
 	call->connect_timeout = (int64) endpoint.connect_timeout * 1000;
-	if (endpoint.hmac_key == NULL)
-		return true;
-	body = wire_body(branch->kind, call, &body_len);
-	call->own_headers[DTM_SIGNATURE_HEADER] =
-		endpoint_sign(endpoint.hmac_key, trans->gid, branch->branch_id, branch->op,
-					  body, body_len);
-	return true;
+	return make_request(&with, branch, &endpoint, call, reason);
 }

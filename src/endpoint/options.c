@@ -161,9 +161,9 @@ check_base_url(const char *value)
 
 	/* grpc's needs a method, which is not here yet */
 	if (pg_strncasecmp(value, "grpc://", 7) == 0 || pg_strncasecmp(value, "grpcs://", 8) == 0)
-		problem = wire_url_problem("grpc", psprintf("%s/package.Service/Method", value));
+		problem = wire_url_problem("grpc", psprintf("%s/package.Service/Method", value), NULL);
 	else
-		problem = dtm_url_problem(value);
+		problem = wire_url_problem("http", value, NULL);
 	if (problem == NULL && strpbrk(value, "?#") != NULL)
 		problem = "it has a query or a fragment";
 	if (problem == NULL && dtm_url_has_user(value))
@@ -187,6 +187,7 @@ check_value(const char *name, OptionKind kind, const char *value)
 				(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
 				 errmsg("option \"%s\" is empty, or has a control character", name),
 				 errhint("Leave it out if there is none; a value is one line.")));
+	utf8_check(value, psprintf("option \"%s\"", name));
 	switch (kind)
 	{
 		case OPTION_URL:
@@ -231,16 +232,17 @@ check_header(const char *option, const char *value)
 				 errmsg("\"%s\" names no header", option),
 				 errhint("header_x_api_key, for example, is sent as x-api-key.")));
 	if (wire_is_framing_header(header_name(option)) ||
-		pg_strcasecmp(name, "host") == 0)
+		wire_is_own_header(header_name(option)) || pg_strcasecmp(name, "host") == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
 				 errmsg("\"%s\" names a header that is not to be set", option),
-				 errhint("The headers that frame a request are set by dtm, and Host follows from base_url.")));
+				 errhint("The headers that frame a request, and those that say what it is about, are set by dtm, and Host follows from base_url.")));
 	if (has_control_character(value))
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
 				 errmsg("option \"%s\" has a control character", option),
 				 errhint("A header is one line.")));
+	utf8_check(value, psprintf("option \"%s\"", option));
 }
 
 /* dtm.http_validator(text[], oid): the options of one object, all of them */

@@ -9,6 +9,7 @@
 #include "endpoint.h"
 
 #include "compat.h"
+#include "utf8.h"
 #include "settings.h"
 
 #include "nodes/pg_list.h"

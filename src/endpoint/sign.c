@@ -8,7 +8,6 @@
 #include "common/sha2.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
-#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -16,12 +15,6 @@
 #define HEX_LEN		(2 * HMAC_LEN)
 
 PG_FUNCTION_INFO_V1(dtm_verify_signature);
-
-static char *
-utf8(const char *text)
-{
-	return pg_server_to_any(text, (int) strlen(text), PG_UTF8);
-}
 
 /* In seconds. */
 static int64
@@ -53,12 +46,12 @@ compute(const char *key, int64 time, const char *gid, const char *branch_id,
 {
 	StringInfoData text;
 	uint8		hmac[HMAC_LEN];
-	const char *utf8_key = utf8(key);
+	const char *utf8_key = utf8_of(key);
 
 	initStringInfo(&text);
-	appendStringInfo(&text, INT64_FORMAT "\n%s\n", time, utf8(gid));
-	appendStringInfo(&text, "%s\n", utf8(branch_id));
-	appendStringInfo(&text, "%s\n", utf8(op));
+	appendStringInfo(&text, INT64_FORMAT "\n%s\n", time, utf8_of(gid));
+	appendStringInfo(&text, "%s\n", utf8_of(branch_id));
+	appendStringInfo(&text, "%s\n", utf8_of(op));
 	appendBinaryStringInfo(&text, body_len > 0 ? body : "", (int) body_len);
 	hmac_sha256(utf8_key, strlen(utf8_key), text.data, (size_t) text.len, hmac);
 	hex_encode((const char *) hmac, HMAC_LEN, hex);

@@ -5,6 +5,7 @@
 #include "local.h"
 
 #include "compat.h"
+#include "utf8.h"
 #include "transaction.h"
 
 #include "catalog/namespace.h"
@@ -13,7 +14,6 @@
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/pg_list.h"
 #include "parser/parse_func.h"
@@ -78,9 +78,8 @@ local_function(const char *url)
 static Datum
 payload_datum(const bytea *payload)
 {
-	char	   *text = pnstrdup(VARDATA_ANY(payload), VARSIZE_ANY_EXHDR(payload));
+	char	   *text = utf8_to_server(VARDATA_ANY(payload), VARSIZE_ANY_EXHDR(payload));
 
-	text = pg_any_to_server(text, (int) strlen(text), PG_UTF8);
 	return DirectFunctionCall1(jsonb_in, CStringGetDatum(text));
 }
 

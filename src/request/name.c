@@ -41,4 +41,5 @@ request_check_name(const char *name, const char *what)
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("%s contains a control character", what),
 					 errhint("Use letters, digits and punctuation.")));
+	utf8_check(name, what);
 }

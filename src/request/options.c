@@ -6,7 +6,6 @@
 
 #include "base64.h"
 
-#include <ctype.h>
 #include <math.h>
 
 #include "lib/stringinfo.h"
@@ -23,17 +22,14 @@
 static void
 check_header(const char *name, const char *value)
 {
-	bool		good = name[0] != '\0';
+	static const char token[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-.^_`|~";
+	bool		good = name[0] != '\0' && name[strspn(name, token)] == '\0';
 
-	if (wire_is_framing_header(name))
+	if (wire_is_framing_header(name) || wire_is_own_header(name))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("branch_headers must not have \"%s\"", name),
-				 errhint("The headers that frame a request are set by dtm.")));
-
-	for (const char *c = name; *c; c++)
-		good = good && (isalnum((unsigned char) *c) ||
-						strchr("!#$%&'*+-.^_`|~", *c) != NULL);
+				 errhint("The headers that frame a request, and those that say what it is about, are set by dtm.")));
 	for (const char *c = value; *c; c++)
 		good = good && (unsigned char) *c >= 0x20 && *c != 0x7f;
 	if (!good)
@@ -41,6 +37,7 @@ check_header(const char *name, const char *value)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("branch_headers has a header that can't be sent: \"%s\"", name),
 				 errhint("A name consists of letters, digits and hyphens; a value has no control characters.")));
+	utf8_check(value, psprintf("header \"%s\" of branch_headers", name));
 }
 
 /* Seconds, with a fraction, as microseconds. */

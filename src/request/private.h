@@ -11,6 +11,7 @@
 #include "errors.h"
 #include "settings.h"
 #include "transaction.h"
+#include "utf8.h"
 #include "wire/wire.h"
 
 /* ---------- json.c: "what" names the value in an error ---------- */
@@ -88,7 +89,10 @@ extern void request_check_payload(const char *protocol, const char *url,
 
 /* ---------- request.c ---------- */
 
-/* An error if a name that goes into requests has a control character. */
+/*
+ * An error if a name that goes into requests has a control character, or no
+ * form in UTF-8.
+ */
 extern void request_check_name(const char *name, const char *what);
 
 /* A type of global transactions, or an error. */

@@ -39,6 +39,7 @@ request_check_url(const char *protocol, const char *url, const char *what,
 				  RequestUrl may_be, Oid submitted_by)
 {
 	const char *problem;
+	const char *hint = "Give an http or https URL with its host, grpc://host:port/package.Service/Method, server:name/path, sql:schema.function, or '' for no call.";
 	const char *target;
 	bool		server = endpoint_is_server(url);
 
@@ -51,13 +52,13 @@ request_check_url(const char *protocol, const char *url, const char *what,
 				 errdetail("URL: %s", url),
 				 errhint("Only the steps of a msg can go to a topic.")));
 	target = target_of(url, what, submitted_by);
-	problem = wire_url_problem(protocol, target);
+	problem = wire_url_problem(protocol, target, &hint);
 	if (problem != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s can't be called: %s", what, problem),
 				 errdetail("URL: %s", url),
-				 errhint("Give an http or https URL with its host, grpc://host:port/package.Service/Method, server:name/path, sql:schema.function, or '' for no call.")));
+				 errhint("%s", hint)));
 	if (wire_kind(protocol, target) != WIRE_LOCAL && !server)
 		return;
 	if (!OidIsValid(submitted_by))
@@ -108,11 +109,15 @@ request_check_payload(const char *protocol, const char *url, const char *what,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("payload of %s has a byte 0", what),
 				 errhint("It has to be JSON.")));
+	if (!pg_verify_mbstr(PG_UTF8, VARDATA_ANY(payload), VARSIZE_ANY_EXHDR(payload), true))
+		ereport(ERROR,
+				(errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
+				 errmsg("payload of %s is not UTF-8", what),
+				 errhint("It has to be JSON.")));
 	callback.arg = unconstify(char *, what);
 	callback.previous = error_context_stack;
 	error_context_stack = &callback;
-	text = pnstrdup(VARDATA_ANY(payload), VARSIZE_ANY_EXHDR(payload));
-	text = pg_any_to_server(text, (int) strlen(text), PG_UTF8);
+	text = utf8_to_server(VARDATA_ANY(payload), VARSIZE_ANY_EXHDR(payload));
 	jsonb = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
 	error_context_stack = callback.previous;
 	if (kind == WIRE_JSONRPC && !JB_ROOT_IS_OBJECT(jsonb))
@@ -129,6 +134,7 @@ dtm_check_url(PG_FUNCTION_ARGS)
 	char	   *url = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	char	   *what = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	const char *problem = NULL;
+	const char *hint = "Give an http or https URL with its host, server:name/path, or grpc://host:port/package.Service/Method.";
 
 	if (is_topic(url))
 		problem = "it is a topic";
@@ -137,12 +143,12 @@ dtm_check_url(PG_FUNCTION_ARGS)
 		problem = "it is a function";
 	else
 		/* whose protocol allows the most */
-		problem = wire_url_problem("grpc", target_of(url, what, InvalidOid));
+		problem = wire_url_problem("grpc", target_of(url, what, InvalidOid), &hint);
 	if (problem != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s can't be called: %s", what, problem),
 				 errdetail("URL: %s", url),
-				 errhint("Give an http or https URL with its host, server:name/path, or grpc://host:port/package.Service/Method.")));
+				 errhint("%s", hint)));
 	PG_RETURN_VOID();
 }

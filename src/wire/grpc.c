@@ -11,7 +11,6 @@
 #include "base64.h"
 
 #include "lib/stringinfo.h"
-#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 
 #include <ctype.h>
@@ -20,7 +19,7 @@
 #define FRAME_HEADER		5
 
 /* Headers of a call besides branch_headers. */
-#define NHEADERS			11
+#define NHEADERS			12
 
 /* The tag of field 1, of bytes, in WorkflowData (§4). */
 #define WORKFLOW_DATA_TAG	0x0A
@@ -40,13 +39,17 @@ const char *
 grpc_url_problem(const char *url)
 {
 	const char *rest = strstr(url, "://");
+	const char *target = rest != NULL ? rest + 3 : url;
 	const char *service;
 	const char *method;
 
 	if (rest != NULL && pg_strncasecmp(url, "grpc://", 7) != 0 &&
 		pg_strncasecmp(url, "grpcs://", 8) != 0)
 		return "its scheme is none that can be called";
-	service = strchr(rest != NULL ? rest + 3 : url, '/');
+	service = strchr(target, '/');
+	/* "grpc:/h/..." is not meant as a host of that name */
+	if (service != NULL && service > target && service[-1] == ':')
+		return "it has no port behind its host";
 	method = service != NULL ? strchr(service + 1, '/') : NULL;
 	if (method == NULL || method == service + 1 || method[1] == '\0' ||
 		strpbrk(service, "?#") != NULL)
@@ -105,9 +108,9 @@ header(const char *name, const char *value)
 {
 	char	   *clean;
 
-	if (value[0] == '\0')
+	if (http_is_blank(value))
 		return psprintf("%s;", name);
-	clean = pstrdup(pg_server_to_any(value, (int) strlen(value), PG_UTF8));
+	clean = pstrdup(utf8_of(value));
 	for (char *c = clean; *c; c++)
 		if ((unsigned char) *c < 0x20 || *c == 0x7f)
 			*c = ' ';
@@ -135,6 +138,7 @@ is_reserved(const char *name)
 {
 	return pg_strcasecmp(name, "content-type") == 0 ||
 		pg_strcasecmp(name, WIRE_TRACEPARENT) == 0 ||
+		wire_is_own_header(name) ||
 		pg_strcasecmp(name, "te") == 0 ||
 		pg_strncasecmp(name, "grpc-", 5) == 0;
 }
@@ -149,6 +153,7 @@ grpc_request(const Transaction *trans, const WireBranch *branch, DtmCall *call)
 	headers[n++] = "content-type: application/grpc";
 	headers[n++] = "te: trailers";
 	headers[n++] = "accept:";	/* libcurl's own is left out */
+	headers[n++] = "accept-encoding: identity";
 	headers[n++] = "expect:";
 	/* a number of 8 digits at most */
 	headers[n++] = psprintf("grpc-timeout: %lldm",
@@ -172,7 +177,7 @@ grpc_request(const Transaction *trans, const WireBranch *branch, DtmCall *call)
 		headers[n++] = user_agent;
 	call->headers = headers;
 	call->nheaders = n;
-	call->url = http_url_of(branch->url);
+	call->url = http_url_of(http_url(branch->url));
 	call->body = frame_of(trans, branch, &call->body_len);
 	call->post = true;
 	call->http2 = true;

@@ -4,8 +4,9 @@
  */
 #include "private.h"
 
+#include "uri.h"
+
 #include "lib/stringinfo.h"
-#include "mb/pg_wchar.h"
 
 /* Does it stay as it is in a URL (RFC 3986)? */
 static bool
@@ -16,17 +17,24 @@ is_unreserved(char c)
 }
 
 static void
+append_encoded(StringInfo to, unsigned char c)
+{
+	static const char hex[] = "0123456789ABCDEF";
+
+	appendStringInfoChar(to, '%');
+	appendStringInfoChar(to, hex[c >> 4]);
+	appendStringInfoChar(to, hex[c & 15]);
+}
+
+static void
 append_parameter(StringInfo url, char *separator, const char *name,
 				 const char *value)
 {
-	static const char hex[] = "0123456789ABCDEF";
-	const char *utf8 = pg_server_to_any(value, (int) strlen(value), PG_UTF8);
-
 	appendStringInfoChar(url, *separator);
 	*separator = '&';
 	appendStringInfoString(url, name);
 	appendStringInfoChar(url, '=');
-	for (const char *c = utf8; *c;)
+	for (const char *c = utf8_of(value); *c;)
 	{
 		const char *stays = c;
 
@@ -34,13 +42,30 @@ append_parameter(StringInfo url, char *separator, const char *name,
 			c++;
 		appendBinaryStringInfo(url, stays, (int) (c - stays));
 		if (*c)
-		{
-			appendStringInfoChar(url, '%');
-			appendStringInfoChar(url, hex[(unsigned char) *c >> 4]);
-			appendStringInfoChar(url, hex[(unsigned char) *c & 15]);
-			c++;
-		}
+			append_encoded(url, (unsigned char) *c++);
 	}
+}
+
+const char *
+http_url(const char *url)
+{
+	const char *utf8 = utf8_of(url);
+	const char *scheme_end = utf8 + strcspn(utf8, ":/?#");
+	const char *path = strncmp(scheme_end, "://", strlen("://")) == 0 ?
+		scheme_end + strlen("://") : utf8;
+	StringInfoData encoded;
+
+	if (utf8_is_ascii(utf8))
+		return utf8;
+	path += strcspn(path, "/?#");
+	initStringInfo(&encoded);
+	appendBinaryStringInfo(&encoded, utf8, (int) (path - utf8));
+	for (const char *c = path; *c; c++)
+		if (IS_HIGHBIT_SET(*c))
+			append_encoded(&encoded, (unsigned char) *c);
+		else
+			appendStringInfoChar(&encoded, *c);
+	return encoded.data;
 }
 
 /* The URL with branch_id, gid, op and trans_type behind its own parameters. */
@@ -67,13 +92,43 @@ wire_is_framing_header(const char *name)
 {
 	static const char *const framing[] = {
 		"Content-Length", "Transfer-Encoding", "Connection", "Keep-Alive",
-		"Upgrade", "TE", "Trailer", "Expect", "Proxy-Connection"
+		"Upgrade", "TE", "Trailer", "Expect", "Proxy-Connection",
+		"Accept-Encoding"
 	};
 
 	for (size_t i = 0; i < lengthof(framing); i++)
 		if (pg_strcasecmp(name, framing[i]) == 0)
 			return true;
 	return false;
+}
+
+bool
+wire_is_own_header(const char *name)
+{
+	static const char *const own[] = {
+		"dtm-gid", "dtm-trans_type", "dtm-branch_id", "dtm-op", "dtm-dtm",
+		"dtm-phase2_url"
+	};
+
+	for (size_t i = 0; i < lengthof(own); i++)
+	{
+		size_t		n = 0;
+
+		/* for many a server "-" and "_" are the same */
+		while (own[i][n] != '\0' &&
+			   ((char) pg_tolower((unsigned char) name[n]) == own[i][n] ||
+				(strchr("-_", own[i][n]) != NULL && name[n] != '\0' && strchr("-_", name[n]) != NULL)))
+			n++;
+		if (own[i][n] == '\0' && name[n] == '\0')
+			return true;
+	}
+	return false;
+}
+
+bool
+http_is_blank(const char *value)
+{
+	return value[strspn(value, " \t")] == '\0';
 }
 
 /* Is "Name: value" a header of this name? */
@@ -104,11 +159,10 @@ http_set_headers(const Transaction *trans, DtmCall *call)
 		/* each call has one of its own */
 		if (pg_strcasecmp(trans->header_name[i], WIRE_TRACEPARENT) == 0)
 			continue;
-		value = pg_server_to_any(trans->header_value[i],
-								 (int) strlen(trans->header_value[i]), PG_UTF8);
+		value = utf8_of(trans->header_value[i]);
 
-		/* libcurl takes "Name:" as an order to leave it out */
-		headers[n++] = value[0] == '\0' ?
+		/* libcurl takes "Name:" and blanks as an order to leave it out */
+		headers[n++] = http_is_blank(value) ?
 			psprintf("%s;", trans->header_name[i]) :
 			psprintf("%s: %s", trans->header_name[i], value);
 	}
@@ -131,7 +185,7 @@ http_request(const Transaction *trans, const WireBranch *branch, DtmCall *call)
 {
 	const bytea *payload = branch->payload;
 
-	call->url = url_of(trans, branch->url, branch->branch_id, branch->op);
+	call->url = url_of(trans, http_url(branch->url), branch->branch_id, branch->op);
 	/* POST if there is a body, or for xa; else GET */
 	call->body = payload ? VARDATA_ANY(payload) : NULL;
 	call->body_len = payload ? VARSIZE_ANY_EXHDR(payload) : 0;
@@ -139,16 +193,8 @@ http_request(const Transaction *trans, const WireBranch *branch, DtmCall *call)
 	http_set_headers(trans, call);
 }
 
-static int
-hex_digit(char c)
-{
-	return c >= '0' && c <= '9' ? c - '0' :
-		c >= 'a' && c <= 'f' ? c - 'a' + 10 :
-		c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 char *
-http_url_parameter(const char *url, const char *name)
+http_url_parameter(const char *url, const char *name, size_t *value_len)
 {
 	const char *query = strchr(url, '?');
 	const char *end = url + strcspn(url, "#");
@@ -166,15 +212,15 @@ http_url_parameter(const char *url, const char *name)
 			char	   *to = value;
 
 			for (const char *c = parameter + name_len + 1; c < parameter + len; c++)
-				if (*c == '%' && hex_digit(c[1]) >= 0 && hex_digit(c[2]) >= 0 &&
-					(hex_digit(c[1]) | hex_digit(c[2])) != 0)
+				if (*c == '%' && uri_hex_digit(c[1]) >= 0 && uri_hex_digit(c[2]) >= 0)
 				{
-					*to++ = (char) (hex_digit(c[1]) * 16 + hex_digit(c[2]));
+					*to++ = (char) (uri_hex_digit(c[1]) * 16 + uri_hex_digit(c[2]));
 					c += 2;
 				}
 				else
 					*to++ = (char) (*c == '+' ? ' ' : *c);
 			*to = '\0';
+			*value_len = (size_t) (to - value);
 			return value;
 		}
 		query = parameter + len;

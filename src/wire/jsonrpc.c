@@ -4,13 +4,19 @@
  */
 #include "private.h"
 
+#include "uri.h"
+
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
-#include "utils/numeric.h"
+
+/* Bytes of a reply that is none that go into the error. */
+#define MAX_QUOTE	"1000"
+
+/* ---------- requests ---------- */
 
 static Jsonb *
 parse_json(const char *string)
@@ -19,8 +25,11 @@ parse_json(const char *string)
 											  CStringGetDatum(string)));
 }
 
-/* The payload's object with the four parameters, which go before its own. */
-static char *
+/*
+ * The payload's object with the four parameters, which go before its own, in
+ * UTF-8.
+ */
+static const char *
 params_of(const Transaction *trans, const WireBranch *branch)
 {
 	StringInfoData own;
@@ -38,18 +47,31 @@ params_of(const Transaction *trans, const WireBranch *branch)
 	params = parse_json(own.data);
 	if (branch->payload != NULL)
 	{
-		char	   *text = pg_any_to_server(VARDATA_ANY(branch->payload),
-											VARSIZE_ANY_EXHDR(branch->payload),
-											PG_UTF8);
+		char	   *text = utf8_to_server(VARDATA_ANY(branch->payload),
+										  VARSIZE_ANY_EXHDR(branch->payload));
 
-		/* where there was nothing to convert, it has no end of its own */
-		if (text == VARDATA_ANY(branch->payload))
-			text = pnstrdup(text, VARSIZE_ANY_EXHDR(branch->payload));
 		params = DatumGetJsonbP(DirectFunctionCall2(jsonb_concat,
 													JsonbPGetDatum(parse_json(text)),
 													JsonbPGetDatum(params)));
 	}
-	return JsonbToCString(NULL, &params->root, VARSIZE(params));
+	return utf8_of(JsonbToCString(NULL, &params->root, VARSIZE(params)));
+}
+
+/* What its bytes are has been checked at the submit; NULL: they are no text. */
+static const char *
+method_of(const char *url)
+{
+	size_t		len;
+	const char *method = http_url_parameter(utf8_of(url), "method", &len);
+
+	return method != NULL && strlen(method) == len &&
+		pg_verify_mbstr(PG_UTF8, method, (int) len, true) ? method : NULL;
+}
+
+const char *
+jsonrpc_url_problem(const char *url)
+{
+	return method_of(url) == NULL ? "its method is no text in UTF-8" : NULL;
 }
 
 void
@@ -57,67 +79,193 @@ jsonrpc_request(const Transaction *trans, const WireBranch *branch,
 				DtmCall *call)
 {
 	StringInfoData body;
-	char	   *method;
+	const char *method = method_of(branch->url);
 
-	/* percent-encoded is UTF-8 */
-	method = http_url_parameter(branch->url, "method");
-	method = pg_any_to_server(method, (int) strlen(method), PG_UTF8);
+	if (method == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
+				 errmsg("method is no text in UTF-8"),
+				 errhint("Percent-encode the method's name in UTF-8.")));
 	initStringInfo(&body);
 	appendStringInfoString(&body, "{\"id\": ");
-	escape_json(&body, psprintf("%s-%s-%s", trans->gid, branch->branch_id,
-								branch->op));
+	escape_json(&body, utf8_of(psprintf("%s-%s-%s", trans->gid, branch->branch_id,
+										  branch->op)));
 	appendStringInfoString(&body, ", \"jsonrpc\": \"2.0\", \"method\": ");
 	escape_json(&body, method);
 	appendStringInfo(&body, ", \"params\": %s}", params_of(trans, branch));
-	call->url = branch->url;
-	call->body = pg_server_to_any(body.data, body.len, PG_UTF8);
-	call->body_len = strlen(call->body);
+	call->url = http_url(branch->url);
+	call->body = body.data;
+	call->body_len = (size_t) body.len;
 	call->post = true;
 	http_set_headers(trans, call);
 }
 
-/* The code in a reply's error; false: there is no error. */
-static bool
-error_code(const char *reply, double *code)
-{
-	Jsonb	   *object = parse_json(reply);
-	JsonbValue *error;
-	JsonbValue	buffer;
+/* ---------- replies ---------- */
 
-	*code = 0;
-	if (JB_ROOT_IS_SCALAR(object) && strcmp(reply, "null") == 0)
-		return false;
-	if (!JB_ROOT_IS_OBJECT(object))
-		return true;			/* no reply of JSON-RPC */
-	error = getKeyJsonValueFromContainer(&object->root, "error", 5, &buffer);
-	if (error == NULL || error->type == jbvNull)
-		return false;
-	if (error->type == jbvBinary &&
-		JsonContainerIsObject(error->val.binary.data))
-	{
-		error = getKeyJsonValueFromContainer(error->val.binary.data, "code", 4,
-											 &buffer);
-		if (error != NULL && error->type == jbvNumeric)
-			*code = DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow,
-													   NumericGetDatum(error->val.numeric)));
-	}
-	return true;
+/* What is looked for in a reply, while it is read. */
+typedef struct ReplyState
+{
+	int			depth;			/* of objects and arrays */
+	bool		is_object;		/* the whole is one */
+	bool		is_null;		/* or null */
+	bool		has_error;		/* its last "error" is not null */
+	bool		in_error;		/* at that */
+	bool		in_code;		/* at the "code" of that, an object */
+	double		code;			/* the last one; 0: none, or no number */
+	bool		ongoing;		/* the words are in some string */
+	bool		failure;
+} ReplyState;
+
+/* Escapes are undone here, but in the body that HTTP's rules have looked at. */
+static void
+look_for_words(ReplyState *state, const char *string)
+{
+	state->ongoing = state->ongoing || strstr(string, "ONGOING") != NULL;
+	state->failure = state->failure || strstr(string, "FAILURE") != NULL;
 }
 
-/* Characters that jsonb may not have, or not in this encoding, don't matter. */
-static void
-blur_unicode_escapes(char *json)
+static DTM_JSON_ACTION
+on_object_start(void *arg)
 {
-	for (char *c = json; *c; c++)
-		if (c[0] == '\\' && c[1] == 'u' && strlen(c) >= 6)
-			memset(c, '?', 6);
-		else if (c[0] == '\\' && c[1] != '\0')
-			c++;
+	ReplyState *state = arg;
+
+	state->is_object = state->is_object || state->depth == 0;
+	state->depth++;
+	DTM_JSON_ACTION_RETURN;
+}
+
+static DTM_JSON_ACTION
+on_array_start(void *arg)
+{
+	ReplyState *state = arg;
+
+	state->depth++;
+	DTM_JSON_ACTION_RETURN;
+}
+
+static DTM_JSON_ACTION
+on_end(void *arg)
+{
+	ReplyState *state = arg;
+
+	state->depth--;
+	DTM_JSON_ACTION_RETURN;
+}
+
+/* Of a name that comes twice the last one counts, as in jsonb. */
+static DTM_JSON_ACTION
+on_field(void *arg, char *name, bool isnull)
+{
+	ReplyState *state = arg;
+
+	look_for_words(state, name);
+	if (state->depth == 1)
+	{
+		state->in_error = strcmp(name, "error") == 0;
+		if (state->in_error)
+		{
+			state->has_error = !isnull;
+			state->code = 0;
+		}
+	}
+	if (state->depth <= 2)
+		state->in_code = state->depth == 2 && state->in_error && strcmp(name, "code") == 0;
+	if (state->in_code)
+		state->code = 0;
+	pfree(name);
+	DTM_JSON_ACTION_RETURN;
+}
+
+static DTM_JSON_ACTION
+on_scalar(void *arg, char *token, JsonTokenType type)
+{
+	ReplyState *state = arg;
+
+	if (state->depth == 0)
+		state->is_null = type == JSON_TOKEN_NULL;
+	if (type == JSON_TOKEN_STRING)
+		look_for_words(state, token);
+	/* whatever is too large for it is none of the codes */
+	if (type == JSON_TOKEN_NUMBER && state->in_code && state->depth == 2)
+		state->code = strtod(token, NULL);
+	pfree(token);
+	DTM_JSON_ACTION_RETURN;
 }
 
 /*
- * Reading JSON throws on what is none; that stays here.  There is nothing to
- * clean up but memory.
+ * A reply in ASCII: what is not, and escapes of what is not, or of what no
+ * string of ours can have, becomes "?".  None of it has a meaning for us, and
+ * some of it no JSON parser takes.  Of the same length, but for a byte order mark.
+ */
+static char *
+in_ascii(const char *reply, size_t len, size_t *ascii_len)
+{
+	char	   *ascii;
+	bool		marked = len >= 3 && memcmp(reply, "\xEF\xBB\xBF", 3) == 0;
+
+	reply += marked ? 3 : 0;
+	len -= marked ? 3 : 0;
+	ascii = palloc(len + 1);
+	memcpy(ascii, reply, len);	/* it may have bytes 0 */
+	ascii[len] = '\0';
+	for (size_t i = 0; i < len; i++)
+	{
+		int			code = 0;
+		int			digits = 0;
+
+		if (IS_HIGHBIT_SET(ascii[i]))
+			ascii[i] = '?';
+		if (ascii[i] != '\\' || i + 1 >= len)
+			continue;
+		if (ascii[i + 1] == 'u')
+			for (; digits < 4 && i + 2 + digits < len && uri_hex_digit(reply[i + 2 + digits]) >= 0; digits++)
+				code = code * 16 + uri_hex_digit(reply[i + 2 + digits]);
+		if (digits == 4 && (code == 0 || code > 0x7f))
+			memset(ascii + i, '?', 6);
+		i += digits == 4 ? 5 : 1;
+	}
+	*ascii_len = len;
+	return ascii;
+}
+
+/* Is it JSON?  Throws where it is nested too deeply. */
+static bool
+read_reply(const DtmCall *call, ReplyState *state)
+{
+	JsonSemAction actions = {
+		.semstate = state,
+		.object_start = on_object_start,
+		.object_end = on_end,
+		.array_start = on_array_start,
+		.array_end = on_end,
+		.object_field_start = on_field,
+		.scalar = on_scalar
+	};
+	size_t		len;
+	char	   *ascii = in_ascii(call->reply ? call->reply : "",
+								 call->reply ? call->reply_len : 0, &len);
+
+	return pg_parse_json(dtm_json_lex_context(ascii, len), &actions) == JSON_SUCCESS;
+}
+
+/* What a reply that is read says, "problem": that it says nothing. */
+static DtmResult
+meaning_of(const ReplyState *state, const char **problem)
+{
+	if (!state->is_object && !state->is_null)
+		*problem = "reply is JSON, but not a JSON-RPC response";
+	else if (state->ongoing)
+		return DTM_RESULT_ONGOING;
+	else if (state->failure)
+		return DTM_RESULT_FAILURE;
+	else
+		return state->has_error ? dtm_classify_jsonrpc(state->code) : DTM_RESULT_SUCCESS;
+	return DTM_RESULT_TEMPORARY;
+}
+
+/*
+ * A reply that is nested too deeply for the stack throws; that stays here.
+ * There is nothing to clean up but memory.
  */
 DtmResult
 jsonrpc_result(const DtmCall *call, const char **text)
@@ -126,30 +274,31 @@ jsonrpc_result(const DtmCall *call, const char **text)
 	MemoryContext scratch = AllocSetContextCreate(before, "dtm JSON-RPC reply",
 												  ALLOCSET_DEFAULT_SIZES);
 	volatile DtmResult result = DTM_RESULT_TEMPORARY;
+	const char *volatile problem = NULL;
 
-	*text = call->reply ? call->reply : "";
 	MemoryContextSwitchTo(scratch);
 	PG_TRY();
 	{
-		double		code;
-		char	   *reply = pnstrdup(*text, call->reply ? call->reply_len : 0);
+		ReplyState	state = {0};
+		const char *what = NULL;
 
-		blur_unicode_escapes(reply);
-		/* in another encoding only the words and numbers of it matter */
-		if (GetDatabaseEncoding() != PG_UTF8)
-			for (char *c = reply; *c; c++)
-				if (IS_HIGHBIT_SET(*c))
-					*c = '?';
-		if (pg_verify_mbstr(GetDatabaseEncoding(), reply, (int) strlen(reply), true))
-			result = error_code(reply, &code) ? dtm_classify_jsonrpc(code) :
-				DTM_RESULT_SUCCESS;
+		if (read_reply(call, &state))
+			result = meaning_of(&state, &what);
+		else
+			what = "reply is not JSON";
+		problem = what;
 	}
 	PG_CATCH();
 	{
+		problem = geterrcode() == ERRCODE_STATEMENT_TOO_COMPLEX ?
+			"reply is nested too deeply" : "reply could not be read";
 		FlushErrorState();
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(before);
 	MemoryContextDelete(scratch);
+	*text = call->reply ? call->reply : "";
+	if (problem != NULL)
+		*text = psprintf("%s: %." MAX_QUOTE "s", problem, *text);
 	return result;
 }

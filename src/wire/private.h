@@ -9,25 +9,38 @@
 
 #include "compat.h"
 #include "transaction.h"
+#include "utf8.h"
 
 /* ---------- http.c ---------- */
 
 extern void http_request(const Transaction *trans, const WireBranch *branch,
 						 DtmCall *call);
 
+/* Is a header's value nothing but blanks?  It is the same as an empty one. */
+extern bool http_is_blank(const char *value);
+
 /* branch_headers, and those of the default ones that they do not replace. */
 extern void http_set_headers(const Transaction *trans, DtmCall *call);
 
 /*
  * The decoded value of a parameter in a URL's query, in the current memory
- * context; NULL if it has none of this name.
+ * context, with its length: it may have any bytes.  NULL: none of this name.
  */
-extern char *http_url_parameter(const char *url, const char *name);
+extern char *http_url_parameter(const char *url, const char *name, size_t *len);
+
+/*
+ * A URL as it is sent: in UTF-8, and where that is not ASCII percent-encoded,
+ * but for the host.  In the current memory context, or the URL itself.
+ */
+extern const char *http_url(const char *url);
 
 /* ---------- jsonrpc.c ---------- */
 
 extern void jsonrpc_request(const Transaction *trans, const WireBranch *branch,
 							DtmCall *call);
+
+/* What is wrong with the method in its URL; NULL: nothing. */
+extern const char *jsonrpc_url_problem(const char *url);
 
 /* The meaning of a reply that is a success by the rules of HTTP. */
 extern DtmResult jsonrpc_result(const DtmCall *call, const char **text);

@@ -4,6 +4,8 @@
  */
 #include "private.h"
 
+#include "uri.h"
+
 /* Branch id of what is no branch: the query-back and the callback (§5.2). */
 #define QUERY_BRANCH_ID		"00"
 
@@ -20,8 +22,10 @@ wire_kind(const char *protocol, const char *url)
 		return WIRE_LOCAL;
 	if (starts_with(url, "http://") || starts_with(url, "https://"))
 	{
+		size_t		len;
+
 		if (protocol != NULL && strcmp(protocol, "json-rpc") == 0 &&
-			http_url_parameter(url, "method") != NULL)
+			http_url_parameter(url, "method", &len) != NULL)
 			return WIRE_JSONRPC;
 		return WIRE_HTTP;
 	}
@@ -32,10 +36,10 @@ wire_kind(const char *protocol, const char *url)
 	return WIRE_HTTP;
 }
 
-const char *
-wire_url_problem(const char *protocol, const char *url)
+static const char *
+form_problem(WireKind kind, const char *url)
 {
-	switch (wire_kind(protocol, url))
+	switch (kind)
 	{
 		case WIRE_LOCAL:
 			return url[strlen(DTM_SCHEME_LOCAL)] == '\0' ?
@@ -47,6 +51,33 @@ wire_url_problem(const char *protocol, const char *url)
 			break;
 	}
 	return dtm_url_problem(url);
+}
+
+const char *
+wire_url_problem(const char *protocol, const char *url, const char **hint)
+{
+	WireKind	kind = wire_kind(protocol, url);
+	const char *problem = form_problem(kind, url);
+	const char *own;
+	const char *advice = NULL;
+
+	if (problem == NULL && !utf8_has(url))
+	{
+		problem = "it has no form in UTF-8";
+		advice = "URLs are sent in UTF-8; percent-encode other bytes of a path or query.";
+	}
+	else if (problem == NULL && kind == WIRE_JSONRPC &&
+			 (problem = jsonrpc_url_problem(url)) != NULL)
+		advice = "Percent-encode the method's name in UTF-8.";
+	else if (problem == NULL && kind != WIRE_LOCAL &&
+			 (own = uri_own_parameter(url)) != NULL)
+	{
+		problem = psprintf("it has a parameter \"%s\" of its own", own);
+		advice = "dtm adds branch_id, gid, op and trans_type to each call, its SDKs dtm and phase2_url; use another name.";
+	}
+	if (hint != NULL && advice != NULL)
+		*hint = advice;
+	return problem;
 }
 
 void

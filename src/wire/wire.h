@@ -31,9 +31,12 @@ extern WireKind wire_kind(const char *protocol, const char *url);
 
 /*
  * Can it be called?  If not, returns what is wrong with the URL, for an error
- * message.  Of a local branch only the form is looked at.
+ * message; *hint is what to do about it where that is more than to give another
+ * one, else it stays (hint may be NULL).  Of a local branch only the form is
+ * looked at.
  */
-extern const char *wire_url_problem(const char *protocol, const char *url);
+extern const char *wire_url_problem(const char *protocol, const char *url,
+									const char **hint);
 
 /* What a call of an op (or DTM_CALL_QUERY) is about. */
 typedef struct WireBranch
@@ -71,10 +74,17 @@ extern DtmResult wire_result(WireKind kind, const DtmCall *call,
 							 const char **text);
 
 /*
- * Is it a header that says where a request ends?  Those are the transport's:
- * others' requests share the connection.
+ * Is it a header that says where a request ends, or how its reply may be
+ * encoded?  Those are the transport's: others' requests share the connection,
+ * and it reads nothing but identity.
  */
 extern bool wire_is_framing_header(const char *name);
+
+/*
+ * Is it a header that says what a call is about, as gRPC's metadata does?
+ * Those are dtm's to set.
+ */
+extern bool wire_is_own_header(const char *name);
 
 /* The header that has a call belong to a trace (W3C Trace Context). */
 #define WIRE_TRACEPARENT "traceparent"

@@ -7,11 +7,13 @@
 
 #include "../../src/core/core.h"
 
+#include "swell.h"
+
 int			LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* In a piece of memory of its own, so that reading beyond its end is seen. */
 static void
-hand_over(size_t (*callback) (char *, size_t, size_t, void *), const uint8_t *data,
+hand_over(size_t (*callback) (char *, size_t, size_t, void *), const char *data,
 		  size_t size, DtmSlot *slot)
 {
 	char	   *copy = malloc(size > 0 ? size : 1);
@@ -22,42 +24,49 @@ hand_over(size_t (*callback) (char *, size_t, size_t, void *), const uint8_t *da
 }
 
 int
-LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
 {
 	static CURL *easy;
+	size_t		len;
+	char	   *text = swell(input, size, &len);
+	int64_t		started = cpu_us();
+	bool		swollen = len > size;
 	DtmTransport transport;
 	DtmCall		call;
 	DtmSlot		slot;
-	const uint8_t *end = data + size;
+	const char *data = text;
+	const char *end = text + len;
 
 	if (easy == NULL)
 		easy = curl_easy_init();
 	memset(&transport, 0, sizeof(transport));
 	memset(&call, 0, sizeof(call));
 	memset(&slot, 0, sizeof(slot));
-	transport.limits.max_reply_size = 1000;
+	transport.limits.max_reply_size = swollen ? 2 * SWOLLEN : 1000;
 	slot.transport = &transport;
 	slot.easy = easy;
 	slot.call = &call;
 	call.http2 = true;
 	call.grpc_status = -1;
+	slot.content_length = -1;
 	/* lines until an empty one, then the body */
 	while (data < end)
 	{
-		const uint8_t *line_end = memchr(data, '\n', (size_t) (end - data));
-		size_t		len = line_end ? (size_t) (line_end + 1 - data) : (size_t) (end - data);
+		const char *line_end = memchr(data, '\n', (size_t) (end - data));
+		size_t		piece = line_end ? (size_t) (line_end + 1 - data) : (size_t) (end - data);
 
-		hand_over(on_header, data, len, &slot);
-		data += len;
-		if (len <= 2)
+		hand_over(on_header, data, piece, &slot);
+		data += piece;
+		if (piece <= 2)
 			break;
 	}
 	while (data < end)
 	{
-		size_t		len = (size_t) (end - data) < 7 ? (size_t) (end - data) : 7;
+		size_t		most = swollen ? 1024 : 7;
+		size_t		piece = (size_t) (end - data) < most ? (size_t) (end - data) : most;
 
-		hand_over(on_reply, data, len, &slot);
-		data += len;
+		hand_over(on_reply, data, piece, &slot);
+		data += piece;
 	}
 	if (call.reply_len > transport.limits.max_reply_size ||
 		(call.reply != NULL && call.reply[call.reply_len] != '\0') ||
@@ -66,6 +75,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	(void) dtm_classify_http(200, call.reply ? call.reply : "", call.reply_len);
 	(void) dtm_classify_grpc(call.grpc_status, call.grpc_message);
+	check_time(started, len);
 	dtm_call_release(&call);
+	free(text);
 	return 0;
 }

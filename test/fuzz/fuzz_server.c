@@ -23,54 +23,63 @@
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
+#include "swell.h"
+
 extern int	LLVMFuzzerRunDriver(int *argc, char ***argv,
 								int (*callback) (const uint8_t *data, size_t size));
 
 PG_FUNCTION_INFO_V1(fuzz);
 
 static void
-read_request(char *text)
+read_request(char *text, size_t len)
 {
 	(void) request_from_object(DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text))));
 }
 
 static void
-read_branch(char *text)
+read_branch(char *text, size_t len)
 {
 	(void) request_branch_from_object(DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text))));
 }
 
 static void
-read_reply(char *text)
+read_reply(char *text, size_t len)
 {
-	DtmCall		call = {.reply = text, .reply_len = strlen(text), .http_status = 200};
+	DtmCall		call = {.reply = text, .reply_len = len, .http_status = 200};
 	const char *error;
 
 	(void) wire_result(WIRE_JSONRPC, &call, &error);
+	if (strlen(error) > len + 100)
+		abort();
 }
 
 static void
-read_url(char *text)
+read_url(char *text, size_t len)
 {
 	static const char *const protocols[] = {NULL, "http", "grpc", "json-rpc"};
+	size_t		value_len;
 
 	for (int i = 0; i < lengthof(protocols); i++)
 	{
 		(void) wire_kind(protocols[i], text);
-		(void) wire_url_problem(protocols[i], text);
+		(void) wire_url_problem(protocols[i], text, NULL);
 	}
-	(void) http_url_parameter(text, "method");
+	(void) http_url_parameter(text, "method", &value_len);
+	(void) http_url(text);
 }
 
 static const struct
 {
 	const char *name;
-	void		(*read) (char *text);
+	void		(*read) (char *text, size_t len);
+	bool		any_bytes;		/* or text that the server has checked before a
+								 * function sees it */
 }			targets[] = {
-	{"request", read_request}, {"branch", read_branch}, {"jsonrpc", read_reply}, {"wire_url", read_url}
+	{"request", read_request, false}, {"branch", read_branch, false},
+	{"jsonrpc", read_reply, true}, {"wire_url", read_url, false}
 };
 
-static void (*target) (char *text);
+static int	target = -1;
 
 static int
 run_one(const uint8_t *data, size_t size)
@@ -84,11 +93,17 @@ run_one(const uint8_t *data, size_t size)
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		char	   *text = pnstrdup((const char *) data, size);
+		size_t		len;
+		char	   *swollen = swell(data, size, &len);
+		char	   *text = palloc(len + 1);
+		int64_t		started = cpu_us();
 
-		/* as the server has checked it before a function sees it */
-		if (pg_verify_mbstr(PG_UTF8, text, (int) strlen(text), true))
-			target(text);
+		memcpy(text, swollen, len + 1);
+		free(swollen);
+		if (targets[target].any_bytes ||
+			pg_verify_mbstr(PG_UTF8, text, (int) strlen(text), true))
+			targets[target].read(text, len);
+		check_time(started, len);
 		RollbackAndReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -124,9 +139,11 @@ fuzz(PG_FUNCTION_ARGS)
 		arguments[i] = TextDatumGetCString(elements[i]);
 	for (int i = 0; i < lengthof(targets); i++)
 		if (n > 0 && strcmp(arguments[0], targets[i].name) == 0)
-			target = targets[i].read;
-	if (target == NULL)
+			target = i;
+	if (target < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("no such target")));
+	/* in single-user mode nobody has, and then nothing is nested too deeply */
+	(void) set_stack_base();
 	exit(LLVMFuzzerRunDriver(&n, &arguments, run_one));
 }

@@ -1,0 +1,96 @@
+/*
+ * utf8.c
+ *		Text of the server's encoding in UTF-8.
+ */
+#include "utf8.h"
+
+#include "mb/pg_wchar.h"
+
+bool
+utf8_is_ascii(const char *text)
+{
+	for (const char *c = text; *c; c++)
+		if (IS_HIGHBIT_SET(*c))
+			return false;
+	return true;
+}
+
+/* NULL: it has no such form. */
+static const char *
+convert(const char *text)
+{
+	MemoryContext before = CurrentMemoryContext;
+	const char *volatile utf8 = NULL;
+
+	if (GetDatabaseEncoding() == PG_UTF8 || utf8_is_ascii(text))
+		return text;
+	if (GetDatabaseEncoding() == PG_SQL_ASCII)
+		return pg_verify_mbstr(PG_UTF8, text, (int) strlen(text), true) ? text : NULL;
+	PG_TRY();
+	{
+		utf8 = pg_server_to_any(text, (int) strlen(text), PG_UTF8);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(before);
+		/* for some encodings there is no conversion at all */
+		if (ERRCODE_TO_CATEGORY(geterrcode()) != ERRCODE_DATA_EXCEPTION &&
+			geterrcode() != ERRCODE_UNDEFINED_FUNCTION)
+			PG_RE_THROW();
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	return utf8;
+}
+
+bool
+utf8_has(const char *text)
+{
+	return convert(text) != NULL;
+}
+
+const char *
+utf8_of(const char *text)
+{
+	const char *utf8 = convert(text);
+
+	if (utf8 == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNTRANSLATABLE_CHARACTER),
+				 errmsg("text has no form in UTF-8"),
+				 errhint("dtm sends UTF-8; use characters that it has.")));
+	return utf8;
+}
+
+void
+utf8_check(const char *text, const char *what)
+{
+	if (!utf8_has(text))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNTRANSLATABLE_CHARACTER),
+				 errmsg("%s has no form in UTF-8", what),
+				 errhint("dtm sends UTF-8; use characters that it has.")));
+}
+
+char *
+utf8_to_server(const char *utf8, size_t len)
+{
+	char	   *text = pnstrdup(utf8, len);
+
+	return utf8_is_ascii(text) ? text :
+		pg_any_to_server(text, (int) strlen(text), PG_UTF8);
+}
+
+const char *
+utf8_or_marks(const char *text)
+{
+	char	   *marked;
+
+	if (utf8_has(text))
+		return text;
+	marked = pstrdup(text);
+	for (char *c = marked; *c; c++)
+		if (IS_HIGHBIT_SET(*c))
+			*c = '?';
+	return marked;
+}
