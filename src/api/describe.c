@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
 #include "core/core.h"
 
 #include "catalog/pg_type.h"
