@@ -53,10 +53,40 @@ ok(eventually($node, $connected, '1'), 'and comes back when it may');
 
 # a copy of it says that it is one, without anybody's submit
 sql('CREATE DATABASE copy TEMPLATE shop');
-ok(eventually($node, "SELECT state || ': ' || reason FROM dtm.stat_coordinator",
-	'paused: the database was restored or copied from another one', 'copy'), 'a copy has a coordinator, which waits');
+ok(eventually($node, "SELECT state, reason ~ 'was restored or copied' FROM dtm.stat_coordinator", 'paused|t', 'copy'),
+	'a copy has a coordinator, which waits');
 sql('DROP DATABASE copy');
 sql('DROP DATABASE shop');
+
+# ---------- settings that a database has for its sessions ----------
+
+sql('CREATE ROLE grp');
+sql('CREATE FUNCTION public.ok(gid text, branch_id text, op text, payload jsonb) RETURNS void LANGUAGE sql AS $$SELECT$$');
+my $number = 0;
+for my $setting (
+	'role = grp', 'search_path = nowhere', 'session_replication_role = replica', 'default_transaction_isolation = serializable',
+	'default_transaction_read_only = on', 'default_transaction_deferrable = on', 'statement_timeout = 1', 'lock_timeout = 1',
+	'idle_in_transaction_session_timeout = 1', 'idle_session_timeout = 1', 'exit_on_error = on', 'row_security = off',
+	'enable_indexscan = off', 'enable_nestloop = off', 'plan_cache_mode = force_custom_plan', 'jit_above_cost = 0',
+	'bytea_output = escape', "DateStyle = 'SQL, DMY'", 'IntervalStyle = sql_standard', "TimeZone = 'Asia/Tokyo'",
+	'standard_conforming_strings = off', 'transform_null_equals = on', 'extra_float_digits = -15', 'synchronous_commit = off',
+	"client_encoding = 'LATIN1'", 'quote_all_identifiers = on', "default_tablespace = ''", 'array_nulls = off', 'log_min_messages = panic',
+	(map { $node->pg_version >= 17 ? $_ : () } 'transaction_timeout = 1'))
+{
+	my $gid = 'set' . ++$number;
+
+	# an error of the coordinator would be a pause of a second and more
+	$node->safe_psql('template1', "ALTER DATABASE postgres SET $setting");
+	$node->safe_psql('template1', "SELECT pg_terminate_backend(pid, 180000) FROM pg_stat_activity WHERE datname = 'postgres' AND backend_type = 'dtm coordinator'");
+	is($node->safe_psql('postgres', qq{
+SET ROLE none; SET search_path = public; SET statement_timeout = 0; SET lock_timeout = 0; SET idle_session_timeout = 0; SET default_transaction_read_only = off; SET idle_in_transaction_session_timeout = 0;
+SET default_transaction_isolation = 'read committed'; SET session_replication_role = origin;
+SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/first'), dtm_step('sql:public.ok')], gid => '$gid');
+SELECT dtm_wait('$gid', '180 s');
+}), "$gid\nsucceed", "the coordinator works with $setting");
+	$node->safe_psql('template1', 'ALTER DATABASE postgres RESET ALL');
+}
+is(sql("SELECT count(*) FROM dtm.calls WHERE gid LIKE 'set%' AND result <> 'SUCCESS'"), '0', 'at the first try');
 
 # ---------- fewer workers than coordinators ----------
 

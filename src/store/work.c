@@ -12,18 +12,31 @@
 void
 store_own_session(void)
 {
-	/* what a database or role may have set for ordinary sessions */
+	/*
+	 * Whatever the database, the role or the server has for sessions.  What
+	 * concerns the meaning of values is in own.c.
+	 */
 	static const struct
 	{
 		const char *name;
 		const char *value;
 	}			settings[] = {
+		/* who it is */
+		{"role", "none"},
+		/* how its transactions begin */
 		{"default_transaction_isolation", "read committed"},
 		{"default_transaction_read_only", "off"},
 		{"default_transaction_deferrable", "off"},
+		/* what would end them, or the process */
 		{"statement_timeout", "0"},
 		{"lock_timeout", "0"},
 		{"idle_in_transaction_session_timeout", "0"},
+		{"idle_session_timeout", "0"},
+		{"exit_on_error", "off"},
+		/* what would have its statements read whole tables; see statement.c, too */
+		{"enable_indexscan", "on"},
+		{"enable_indexonlyscan", "on"},
+		{"enable_nestloop", "on"},
 		DTM_MORE_SETTINGS
 		{"jit", "off"}
 	};
