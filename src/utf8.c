@@ -15,6 +15,14 @@ utf8_is_ascii(const char *text)
 	return true;
 }
 
+/* Does an error say that?  For some encodings there is no conversion at all. */
+static bool
+is_no_form(int sqlerrcode)
+{
+	return ERRCODE_TO_CATEGORY(sqlerrcode) == ERRCODE_DATA_EXCEPTION ||
+		sqlerrcode == ERRCODE_UNDEFINED_FUNCTION;
+}
+
 /* NULL: it has no such form. */
 static const char *
 convert(const char *text)
@@ -33,9 +41,7 @@ convert(const char *text)
 	PG_CATCH();
 	{
 		MemoryContextSwitchTo(before);
-		/* for some encodings there is no conversion at all */
-		if (ERRCODE_TO_CATEGORY(geterrcode()) != ERRCODE_DATA_EXCEPTION &&
-			geterrcode() != ERRCODE_UNDEFINED_FUNCTION)
+		if (!is_no_form(geterrcode()))
 			PG_RE_THROW();
 		FlushErrorState();
 	}
@@ -75,10 +81,32 @@ utf8_check(const char *text, const char *what)
 char *
 utf8_to_server(const char *utf8, size_t len)
 {
+	MemoryContext before = CurrentMemoryContext;
 	char	   *text = pnstrdup(utf8, len);
+	char	   *volatile converted = NULL;
 
-	return utf8_is_ascii(text) ? text :
-		pg_any_to_server(text, (int) strlen(text), PG_UTF8);
+	if (utf8_is_ascii(text))
+		return text;
+	PG_TRY();
+	{
+		converted = pg_any_to_server(text, (int) strlen(text), PG_UTF8);
+	}
+	PG_CATCH();
+	{
+		int			code = geterrcode();
+
+		MemoryContextSwitchTo(before);
+		if (!is_no_form(code))
+			PG_RE_THROW();
+		FlushErrorState();
+		ereport(ERROR,
+				(errcode(ERRCODE_UNTRANSLATABLE_CHARACTER),
+				 errmsg("text has no form in the encoding of this database, %s",
+						GetDatabaseEncodingName()),
+				 errhint("Use characters that it has, in UTF-8.")));
+	}
+	PG_END_TRY();
+	return converted;
 }
 
 const char *
