@@ -55,7 +55,7 @@ check_webhook(char **value, void **extra, GucSource source)
 	const char *problem = (*value)[0] == '\0' ? NULL : dtm_url_problem(*value);
 
 	if (problem != NULL)
-		GUC_check_errdetail("It can't be called: %s.", problem);
+		GUC_check_errdetail("The URL cannot be called: %s.", problem);
 	return problem == NULL;
 }
 
@@ -77,84 +77,104 @@ static const struct config_enum_entry targets[] = {
 	{NULL, 0, false}
 };
 
-void
-settings_define(void)
+/* Retries, time-outs, and limits of calls. */
+static void
+define_call_settings(void)
 {
 	DefineCustomIntVariable("dtm.retry_interval",
-							"Time before the first retry of a branch; it doubles with each failure.",
-							NULL, &dtm_retry_interval, 10000, 1, MAX_MS,
+							"Sets the time before the first retry of a branch.",
+							"The time doubles with each failure, up to dtm.retry_interval_max.",
+							&dtm_retry_interval, 10000, 1, MAX_MS,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("dtm.retry_interval_max",
-							"Longest time between two tries of a branch.",
+							"Sets the maximum time between two attempts to call a branch.",
 							NULL, &dtm_retry_interval_max, 3600000, 1, MAX_MS,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("dtm.timeout_to_fail",
-							"Time after which a prepared global transaction that was not submitted is taken for lost.",
-							NULL, &dtm_timeout_to_fail, 35000, 1, MAX_MS,
+							"Sets the age at which a prepared global transaction times out.",
+							"A prepared message is then queried; a prepared TCC or XA is rolled back. Sagas ignore this setting.",
+							&dtm_timeout_to_fail, 35000, 1, MAX_MS,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("dtm.request_timeout",
-							"Time that a branch has to answer a request.",
+							"Sets the maximum time to wait for the response of a branch.",
 							NULL, &dtm_request_timeout, 3000, 1, MAX_MS,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("dtm.alert_retry_limit",
-							"Failures in a row of a global transaction after which the log has a warning for each.",
+							"Sets the number of consecutive failures after which each further failure raises an alert.",
 							NULL, &dtm_alert_retry_limit, 3, 1, INT_MAX,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("dtm.max_requests",
-							"Requests that a coordinator has under way at a time.",
+							"Sets the maximum number of requests that a coordinator has in flight.",
 							NULL, &dtm_max_requests, 2000, 1, MAX_MAX_REQUESTS,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("dtm.max_requests_per_host",
-							"Requests that a coordinator has under way at a time to one host and port.",
+							"Sets the maximum number of requests that a coordinator has in flight to one host and port.",
 							NULL, &dtm_max_requests_per_host, 1000, 1, MAX_MAX_REQUESTS,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("dtm.breaker_failures",
-							"Calls of one host in a row without an answer, after which it is only tried now and then; 0: it never is.",
-							NULL, &dtm_breaker_failures, 10, 0, INT_MAX,
+							"Sets the number of consecutive unanswered calls that opens a host's circuit breaker.",
+							"While the breaker is open, calls to the host fail immediately, except for an occasional probe. 0 disables the breaker.",
+							&dtm_breaker_failures, 10, 0, INT_MAX,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("dtm.breaker_pause_max",
-							"Longest time between two tries of such a host.",
-							NULL, &dtm_breaker_pause_max, 10000, 1, MAX_MS,
+							"Sets the maximum time between two probes of a host whose circuit breaker is open.",
+							"The first probe comes after one second; the time doubles with each failed probe.",
+							&dtm_breaker_pause_max, 10000, 1, MAX_MS,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("dtm.max_reply_size",
-							"Longest reply of a branch; a longer one counts as an error.",
-							NULL, &dtm_max_reply_size, 1024, 1, MAX_MAX_KB,
+							"Sets the maximum size of the response of a branch.",
+							"A larger response is an error, unless its status is 409 or 425.",
+							&dtm_max_reply_size, 1024, 1, MAX_MAX_KB,
 							PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
 	DefineCustomIntVariable("dtm.max_request_size",
-							"Largest global transaction, counting its URLs, payloads and headers.",
-							NULL, &dtm_max_request_size, 1024, 1, MAX_MAX_KB,
+							"Sets the maximum size of a global transaction.",
+							"The size counts URLs, payloads and headers.",
+							&dtm_max_request_size, 1024, 1, MAX_MAX_KB,
 							PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
+}
+
+void
+settings_define(void)
+{
+	define_call_settings();
 	DefineCustomStringVariable("dtm.databases",
-							   "Databases that get a coordinator if they have the extension: a list of names, or * for all.",
-							   NULL, &dtm_databases, "*",
+							   "Sets the databases that get a coordinator if they have the extension.",
+							   "A list of names, or * for all databases. Empty means none.",
+							   &dtm_databases, "*",
 							   PGC_SIGHUP, GUC_LIST_INPUT, NULL, NULL, NULL);
 	DefineCustomIntVariable("dtm.coordinators_per_database",
-							"Coordinators that share the work of a database.",
+							"Sets the number of coordinators that share the work of a database.",
 							NULL, &dtm_coordinators_per_database, 1, 1, DTM_SHARE_UNITS,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("dtm.sql_workers",
-							"Background workers that call functions as branches, for each database.",
-							NULL, &dtm_sql_workers, 2, 0, MAX_SQL_WORKERS,
+							"Sets the maximum number of background workers that call functions as branches, for each database.",
+							"0 means that no functions are called; branches that are functions fail and are retried.",
+							&dtm_sql_workers, 2, 0, MAX_SQL_WORKERS,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("dtm.alert_webhook",
-							   "URL that is told of each failure of a global transaction from dtm.alert_retry_limit on.",
-							   NULL, &dtm_alert_webhook, "",
+							   "Sets the URL that receives each alert.",
+							   "See dtm.alert_retry_limit. Empty means that no URL is called.",
+							   &dtm_alert_webhook, "",
 							   PGC_SIGHUP, GUC_SUPERUSER_ONLY, check_webhook, NULL, NULL);
 	DefineCustomIntVariable("dtm.retention",
-							"Time that finished global transactions are kept; 0 keeps all.",
-							NULL, &dtm_retention, 7 * 24 * 60, 0, MAX_MINUTES,
+							"Sets the time for which finished global transactions are kept.",
+							"0 keeps all of them.",
+							&dtm_retention, 7 * 24 * 60, 0, MAX_MINUTES,
 							PGC_SIGHUP, GUC_UNIT_MIN, NULL, NULL, NULL);
 	DefineCustomEnumVariable("dtm.allowed_targets",
-							 "What branches may be: any URL, or foreign servers only.",
-							 NULL, &dtm_allowed_targets, DTM_TARGETS_ANY, targets,
+							 "Sets the permitted targets of branches.",
+							 "\"any\" permits every URL; \"servers\" permits only foreign servers, and functions in the database.",
+							 &dtm_allowed_targets, DTM_TARGETS_ANY, targets,
 							 PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("dtm.forbidden_addresses",
-							   "Addresses that branches are not called at: networks, loopback, link-local, private.",
-							   NULL, &dtm_forbidden_addresses, "",
+							   "Sets the addresses that are never called.",
+							   "A list of networks, addresses, and the words loopback, link-local and private. Empty forbids none.",
+							   &dtm_forbidden_addresses, "",
 							   PGC_SIGHUP, GUC_LIST_INPUT, check_addresses, NULL, NULL);
 	DefineCustomStringVariable("dtm.ca_file",
-							   "File of the certificate authorities that branches' certificates are verified against; empty for the system's.",
-							   NULL, &dtm_ca_file, "",
+							   "Sets the file with the certificate authorities that verify the certificates of branches.",
+							   "Empty means those of the system.",
+							   &dtm_ca_file, "",
 							   PGC_SIGHUP, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("dtm");
 }
