@@ -1,8 +1,8 @@
 /*
  * dtm--0.2.0.sql: CREATE EXTENSION dtm
  *
- * In this order: what may stand in the way, roles and schemas, tables, and what
- * is called: submitting, branches, topics, participating, watching, steering,
+ * In this order: schemas that exist already, roles and schemas, tables, and what
+ * is called: submitting, branches, topics, participants, monitoring, steering,
  * removing, scheduling, services.  At the end: privileges, and the first row.
  *
  * What users call is in the extension's schema; what is internal is in schema
@@ -12,20 +12,20 @@
 
 \echo Use "CREATE EXTENSION dtm" to load this file. \quit
 
-/* ---------- what may stand in the way ---------- */
+/* ---------- schemas that exist already ---------- */
 
 DO $$
 BEGIN
   IF EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'dtm_barrier') THEN
-    RAISE EXCEPTION 'schema "dtm_barrier" exists already'
+    RAISE EXCEPTION 'schema "dtm_barrier" already exists'
       USING ERRCODE = 'duplicate_schema',
-            DETAIL = 'The extension brings its own dtm_barrier.barrier, with the same columns.',
-            HINT = 'If it is that of a dtm SDK, adopt its rows: rename the schema, create the extension, copy the rows. docs/compatibility.md shows the statements.';
+            DETAIL = 'The extension creates a table dtm_barrier.barrier with the same columns.',
+            HINT = 'If a dtm SDK created the schema, adopt its rows: rename the schema, create the extension, and copy the rows. docs/compatibility.md shows the statements.';
   END IF;
   IF EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'dtm') THEN
-    RAISE EXCEPTION 'schema "dtm" exists already'
+    RAISE EXCEPTION 'schema "dtm" already exists'
       USING ERRCODE = 'duplicate_schema',
-            HINT = 'The extension keeps its tables in a schema of that name: rename or drop yours.';
+            HINT = 'Rename or drop the schema. The extension creates a schema of this name for its tables.';
   END IF;
 END
 $$;
@@ -33,7 +33,7 @@ $$;
 /* ---------- roles and schemas ---------- */
 
 /*
- * Roles belong to the whole cluster; another database may have made them.  Only
+ * Roles belong to the whole cluster; another database may have created them.  Only
  * this script knows their names: what they may do are privileges, so that roles
  * can be renamed.
  */
@@ -69,7 +69,7 @@ CREATE TYPE dtm.submitter (
   INPUT = dtm.submitter_in, OUTPUT = dtm.submitter_out,
   INTERNALLENGTH = VARIABLE, ALIGNMENT = int4, STORAGE = plain
 );
-COMMENT ON TYPE dtm.submitter IS 'role that submitted a transaction: its OID, and its name for when it does not exist any more';
+COMMENT ON TYPE dtm.submitter IS 'role that submitted a transaction: its OID, and its name, which remains when the role is dropped';
 
 /* ---------- the coordinator's tables: docs/architecture.md, Storage ---------- */
 
@@ -89,11 +89,11 @@ CREATE TABLE dtm.home (
 COMMENT ON TABLE dtm.home IS
   'the server and database that this coordinator belongs to, and whether it was paused';
 COMMENT ON COLUMN dtm.home.directory IS
-  'inode and birth of a file in the data directory, by which a copy of the whole server is known; NULL: the coordinator has not run yet';
+  'inode and creation time of a file in the data directory, which differ in a copy of the whole server; NULL: the coordinator has not run yet';
 
 CREATE SEQUENCE dtm.request_id_seq;
 
-/* What was asked for.  Written once, but for the branches of a tcc or xa. */
+/* Requests.  A row is written once; only the branches of a tcc or xa are added later. */
 CREATE TABLE dtm.request (
   id bigint NOT NULL DEFAULT pg_catalog.nextval('dtm.request_id_seq') CONSTRAINT request_pkey PRIMARY KEY,
   created timestamptz NOT NULL,
@@ -125,16 +125,16 @@ CREATE TABLE dtm.request (
 COMMENT ON TABLE dtm.request IS 'global transactions as they were submitted';
 COMMENT ON COLUMN dtm.request.timeout_to_fail IS 'microseconds, as are retry_interval and delay';
 COMMENT ON COLUMN dtm.request.request_timeout IS 'milliseconds';
-COMMENT ON COLUMN dtm.request.orders IS 'pairs: a step, and one that it comes after; from 0';
+COMMENT ON COLUMN dtm.request.orders IS 'pairs: a step, and a step that it starts after; steps are counted from 0';
 COMMENT ON COLUMN dtm.request.branch_headers IS 'pairs: name, value';
-COMMENT ON COLUMN dtm.request.action IS 'URLs; of a tcc or xa, confirm or commit, as compensate has cancel or rollback; of a workflow, the registered ops';
-COMMENT ON COLUMN dtm.request.branch_id IS 'of registered branches, and of steps that came from a topic; others are numbered';
-COMMENT ON COLUMN dtm.request.topic IS 'where steps came from a topic: the URL that was given for each';
-COMMENT ON COLUMN dtm.request.workflow IS 'name of a workflow; workflow_data is what its callback is sent';
-COMMENT ON COLUMN dtm.request.result IS 'of a workflow that was submitted, in base64';
-COMMENT ON COLUMN dtm.request.notify IS 'whether there is a NOTIFY when it is final; on_finish is a URL to be called then';
+COMMENT ON COLUMN dtm.request.action IS 'URLs of actions; of a tcc or xa, URLs of confirm or commit (and compensate has those of cancel or rollback); of a workflow, the registered ops';
+COMMENT ON COLUMN dtm.request.branch_id IS 'ids of registered branches, and of steps that came from a topic; NULL: steps are numbered';
+COMMENT ON COLUMN dtm.request.topic IS 'for each step that came from a topic, the URL of the topic';
+COMMENT ON COLUMN dtm.request.workflow IS 'name of a workflow; workflow_data is the body of its callback';
+COMMENT ON COLUMN dtm.request.result IS 'result of a submitted workflow, in base64';
+COMMENT ON COLUMN dtm.request.notify IS 'whether a NOTIFY is sent when the transaction ends; on_finish is a URL that is called then';
 
-/* How far it is.  The only table that the coordinator searches: small and hot. */
+/* States.  The only table that the coordinator searches: small and hot. */
 CREATE TABLE dtm.active (
   id bigint NOT NULL CONSTRAINT active_pkey PRIMARY KEY,
   next_time timestamptz NOT NULL,
@@ -148,10 +148,10 @@ CREATE TABLE dtm.active (
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.1);
 CREATE INDEX active_due ON dtm.active (next_time, id);
 COMMENT ON TABLE dtm.active IS 'state of the global transactions that are not final';
-COMMENT ON COLUMN dtm.active.version IS 'changes with every write; a writer that has read another one starts over';
+COMMENT ON COLUMN dtm.active.version IS 'changes with every write; a writer that has read another version starts over';
 COMMENT ON COLUMN dtm.active.branch_status IS 'a letter for each op of each branch: P, S, F';
 
-/* How it ended. */
+/* Outcomes. */
 CREATE TABLE dtm.finished (
   id bigint NOT NULL CONSTRAINT finished_pkey PRIMARY KEY,
   finished timestamptz NOT NULL,
@@ -161,7 +161,7 @@ CREATE TABLE dtm.finished (
 );
 COMMENT ON TABLE dtm.finished IS 'outcome of the global transactions that are final';
 
-/* Every call that was made. */
+/* Calls. */
 CREATE TABLE dtm.attempt (
   id bigint NOT NULL,
   started timestamptz NOT NULL,
@@ -177,17 +177,17 @@ CREATE INDEX attempt_id ON dtm.attempt (id);
 ALTER TABLE dtm.attempt REPLICA IDENTITY FULL;
 COMMENT ON TABLE dtm.attempt IS 'calls of branches, one row each';
 COMMENT ON COLUMN dtm.attempt.duration IS 'microseconds';
-COMMENT ON COLUMN dtm.attempt.branch IS 'place in branch_status, from 0; -1: query_prepared';
+COMMENT ON COLUMN dtm.attempt.branch IS 'position in branch_status, from 0; -1: query_prepared';
 
-/* Where messages of a topic go. */
+/* Topics, with the URLs to which their messages go. */
 CREATE TABLE dtm.topic (
   name text COLLATE "C" NOT NULL CONSTRAINT topic_pkey PRIMARY KEY,
   version integer NOT NULL,
   url text[] COLLATE "C" NOT NULL,
   remark text[] COLLATE "C" NOT NULL
 );
-COMMENT ON TABLE dtm.topic IS 'topics and the URLs subscribed to them, in their order';
-COMMENT ON COLUMN dtm.topic.version IS '1 when it was created, one more with each change';
+COMMENT ON TABLE dtm.topic IS 'topics, and the URLs that are subscribed to them, in order';
+COMMENT ON COLUMN dtm.topic.version IS '1 at creation; each change adds one';
 
 SELECT pg_catalog.pg_extension_config_dump('dtm.home', '');
 SELECT pg_catalog.pg_extension_config_dump('dtm.request', '');
@@ -213,7 +213,7 @@ CREATE TABLE dtm_barrier.barrier (
   update_time timestamp(0) with time zone DEFAULT NULL,
   CONSTRAINT uniq_barrier UNIQUE (gid, branch_id, op, barrier_id)
 );
-COMMENT ON TABLE dtm_barrier.barrier IS 'which branch operations have been executed or are refused';
+COMMENT ON TABLE dtm_barrier.barrier IS 'branch operations that have been executed or are rejected';
 
 SELECT pg_catalog.pg_extension_config_dump('dtm_barrier.barrier', '');
 SELECT pg_catalog.pg_extension_config_dump('dtm_barrier.barrier_seq', '');
@@ -225,60 +225,60 @@ CREATE TYPE @extschema@.dtm_step AS (
   compensate text,
   payload bytea
 );
-COMMENT ON TYPE @extschema@.dtm_step IS 'one step of a saga or msg; payload is the body of its requests';
+COMMENT ON TYPE @extschema@.dtm_step IS 'a step of a saga or msg; payload is the body of its requests';
 
 CREATE FUNCTION @extschema@.dtm_step(action text, compensate text DEFAULT '', payload jsonb DEFAULT NULL)
 RETURNS @extschema@.dtm_step
 AS 'MODULE_PATHNAME', 'dtm_step' LANGUAGE C IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION @extschema@.dtm_step(text, text, jsonb) IS
-  'one step of a saga or msg: the URL of its action, that of its compensation, and the body sent to both';
+  'returns a step of a saga or msg: the URL of its action, the URL of its compensation, and the body for both';
 
 CREATE FUNCTION @extschema@.dtm_new_gid() RETURNS text
 AS 'MODULE_PATHNAME', 'dtm_new_gid' LANGUAGE C VOLATILE PARALLEL SAFE;
-COMMENT ON FUNCTION @extschema@.dtm_new_gid() IS 'a fresh unique gid, sortable by time';
+COMMENT ON FUNCTION @extschema@.dtm_new_gid() IS 'returns a new unique gid; gids sort by time';
 
 CREATE FUNCTION @extschema@.dtm_submit(trans_type text, steps @extschema@.dtm_step[] DEFAULT '{}', gid text DEFAULT NULL, options jsonb DEFAULT '{}')
 RETURNS text
 AS 'MODULE_PATHNAME', 'dtm_submit' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.dtm_submit(text, @extschema@.dtm_step[], text, jsonb) IS
-  'submits a global transaction, which starts when this transaction commits; returns its gid';
+  'submits a global transaction, which starts when the current transaction commits; returns its gid';
 
 CREATE FUNCTION @extschema@.dtm_submit(request jsonb) RETURNS text
 AS 'MODULE_PATHNAME', 'dtm_submit_request' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.dtm_submit(jsonb) IS
-  'submits a global transaction given as the object that dtm''s SDKs send';
+  'submits a global transaction from the object that dtm''s SDKs send';
 
 CREATE FUNCTION @extschema@.dtm_prepare(trans_type text, gid text DEFAULT NULL, steps @extschema@.dtm_step[] DEFAULT '{}', options jsonb DEFAULT '{}')
 RETURNS text
 AS 'MODULE_PATHNAME', 'dtm_prepare' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.dtm_prepare(text, text, @extschema@.dtm_step[], jsonb) IS
-  'opens a global transaction that waits for its dtm_submit or dtm_abort; returns its gid';
+  'prepares a global transaction, which waits for dtm_submit or dtm_abort; returns its gid';
 
 CREATE FUNCTION @extschema@.dtm_prepare(request jsonb) RETURNS text
 AS 'MODULE_PATHNAME', 'dtm_prepare_request' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.dtm_prepare(jsonb) IS
-  'opens a global transaction given as the object that dtm''s SDKs send';
+  'prepares a global transaction from the object that dtm''s SDKs send';
 
 CREATE FUNCTION @extschema@.dtm_abort(gid text, reason text DEFAULT NULL) RETURNS void
 AS 'MODULE_PATHNAME', 'dtm_abort' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION @extschema@.dtm_abort(text, text) IS 'rolls a prepared tcc or xa back, fails a prepared msg';
+COMMENT ON FUNCTION @extschema@.dtm_abort(text, text) IS 'rolls back a prepared tcc or xa, or ends a prepared msg as failed';
 
 /* ---------- branches and workflows ---------- */
 
 CREATE FUNCTION @extschema@.dtm_register_branch(gid text, branch_id text, confirm text, cancel text, payload jsonb DEFAULT NULL) RETURNS void
 AS 'MODULE_PATHNAME', 'dtm_register_branch' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.dtm_register_branch(text, text, text, text, jsonb) IS
-  'adds a branch to a prepared tcc: the URLs of its confirm and cancel, and the body sent to both';
+  'adds a branch to a prepared tcc: the URLs of confirm and cancel, and the body for both';
 
 CREATE FUNCTION @extschema@.dtm_register_branch(gid text, branch_id text, url text) RETURNS void
 AS 'MODULE_PATHNAME', 'dtm_register_xa_branch' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.dtm_register_branch(text, text, text) IS
-  'adds a branch to a prepared xa: the URL that commits it or rolls it back';
+  'adds a branch to a prepared xa: the URL that commits or rolls back the branch';
 
 CREATE FUNCTION @extschema@.dtm_register_branch(request jsonb) RETURNS void
 AS 'MODULE_PATHNAME', 'dtm_register_branch_request' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.dtm_register_branch(jsonb) IS
-  'adds a branch given as the object that dtm''s SDKs send';
+  'adds a branch from the object that dtm''s SDKs send';
 
 CREATE FUNCTION dtm.open_workflow(request jsonb) RETURNS text
 AS 'MODULE_PATHNAME', 'dtm_open_workflow' LANGUAGE C VOLATILE PARALLEL UNSAFE;
@@ -291,14 +291,14 @@ DECLARE
   answer pg_catalog.jsonb;
 BEGIN
   gid := dtm.open_workflow(request);
-  /* a statement of its own, which sees what that one has written */
+  /* a separate statement, whose snapshot includes the new row */
   answer := dtm.query(gid);
   RETURN pg_catalog.jsonb_build_object('transaction', answer OPERATOR(pg_catalog.->) 'transaction',
                                        'progresses', answer OPERATOR(pg_catalog.->) 'branches');
 END
 $$;
 COMMENT ON FUNCTION @extschema@.dtm_prepare_workflow(jsonb) IS
-  'opens a workflow, or finds it as it is, with what has been registered';
+  'prepares a workflow, or finds it, and returns it with its registered results';
 
 /* ---------- topics ---------- */
 
@@ -311,8 +311,9 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   IF topic IS NULL OR topic = '' THEN
+    /* here and below, messages are dtm's words, which clients match (docs/spec/dtm-wire.md): they stay */
     RAISE EXCEPTION 'empty topic'
-      USING ERRCODE = 'invalid_parameter_value', HINT = 'A topic has a name, as in topic://name.';
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass the name of a topic, as in topic://name.';
   END IF;
 END
 $$;
@@ -321,8 +322,9 @@ CREATE FUNCTION dtm.error_no_topic(topic text) RETURNS void
 LANGUAGE plpgsql STABLE
 AS $$
 BEGIN
+  /* "no such a topic" are dtm's words: they stay */
   RAISE EXCEPTION 'no such a topic: "%"', topic
-    USING ERRCODE = 'undefined_object', HINT = 'dtm.topics lists those that there are.';
+    USING ERRCODE = 'undefined_object', HINT = 'Use a topic that is listed in dtm.topics.';
 END
 $$;
 
@@ -344,23 +346,23 @@ BEGIN
   PERFORM dtm.check_topic(topic);
   IF url IS NULL OR url = '' THEN
     RAISE EXCEPTION 'empty url'
-      USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass the URL that messages of the topic shall go to.';
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass the URL to which messages of the topic should go.';
   END IF;
   PERFORM dtm.check_url(url, 'url');
-  /* whoever comes second waits here for the first */
+  /* concurrent changes of a topic wait here for each other */
   INSERT INTO dtm.topic AS t VALUES (topic, 1, '{}', '{}')
     ON CONFLICT (name) DO UPDATE SET version = t.version + 1
     RETURNING t.url INTO urls;
   IF url = ANY (urls) THEN
     RAISE EXCEPTION 'this url exists'
-      USING ERRCODE = 'unique_violation', DETAIL = format('Topic "%s" has the URL %s already.', topic, url),
-            HINT = 'A URL is subscribed to a topic once.';
+      USING ERRCODE = 'unique_violation', DETAIL = format('Topic "%s" already has the URL "%s".', topic, url),
+            HINT = 'Subscribe each URL only once.';
   END IF;
   UPDATE dtm.topic t SET url = t.url || $2, remark = t.remark || COALESCE($3, '') WHERE t.name = $1;
 END
 $$;
 COMMENT ON FUNCTION @extschema@.dtm_subscribe(text, text, text) IS
-  'has the messages of a topic go to one more URL';
+  'adds a URL to a topic';
 
 CREATE FUNCTION @extschema@.dtm_unsubscribe(topic text, url text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -374,7 +376,7 @@ BEGIN
   PERFORM dtm.check_topic(topic);
   IF url IS NULL OR url = '' THEN
     RAISE EXCEPTION 'empty url'
-      USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass a URL that is subscribed to the topic.';
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass a URL that is subscribed to the topic; dtm.topics lists them.';
   END IF;
   SELECT t.url INTO urls FROM dtm.topic t WHERE t.name = topic FOR UPDATE;
   IF NOT FOUND THEN
@@ -382,14 +384,15 @@ BEGIN
   END IF;
   IF cardinality(urls) = 0 THEN
     RAISE EXCEPTION 'this topic is empty'
-      USING ERRCODE = 'undefined_object', DETAIL = format('Nothing is subscribed to topic "%s".', topic),
-            HINT = 'dtm.topics lists what is subscribed.';
+      USING ERRCODE = 'undefined_object', DETAIL = format('No URL is subscribed to topic "%s".', topic),
+            HINT = 'Pass a URL that is subscribed to the topic; dtm.topics lists them.';
   END IF;
   place := array_position(urls, url);
   IF place IS NULL THEN
+    /* "no such an url" are dtm's words: they stay */
     RAISE EXCEPTION 'no such an url'
-      USING ERRCODE = 'undefined_object', DETAIL = format('Topic "%s" does not have the URL %s.', topic, url),
-            HINT = 'dtm.topics lists what is subscribed.';
+      USING ERRCODE = 'undefined_object', DETAIL = format('Topic "%s" does not have the URL "%s".', topic, url),
+            HINT = 'Pass a URL that is subscribed to the topic; dtm.topics lists them.';
   END IF;
   UPDATE dtm.topic t
      SET url = t.url[:place - 1] || t.url[place + 1:],
@@ -415,38 +418,39 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.dtm_delete_topic(text) IS
-  'removes a topic with its subscriptions; messages that were submitted go on';
+  'removes a topic and its subscriptions; submitted messages are not affected';
 
 CREATE VIEW dtm.topics AS
   SELECT t.name AS topic, t.version, u.ordinal::integer AS ordinal, u.url, u.remark
     FROM dtm.topic t
          LEFT JOIN LATERAL ROWS FROM (pg_catalog.unnest(t.url), pg_catalog.unnest(t.remark))
            WITH ORDINALITY u(url, remark, ordinal) ON true;
-COMMENT ON VIEW dtm.topics IS 'topics, with a row for each URL that is subscribed, or one for none';
+COMMENT ON VIEW dtm.topics IS 'topics: a row for each subscribed URL, or one row for a topic without URLs';
 COMMENT ON COLUMN dtm.topics.topic IS 'name, as in topic://name';
-COMMENT ON COLUMN dtm.topics.version IS '1 when the topic was created, one more with each change';
-COMMENT ON COLUMN dtm.topics.ordinal IS 'place of the URL, from 1; NULL: nothing is subscribed';
-COMMENT ON COLUMN dtm.topics.url IS 'where messages of the topic go';
-COMMENT ON COLUMN dtm.topics.remark IS 'what dtm_subscribe() was given';
-/* ---------- participating ---------- */
+COMMENT ON COLUMN dtm.topics.version IS '1 at creation; each change adds one';
+COMMENT ON COLUMN dtm.topics.ordinal IS 'position of the URL, from 1; NULL: the topic has no URLs';
+COMMENT ON COLUMN dtm.topics.url IS 'URL to which messages of the topic go';
+COMMENT ON COLUMN dtm.topics.remark IS 'remark that was passed to dtm_subscribe()';
+
+/* ---------- functions for participants ---------- */
 
 CREATE FUNCTION @extschema@.dtm_barrier(trans_type text, gid text, branch_id text, op text, barrier_id text DEFAULT NULL)
 RETURNS boolean
 AS 'MODULE_PATHNAME', 'dtm_barrier' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.dtm_barrier(text, text, text, text, text) IS
-  'true: do the business of this branch operation; false: skip it and answer success';
+  'true: make the changes of this branch operation; false: skip them and return success';
 
 CREATE FUNCTION @extschema@.dtm_query_prepared(gid text) RETURNS boolean
 AS 'MODULE_PATHNAME', 'dtm_query_prepared' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.dtm_query_prepared(text) IS
-  'whether the local transaction of a msg committed; if it did not, prevents it from committing later';
+  'returns whether the local transaction of a msg has committed; if it did not, prevents it from committing later';
 
-/* ---------- watching: what is stored, in words ---------- */
+/* ---------- monitoring: names for stored values ---------- */
 
 /*
- * Names, branch ids, and which op stands where, are core's (src/core/names.c).
- * An op's place n is counted from 0, a step from 1; place -1 is the query of a
- * prepared msg, and the callback of a workflow.
+ * core defines names, branch ids, and the positions of ops (src/core/names.c).
+ * Position n of an op counts from 0, a step counts from 1; position -1 is the
+ * query of a prepared msg, and the callback of a workflow.
  */
 CREATE FUNCTION dtm.trans_type_name("char") RETURNS text
 AS 'MODULE_PATHNAME', 'dtm_sql_trans_type_name' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
@@ -466,14 +470,14 @@ AS 'MODULE_PATHNAME', 'dtm_sql_op_step' LANGUAGE C IMMUTABLE STRICT PARALLEL SAF
 CREATE FUNCTION dtm.op_name(trans_type "char", n integer, workflow text, action text[]) RETURNS text
 AS 'MODULE_PATHNAME', 'dtm_sql_op_name' LANGUAGE C IMMUTABLE PARALLEL SAFE;
 
-/* NULL for the ops of a workflow, which are called by nobody. */
+/* NULL for the ops of a workflow, which the coordinator never calls. */
 CREATE FUNCTION dtm.op_url(trans_type "char", n integer, action text[], compensate text[]) RETURNS text
 AS 'MODULE_PATHNAME', 'dtm_sql_op_url' LANGUAGE C IMMUTABLE PARALLEL SAFE;
 
 CREATE FUNCTION dtm.step_branch_id(branch_id text[], step integer) RETURNS text
 AS 'MODULE_PATHNAME', 'dtm_sql_step_branch_id' LANGUAGE C IMMUTABLE PARALLEL SAFE;
 
-/* Seconds of a number of microseconds, for options. */
+/* Converts microseconds to seconds, for options. */
 CREATE FUNCTION dtm.seconds(bigint) RETURNS numeric
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $$ SELECT pg_catalog.trim_scale($1::pg_catalog.numeric OPERATOR(pg_catalog./) 1000000.0) $$;
@@ -481,11 +485,11 @@ AS $$ SELECT pg_catalog.trim_scale($1::pg_catalog.numeric OPERATOR(pg_catalog./)
 CREATE FUNCTION dtm.alert_retry_limit() RETURNS integer
 AS 'MODULE_PATHNAME', 'dtm_get_alert_retry_limit' LANGUAGE C STABLE PARALLEL SAFE;
 
-/* ---------- watching: who sees what ---------- */
+/* ---------- monitoring: visibility ---------- */
 
 /*
- * Whoever may execute this function is an administrator, and sees and steers the
- * transactions of all roles.  dtm_admin may, whatever it is called.
+ * A role that may execute this function is an administrator: it sees and steers
+ * the transactions of all roles.  dtm_admin may, even if it is renamed.
  */
 CREATE FUNCTION dtm.administer() RETURNS void
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -495,19 +499,19 @@ CREATE FUNCTION dtm.submitter(role oid) RETURNS dtm.submitter
 AS 'MODULE_PATHNAME', 'dtm_submitter_of_role' LANGUAGE C STABLE STRICT PARALLEL SAFE;
 CREATE CAST (oid AS dtm.submitter) WITH FUNCTION dtm.submitter(oid) AS ASSIGNMENT;
 
-/* NULL: it does not exist any more. */
+/* NULL: the role no longer exists. */
 CREATE FUNCTION dtm.submitter_role(dtm.submitter) RETURNS regrole
 AS 'MODULE_PATHNAME', 'dtm_submitter_role' LANGUAGE C STABLE STRICT PARALLEL SAFE;
 
-/* That it does not exist any more, in words; NULL: it does. */
+/* The sentence that the role no longer exists; NULL: it exists. */
 CREATE FUNCTION dtm.submitter_problem(dtm.submitter) RETURNS text
 AS 'MODULE_PATHNAME', 'dtm_submitter_problem' LANGUAGE C STABLE STRICT PARALLEL SAFE;
 
-/* May the current role see what that role submitted?  NULL is nobody's. */
+/* May the current role see transactions of that role?  NULL: the role no longer exists. */
 CREATE FUNCTION dtm.visible(role oid) RETURNS boolean
 AS 'MODULE_PATHNAME', 'dtm_visible' LANGUAGE C STABLE PARALLEL SAFE;
 
-/* ---------- watching: views ---------- */
+/* ---------- monitoring: views ---------- */
 
 CREATE VIEW dtm.transactions WITH (security_barrier) AS
   SELECT r.gid,
@@ -545,21 +549,21 @@ CREATE VIEW dtm.transactions WITH (security_barrier) AS
          LEFT JOIN dtm.active a ON a.id = r.id
          LEFT JOIN dtm.finished f ON f.id = r.id
    WHERE dtm.visible(dtm.submitter_role(r.submitted_by));
-COMMENT ON VIEW dtm.transactions IS 'global transactions that the current role may see';
+COMMENT ON VIEW dtm.transactions IS 'global transactions that the current role is allowed to see';
 COMMENT ON COLUMN dtm.transactions.gid IS 'name of the transaction';
 COMMENT ON COLUMN dtm.transactions.trans_type IS 'saga, tcc, xa, msg or workflow';
 COMMENT ON COLUMN dtm.transactions.status IS 'prepared, submitted, aborting, succeed or failed';
 COMMENT ON COLUMN dtm.transactions.created IS 'when it was submitted or prepared';
-COMMENT ON COLUMN dtm.transactions.updated IS 'when its state was last written';
-COMMENT ON COLUMN dtm.transactions.finished IS 'when it ended; NULL: it has not';
-COMMENT ON COLUMN dtm.transactions.next_attempt IS 'when the coordinator looks at it again; NULL: never, or now';
+COMMENT ON COLUMN dtm.transactions.updated IS 'when its state was last changed';
+COMMENT ON COLUMN dtm.transactions.finished IS 'when it ended; NULL: it has not ended';
+COMMENT ON COLUMN dtm.transactions.next_attempt IS 'when the coordinator processes it again; NULL: never, or at once';
 COMMENT ON COLUMN dtm.transactions.rollback_reason IS 'why it was rolled back';
-COMMENT ON COLUMN dtm.transactions.submitted_by IS 'role that submitted it; NULL: it does not exist any more';
-COMMENT ON COLUMN dtm.transactions.steps IS 'number of its steps, or registered branches';
-COMMENT ON COLUMN dtm.transactions.failures IS 'temporary errors in a row';
-COMMENT ON COLUMN dtm.transactions.options IS 'options that it was given; times are in seconds';
+COMMENT ON COLUMN dtm.transactions.submitted_by IS 'role that submitted it; NULL: the role no longer exists';
+COMMENT ON COLUMN dtm.transactions.steps IS 'number of its steps or registered branches';
+COMMENT ON COLUMN dtm.transactions.failures IS 'number of consecutive temporary errors';
+COMMENT ON COLUMN dtm.transactions.options IS 'options of the submit; times are in seconds';
 COMMENT ON COLUMN dtm.transactions.id IS 'number of the transaction, in the order of submits';
-COMMENT ON COLUMN dtm.transactions.result IS 'of a workflow: the result that was submitted, in base64';
+COMMENT ON COLUMN dtm.transactions.result IS 'result of a workflow, in base64';
 
 CREATE VIEW dtm.branches WITH (security_barrier) AS
   SELECT r.gid,
@@ -587,19 +591,19 @@ CREATE VIEW dtm.branches WITH (security_barrier) AS
                                FROM dtm.attempt t
                               WHERE t.id = r.id AND t.branch = b.n) c
    WHERE dtm.visible(dtm.submitter_role(r.submitted_by));
-COMMENT ON VIEW dtm.branches IS 'branch operations of the transactions that the current role may see';
+COMMENT ON VIEW dtm.branches IS 'branch operations of the transactions that the current role is allowed to see';
 COMMENT ON COLUMN dtm.branches.gid IS 'name of the transaction';
 COMMENT ON COLUMN dtm.branches.branch_id IS 'name of the branch in the transaction: 01, 02, ...';
 COMMENT ON COLUMN dtm.branches.op IS 'action, compensate, confirm, cancel, commit, rollback; or the op of a workflow';
-COMMENT ON COLUMN dtm.branches.url IS 'what is called; empty: nothing';
+COMMENT ON COLUMN dtm.branches.url IS 'URL that is called; empty: no call is made';
 COMMENT ON COLUMN dtm.branches.status IS 'prepared (not done yet), succeed or failed';
-COMMENT ON COLUMN dtm.branches.attempts IS 'number of calls that were made';
+COMMENT ON COLUMN dtm.branches.attempts IS 'number of calls';
 COMMENT ON COLUMN dtm.branches.last_attempt IS 'when the last call was started';
 COMMENT ON COLUMN dtm.branches.last_error IS 'error of the last call that had one';
 COMMENT ON COLUMN dtm.branches.payload IS 'body of the request';
-COMMENT ON COLUMN dtm.branches.ordinal IS 'place of the op in the transaction, from 1';
+COMMENT ON COLUMN dtm.branches.ordinal IS 'position of the op in the transaction, from 1';
 COMMENT ON COLUMN dtm.branches.id IS 'number of the transaction';
-COMMENT ON COLUMN dtm.branches.topic IS 'URL of the topic that the step came from; NULL: none';
+COMMENT ON COLUMN dtm.branches.topic IS 'URL of the topic from which the step came; NULL: none';
 
 CREATE VIEW dtm.calls WITH (security_barrier) AS
   SELECT r.gid,
@@ -615,15 +619,15 @@ CREATE VIEW dtm.calls WITH (security_barrier) AS
     FROM dtm.attempt t
          JOIN dtm.request r ON r.id = t.id
    WHERE dtm.visible(dtm.submitter_role(r.submitted_by));
-COMMENT ON VIEW dtm.calls IS 'calls of branches, one row for each attempt, of the transactions that the current role may see';
+COMMENT ON VIEW dtm.calls IS 'calls of branches, one row for each attempt, of the transactions that the current role is allowed to see';
 COMMENT ON COLUMN dtm.calls.gid IS 'name of the transaction';
 COMMENT ON COLUMN dtm.calls.branch_id IS 'name of the branch; 00: the query of a prepared msg, or the callback of a workflow';
 COMMENT ON COLUMN dtm.calls.op IS 'op that was called';
 COMMENT ON COLUMN dtm.calls.started IS 'when the call was started';
 COMMENT ON COLUMN dtm.calls.duration IS 'how long the call took';
-COMMENT ON COLUMN dtm.calls.result IS 'SUCCESS, FAILURE (for good), ONGOING (asked again later) or ERROR (temporary)';
+COMMENT ON COLUMN dtm.calls.result IS 'SUCCESS, FAILURE (permanent), ONGOING (called again later) or ERROR (temporary)';
 COMMENT ON COLUMN dtm.calls.http_status IS 'status of the HTTP response; NULL: no response';
-COMMENT ON COLUMN dtm.calls.error IS 'error, or body of a response that was no success';
+COMMENT ON COLUMN dtm.calls.error IS 'error, or body of a response other than success';
 COMMENT ON COLUMN dtm.calls.id IS 'number of the transaction';
 COMMENT ON COLUMN dtm.calls.grpc_status IS 'status of the gRPC response; NULL: none';
 
@@ -647,22 +651,22 @@ CREATE VIEW dtm.stuck WITH (security_barrier) AS
             ORDER BY f.started DESC LIMIT 1) c ON true
    WHERE t.failures >= dtm.alert_retry_limit() OR w.problem IS NOT NULL
    ORDER BY since;
-COMMENT ON VIEW dtm.stuck IS 'transactions that fail again and again, beyond dtm.alert_retry_limit, or wait for an administrator; the longest first';
+COMMENT ON VIEW dtm.stuck IS 'transactions that have failed at least dtm.alert_retry_limit times in a row, or that wait for an administrator; the longest first';
 COMMENT ON COLUMN dtm.stuck.gid IS 'name of the transaction';
 COMMENT ON COLUMN dtm.stuck.trans_type IS 'saga, tcc, xa, msg or workflow';
 COMMENT ON COLUMN dtm.stuck.status IS 'prepared, submitted or aborting';
-COMMENT ON COLUMN dtm.stuck.failures IS 'temporary errors in a row';
-COMMENT ON COLUMN dtm.stuck.since IS 'start of the first call that failed since the last success';
-COMMENT ON COLUMN dtm.stuck.duration IS 'how long ago that is';
-COMMENT ON COLUMN dtm.stuck.branch_id IS 'branch of the last call that failed';
-COMMENT ON COLUMN dtm.stuck.op IS 'op of the last call that failed';
+COMMENT ON COLUMN dtm.stuck.failures IS 'number of consecutive temporary errors';
+COMMENT ON COLUMN dtm.stuck.since IS 'time of the first failed call since the last success';
+COMMENT ON COLUMN dtm.stuck.duration IS 'time since then';
+COMMENT ON COLUMN dtm.stuck.branch_id IS 'branch of the last failed call';
+COMMENT ON COLUMN dtm.stuck.op IS 'op of the last failed call';
 COMMENT ON COLUMN dtm.stuck.last_error IS 'error of that call';
-COMMENT ON COLUMN dtm.stuck.next_attempt IS 'when it is called again; NULL: never by itself';
-COMMENT ON COLUMN dtm.stuck.reason IS 'why it does not go on';
+COMMENT ON COLUMN dtm.stuck.next_attempt IS 'time of the next retry; NULL: it is not retried automatically';
+COMMENT ON COLUMN dtm.stuck.reason IS 'why it does not continue';
 
 /*
- * A participant of an XA prepares its work as gid-branch_id.  What is still
- * prepared when its transaction has ended, or is not known, is nobody's.
+ * A participant of an XA prepares its transaction as gid-branch_id.  A prepared
+ * transaction whose XA has ended, or is not known, is an orphan.
  */
 CREATE VIEW dtm.orphans AS
   SELECT p.gid AS prepared, x.gid, x.branch_id,
@@ -678,16 +682,16 @@ CREATE VIEW dtm.orphans AS
          LEFT JOIN dtm.finished f ON f.id = r.id
    WHERE r.id IS NULL OR (dtm.trans_type_name(r.trans_type) = 'xa' AND f.id IS NOT NULL)
    ORDER BY p.prepared;
-COMMENT ON VIEW dtm.orphans IS 'prepared transactions of XA branches whose global transaction has ended or is not known here, and the statement that ends each';
+COMMENT ON VIEW dtm.orphans IS 'prepared transactions of XA branches whose global transaction has ended or is not known here, with the statement that ends each';
 COMMENT ON COLUMN dtm.orphans.prepared IS 'name of the prepared transaction';
 COMMENT ON COLUMN dtm.orphans.gid IS 'gid in that name';
 COMMENT ON COLUMN dtm.orphans.branch_id IS 'branch id in that name';
 COMMENT ON COLUMN dtm.orphans.status IS 'how the global transaction ended; NULL: it is not known here';
 COMMENT ON COLUMN dtm.orphans.since IS 'when it was prepared';
-COMMENT ON COLUMN dtm.orphans.age IS 'how long ago that is';
+COMMENT ON COLUMN dtm.orphans.age IS 'time since then';
 COMMENT ON COLUMN dtm.orphans.owner IS 'role that prepared it';
 COMMENT ON COLUMN dtm.orphans.database IS 'database that it belongs to';
-COMMENT ON COLUMN dtm.orphans.statement IS 'statement that ends it; to be run in that database';
+COMMENT ON COLUMN dtm.orphans.statement IS 'statement that ends it; run it in that database';
 
 CREATE FUNCTION dtm.coordinator_stats(
   OUT state text, OUT pid integer, OUT started timestamptz, OUT in_flight integer, OUT queued integer,
@@ -695,7 +699,7 @@ CREATE FUNCTION dtm.coordinator_stats(
   OUT coordinator integer, OUT reason text, OUT hint text)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'dtm_coordinator_stats' LANGUAGE C VOLATILE PARALLEL SAFE;
-COMMENT ON FUNCTION dtm.coordinator_stats() IS 'counters of this database''s coordinators since they were started';
+COMMENT ON FUNCTION dtm.coordinator_stats() IS 'counters of this database''s coordinators since their start';
 
 CREATE VIEW dtm.stat_coordinator AS
   SELECT s.state, s.pid, s.started, s.in_flight, s.queued, s.loaded, s.commits, s.finished, s.calls, s.call_errors,
@@ -705,23 +709,23 @@ CREATE VIEW dtm.stat_coordinator AS
                             pg_catalog.clock_timestamp() - pg_catalog.min(a.next_time) AS oldest_due_age
                        FROM dtm.active a
                       WHERE a.next_time <= pg_catalog.clock_timestamp()) b;
-COMMENT ON VIEW dtm.stat_coordinator IS 'state, load and counters of this database''s coordinators, a row each; reason and hint say why one is paused, and how it goes on; backlog counts the transactions that are due';
+COMMENT ON VIEW dtm.stat_coordinator IS 'coordinators of this database, one row for each: state, load and counters';
 COMMENT ON COLUMN dtm.stat_coordinator.state IS 'running, paused, yielding (to dtm_run_due), starting, stopped, not running, standby or not preloaded';
 COMMENT ON COLUMN dtm.stat_coordinator.pid IS 'process id of the coordinator';
 COMMENT ON COLUMN dtm.stat_coordinator.started IS 'when the coordinator was started';
-COMMENT ON COLUMN dtm.stat_coordinator.in_flight IS 'calls under way';
+COMMENT ON COLUMN dtm.stat_coordinator.in_flight IS 'calls in flight';
 COMMENT ON COLUMN dtm.stat_coordinator.queued IS 'calls that wait for their turn';
 COMMENT ON COLUMN dtm.stat_coordinator.loaded IS 'transactions in memory';
-COMMENT ON COLUMN dtm.stat_coordinator.commits IS 'transactions committed since the start';
+COMMENT ON COLUMN dtm.stat_coordinator.commits IS 'commits since the start';
 COMMENT ON COLUMN dtm.stat_coordinator.finished IS 'global transactions ended since the start';
 COMMENT ON COLUMN dtm.stat_coordinator.calls IS 'calls made since the start';
-COMMENT ON COLUMN dtm.stat_coordinator.call_errors IS 'calls since the start that ended in a temporary error';
-COMMENT ON COLUMN dtm.stat_coordinator.errors IS 'turns since the start that failed';
+COMMENT ON COLUMN dtm.stat_coordinator.call_errors IS 'calls that ended in a temporary error since the start';
+COMMENT ON COLUMN dtm.stat_coordinator.errors IS 'failed turns since the start';
 COMMENT ON COLUMN dtm.stat_coordinator.coordinator IS 'number of the coordinator in this database, from 1';
-COMMENT ON COLUMN dtm.stat_coordinator.backlog IS 'number of transactions of this database that are due';
-COMMENT ON COLUMN dtm.stat_coordinator.oldest_due_age IS 'for how long the oldest of them has been due';
-COMMENT ON COLUMN dtm.stat_coordinator.reason IS 'why the coordinator is paused; NULL: it is not';
-COMMENT ON COLUMN dtm.stat_coordinator.hint IS 'what to do to let it go on';
+COMMENT ON COLUMN dtm.stat_coordinator.backlog IS 'number of due transactions of this database';
+COMMENT ON COLUMN dtm.stat_coordinator.oldest_due_age IS 'time for which the oldest of them has been due';
+COMMENT ON COLUMN dtm.stat_coordinator.reason IS 'why the coordinator is paused; NULL: it is not paused';
+COMMENT ON COLUMN dtm.stat_coordinator.hint IS 'what to do to resume the coordinator';
 
 CREATE FUNCTION dtm.host_stats(
   OUT coordinator integer, OUT host text, OUT state text, OUT in_flight integer, OUT waiting integer, OUT window_size integer,
@@ -729,30 +733,30 @@ CREATE FUNCTION dtm.host_stats(
   OUT mean_time interval, OUT recent_time interval, OUT next_probe timestamptz, OUT last_error text)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'dtm_host_stats' LANGUAGE C VOLATILE PARALLEL SAFE;
-COMMENT ON FUNCTION dtm.host_stats() IS 'hosts that this database''s coordinators have called since they were started';
+COMMENT ON FUNCTION dtm.host_stats() IS 'hosts that this database''s coordinators have called since their start';
 
 CREATE VIEW dtm.stat_hosts AS SELECT * FROM dtm.host_stats();
-COMMENT ON VIEW dtm.stat_hosts IS 'how the hosts that are called are doing, a row for each and each coordinator; state: closed (it is called), open (it does not answer, and is only tried now and then), probing (it is being tried)';
+COMMENT ON VIEW dtm.stat_hosts IS 'hosts that the coordinators call, one row for each host and coordinator: state of the circuit breaker, load and counters';
 COMMENT ON COLUMN dtm.stat_hosts.coordinator IS 'number of the coordinator that calls the host, from 1';
 COMMENT ON COLUMN dtm.stat_hosts.host IS 'scheme, name and port';
-COMMENT ON COLUMN dtm.stat_hosts.state IS 'closed (it is called), open (it does not answer, and is only tried now and then) or probing (it is being tried)';
-COMMENT ON COLUMN dtm.stat_hosts.in_flight IS 'calls under way';
+COMMENT ON COLUMN dtm.stat_hosts.state IS 'state of the circuit breaker: closed (calls are made), open (calls fail immediately, except for probes) or probing (a probe is in flight)';
+COMMENT ON COLUMN dtm.stat_hosts.in_flight IS 'calls in flight';
 COMMENT ON COLUMN dtm.stat_hosts.waiting IS 'calls that wait for their turn';
-COMMENT ON COLUMN dtm.stat_hosts.window_size IS 'calls at a time while the host is coming back; NULL: no limit of this kind';
+COMMENT ON COLUMN dtm.stat_hosts.window_size IS 'allowed number of calls in flight while the host recovers; NULL: no such limit';
 COMMENT ON COLUMN dtm.stat_hosts.calls IS 'calls made since the start';
 COMMENT ON COLUMN dtm.stat_hosts.failures IS 'calls without a response';
-COMMENT ON COLUMN dtm.stat_hosts.refused IS 'calls not made while the state was open';
-COMMENT ON COLUMN dtm.stat_hosts.failures_in_a_row IS 'calls without a response since the last response';
-COMMENT ON COLUMN dtm.stat_hosts.mean_time IS 'mean time of a response';
-COMMENT ON COLUMN dtm.stat_hosts.recent_time IS 'time of a response lately';
-COMMENT ON COLUMN dtm.stat_hosts.next_probe IS 'when the host is tried again';
+COMMENT ON COLUMN dtm.stat_hosts.refused IS 'calls that failed immediately because the breaker was open';
+COMMENT ON COLUMN dtm.stat_hosts.failures_in_a_row IS 'consecutive calls without a response';
+COMMENT ON COLUMN dtm.stat_hosts.mean_time IS 'mean response time';
+COMMENT ON COLUMN dtm.stat_hosts.recent_time IS 'moving average of the response time';
+COMMENT ON COLUMN dtm.stat_hosts.next_probe IS 'time of the next probe';
 COMMENT ON COLUMN dtm.stat_hosts.last_error IS 'error of the last call without a response';
 
 CREATE FUNCTION @extschema@.dtm_status(gid text) RETURNS text
 AS 'MODULE_PATHNAME', 'dtm_status' LANGUAGE C STABLE STRICT;
-COMMENT ON FUNCTION @extschema@.dtm_status(text) IS 'status of a global transaction; NULL if there is none of this gid';
+COMMENT ON FUNCTION @extschema@.dtm_status(text) IS 'returns the status of a global transaction; NULL if the gid does not exist';
 
-/* What dtm_query() and dtm_prepare_workflow() return. */
+/* The object that dtm_query() and dtm_prepare_workflow() return. */
 CREATE FUNCTION dtm.query(gid text) RETURNS jsonb
 LANGUAGE sql STABLE STRICT
 SET search_path = pg_catalog, pg_temp
@@ -800,12 +804,12 @@ $$;
 CREATE FUNCTION @extschema@.dtm_query(gid text) RETURNS jsonb
 LANGUAGE sql STABLE STRICT
 AS $$ SELECT dtm.query($1) $$;
-COMMENT ON FUNCTION @extschema@.dtm_query(text) IS 'a global transaction and its branches, as dtm''s /query shows them';
+COMMENT ON FUNCTION @extschema@.dtm_query(text) IS 'returns a global transaction and its branches, as dtm''s /query shows them';
 
 CREATE FUNCTION @extschema@.dtm_wait(gid text, timeout interval DEFAULT '30 s') RETURNS text
 AS 'MODULE_PATHNAME', 'dtm_wait' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.dtm_wait(text, interval) IS
-  'waits until a global transaction is final and returns its status; the current one on time-out';
+  'waits until a global transaction is final, and returns its status; on time-out, returns the current status';
 
 /* ---------- steering ---------- */
 
@@ -816,21 +820,21 @@ COMMENT ON FUNCTION @extschema@.dtm_retry_now(text) IS 'makes a global transacti
 CREATE FUNCTION @extschema@.dtm_reset_cron_time(timeout interval, max integer DEFAULT 100, OUT succeed_count integer, OUT has_remaining boolean)
 AS 'MODULE_PATHNAME', 'dtm_reset_cron_time' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.dtm_reset_cron_time(interval, integer) IS
-  'makes up to max transactions due at once that would wait longer than timeout';
+  'makes transactions due at once whose next retry is more than timeout away, up to max of them';
 
 CREATE FUNCTION @extschema@.dtm_assign(gid text, role regrole) RETURNS void
 AS 'MODULE_PATHNAME', 'dtm_assign' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.dtm_assign(text, regrole) IS
-  'gives a global transaction to a role, where the role that submitted it does not exist any more';
+  'assigns a global transaction to a role, if the role that submitted it no longer exists';
 
 CREATE FUNCTION @extschema@.dtm_force_stop(gid text) RETURNS void
 AS 'MODULE_PATHNAME', 'dtm_force_stop' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.dtm_force_stop(text) IS
-  'fails a global transaction as it is: nothing more is called, nothing is undone';
+  'ends a global transaction as failed in its current state: nothing more is called, nothing is undone';
 
 /*
- * A change of dtm.home that dtm_pause() and dtm_resume() have not made, by a
- * restore or by hand, is noticed, too.  These two say so by themselves.
+ * The trigger announces changes of dtm.home by a restore or by hand.
+ * dtm_pause() and dtm_resume() announce their changes themselves.
  */
 CREATE FUNCTION dtm.home_changed() RETURNS trigger
 AS 'MODULE_PATHNAME', 'dtm_home_changed' LANGUAGE C;
@@ -843,31 +847,31 @@ AS 'MODULE_PATHNAME', 'dtm_set_home' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
 CREATE FUNCTION @extschema@.dtm_pause() RETURNS void
 AS 'MODULE_PATHNAME', 'dtm_pause' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION @extschema@.dtm_pause() IS 'stops this database''s coordinator, also over a restart';
+COMMENT ON FUNCTION @extschema@.dtm_pause() IS 'stops the coordinators of this database until dtm_resume(), even after a restart';
 
 CREATE FUNCTION @extschema@.dtm_resume() RETURNS void
 AS 'MODULE_PATHNAME', 'dtm_resume' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.dtm_resume() IS
-  'lets this database''s coordinator go on, also one that is paused because the database was restored or copied';
+  'resumes the coordinators of this database, also after the database was restored or copied';
 
 CREATE PROCEDURE @extschema@.dtm_run_due(as_of timestamptz DEFAULT NULL, max_transactions integer DEFAULT NULL)
 AS 'MODULE_PATHNAME', 'dtm_run_due' LANGUAGE C;
 COMMENT ON PROCEDURE @extschema@.dtm_run_due(timestamptz, integer) IS
-  'runs in this session what is due at as_of, until nothing is or max_transactions were run';
+  'processes the transactions that are due at as_of in this session, at most max_transactions';
 
-/* ---------- removing what has finished ---------- */
+/* ---------- removing finished transactions ---------- */
 
 CREATE FUNCTION @extschema@.dtm_cleanup(keep interval DEFAULT NULL, max_rows integer DEFAULT 100000) RETURNS bigint
 AS 'MODULE_PATHNAME', 'dtm_cleanup' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.dtm_cleanup(interval, integer) IS
-  'removes global transactions that have been finished for longer than keep (default: dtm.retention), with their calls and barrier rows; returns how many';
+  'removes global transactions that finished more than keep ago (default: dtm.retention), with their calls and barrier rows; returns their number';
 
 CREATE FUNCTION @extschema@.dtm_cleanup_barrier(keep interval, max_rows integer DEFAULT 100000) RETURNS bigint
 AS 'MODULE_PATHNAME', 'dtm_cleanup_barrier' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.dtm_cleanup_barrier(interval, integer) IS
-  'removes barrier rows older than keep of global transactions that another coordinator drives; returns how many';
+  'removes barrier rows that are older than keep and belong to transactions of another coordinator; returns their number';
 
-/* ---------- by the clock: pg_cron ---------- */
+/* ---------- scheduling with pg_cron ---------- */
 
 CREATE FUNCTION dtm.need_pg_cron() RETURNS void
 LANGUAGE plpgsql STABLE
@@ -889,14 +893,14 @@ AS $$
 BEGIN
   PERFORM dtm.need_pg_cron();
   IF schedule IS NULL THEN
-    RAISE EXCEPTION 'schedule is null'
+    RAISE EXCEPTION 'argument "schedule" must not be null'
       USING ERRCODE = 'null_value_not_allowed', HINT = 'Pass five fields, such as ''*/10 * * * *''.';
   END IF;
   RETURN cron.schedule('dtm_cleanup', schedule, 'SELECT @extschema@.dtm_cleanup()');
 END
 $$;
 COMMENT ON FUNCTION @extschema@.dtm_cron_install(text) IS
-  'has pg_cron remove what has finished, instead of the coordinator; returns the id of its job';
+  'schedules dtm_cleanup() as a pg_cron job, which replaces the removal by the coordinator; returns the id of the job';
 
 CREATE FUNCTION @extschema@.dtm_cron_uninstall() RETURNS boolean
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -908,15 +912,15 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.dtm_cron_uninstall() IS
-  'has the coordinator remove again what has finished';
+  'removes the job of dtm_cron_install(); the coordinator removes finished transactions again';
 
-/* By names that stay when the extension's schema is renamed. */
+/* The names of the jobs do not depend on the extension's schema, which can be renamed. */
 CREATE FUNCTION dtm.submit_request(request jsonb) RETURNS text
 AS 'MODULE_PATHNAME', 'dtm_submit_request' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 CREATE FUNCTION dtm.new_gid() RETURNS text
 AS 'MODULE_PATHNAME', 'dtm_new_gid' LANGUAGE C VOLATILE PARALLEL SAFE;
 
-/* What a job runs.  A repeated tick finds the gid of its minute. */
+/* The function that a job runs.  If a job runs twice in a minute, the second run finds the gid. */
 CREATE FUNCTION dtm.submit_scheduled(name text, request jsonb) RETURNS text
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
@@ -926,7 +930,7 @@ DECLARE
 BEGIN
   RETURN dtm.submit_request(request || jsonb_build_object('gid', gid));
 EXCEPTION WHEN SQLSTATE 'DT001' THEN
-  RETURN gid;   /* it has even finished */
+  RETURN gid;   /* it has finished already */
 END
 $$;
 
@@ -937,21 +941,21 @@ AS $$
 BEGIN
   PERFORM dtm.need_pg_cron();
   IF name IS NULL OR name !~ '^[A-Za-z0-9_.-]{1,50}$' THEN
-    RAISE EXCEPTION 'name is null, or not of 1 to 50 letters, digits and "_.-"'
-      USING ERRCODE = 'invalid_parameter_value', HINT = 'The gids are name@YYYYMMDDTHHMIZ.';
+    RAISE EXCEPTION 'invalid schedule name "%"', name
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass 1 to 50 letters, digits and "_.-"; the gids are name@YYYYMMDDTHHMIZ.';
   END IF;
   IF cron IS NULL THEN
-    RAISE EXCEPTION 'cron is null'
+    RAISE EXCEPTION 'argument "cron" must not be null'
       USING ERRCODE = 'null_value_not_allowed', HINT = 'Pass five fields, such as ''0 3 * * *''.';
   END IF;
   IF request ->> 'trans_type' NOT IN ('saga', 'msg') THEN
-    RAISE EXCEPTION 'a global transaction of trans_type "%" can''t be scheduled', request ->> 'trans_type'
-      USING ERRCODE = 'invalid_parameter_value', HINT = 'It is a saga or msg, whose steps are known.';
+    RAISE EXCEPTION 'cannot schedule a global transaction of trans_type "%"', request ->> 'trans_type'
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Schedule a saga or a msg.';
   END IF;
-  /* what is wrong with the request is wrong now */
+  /* submit the request and roll it back: errors in the request are reported now */
   BEGIN
     PERFORM dtm.submit_request(request || jsonb_build_object('gid', dtm.new_gid()));
-    RAISE EXCEPTION USING ERRCODE = 'DT000', MESSAGE = 'not to be kept';
+    RAISE EXCEPTION USING ERRCODE = 'DT000', MESSAGE = 'the test submit is rolled back';
   EXCEPTION WHEN SQLSTATE 'DT000' THEN
     NULL;
   END;
@@ -959,7 +963,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.dtm_schedule(text, text, jsonb) IS
-  'submits a global transaction by the clock, through pg_cron; returns the id of its job';
+  'schedules submits of a global transaction with pg_cron; returns the id of the job';
 
 CREATE FUNCTION @extschema@.dtm_unschedule(name text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -970,7 +974,7 @@ BEGIN
   RETURN cron.unschedule('dtm:' || name);
 END
 $$;
-COMMENT ON FUNCTION @extschema@.dtm_unschedule(text) IS 'removes the schedule of a name';
+COMMENT ON FUNCTION @extschema@.dtm_unschedule(text) IS 'removes a schedule of dtm_schedule()';
 
 /* ---------- services as foreign servers ---------- */
 
@@ -979,28 +983,28 @@ AS 'MODULE_PATHNAME', 'dtm_http_validator' LANGUAGE C STRICT;
 
 CREATE FOREIGN DATA WRAPPER dtm_http VALIDATOR dtm.http_validator;
 COMMENT ON FOREIGN DATA WRAPPER dtm_http IS
-  'services that branches are called at: server:name/path, with the user mapping of the role that submitted';
+  'services that branches call as server:name/path, with the user mapping of the role that submitted';
 
 CREATE FUNCTION @extschema@.dtm_verify_signature(signature text, key text, gid text, branch_id text, op text, body bytea, max_age interval DEFAULT '5 minutes')
 RETURNS boolean
 AS 'MODULE_PATHNAME', 'dtm_verify_signature' LANGUAGE C STABLE PARALLEL SAFE;
 COMMENT ON FUNCTION @extschema@.dtm_verify_signature(text, text, text, text, text, bytea, interval) IS
-  'whether a request''s header Dtm-Signature was made with this key, for these values, not longer than max_age ago (NULL: whenever)';
+  'returns whether a request''s header Dtm-Signature was made with this key for these values, at most max_age ago (NULL: at any time)';
 
 /* ---------- the version of the library ---------- */
 
 CREATE FUNCTION dtm.library_version() RETURNS text
 AS 'MODULE_PATHNAME', 'dtm_library_version' LANGUAGE C STABLE PARALLEL SAFE;
-COMMENT ON FUNCTION dtm.library_version() IS 'version of dtm''s library that the server has loaded';
+COMMENT ON FUNCTION dtm.library_version() IS 'version of the loaded dtm library';
 
-/* ---------- privileges: nothing for anybody but the owner, and then these ---------- */
+/* ---------- privileges: first only those of the owner, and then these ---------- */
 
 /*
- * What ALTER DEFAULT PRIVILEGES and PostgreSQL itself have granted on the objects
- * that a script has just made is revoked: only their owner has privileges then.
- * Each script calls this when all its objects are there, and grants afterwards;
- * so does one that updates the extension.  An object that was treated has an
- * entry in pg_init_privs: what an administrator grants later stays.
+ * Revokes what ALTER DEFAULT PRIVILEGES and PostgreSQL itself have granted on
+ * objects that a script has created, so that only their owner has privileges.
+ * Each script, also one that updates the extension, calls this function after it
+ * has created its objects, and grants privileges afterwards.  Objects that were
+ * treated have an entry in pg_init_privs: later grants of an administrator stay.
  */
 CREATE FUNCTION dtm.withdraw_default_privileges() RETURNS void
 LANGUAGE plpgsql VOLATILE
@@ -1066,7 +1070,7 @@ GRANT EXECUTE ON FUNCTION
   @extschema@.dtm_schedule(text, text, jsonb), @extschema@.dtm_unschedule(text),
   @extschema@.dtm_verify_signature(text, text, text, text, text, bytea, interval),
   dtm.library_version(),
-  /* called by those, and by the views, with the rights of who calls them */
+  /* those functions and the views call these with the privileges of their caller */
   dtm.open_workflow(jsonb), dtm.query(text), dtm.submit_request(jsonb), dtm.new_gid(), dtm.submit_scheduled(text, jsonb),
   dtm.need_pg_cron(), dtm.visible(oid), dtm.submitter_role(dtm.submitter), dtm.submitter_problem(dtm.submitter),
   dtm.alert_retry_limit(), dtm.coordinator_stats(), dtm.seconds(bigint),
@@ -1085,6 +1089,6 @@ GRANT EXECUTE ON FUNCTION
 TO dtm_admin;
 GRANT EXECUTE ON PROCEDURE @extschema@.dtm_run_due(timestamptz, integer) TO dtm_admin;
 
-/* ---------- this is its home; a copy of the row elsewhere is not ---------- */
+/* ---------- the home: this server and database ---------- */
 
 SELECT dtm.set_home();

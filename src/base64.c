@@ -38,8 +38,8 @@ base64_decode(const char *string, const char *what)
 	if (decoded < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s is not base64", what),
-				 errhint("encode(value, 'base64') makes it.")));
+				 errmsg("\"%s\" is not valid base64", what),
+				 errhint("Encode the value with encode(value, 'base64').")));
 	SET_VARSIZE(bytes, VARHDRSZ + decoded);
 	return bytes;
 }

@@ -71,13 +71,13 @@ tell_alert(const Transaction *trans, const Outcome *outcome)
 						   "global transaction \"%s\" has failed %d times in a row",
 						   outcome->alert_failures,
 						   trans->gid, outcome->alert_failures),
-			 errdetail("%s answered: %s", outcome->alert_url, outcome->alert_error),
+			 errdetail("The last response of \"%s\" was: %s", outcome->alert_url, outcome->alert_error),
 			 dtm_core_is_final(trans->core.status) ?
-			 errhint("It has ended since: its status is %s.",
+			 errhint("The global transaction has ended since then, with status %s.",
 					 dtm_status_name(trans->core.status)) :
 			 trans->core.next_time == DTM_TIME_NEVER ?
-			 errhint("dtm_retry_now() tries it again.") :
-			 errhint("It is tried again at %s, or now with dtm_retry_now().",
+			 errhint("To retry it, call dtm_retry_now().") :
+			 errhint("It will be retried at %s. To retry it now, call dtm_retry_now().",
 					 timestamptz_to_str(trans->core.next_time))));
 }
 

@@ -63,8 +63,8 @@ utf8_of(const char *text)
 	if (utf8 == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNTRANSLATABLE_CHARACTER),
-				 errmsg("text has no form in UTF-8"),
-				 errhint("dtm sends UTF-8; use characters that it has.")));
+				 errmsg("text cannot be converted to UTF-8"),
+				 errhint("Use only characters that exist in UTF-8, because dtm sends UTF-8.")));
 	return utf8;
 }
 
@@ -74,8 +74,8 @@ utf8_check(const char *text, const char *what)
 	if (!utf8_has(text))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNTRANSLATABLE_CHARACTER),
-				 errmsg("%s has no form in UTF-8", what),
-				 errhint("dtm sends UTF-8; use characters that it has.")));
+				 errmsg("%s cannot be converted to UTF-8", what),
+				 errhint("Use only characters that exist in UTF-8, because dtm sends UTF-8.")));
 }
 
 char *

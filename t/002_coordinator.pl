@@ -92,7 +92,7 @@ is(wait_for('stopped'), 'failed', 'stopped');
 ok(eventually($node, "SELECT loaded FROM dtm.stat_coordinator", '0'), 'the call is given up');
 is(one_line('stopped'), 'TransOut', 'no further call');
 is(sql("SELECT result, error FROM dtm.calls WHERE gid = 'stopped'"),
-	'ERROR|given up: the global transaction is not run any more', 'and dtm.calls says so');
+	'ERROR|canceled: the global transaction is no longer active', 'and dtm.calls says so');
 
 # pause and resume
 sql('SELECT dtm_pause()');

@@ -70,7 +70,7 @@ ok(eventually($node, $coordinators, '2'), 'its coordinator is gone, those of the
 is($node->safe_psql('copy', "SELECT dtm_status('copied')"), 'submitted', 'the copy has what was not final');
 ok(eventually($node, $running, 'paused', 'copy'), 'a copy is paused, without anybody asking');
 submit('copy', 'in-copy');
-like(slurp_file($node->logfile), qr/"copy" is paused: the database was restored or copied.*\n.*dtm_resume/, 'the log says why and what to do');
+like(slurp_file($node->logfile), qr/"copy" is paused.*\n.*The database was restored or copied.*\n.*dtm_resume/, 'the log says why and what to do');
 clear_participant();
 $node->safe_psql('copy', 'SELECT dtm_resume()');
 is($node->safe_psql('copy', "SELECT dtm_wait('in-copy', '180 s')"), 'succeed', 'resumed');
@@ -145,9 +145,9 @@ $moved->init_from_backup($node, 'cold');
 $moved->start;
 ok(eventually($moved, $running, 'paused'), 'a copy of the files is paused');
 is($moved->safe_psql('postgres', 'SELECT reason FROM dtm.stat_coordinator'),
-	"the server's data directory is a copy of another one", 'the view says why');
+	"The server's data directory is a copy of another one.", 'the view says why');
 like($moved->safe_psql('postgres', 'SELECT hint FROM dtm.stat_coordinator'), qr/SELECT dtm_resume\(\)/, 'and how to go on');
-like(slurp_file($moved->logfile), qr/is paused: the server's data directory is a copy.*\n.*dtm_resume/, 'so does the log');
+like(slurp_file($moved->logfile), qr/is paused.*\n.*The server's data directory is a copy.*\n.*dtm_resume/, 'so does the log');
 clear_participant();
 $moved->safe_psql('postgres', "SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/moved')], gid => 'moved')");
 $moved->safe_psql('postgres', 'SELECT dtm_resume()');
@@ -169,7 +169,7 @@ is($bare->safe_psql('postgres', "SELECT dtm_status('bare')"), 'succeed', 'dtm_ru
 # no worker to be had
 my $tight = start_server('tight', extension => 0, conf => "max_worker_processes = 1\nmax_parallel_workers = 0");
 $tight->safe_psql('postgres', 'CREATE EXTENSION dtm');
-ok($tight->poll_query_until('postgres', "SELECT pg_read_file('" . $tight->logfile . "') ~ 'no background worker is free for a dtm coordinator'"),
+ok($tight->poll_query_until('postgres', "SELECT pg_read_file('" . $tight->logfile . "') ~ 'out of background worker slots for dtm coordinators'"),
 	'too few workers: the log says what to raise');
 
 done_testing();

@@ -53,7 +53,7 @@ like(outcome('no-name', 'http://no-such-host.invalid/'), qr/^ERROR\|0\|.*resolve
 like(outcome('timeout', "$busi/x?delay=30", ', "request_timeout": 0.2'), qr/^ERROR\|0\|.*timed out/, 'request_timeout');
 like(outcome('tls', "https://127.0.0.1:" . participant_port() . '/'), qr/^ERROR\|0\|.*(SSL|TLS)/, 'no TLS there');
 reply('/long', { body => 'x' x 70000 }, { body => 'x' x 70000 });
-like(outcome('long', "$busi/long"), qr/^ERROR\|0\|reply is longer than 65536 bytes/, 'a long reply is cut off');
+like(outcome('long', "$busi/long"), qr/^ERROR\|0\|response is longer than 65536 bytes/, 'a long reply is cut off');
 reply('/redirect', ({ status => 302, headers => { Location => "$busi/elsewhere" } }) x 2);
 is(outcome('redirect', "$busi/redirect"), 'ERROR|302|null', 'redirects are not followed');
 is(scalar(grep { $_->{path} eq '/elsewhere' } calls_of()), 0, 'really not');

@@ -160,7 +160,7 @@ if (sql('SHOW server_version_num') >= 170000)
 }
 else
 {
-	like($err, qr/can't have local branches: it is not permitted to log in.*HINT/s, 'a role that no worker can run as');
+	like($err, qr/cannot have local branches because it is not permitted to log in.*HINT/s, 'a role that no worker can run as');
 }
 # whoever may steer a transaction of another role may not have it call functions
 sql("CREATE ROLE boss LOGIN; GRANT dtm_admin TO boss; GRANT CREATE ON SCHEMA public TO boss");
@@ -170,10 +170,10 @@ for my $statement ("dtm_register_branch('of superuser', '99', 'sql:public.evil',
 	"dtm_submit('msg', gid => 'of superuser too', options => '{\"on_finish\": \"sql:public.evil\"}')",
 	"dtm_subscribe('news', 'sql:public.evil')")
 {
-	like(($node->psql('postgres', "SET SESSION AUTHORIZATION boss; SELECT $statement"))[2], qr/permission denied to have "[^"]+" call a function|it is a function/, "an admin can't: $statement");
+	like(($node->psql('postgres', "SET SESSION AUTHORIZATION boss; SELECT $statement"))[2], qr/permission denied to name a function for role "[^"]+"|URL is a function/, "an admin can't: $statement");
 }
 sql("INSERT INTO dtm.topic VALUES ('old news', 1, ARRAY['sql:public.evil'], ARRAY[''])");
-like(($node->psql('postgres', "SELECT dtm_submit('msg', ARRAY[dtm_step('topic://old news')])"))[2], qr/must not be a function/, 'nor through a topic');
+like(($node->psql('postgres', "SELECT dtm_submit('msg', ARRAY[dtm_step('topic://old news')])"))[2], qr/cannot be a function/, 'nor through a topic');
 is(sql("SELECT rolsuper FROM pg_roles WHERE rolname = 'boss'"), 'f', 'and is what it was');
 sql("SELECT dtm_force_stop(gid) FROM dtm.transactions WHERE gid LIKE 'of superuser%'; DELETE FROM dtm.topic");
 # an operator that somebody has planted is not taken for PostgreSQL's
@@ -334,7 +334,7 @@ for my $end ('submit', 'abort')
 sql("ALTER SYSTEM SET dtm.sql_workers = 0; SELECT pg_reload_conf()");
 eventually($node, "SELECT current_setting('dtm.sql_workers')", '0');
 as_app("SELECT dtm_submit('msg', ARRAY[dtm_step('sql:bank.work', payload => '{\"n\": 0}')], gid => 'nobody')");
-ok(eventually($node, "SELECT count(*) > 0 FROM dtm.calls WHERE gid = 'nobody' AND error LIKE 'functions are not called: dtm.sql_workers is 0'"),
+ok(eventually($node, "SELECT count(*) > 0 FROM dtm.calls WHERE gid = 'nobody' AND error LIKE 'function was not called because dtm.sql_workers is 0'"),
 	'dtm.sql_workers = 0 says so');
 sql("ALTER SYSTEM RESET dtm.sql_workers; SELECT pg_reload_conf()");
 is(sql("SELECT dtm_wait('nobody')"), 'succeed', 'and goes on when there are');
@@ -354,6 +354,6 @@ $node->stop;
 my $plain = start_server('plain', preload => 0);
 $plain->safe_psql('postgres', "SET client_min_messages = error; CREATE FUNCTION f(gid text, branch_id text, op text, payload jsonb) RETURNS void LANGUAGE sql AS 'SELECT'; SELECT dtm_submit('msg', ARRAY[dtm_step('sql:public.f')], gid => 'x')");
 run_due($plain);
-is($plain->safe_psql('postgres', "SELECT result, error FROM dtm.calls"), 'ERROR|functions are called only where dtm is in shared_preload_libraries', 'without preload it says so');
+is($plain->safe_psql('postgres', "SELECT result, error FROM dtm.calls"), 'ERROR|function was not called because dtm is not in shared_preload_libraries', 'without preload it says so');
 
 done_testing();

@@ -33,14 +33,14 @@ sql("CREATE ROLE app LOGIN; GRANT dtm_user TO app; GRANT USAGE ON SCHEMA cron TO
 my $request = "{\"trans_type\": \"msg\", \"steps\": [{\"action\": \"$busi/Tick\"}], \"payloads\": [\"{}\"]}";
 for my $case (
 	[ "SELECT dtm_schedule('n', '* * * *', '$request')", qr/invalid schedule/ ],
-	[ "SELECT dtm_schedule('n', NULL, '$request')", qr/cron is null/ ],
-	[ "SELECT dtm_schedule('a b', '* * * * *', '$request')", qr/name is null, or not of/ ],
-	[ "SELECT dtm_schedule(NULL, '* * * * *', '$request')", qr/name is null, or not of/ ],
-	[ "SELECT dtm_schedule('n', '* * * * *', NULL)", qr/request is null/ ],
-	[ "SELECT dtm_schedule('n', '* * * * *', '{\"trans_type\": \"tcc\"}')", qr/of trans_type "tcc" can't be scheduled/ ],
-	[ "SELECT dtm_schedule('n', '* * * * *', '{\"trans_type\": \"msg\", \"steps\": [{\"action\": \"ftp://a/\"}], \"payloads\": [\"\"]}')", qr/can't be called/ ],
+	[ "SELECT dtm_schedule('n', NULL, '$request')", qr/argument "cron" must not be null/ ],
+	[ "SELECT dtm_schedule('a b', '* * * * *', '$request')", qr/invalid schedule name/ ],
+	[ "SELECT dtm_schedule(NULL, '* * * * *', '$request')", qr/invalid schedule name/ ],
+	[ "SELECT dtm_schedule('n', '* * * * *', NULL)", qr/argument "request" must not be null/ ],
+	[ "SELECT dtm_schedule('n', '* * * * *', '{\"trans_type\": \"tcc\"}')", qr/cannot schedule a global transaction of trans_type "tcc"/ ],
+	[ "SELECT dtm_schedule('n', '* * * * *', '{\"trans_type\": \"msg\", \"steps\": [{\"action\": \"ftp://a/\"}], \"payloads\": [\"\"]}')", qr/cannot be called/ ],
 	[ "SELECT dtm_cron_install('often')", qr/invalid schedule/ ],
-	[ "SELECT dtm_cron_install(NULL)", qr/schedule is null/ ])
+	[ "SELECT dtm_cron_install(NULL)", qr/argument "schedule" must not be null/ ])
 {
 	my ($statement, $error) = @$case;
 	($rc, $out, $err) = $node->psql('postgres', $statement);

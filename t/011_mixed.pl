@@ -144,7 +144,7 @@ is(sql("SELECT count(*) FROM dtm.transactions t WHERE trans_type = 'msg' AND sta
 	is(scalar(@unexplained), 0, 'no answer without a request') or diag(join "\n", @unexplained[0 .. 4]);
 }
 is(sql("SELECT count(*) FROM dtm.active"), '0', 'nothing is left');
-unlike(slurp_file($node->logfile), qr/TRAP|PANIC|can't be processed|can't be read/, 'nothing is broken');
+unlike(slurp_file($node->logfile), qr/TRAP|PANIC|cannot process|cannot read/, 'nothing is broken');
 
 $participant->kill_kill;
 done_testing();

@@ -27,14 +27,14 @@ my $pid = sql('SELECT pid FROM dtm.stat_coordinator');
 
 # What each is taken for: the result of the call, its status, and what dtm.calls says.
 my %expected = (
-	'endless-body' => [ 'ERROR', '', qr/^reply is longer than 65536 bytes$/ ],
-	'endless-chunks' => [ 'ERROR', '', qr/^reply is longer than 65536 bytes$/ ],
-	'endless-headers' => [ 'ERROR', '', qr/^headers of the reply are longer than 65536 bytes$/ ],
-	'endless-continue' => [ 'ERROR', '', qr/^headers of the reply are longer than 65536 bytes$/ ],
-	'endless-trailers' => [ 'ERROR', '', qr/^headers of the reply are longer than 65536 bytes$/ ],
+	'endless-body' => [ 'ERROR', '', qr/^response is longer than 65536 bytes$/ ],
+	'endless-chunks' => [ 'ERROR', '', qr/^response is longer than 65536 bytes$/ ],
+	'endless-headers' => [ 'ERROR', '', qr/^response headers are longer than 65536 bytes$/ ],
+	'endless-continue' => [ 'ERROR', '', qr/^response headers are longer than 65536 bytes$/ ],
+	'endless-trailers' => [ 'ERROR', '', qr/^response headers are longer than 65536 bytes$/ ],
 	'slow-body' => [ 'ERROR', '', qr{^timed out after \d+ ms$} ],
 	'slow-headers' => [ 'ERROR', '', qr/^timed out after \d+ ms$/ ],
-	'many-headers' => [ 'ERROR', '', qr/^headers of the reply are longer than 65536 bytes$/ ],
+	'many-headers' => [ 'ERROR', '', qr/^response headers are longer than 65536 bytes$/ ],
 	'long-header' => [ 'ERROR', '', qr/./ ],
 	(map { $_->[0] => [ 'ERROR', '', qr/^reply has the Content-Encoding "$_->[1]", but identity was asked for$/ ] }
 		[ 'bomb', 'gzip' ], [ 'gzip', 'gzip' ], [ 'x-gzip', 'X-GZip' ], [ 'deflate', 'deflate' ], [ 'gzip-chunked', 'gzip' ],
@@ -114,17 +114,17 @@ sub attempt
 	return sql("SELECT result, error FROM dtm.calls WHERE gid = '$gid'");
 }
 
-like(alter("'nonsense'"), qr/invalid value for parameter "dtm.forbidden_addresses": "nonsense".*"nonsense" is neither an address, a network, loopback, link-local nor private/s, 'a list that makes no sense is refused');
+like(alter("'nonsense'"), qr/invalid value for parameter "dtm.forbidden_addresses": "nonsense".*"nonsense" is not an address, a network, loopback, link-local or private/s, 'a list that makes no sense is refused');
 is(alter("'link-local, private, 192.0.2.0/24'"), '', 'a list');
 is(attempt('loopback-1', "$url/ok"), 'SUCCESS|', 'what is not on it can be called');
 alter("'loopback, link-local'");
-is(attempt('loopback-2', "$url/ok"), 'ERROR|127.0.0.1 is one of dtm.forbidden_addresses', 'what is on it can not, on a connection that is there');
-is(attempt('loopback-3', "http://127.0.0.1:1/"), 'ERROR|127.0.0.1 is one of dtm.forbidden_addresses', 'nor on a new one');
-like(attempt('loopback-4', "http://localhost:$port/ok"), qr/^ERROR\|(127\.0\.0\.1|::1) is one of/, 'whatever name leads there');
-like(attempt('loopback-5', "http://[::ffff:127.0.0.1]:$port/ok"), qr/^ERROR\|::ffff:127\.0\.0\.1 is one of/, 'or how it is written');
-like(attempt('loopback-6', "http://0x7f000001:$port/ok"), qr/^ERROR\|127\.0\.0\.1 is one of/, 'or calculated');
-like(attempt('metadata', 'http://169.254.169.254/latest/'), qr/^ERROR\|169\.254\.169\.254 is one of/, 'metadata of a cloud');
-like(attempt('grpc', "grpc://127.0.0.1:$port/a.B/c"), qr/^ERROR\|127\.0\.0\.1 is one of/, 'over gRPC, too');
+is(attempt('loopback-2', "$url/ok"), 'ERROR|address 127.0.0.1 is forbidden by dtm.forbidden_addresses', 'what is on it can not, on a connection that is there');
+is(attempt('loopback-3', "http://127.0.0.1:1/"), 'ERROR|address 127.0.0.1 is forbidden by dtm.forbidden_addresses', 'nor on a new one');
+like(attempt('loopback-4', "http://localhost:$port/ok"), qr/^ERROR\|address (127\.0\.0\.1|::1) is forbidden/, 'whatever name leads there');
+like(attempt('loopback-5', "http://[::ffff:127.0.0.1]:$port/ok"), qr/^ERROR\|address ::ffff:127\.0\.0\.1 is forbidden/, 'or how it is written');
+like(attempt('loopback-6', "http://0x7f000001:$port/ok"), qr/^ERROR\|address 127\.0\.0\.1 is forbidden/, 'or calculated');
+like(attempt('metadata', 'http://169.254.169.254/latest/'), qr/^ERROR\|address 169\.254\.169\.254 is forbidden/, 'metadata of a cloud');
+like(attempt('grpc', "grpc://127.0.0.1:$port/a.B/c"), qr/^ERROR\|address 127\.0\.0\.1 is forbidden/, 'over gRPC, too');
 alter("''");
 is(attempt('loopback-7', "$url/ok"), 'SUCCESS|', 'allowed again');
 

@@ -110,8 +110,8 @@ clear_participant();
 ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE datname = 'old' AND backend_type LIKE 'dtm%'"),
 	'older SQL: its coordinator is there');
 my ($rc, $out, $err) = $node->psql('old', q(SELECT dtm_submit('{"trans_type": "msg"}')));
-like($err, qr/is of version 0\.1\.0 in this database, but the server has loaded the library of version.*\n.*Run ALTER EXTENSION dtm UPDATE\./, 'a submit says why, and what to do');
-ok($node->poll_query_until('postgres', "SELECT pg_read_file('" . $node->logfile . "') ~ '\"old\" is paused: the extension in this database is of another version'"),
+like($err, qr/has version 0\.1\.0 in this database, but the loaded library has version.*\n.*Run ALTER EXTENSION dtm UPDATE\./, 'a submit says why, and what to do');
+ok($node->poll_query_until('postgres', "SELECT pg_read_file('" . $node->logfile . "') ~ '\"old\" is paused.*The extension in this database and the loaded library have different versions'"),
 	'so does the log, and it is paused');
 is(scalar(calls_of()), 0, 'nothing is called meanwhile');
 $node->safe_psql('old', 'ALTER EXTENSION dtm UPDATE');
@@ -145,7 +145,7 @@ CREATE FUNCTION dtm.newer() RETURNS int LANGUAGE sql AS 'SELECT 1';
 SELECT dtm_status('after');
 SQL
 is($out, 'succeed', 'a session that has used it');
-like($err, qr/of version 99\.0 in this database.*\n.*Install the package of version 99\.0, and restart the server/, 'newer SQL: an error says what to do');
+like($err, qr/has version 99\.0 in this database.*\n.*Install the package of version 99\.0, and restart the server/, 'newer SQL: an error says what to do');
 $node->safe_psql('old', 'SELECT pg_terminate_backend(pid) FROM dtm.stat_coordinator');
 ok(eventually($node, $state, 'paused', 'old'), 'the coordinator is paused');
 like($node->safe_psql('old', 'SELECT hint FROM dtm.stat_coordinator'), qr/restart the server/, 'and says why');

@@ -186,7 +186,7 @@ $node->append_conf('postgresql.conf', "dtm.forbidden_addresses = 'loopback'");
 $node->reload;
 eventually($node, 'SHOW dtm.forbidden_addresses', 'loopback');
 submit('app', 'forbidden', 'server:bank/TransIn');
-like(error_of('forbidden'), qr/one of dtm\.forbidden_addresses/, 'forbidden addresses');
+like(error_of('forbidden'), qr/forbidden by dtm\.forbidden_addresses/, 'forbidden addresses');
 
 # nothing of it shows
 my $shown = sql('SELECT t::text FROM dtm.transactions t UNION ALL SELECT b::text FROM dtm.branches b UNION ALL SELECT c::text FROM dtm.calls c UNION ALL SELECT a::text FROM pg_stat_activity a WHERE pid <> pg_backend_pid() UNION ALL SELECT r::text FROM dtm.request r');

@@ -33,9 +33,9 @@ my $dead = "http://127.0.0.1:$port";
 sql("SELECT count(dtm_submit('msg', ARRAY[dtm_step('$dead/x'), dtm_step('$busi/y')], gid => 'dead' || n, options => '{\"request_timeout\": 1}')) FROM generate_series(1, 100) n");
 ok(eventually($node, host("state IN ('open', 'probing') AND refused > 100", $dead)), 'a host that does not answer is open');
 ok(eventually($node, host('in_flight <= 1', $dead)), 'one call at most is under way');
-like(slurp_file($node->logfile), qr/LOG:  host \Q$dead\E does not answer: .*\n.*\d+ calls in a row had no answer, the last one: timed out/, 'the log says so');
+like(slurp_file($node->logfile), qr/LOG:  circuit breaker for host "\Q$dead\E" opened\n.*\d+ consecutive calls got no response; last error: timed out/, 'the log says so');
 like(sql("SELECT error FROM dtm.calls WHERE error LIKE 'not called%' LIMIT 1"),
-	qr/^not called: the host has not answered \d+ calls in a row, the last one: timed out after \d+ ms$/, 'and the calls');
+	qr/^not called: circuit breaker is open after \d+ consecutive calls without response; last error: timed out after \d+ ms$/, 'and the calls');
 is(sql("SELECT http_status IS NULL AND duration = '0' AND result = 'ERROR' FROM dtm.calls WHERE error LIKE 'not called%' LIMIT 1"), 't', 'which took no time');
 my $calls = sql(host('calls', $dead));
 ok(eventually($node, host("calls > $calls AND refused > 10 * calls", $dead)), 'it is tried, but seldom');
@@ -53,7 +53,7 @@ my $back = start_participant($port);
 is($back, $dead, 'a service where there was none');
 ok(eventually($node, "SELECT count(*) FROM dtm.branches WHERE gid LIKE 'dead%' AND ordinal = 1 AND status = 'succeed'", '100'), 'what waited is called');
 is(sql(host('state, failures_in_a_row, next_probe IS NULL', $dead)), 'closed|0|t', 'it is closed');
-like(slurp_file($node->logfile), qr/LOG:  host \Q$dead\E answers again/, 'the log says so');
+like(slurp_file($node->logfile), qr/LOG:  circuit breaker for host "\Q$dead\E" closed/, 'the log says so');
 is(scalar(grep { $_->{path} eq '/x' } calls_of()), 100, 'each is called once');
 
 # an error is an answer

@@ -102,8 +102,8 @@ sub set
 set('dtm.coordinators_per_database = 12');
 my $running = "SELECT count(*) FILTER (WHERE state = 'running') FROM dtm.stat_coordinator";
 ok(eventually($node, $running, '7'), 'as many run as there are workers');
-like(sql('SELECT DISTINCT reason FROM dtm.stat_coordinator'), qr/^7 of 12 coordinators run: no background worker is free$/, 'dtm.stat_coordinator says what is missing');
-like(sql('SELECT DISTINCT hint FROM dtm.stat_coordinator'), qr/^Raise max_worker_processes, or lower/, 'and what to do');
+like(sql('SELECT DISTINCT reason FROM dtm.stat_coordinator'), qr/^Only 7 of 12 coordinators run because no background worker slot is free\.$/, 'dtm.stat_coordinator says what is missing');
+like(sql('SELECT DISTINCT hint FROM dtm.stat_coordinator'), qr/^Increase max_worker_processes, or decrease/, 'and what to do');
 sql("SELECT count(dtm_submit('msg', ARRAY[dtm_step('$busi/x')], gid => 'shared' || n)) FROM generate_series(1, 64) n");
 ok(eventually($node, "SELECT count(*) FROM dtm.transactions WHERE gid LIKE 'shared%' AND status = 'succeed'", '64'), 'all is driven');
 is(scalar(grep { $_->{query}{gid} =~ /^shared/ } calls_of()), 64, 'once each');

@@ -56,8 +56,8 @@ api_error_unknown(const char *gid)
 {
 	ereport(ERROR,
 			(errcode(DTM_ERRCODE_UNKNOWN_GID),
-			 errmsg("there is no global transaction \"%s\"", gid),
-			 errhint("dtm.transactions lists those that you may see.")));
+			 errmsg("global transaction \"%s\" does not exist", gid),
+			 errhint("Look for it in dtm.transactions, which lists the global transactions that you are allowed to see.")));
 }
 
 char *
@@ -66,28 +66,47 @@ api_required_gid(FunctionCallInfo fcinfo, int number)
 	if (PG_ARGISNULL(number))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("gid is null"),
+				 errmsg("argument \"%s\" must not be null", "gid"),
 				 errhint("Pass the gid that dtm_submit() or dtm_prepare() returned.")));
 	return request_gid(PG_GETARG_TEXT_PP(number));
 }
 
-/* In the wire's words where clients may look for them (§1.3). */
+/*
+ * "its current status is" are the words of dtm's server (§1.3), which clients
+ * match: they must stay as they are.
+ */
+static int
+message_of_status(const Transaction *trans, DtmEventKind kind)
+{
+	const char *gid = trans->gid;
+	const char *status = dtm_status_name(trans->core.status);
+
+	switch (kind)
+	{
+		case DTM_EVENT_PREPARE:
+			return errmsg("cannot prepare global transaction \"%s\": its current status is '%s'", gid, status);
+		case DTM_EVENT_SUBMIT:
+			return errmsg("cannot submit global transaction \"%s\": its current status is '%s'", gid, status);
+		case DTM_EVENT_ABORT:
+			return errmsg("cannot abort global transaction \"%s\": its current status is '%s'", gid, status);
+		case DTM_EVENT_REGISTER:
+			return errmsg("cannot register a branch of global transaction \"%s\": its current status is '%s'", gid, status);
+		case DTM_EVENT_FORCE_STOP:
+			return errmsg("cannot stop global transaction \"%s\": its current status is '%s'", gid, status);
+		default:
+			return errmsg("cannot retry global transaction \"%s\": its current status is '%s'", gid, status);
+	}
+}
+
 void
 api_error_status(const Transaction *trans, DtmEventKind kind)
 {
-	const char *what = kind == DTM_EVENT_PREPARE ? "prepare" :
-		kind == DTM_EVENT_SUBMIT ? "submit" :
-		kind == DTM_EVENT_ABORT ? "abort" :
-		kind == DTM_EVENT_REGISTER ? "register a branch of" :
-		kind == DTM_EVENT_FORCE_STOP ? "force stop" : "retry";
-
 	ereport(ERROR,
 			(errcode(DTM_ERRCODE_WRONG_STATUS),
-			 errmsg("cannot %s global transaction \"%s\": its current status is '%s'",
-					what, trans->gid, dtm_status_name(trans->core.status)),
+			 message_of_status(trans, kind),
 			 dtm_core_is_final(trans->core.status) ?
-			 errhint("It has ended; a new one needs a gid of its own.") :
-			 errhint("dtm_wait() waits until it has ended.")));
+			 errhint("The global transaction has ended. Use another gid for a new one.") :
+			 errhint("Wait for the end of the global transaction with dtm_wait().")));
 }
 
 /* This event is never one for its type. */
@@ -97,14 +116,14 @@ error_type(const Transaction *trans, DtmEventKind kind)
 	if (kind == DTM_EVENT_REGISTER)
 		ereport(ERROR,
 				(errcode(DTM_ERRCODE_WRONG_STATUS),
-				 errmsg("cannot register a branch of global transaction \"%s\": its trans_type is %s",
+				 errmsg("cannot register a branch of global transaction \"%s\" because its trans_type is \"%s\"",
 						trans->gid, dtm_trans_type_name(trans->core.type)),
-				 errhint("Its steps are given when it is submitted or prepared.")));
+				 errhint("Pass the steps of a saga or msg when you submit or prepare it.")));
 	ereport(ERROR,
 			(errcode(DTM_ERRCODE_WRONG_STATUS),
-			 errmsg("cannot abort global transaction \"%s\": its trans_type is %s",
+			 errmsg("cannot abort global transaction \"%s\" because its trans_type is \"%s\"",
 					trans->gid, dtm_trans_type_name(trans->core.type)),
-			 errhint("A saga rolls itself back when a step is refused, a workflow is submitted as failed; dtm_force_stop() stops either as it is.")));
+			 errhint("A saga rolls back when a step is rejected; submit a workflow with status failed. To stop either one in its current state, call dtm_force_stop().")));
 }
 
 void
@@ -112,7 +131,7 @@ api_error_other_type(const Transaction *stored, DtmTransType wanted, const char 
 {
 	ereport(ERROR,
 			(errcode(DTM_ERRCODE_GID_IN_USE),
-			 errmsg("global transaction \"%s\" is of trans_type %s, not %s", stored->gid,
+			 errmsg("global transaction \"%s\" has trans_type \"%s\", not \"%s\"", stored->gid,
 					dtm_trans_type_name(stored->core.type),
 					dtm_trans_type_name(wanted)),
 			 errhint("%s", hint)));

@@ -34,7 +34,7 @@ extern char *api_required_gid(FunctionCallInfo fcinfo, int number);
 
 /* ---------- errors ---------- */
 
-#define API_GID_HINT "Use another gid, or dtm_new_gid()."
+#define API_GID_HINT "Use another gid, for example one of dtm_new_gid()."
 
 /* There is no such gid: those get it, too, who may not see it. */
 extern void api_error_unknown(const char *gid);

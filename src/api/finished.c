@@ -33,8 +33,8 @@ end_of_keep(Interval *keep)
 	if (until > now)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("keep must not be negative"),
-				 errhint("It is how long something stays after it has ended, such as 7 days.")));
+				 errmsg("argument \"%s\" must not be negative", "keep"),
+				 errhint("Pass the age beyond which rows are removed, such as 7 days.")));
 	return until;
 }
 
@@ -44,8 +44,8 @@ max_rows_of(FunctionCallInfo fcinfo)
 	if (PG_ARGISNULL(1) || PG_GETARG_INT32(1) < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("max_rows must not be null or negative"),
-				 errhint("It is how many are removed at most.")));
+				 errmsg("argument \"%s\" must not be null or negative", "max_rows"),
+				 errhint("Pass the maximum number of rows to remove.")));
 	return PG_GETARG_INT32(1);
 }
 
@@ -85,8 +85,8 @@ dtm_cleanup_barrier(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("keep is null"),
-				 errhint("Only you know how long a coordinator elsewhere may still repeat a call.")));
+				 errmsg("argument \"%s\" must not be null", "keep"),
+				 errhint("Pass the time during which another coordinator may still repeat a call, such as 30 days.")));
 	PG_RETURN_INT64(store_clean_barrier(end_of_keep(PG_GETARG_INTERVAL_P(0)),
 										max_rows));
 }

@@ -99,17 +99,17 @@ dtm_run_due(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TRANSACTION_STATE),
 				 errmsg("dtm_run_due() cannot be called in a transaction block"),
-				 errhint("It commits what it does step by step: CALL it on its own.")));
+				 errhint("The procedure commits after each step. CALL it outside a transaction block.")));
 	if (!PG_ARGISNULL(1) && max < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("max_transactions must not be negative"),
-				 errhint("NULL is no limit.")));
+				 errmsg("argument \"%s\" must not be negative", "max_transactions"),
+				 errhint("Pass NULL for no limit.")));
 	if (TIMESTAMP_NOT_FINITE(as_of))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("as_of must be finite"),
-				 errhint("NULL is now.")));
+				 errmsg("argument \"%s\" must be finite", "as_of"),
+				 errhint("Pass NULL for the current time.")));
 	PreventCommandIfReadOnly("dtm_run_due()");
 
 	store_start_procedure();

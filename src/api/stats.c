@@ -38,9 +38,9 @@ check_columns(TupleDesc desc, bool known)
 	if (!known)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the server has loaded the library of dtm %s, which has not these %d columns",
+				 errmsg("loaded dtm library %s does not support %d columns",
 						DTM_VERSION, desc->natts),
-				 errhint("Restart the server, if a new package was installed.")));
+				 errhint("If a new package was installed, restart the server.")));
 }
 
 /* A row of it; NULL: there is no coordinator. */
@@ -92,9 +92,9 @@ stats_row(TupleDesc desc, DtmSharedSlot *slot)
 	else if (slot->share.of < dtm_coordinators_per_database)
 	{
 		nulls[12] = nulls[13] = false;
-		values[12] = CStringGetTextDatum(psprintf("%d of %d coordinators run: no background worker is free",
+		values[12] = CStringGetTextDatum(psprintf("Only %d of %d coordinators run because no background worker slot is free.",
 												  slot->share.of, dtm_coordinators_per_database));
-		values[13] = CStringGetTextDatum("Raise max_worker_processes, or lower dtm.coordinators_per_database.");
+		values[13] = CStringGetTextDatum("Increase max_worker_processes, or decrease dtm.coordinators_per_database.");
 	}
 	return heap_form_tuple(desc, values, nulls);
 }

@@ -78,8 +78,8 @@ dtm_assign(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(1))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("role is null"),
-				 errhint("Pass the role that the global transaction shall act as.")));
+				 errmsg("argument \"%s\" must not be null", "role"),
+				 errhint("Pass the role as which the global transaction should act.")));
 	PreventCommandIfReadOnly("dtm_assign()");
 	role = PG_GETARG_OID(1);
 	if (!dtm_can_become(GetUserId(), role))
@@ -87,14 +87,14 @@ dtm_assign(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to act as role \"%s\"",
 						GetUserNameFromId(role, false)),
-				 errhint("Only who can SET ROLE to a role can give it a global transaction.")));
+				 errhint("Assign the global transaction to a role to which you can SET ROLE.")));
 	trans = api_find_to_steer(gid, DTM_EVENT_RETRY_NOW);
 	if (OidIsValid(trans->submitted_by))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("global transaction \"%s\" belongs to role \"%s\"", gid,
 						GetUserNameFromId(trans->submitted_by, false)),
-				 errhint("Only one whose role does not exist any more can be given to another role.")));
+				 errhint("Assign only global transactions whose role no longer exists.")));
 	store_assign(trans->id, role);
 	api_apply(trans, DTM_EVENT_RETRY_NOW, NULL);
 	PG_RETURN_VOID();
@@ -115,14 +115,14 @@ dtm_reset_cron_time(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("timeout and max must not be null"),
-				 errhint("max is how many transactions are made due at most.")));
+				 errmsg("arguments \"%s\" and \"%s\" must not be null", "timeout", "max"),
+				 errhint("Pass as max the maximum number of transactions to make due.")));
 	max = PG_GETARG_INT32(1);
 	if (max < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("max must not be negative"),
-				 errhint("max is how many transactions are made due at most.")));
+				 errmsg("argument \"%s\" must not be negative", "max"),
+				 errhint("Pass as max the maximum number of transactions to make due.")));
 	PreventCommandIfReadOnly("dtm_reset_cron_time()");
 	later_than = DatumGetTimestampTz(
 									 DirectFunctionCall2(timestamptz_pl_interval,
@@ -183,7 +183,7 @@ dtm_home_changed(PG_FUNCTION_ARGS)
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("home_changed() is a trigger function")));
+				 errmsg("function \"home_changed\" was not called by trigger manager")));
 	dtm_announce_ask(DTM_ASK_RECHECK);
 	PG_RETURN_POINTER(NULL);
 }

@@ -38,7 +38,7 @@ warn_no_coordinator(void)
 	ereport(WARNING,
 			(errcode(DTM_ERRCODE_NO_COORDINATOR),
 			 errmsg("global transactions are stored, but no coordinator runs in this server"),
-			 errhint("Add dtm to shared_preload_libraries and restart the server, or run what is due with CALL dtm_run_due().")));
+			 errhint("Add dtm to shared_preload_libraries and restart the server, or process due transactions with CALL dtm_run_due().")));
 }
 
 /* It was there when it was to be inserted, and then it was not. */
@@ -48,7 +48,7 @@ error_removed(const char *gid)
 	ereport(ERROR,
 			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 			 errmsg("could not submit global transaction \"%s\" due to concurrent removal", gid),
-			 errhint("Try the transaction again.")));
+			 errhint("Retry the transaction.")));
 }
 
 /* Errors if what is stored can't be what a request speaks of. */
@@ -58,7 +58,7 @@ check_same(const Transaction *stored, const Request *request)
 	if (!api_is_visible(stored->submitted_by))
 		ereport(ERROR,
 				(errcode(DTM_ERRCODE_GID_IN_USE),
-				 errmsg("gid \"%s\" is in use", stored->gid),
+				 errmsg("gid \"%s\" is already in use", stored->gid),
 				 errhint(API_GID_HINT)));
 	if (stored->core.type != request->trans.core.type)
 		api_error_other_type(stored, request->trans.core.type, API_GID_HINT);
@@ -83,15 +83,15 @@ repeat_request(Request *request, DtmEventKind kind)
 		if (request->has_steps && !request_same_steps(stored, &request->trans))
 			ereport(ERROR,
 					(errcode(DTM_ERRCODE_GID_IN_USE),
-					 errmsg("global transaction \"%s\" exists with other steps", gid),
-					 errhint("Submit it with the same steps or with none, or use another gid.")));
+					 errmsg("global transaction \"%s\" already exists with other steps", gid),
+					 errhint("Submit it with the same steps or without steps, or use another gid.")));
 		if (request_gave(request, "protocol") &&
 			strcmp(stored->protocol ? stored->protocol : "",
 				   request->trans.protocol) != 0)
 			ereport(ERROR,
 					(errcode(DTM_ERRCODE_GID_IN_USE),
-					 errmsg("global transaction \"%s\" exists with another protocol", gid),
-					 errhint("Its branches are called as it was prepared.")));
+					 errmsg("global transaction \"%s\" already exists with another protocol", gid),
+					 errhint("Submit it without a protocol, or with the protocol with which it was prepared.")));
 		if (request->given != 0 && stored->core.status == DTM_PREPARED)
 		{
 			request_merge_options(stored, request);
@@ -113,8 +113,8 @@ submit_workflow(Request *request)
 	if (request->end == REQUEST_NO_END)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("submit of workflow \"%s\" has no status", trans->gid),
-				 errhint("It says how the workflow has ended: succeed or failed.")));
+				 errmsg("workflow \"%s\" was submitted without a status", trans->gid),
+				 errhint("Pass the status with which the workflow has ended: succeed or failed.")));
 	api_decide(&outcome, trans, DTM_EVENT_SUBMIT, request->rollback_reason,
 			   request->end == REQUEST_SUCCEEDED);
 	api_write(&outcome, trans);
@@ -145,13 +145,13 @@ insert_transaction(Request *request, bool submitted)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("workflow has no name"),
-				 errhint("Its name, in option name or in custom_data, is what the callback gets as op.")));
+				 errhint("Pass a name in option name or in custom_data; the callback receives it as op.")));
 	no_topic = request_expand_topics(request);
 	if (no_topic != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("topic not found"),
-				 errdetail("Nothing is subscribed to topic \"%s\".", no_topic),
+				 errdetail("No URL is subscribed to topic \"%s\".", no_topic),
 				 errhint("Subscribe a URL with dtm_subscribe().")));
 	dtm_core_config(&config);
 	trans->submitted_by = GetUserId();
@@ -234,8 +234,9 @@ dtm_open_workflow(PG_FUNCTION_ARGS)
 	if (request->trans.core.type != DTM_WORKFLOW)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("trans_type is %s", dtm_trans_type_name(request->trans.core.type)),
-				 errhint("dtm_prepare_workflow() opens a workflow; dtm_prepare() opens the others.")));
+				 errmsg("cannot prepare a global transaction of trans_type \"%s\" as a workflow",
+						dtm_trans_type_name(request->trans.core.type)),
+				 errhint("Use dtm_prepare().")));
 	if (!insert_transaction(request, false))
 	{
 		Transaction *stored;

@@ -41,8 +41,8 @@ end_of(Interval *timeout)
 	if (until < now)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("timeout must not be negative"),
-				 errhint("With 0 it returns the status as it is.")));
+				 errmsg("argument \"%s\" must not be negative", "timeout"),
+				 errhint("Pass 0 to return the current status without waiting.")));
 	return clock_monotonic() + Min(until - now, PG_INT64_MAX / 2);
 }
 
@@ -87,16 +87,16 @@ dtm_wait(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(1))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("timeout is null"),
-				 errhint("With 0 it returns the status as it is.")));
+				 errmsg("argument \"%s\" must not be null", "timeout"),
+				 errhint("Pass 0 to return the current status without waiting.")));
 	until = end_of(PG_GETARG_INTERVAL_P(1));
 
 	if (store_find(gid, false, &trans) != STORE_ABSENT && trans->is_mine &&
 		api_is_visible(trans->submitted_by))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("global transaction \"%s\" was submitted by this transaction, which has not committed yet", gid),
-				 errhint("COMMIT first, then call dtm_wait(): it starts at the commit.")));
+				 errmsg("cannot wait for global transaction \"%s\" in the transaction that submits it", gid),
+				 errhint("Commit first, and then call dtm_wait().")));
 	if (store_peek(gid, true, &peek) == STORE_ABSENT ||
 		!api_is_visible(peek.submitted_by))
 		api_error_unknown(gid);

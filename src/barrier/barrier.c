@@ -192,21 +192,21 @@ argument(FunctionCallInfo fcinfo, int number, const char *name, int max_chars)
 	if (PG_ARGISNULL(number))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s is null", name),
-				 errhint("A branch passes the trans_type, gid, branch_id and op of its request's URL.")));
+				 errmsg("argument \"%s\" must not be null", name),
+				 errhint("Pass trans_type, gid, branch_id and op from the URL of the branch's request.")));
 	value = PG_GETARG_TEXT_PP(number);
 	len = VARSIZE_ANY_EXHDR(value);
 	if (len == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s is empty", name),
-				 errhint("A branch passes the trans_type, gid, branch_id and op of its request's URL.")));
+				 errmsg("argument \"%s\" must not be empty", name),
+				 errhint("Pass trans_type, gid, branch_id and op from the URL of the branch's request.")));
 	/* no character is shorter than a byte */
 	if (len > max_chars && pg_mbstrlen_with_len(VARDATA_ANY(value), len) > max_chars)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s is longer than %d characters", name, max_chars),
-				 errhint("A branch passes the trans_type, gid, branch_id and op of its request's URL.")));
+				 errmsg("argument \"%s\" is longer than %d characters", name, max_chars),
+				 errhint("Pass trans_type, gid, branch_id and op from the URL of the branch's request.")));
 	return value;
 }
 
@@ -255,9 +255,9 @@ dtm_barrier(PG_FUNCTION_ARGS)
 		if (number > MAX_BARRIER_ID)
 			ereport(ERROR,
 					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-					 errmsg("more than %d barriers of one branch operation in a transaction",
+					 errmsg("transaction has more than %d barriers for one branch operation",
 							MAX_BARRIER_ID),
-					 errhint("Pass barrier_id.")));
+					 errhint("Pass a barrier_id of your own.")));
 		row.barrier_id = barrier_number(number);
 	}
 
@@ -275,9 +275,9 @@ dtm_barrier(PG_FUNCTION_ARGS)
 	if (strcmp(op_name, dtm_op_name(DTM_OP_MSG)) == 0 && !inserted)
 		ereport(ERROR,
 				(errcode(DTM_ERRCODE_DUPLICATED),
-				 errmsg("DUPLICATED: the barrier of msg \"%s\" exists already",
+				 errmsg("DUPLICATED: barrier of msg \"%s\" already exists",
 						text_to_cstring(row.gid)),
-				 errhint("The local transaction was done before, or its query-back has answered that it never will be: roll back.")));
+				 errhint("Roll back. The local transaction has already been done, or its query-back has reported that it will never be done.")));
 
 	/*
 	 * Not inserted: a repeat, or suspended by its undoing operation.  Origin

@@ -217,9 +217,9 @@ report_limits(const Calls *calls)
 
 	if (most < dtm_max_requests)
 		ereport(LOG,
-				(errmsg("the limit of open files allows %d calls in flight, fewer than dtm.max_requests (%d)",
+				(errmsg("limit of open files allows only %d calls in flight, fewer than dtm.max_requests (%d)",
 						most, dtm_max_requests),
-				 errhint("Raise the server's limit of open files (LimitNOFILE, ulimit -n), or lower dtm.max_requests.")));
+				 errhint("Increase the server's limit of open files (LimitNOFILE, ulimit -n), or decrease dtm.max_requests.")));
 }
 
 bool

@@ -154,7 +154,7 @@ entry_forget(Coordinator *c, Entry *entry)
 		entry->calls = call->next;
 		if (call_cancel(&c->calls, call))
 			attempts_add(&c->attempts, entry->id, call, DTM_RESULT_TEMPORARY,
-						 "given up: the global transaction is not run any more");
+						 "canceled: the global transaction is no longer active");
 		call_free(call);
 	}
 	entry_untouch(c, entry);

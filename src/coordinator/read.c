@@ -82,11 +82,11 @@ report_bad_row(Coordinator *c, int64 id, const char *problem)
 
 	ereport(WARNING,
 			(errcode(DTM_ERRCODE_BAD_ROW),
-			 errmsg("global transaction %lld can't be read: %s",
+			 errmsg("cannot read global transaction %lld: %s",
 					(long long) id, problem),
-			 errdetail("It is looked at again at %s.",
+			 errdetail("It will be read again at %s.",
 					   timestamptz_to_str(next_time)),
-			 errhint("Its rows in schema dtm have been changed by hand.")));
+			 errhint("Restore the rows of the global transaction in schema \"dtm\", which have been changed manually.")));
 	if (c->slot)
 		pg_atomic_fetch_add_u64(&c->slot->nerrors, 1);
 	read_postpone(c, id, next_time);
@@ -129,7 +129,7 @@ report_ownerless(Coordinator *c, int64 id, const char *problem)
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
 			 errmsg("global transaction %lld waits for an administrator: %s",
 					(long long) id, problem),
-			 errhint("dtm_assign() gives it to another role, dtm_force_stop() ends it; dtm.stuck lists those that wait.")));
+			 errhint("Assign it to another role with dtm_assign(), or end it with dtm_force_stop(). dtm.stuck lists all such transactions.")));
 	store_disown(id);
 	read_postpone(c, id, DT_NOEND);
 }
@@ -354,7 +354,7 @@ read_failed(Coordinator *c, ErrorData *edata)
 		return false;
 	ereport(LOG,
 			(errcode(edata->sqlerrcode),
-			 errmsg("reading global transactions failed, reading them one by one: %s",
+			 errmsg("could not read global transactions, reading them one by one: %s",
 					edata->message)));
 	/* rows that were read, but not kept, are to be found again */
 	search_ask(&c->search, coordinator_time(c));

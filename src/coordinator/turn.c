@@ -248,7 +248,7 @@ use_database(Coordinator *c)
 			ReThrowError(edata);
 		ereport(LOG,
 				(errcode(edata->sqlerrcode),
-				 errmsg("writing %d global transactions failed, writing them one by one: %s",
+				 errmsg("could not write %d global transactions, writing them one by one: %s",
 						n, edata->message)));
 		failed = true;
 	}
@@ -279,13 +279,13 @@ report_hosts(Coordinator *c)
 			dtm_publish_host(c->slot, place, host);
 		if (switched && host->open)
 			ereport(LOG,
-					(errmsg("host %s does not answer: it is only tried now and then",
+					(errmsg("circuit breaker for host \"%s\" opened",
 							host->name),
-					 errdetail("%d calls in a row had no answer, the last one: %s",
+					 errdetail("%d consecutive calls got no response; last error: %s",
 							   host->failed_in_a_row, host->error)));
 		else if (switched)
 			ereport(LOG,
-					(errmsg("host %s answers again", host->name)));
+					(errmsg("circuit breaker for host \"%s\" closed", host->name)));
 	}
 }
 
@@ -438,7 +438,7 @@ coordinator_create(StoreMode mode, DtmShare share, DtmSharedSlot *slot)
 		MemoryContextDelete(context);
 		ereport(ERROR,
 				(errcode(ERRCODE_SYSTEM_ERROR),
-				 errmsg("could not prepare for calls: %s", error)));
+				 errmsg("could not initialize calls of branches: %s", error)));
 	}
 	entries_init(&c->entries, context);
 	attempts_init(&c->attempts, context);

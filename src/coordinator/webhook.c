@@ -58,7 +58,7 @@ webhook_send(Coordinator *c, const Transaction *trans, const char *url,
 	if (c->nwebhooks >= MAX_WEBHOOKS)
 	{
 		ereport(LOG,
-				(errmsg("dtm.alert_webhook does not answer: it is not told of global transaction \"%s\"",
+				(errmsg("too many pending alerts; alert for global transaction \"%s\" was dropped",
 						trans->gid)));
 		return;
 	}
@@ -79,6 +79,6 @@ webhook_done(Coordinator *c, Call *call)
 	c->nwebhooks--;
 	if (!call->answered)
 		ereport(LOG,
-				(errmsg("dtm.alert_webhook could not be called: %s", call->text)));
+				(errmsg("could not call dtm.alert_webhook: %s", call->text)));
 	call_free(call);
 }

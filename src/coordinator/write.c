@@ -108,9 +108,9 @@ postpone_entry(Coordinator *c, Entry *entry, ErrorData *edata)
 
 	ereport(WARNING,
 			(errcode(edata->sqlerrcode),
-			 errmsg("global transaction \"%s\" can't be processed: %s",
+			 errmsg("cannot process global transaction \"%s\": %s",
 					entry->trans->gid, edata->message),
-			 errdetail("It is looked at again at %s; the others go on.",
+			 errdetail("It will be processed again at %s. Other global transactions are not affected.",
 					   timestamptz_to_str(next_time))));
 	entry_forget(c, entry);
 	if (c->slot)

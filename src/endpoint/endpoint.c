@@ -39,14 +39,14 @@ find_server(const char *url, EndpointProblem *problem)
 	{
 		fail(problem, ERRCODE_UNDEFINED_OBJECT,
 			 psprintf("server \"%s\" does not exist", server_name),
-			 "CREATE SERVER ... FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url ...) makes one; its name is what is between \"server:\" and \"/\".");
+			 "Create it with CREATE SERVER ... FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url ...). The URL names it between \"server:\" and \"/\".");
 		return NULL;
 	}
 	if (server->fdwid != get_foreign_data_wrapper_oid(WRAPPER_NAME, true))
 	{
 		fail(problem, ERRCODE_WRONG_OBJECT_TYPE,
-			 psprintf("server \"%s\" is not one that is called over HTTP", server_name),
-			 "It has to be of the foreign data wrapper dtm_http.");
+			 psprintf("server \"%s\" does not use foreign-data wrapper \"dtm_http\"", server_name),
+			 "Use a server that was created with FOREIGN DATA WRAPPER dtm_http.");
 		return NULL;
 	}
 	return server;
@@ -91,7 +91,7 @@ check_path(const char *url, EndpointProblem *problem)
 	const char *message;
 
 	if (!utf8_has(url))
-		message = "it has no form in UTF-8";
+		message = "URL cannot be converted to UTF-8";
 	else
 		message = uri_path_problem(path_of(utf8_of(url)));
 	return message == NULL ||
@@ -128,7 +128,7 @@ endpoint_resolve(const char *url, Oid role, Endpoint *endpoint,
 			return true;
 		return fail(problem, ERRCODE_INSUFFICIENT_PRIVILEGE,
 					"dtm.allowed_targets permits foreign servers only",
-					"Name a server: server:name/path.");
+					"Use a foreign server, as in server:name/path.");
 	}
 	server = find_server(url, problem);
 	if (server == NULL)
@@ -139,14 +139,14 @@ endpoint_resolve(const char *url, Oid role, Endpoint *endpoint,
 	{
 		if (!SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(role)))
 			return fail(problem, ERRCODE_UNDEFINED_OBJECT,
-						"the role that submitted does not exist any more",
-						"dtm_force_stop() ends the global transaction.");
+						"role that submitted no longer exists",
+						"End the global transaction with dtm_force_stop().");
 		/* asked for right before: one that was dropped just now is no error */
 		if (!SearchSysCacheExists1(FOREIGNSERVEROID, ObjectIdGetDatum(server->serverid)) ||
 			!dtm_can_use_server(server->serverid, role))
 			return fail(problem, ERRCODE_INSUFFICIENT_PRIVILEGE,
 						psprintf("permission denied for foreign server %s", server->servername),
-						"GRANT USAGE ON FOREIGN SERVER permits a role to call it.");
+						"Grant USAGE on the foreign server to the role that submits.");
 		options_take(mapping_options(role, server->serverid), endpoint, &base_url);
 	}
 	options_take(server->options, endpoint, &base_url);

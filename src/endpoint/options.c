@@ -145,13 +145,13 @@ check_file(const char *name, const char *value)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to set option \"%s\"", name),
-				 errdetail("It names a file that the server reads."),
-				 errhint("It takes a superuser, or a member of pg_read_server_files.")));
+				 errdetail("The option names a file that the server reads."),
+				 errhint("Set the option as a superuser or as a member of pg_read_server_files.")));
 	if (!is_absolute_path(value))
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
 				 errmsg("option \"%s\" is not an absolute path", name),
-				 errhint("Give a file in PEM format on the server's host.")));
+				 errhint("Specify the absolute path of a PEM file on the server's host.")));
 }
 
 static void
@@ -165,14 +165,14 @@ check_base_url(const char *value)
 	else
 		problem = wire_url_problem("http", value, NULL);
 	if (problem == NULL && strpbrk(value, "?#") != NULL)
-		problem = "it has a query or a fragment";
+		problem = "URL contains a query or a fragment";
 	if (problem == NULL && dtm_url_has_user(value))
-		problem = "it names a user, which belongs into a user mapping";
+		problem = "URL contains a user name";
 	if (problem != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
-				 errmsg("option \"base_url\" is invalid: %s", problem),
-				 errhint("Give what all URLs of the service begin with, such as https://bank.internal/api or grpcs://bank.internal:9090.")));
+				 errmsg("invalid value for option \"base_url\": %s", problem),
+				 errhint("Specify the beginning of all URLs of the service, such as https://bank.internal/api or grpcs://bank.internal:9090.")));
 }
 
 /* What a value is does not get into the message: it may be a secret. */
@@ -185,8 +185,8 @@ check_value(const char *name, OptionKind kind, const char *value)
 	if (value[0] == '\0' || has_control_character(value))
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
-				 errmsg("option \"%s\" is empty, or has a control character", name),
-				 errhint("Leave it out if there is none; a value is one line.")));
+				 errmsg("option \"%s\" is empty or contains a control character", name),
+				 errhint("Specify a value of one line, or omit the option.")));
 	utf8_check(value, psprintf("option \"%s\"", name));
 	switch (kind)
 	{
@@ -200,22 +200,22 @@ check_value(const char *name, OptionKind kind, const char *value)
 			if (!parse_int(value, &ms, GUC_UNIT_MS, &hint) || ms <= 0)
 				ereport(ERROR,
 						(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
-						 errmsg("option \"%s\" is not a time above 0", name),
-						 errhint("Give milliseconds, or a number with its unit, such as 5s.")));
+						 errmsg("option \"%s\" must be a time greater than 0", name),
+						 errhint("Specify milliseconds, or a number with a unit, such as 5s.")));
 			break;
 		case OPTION_TOKEN:
 			if (strchr(value, ' ') != NULL)
 				ereport(ERROR,
 						(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
-						 errmsg("option \"%s\" has a blank", name),
-						 errhint("Give the token alone, without \"Bearer\".")));
+						 errmsg("option \"%s\" contains a space", name),
+						 errhint("Specify only the token, without \"Bearer\".")));
 			break;
 		case OPTION_KEY:
 			if (strlen(value) < MIN_HMAC_KEY)
 				ereport(ERROR,
 						(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
 						 errmsg("option \"%s\" is shorter than %d bytes", name, MIN_HMAC_KEY),
-						 errhint("openssl rand -hex 32 makes a good one.")));
+						 errhint("Generate a key, for example with openssl rand -hex 32.")));
 			break;
 	}
 }
@@ -229,19 +229,19 @@ check_header(const char *option, const char *value)
 		strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") != strlen(name))
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
-				 errmsg("\"%s\" names no header", option),
-				 errhint("header_x_api_key, for example, is sent as x-api-key.")));
+				 errmsg("option \"%s\" does not name a valid header", option),
+				 errhint("For example, option header_x_api_key sets the header x-api-key.")));
 	if (wire_is_framing_header(header_name(option)) ||
 		wire_is_own_header(header_name(option)) || pg_strcasecmp(name, "host") == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
-				 errmsg("\"%s\" names a header that is not to be set", option),
-				 errhint("The headers that frame a request, and those that say what it is about, are set by dtm, and Host follows from base_url.")));
+				 errmsg("option \"%s\" names a header that cannot be set", option),
+				 errhint("Omit the option. dtm sets the headers that frame or identify a request, and base_url determines Host.")));
 	if (has_control_character(value))
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
-				 errmsg("option \"%s\" has a control character", option),
-				 errhint("A header is one line.")));
+				 errmsg("option \"%s\" contains a control character", option),
+				 errhint("Specify a value of one line.")));
 	utf8_check(value, psprintf("option \"%s\"", option));
 }
 
@@ -275,10 +275,10 @@ dtm_http_validator(PG_FUNCTION_ARGS)
 					(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
 					 errmsg("invalid option \"%s\"", name),
 					 catalog == ForeignServerRelationId ?
-					 errhint("A server has base_url, ca_file, connect_timeout and request_timeout.") :
+					 errhint("Valid options of a server are base_url, ca_file, connect_timeout and request_timeout.") :
 					 catalog == UserMappingRelationId ?
-					 errhint("A user mapping has bearer_token, client_cert, client_key, hmac_key, and header_NAME for headers.") :
-					 errhint("Options belong to servers and user mappings.")));
+					 errhint("Valid options of a user mapping are bearer_token, client_cert, client_key, hmac_key, and header_NAME for each header.") :
+					 errhint("Set options of servers and user mappings only.")));
 		check_value(name, known_options[i].kind, defGetString(option));
 		has_url = has_url || strcmp(name, "base_url") == 0;
 		has_cert = has_cert || strcmp(name, "client_cert") == 0;
@@ -288,11 +288,11 @@ dtm_http_validator(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
 				 errmsg("option \"base_url\" is missing"),
-				 errhint("CREATE SERVER bank FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url 'https://bank.internal').")));
+				 errhint("Specify it, as in CREATE SERVER bank FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url 'https://bank.internal').")));
 	if (has_key && !has_cert)
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
-				 errmsg("option \"client_key\" is there without \"client_cert\""),
-				 errhint("Give the file of its certificate, too.")));
+				 errmsg("option \"client_key\" requires option \"client_cert\""),
+				 errhint("Specify the file of the certificate, too.")));
 	PG_RETURN_VOID();
 }

@@ -115,7 +115,7 @@ dtm_verify_signature(PG_FUNCTION_ARGS)
 	if (key == NULL || key[0] == '\0')
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("key is null or empty"),
+				 errmsg("argument \"%s\" must not be null or empty", "key"),
 				 errhint("Pass the hmac_key of the caller's user mapping.")));
 	if (signature == NULL || gid == NULL || branch_id == NULL || op == NULL ||
 		!parse(signature, &time, &hex))

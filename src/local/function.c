@@ -40,10 +40,10 @@ check_role(void)
 	if (!can)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
-				 errmsg("role \"%s\" can't have local branches: it is not permitted to log in",
+				 errmsg("role \"%s\" cannot have local branches because it is not permitted to log in",
 						GetUserNameFromId(GetUserId(), false)),
-				 errdetail("Before PostgreSQL 17 no background worker can run as such a role."),
-				 errhint("ALTER ROLE ... LOGIN; as long as it has no password and no entry in pg_hba.conf, nobody else can.")));
+				 errdetail("Before PostgreSQL 17, no background worker can run as such a role."),
+				 errhint("Run ALTER ROLE ... LOGIN. Nobody can log in as the role as long as it has no password and no entry in pg_hba.conf.")));
 #endif
 }
 
@@ -58,19 +58,19 @@ local_function(const char *url)
 	if (list_length(names) != 2)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_NAME),
-				 errmsg("function \"%s\" is not named with its schema", name),
-				 errhint("Give sql:schema.function.")));
+				 errmsg("function name \"%s\" is not qualified with a schema", name),
+				 errhint("Use sql:schema.function.")));
 	function = LookupFuncName(names, NARGS, types, true);
 	if (!OidIsValid(function) || get_func_prokind(function) != PROKIND_FUNCTION)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_FUNCTION),
 				 errmsg("function %s(text, text, text, jsonb) does not exist", name),
-				 errhint("A local branch is a function of gid, branch_id, op and payload.")));
+				 errhint("Create a function with the arguments gid, branch_id, op and payload.")));
 	if (!dtm_can_execute(function, GetUserId()))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied for function %s", name),
-				 errhint("The role that submits calls it: it needs EXECUTE.")));
+				 errhint("Grant EXECUTE on the function to the role that submits.")));
 	check_role();
 	return function;
 }

@@ -328,7 +328,7 @@ look_at(LocalPool *pool, int i)
 	{
 		if (stopped && !task->recorded && task->error[0] == '\0')
 			snprintf(task->error, sizeof(task->error),
-					 "the worker that ran it has ended; the server's log may say why");
+					 "worker process terminated while it ran the function; see the server's log");
 		end_task(pool, task);
 	}
 	if (stopped)
@@ -478,7 +478,7 @@ local_drive(LocalPool *pool)
 	{
 		dlist_foreach_modify(iter, &pool->waiting)
 			give_up(pool, dlist_container(LocalTask, node, iter.cur),
-					"functions are called only where dtm is in shared_preload_libraries");
+					"function was not called because dtm is not in shared_preload_libraries");
 		return;
 	}
 	for (int i = 0; i < local_shared->nworkers; i++)
@@ -490,7 +490,7 @@ local_drive(LocalPool *pool)
 		int			i = idle_worker(pool, task->role, false);
 
 		if (max_workers(pool) == 0)
-			give_up(pool, task, "functions are not called: dtm.sql_workers is 0");
+			give_up(pool, task, "function was not called because dtm.sql_workers is 0");
 		else if (i >= 0 && assign(pool, i, task))
 			continue;
 		else if (count_workers(pool) >= max_workers(pool))
@@ -508,7 +508,7 @@ local_drive(LocalPool *pool)
 			if (count_workers(pool) > 0)
 				break;
 			give_up(pool, task,
-					"no background worker is free to run it: raise max_worker_processes");
+					"out of background worker slots; increase max_worker_processes");
 		}
 	}
 }

@@ -248,8 +248,8 @@ read_task(const LocalWorker *task, Transaction **trans, MemoryContext context)
 	if (found && (*trans)->submitted_by != GetUserId())
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("the worker does not run as the role that submitted"),
-				 errdetail("The worker's role is \"%s\".",
+				 errmsg("worker does not run as the role that submitted the global transaction"),
+				 errdetail("The role of the worker is \"%s\".",
 						   GetUserNameFromId(GetUserId(), true) ?
 						   GetUserNameFromId(GetUserId(), true) : "")));
 	commit();
@@ -278,7 +278,7 @@ run(LocalWorker *task, MemoryContext context)
 	if (!apply(task, DTM_RESULT_SUCCESS, ""))
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("the global transaction went on meanwhile: what the function did is rolled back")));
+				 errmsg("function's changes were rolled back because the global transaction no longer waits for it")));
 	DTM_CRASH_POINT("local-before-commit");
 	commit();
 	DTM_CRASH_POINT("local-after-commit");

@@ -281,10 +281,10 @@ do_with_fewer(Oid database)
 	if (nrunning != first->limit)
 		ereport(LOG,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("only %d of %d dtm coordinators could be started for database %u: no background worker is free",
+				 errmsg("could start only %d of %d dtm coordinators for database %u",
 						nrunning, dtm_coordinators_per_database, database),
-				 errdetail("They share the work of the others."),
-				 errhint("Raise max_worker_processes, or lower dtm.coordinators_per_database.")));
+				 errdetail("No background worker slot is free. The running coordinators share the work of the missing ones."),
+				 errhint("Increase max_worker_processes, or decrease dtm.coordinators_per_database.")));
 	first->limit = nrunning;
 	first->grow_at = clock_monotonic() + RESTART_PAUSE_MAX * INT64CONST(1000);
 	return true;
@@ -446,8 +446,8 @@ start_workers(void)
 		if (!reported_no_slot)
 			ereport(LOG,
 					(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-					 errmsg("no background worker is free for a dtm coordinator"),
-					 errhint("dtm needs dtm.coordinators_per_database of them for each database that has the extension, and one more: raise max_worker_processes. Databases without it take one for a moment.")));
+					 errmsg("out of background worker slots for dtm coordinators"),
+					 errhint("Increase max_worker_processes. dtm needs one worker for the launcher, dtm.coordinators_per_database for each database that has the extension, and, for a moment, one for each other database.")));
 	}
 	reported_no_slot = no_worker;
 	return timeout;
@@ -520,7 +520,7 @@ dtm_launcher_main(Datum arg)
 		MemoryContextSwitchTo(TopMemoryContext);
 		MemoryContextReset(context);
 
-		pgstat_report_activity(STATE_IDLE, "waiting for databases to need a coordinator");
+		pgstat_report_activity(STATE_IDLE, "waiting for databases that need a coordinator");
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH |
 						 (timeout >= 0 ? WL_TIMEOUT : 0), timeout,
 						 dtm_wait_event(DTM_WAIT_LAUNCHER_MAIN));

@@ -124,8 +124,9 @@ read_orders(void)
 		orders = home == STORE_HOME_HERE ? ORDERS_RUN : ORDERS_PAUSE;
 		if (home != reported && home != STORE_HOME_HERE)
 			ereport(LOG,
-					(errmsg("dtm coordinator for database \"%s\" is paused: %s",
-							get_database_name(MyDatabaseId), store_home_reason(home)),
+					(errmsg("dtm coordinator for database \"%s\" is paused",
+							get_database_name(MyDatabaseId)),
+					 errdetail("%s", store_home_reason(home)),
 					 errhint("%s", store_home_hint(home))));
 		reported = home;
 		SpinLockAcquire(&my_slot->mutex);

@@ -17,8 +17,8 @@ request_branch(DtmTransType type, text *gid, text *branch_id, char *forward,
 	if (gid == NULL || branch_id == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s is null", gid == NULL ? "gid" : "branch_id"),
-				 errhint("Pass the gid that dtm_prepare() returned, and an id of the branch within it, such as 01.")));
+				 errmsg("argument \"%s\" must not be null", gid == NULL ? "gid" : "branch_id"),
+				 errhint("Pass the gid that dtm_prepare() returned, and an id of the branch that is unique within the transaction, such as 01.")));
 	request->type = type;
 	request->gid = request_gid(gid);
 	request->branch_id = text_to_cstring(branch_id);
@@ -26,15 +26,15 @@ request_branch(DtmTransType type, text *gid, text *branch_id, char *forward,
 		pg_mbstrlen(request->branch_id) > DTM_MAX_GID_CHARS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("branch_id is empty, or longer than %d characters",
+				 errmsg("branch_id is empty or longer than %d characters",
 						DTM_MAX_GID_CHARS),
-				 errhint("Pass an id of the branch within its transaction, such as 01.")));
+				 errhint("Pass an id that is unique within the transaction, such as 01.")));
 	request_check_name(request->branch_id, "branch_id");
 	if (forward == NULL || backward == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("branch \"%s\" has a URL that is null", request->branch_id),
-				 errhint("Pass '' where no call is needed.")));
+				 errmsg("URL of branch \"%s\" must not be null", request->branch_id),
+				 errhint("Pass '' if no call is needed.")));
 	request->forward = forward;
 	request->backward = backward;
 	request->payload = payload;
@@ -48,8 +48,8 @@ set_workflow_result(BranchRequest *request, char *op, const char *status)
 	if (op == NULL || op[0] == '\0' || pg_mbstrlen(op) > DTM_MAX_OP_CHARS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("op is missing, or longer than %d characters", DTM_MAX_OP_CHARS),
-				 errhint("A result of a workflow has an op, such as action, commit or rollback.")));
+				 errmsg("op is missing or longer than %d characters", DTM_MAX_OP_CHARS),
+				 errhint("Pass the op of the workflow's result, such as action, commit or rollback.")));
 	request_check_name(op, "op");
 	if (status != NULL && strcmp(status, "succeed") == 0)
 		request->status = DTM_BRANCH_SUCCEED;
@@ -58,8 +58,8 @@ set_workflow_result(BranchRequest *request, char *op, const char *status)
 	else
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("status of op \"%s\" is missing, or none that a result has", op),
-				 errhint("It is succeed or failed.")));
+				 errmsg("invalid status for op \"%s\"", op),
+				 errhint("Use succeed or failed.")));
 }
 
 BranchRequest *
@@ -84,7 +84,7 @@ request_branch_from_object(Jsonb *object)
 	if (object == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("request is null"),
+				 errmsg("argument \"%s\" must not be null", "request"),
 				 errhint("Pass an object with gid, trans_type, branch_id and URLs.")));
 	pairs = read_pairs(&object->root, "request", &n);
 	for (int i = 0; i < n; i++)
@@ -96,7 +96,7 @@ request_branch_from_object(Jsonb *object)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("request has no trans_type"),
-				 errhint("It is one of tcc, xa, workflow.")));
+				 errhint("Use tcc, xa or workflow.")));
 	type = request_check_trans_type(values[TRANS_TYPE]);
 	forward = type == DTM_XA ? values[URL] : values[CONFIRM];
 	backward = type == DTM_XA ? values[URL] : values[CANCEL];
@@ -146,11 +146,11 @@ request_add_branch(Transaction *trans, const BranchRequest *branch)
 			ereport(ERROR,
 					(errcode(ERRCODE_UNIQUE_VIOLATION),
 					 branch->type == DTM_WORKFLOW ?
-					 errmsg("op \"%s\" of branch \"%s\" of global transaction \"%s\" is registered already",
+					 errmsg("op \"%s\" of branch \"%s\" of global transaction \"%s\" is already registered",
 							branch->forward, branch->branch_id, trans->gid) :
-					 errmsg("branch \"%s\" of global transaction \"%s\" is registered already",
+					 errmsg("branch \"%s\" of global transaction \"%s\" is already registered",
 							branch->branch_id, trans->gid),
-					 errhint("Each branch has an id of its own.")));
+					 errhint("Use another branch_id.")));
 	request_check_step_count(n + 1);
 	trans->branch_id = repalloc(trans->branch_id, sizeof(char *) * (n + 1));
 	trans->action = repalloc(trans->action, sizeof(char *) * (n + 1));

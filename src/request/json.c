@@ -8,14 +8,43 @@
 #include "utils/builtins.h"
 #include "utils/numeric.h"
 
-/* "what" has another type than the one it must have. */
+/* Types that the value of a key can be required to have. */
+typedef enum Required
+{
+	REQUIRED_OBJECT,
+	REQUIRED_ARRAY,
+	REQUIRED_STRING,
+	REQUIRED_NUMBER,
+	REQUIRED_BOOLEAN
+} Required;
+
+static int
+message_of_type(const char *what, Required required)
+{
+	switch (required)
+	{
+		case REQUIRED_OBJECT:
+			return errmsg("\"%s\" must be a JSON object", what);
+		case REQUIRED_ARRAY:
+			return errmsg("\"%s\" must be a JSON array", what);
+		case REQUIRED_STRING:
+			return errmsg("\"%s\" must be a JSON string", what);
+		case REQUIRED_NUMBER:
+			return errmsg("\"%s\" must be a number", what);
+		case REQUIRED_BOOLEAN:
+			break;
+	}
+	return errmsg("\"%s\" must be true or false", what);
+}
+
+/* The value of "what" has another type than the required one. */
 static void
-error_type(const char *what, const char *expected)
+error_type(const char *what, Required required)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("%s is not %s", what, expected),
-			 errhint("docs/sql-reference.md lists the keys and their types.")));
+			 message_of_type(what, required),
+			 errhint("See the keys and their types in docs/sql-reference.md.")));
 }
 
 /* The pairs of an object in *n; an error naming "what" for anything else. */
@@ -27,7 +56,7 @@ read_pairs(JsonbContainer *container, const char *what, int *n)
 	JsonPair	   *pairs;
 
 	if (!JsonContainerIsObject(container))
-		error_type(what, "a JSON object");
+		error_type(what, REQUIRED_OBJECT);
 	pairs = palloc(sizeof(JsonPair) * (JsonContainerSize(container) + 1));
 	*n = 0;
 	it = JsonbIteratorInit(container);
@@ -52,7 +81,7 @@ read_elements(const JsonbValue *value, const char *what, int *n)
 	if (value->type != jbvBinary ||
 		!JsonContainerIsArray(value->val.binary.data) ||
 		JsonContainerIsScalar(value->val.binary.data))
-		error_type(what, "a JSON array");
+		error_type(what, REQUIRED_ARRAY);
 	elements = palloc(sizeof(JsonbValue) *
 					  (JsonContainerSize(value->val.binary.data) + 1));
 	*n = 0;
@@ -67,7 +96,7 @@ char *
 read_string(const JsonbValue *value, const char *what)
 {
 	if (value->type != jbvString)
-		error_type(what, "a JSON string");
+		error_type(what, REQUIRED_STRING);
 	return pnstrdup(value->val.string.val, value->val.string.len);
 }
 
@@ -75,7 +104,7 @@ bool
 read_bool(const JsonbValue *value, const char *what)
 {
 	if (value->type != jbvBool)
-		error_type(what, "true or false");
+		error_type(what, REQUIRED_BOOLEAN);
 	return value->val.boolean;
 }
 
@@ -85,14 +114,14 @@ read_number(const JsonbValue *value, const char *what, double max)
 	double		number;
 
 	if (value->type != jbvNumeric)
-		error_type(what, "a number");
+		error_type(what, REQUIRED_NUMBER);
 	number = DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow,
 												NumericGetDatum(value->val.numeric)));
 	if (!(number >= 0 && number <= max))
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-				 errmsg("%s is out of range", what),
-				 errhint("It must be between 0 and %.0f.", max)));
+				 errmsg("\"%s\" is out of range", what),
+				 errhint("The value must be between 0 and %.0f.", max)));
 	return number;
 }
 
@@ -101,6 +130,6 @@ read_object(const JsonbValue *value, const char *what)
 {
 	if (value->type != jbvBinary ||
 		!JsonContainerIsObject(value->val.binary.data))
-		error_type(what, "a JSON object");
+		error_type(what, REQUIRED_OBJECT);
 	return value->val.binary.data;
 }

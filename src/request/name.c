@@ -21,12 +21,12 @@ request_gid(text *gid)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("gid is empty"),
-				 errhint("Pass NULL to have one made, or call dtm_new_gid().")));
+				 errhint("Pass NULL to generate a gid, or call dtm_new_gid().")));
 	if (pg_mbstrlen(string) > DTM_MAX_GID_CHARS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("gid is longer than %d characters", DTM_MAX_GID_CHARS),
-				 errhint("dtm's SDKs and the barrier table have no room for a longer one.")));
+				 errhint("Use a shorter gid. dtm's SDKs and the barrier table do not support longer ones.")));
 	request_check_name(string, "gid");
 	return string;
 }
@@ -39,7 +39,7 @@ request_check_name(const char *name, const char *what)
 		if ((unsigned char) *c < 0x20 || *c == 0x7f)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("%s contains a control character", what),
-					 errhint("Use letters, digits and punctuation.")));
+					 errmsg("\"%s\" contains a control character", what),
+					 errhint("Use only letters, digits and punctuation.")));
 	utf8_check(name, what);
 }

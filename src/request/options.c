@@ -28,15 +28,15 @@ check_header(const char *name, const char *value)
 	if (wire_is_framing_header(name) || wire_is_own_header(name))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("branch_headers must not have \"%s\"", name),
-				 errhint("The headers that frame a request, and those that say what it is about, are set by dtm.")));
+				 errmsg("header \"%s\" cannot be set in branch_headers", name),
+				 errhint("Remove the header. dtm sets the headers that frame or identify a request.")));
 	for (const char *c = value; *c; c++)
 		good = good && (unsigned char) *c >= 0x20 && *c != 0x7f;
 	if (!good)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("branch_headers has a header that can't be sent: \"%s\"", name),
-				 errhint("A name consists of letters, digits and hyphens; a value has no control characters.")));
+				 errmsg("invalid header \"%s\" in branch_headers", name),
+				 errhint("Use letters, digits and hyphens in the name, and no control characters in the value.")));
 	utf8_check(value, psprintf("header \"%s\" of branch_headers", name));
 }
 
@@ -73,19 +73,19 @@ read_orders(Request *request, JsonbContainer *container)
 		if (*pairs[i].key == '\0' || *end != '\0' || step < 0 || step >= nsteps)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("orders names a step that there is not: \"%s\"", pairs[i].key),
-					 errhint("Steps are numbered from 0.")));
-		elements = read_elements(&pairs[i].value, "an element of orders", &n);
+					 errmsg("orders refers to nonexistent step \"%s\"", pairs[i].key),
+					 errhint("Use the numbers of steps, which count from 0.")));
+		elements = read_elements(&pairs[i].value, "orders[*]", &n);
 		for (int j = 0; j < n; j++)
 		{
-			double		number = read_number(&elements[j], "an element of orders",
+			double		number = read_number(&elements[j], "orders[*]",
 										   DTM_MAX_STEPS);
 
 			if (number != floor(number) || number >= nsteps)
 				ereport(ERROR,
 						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						 errmsg("orders names a step that there is not: \"%g\"", number),
-						 errhint("Steps are numbered from 0.")));
+						 errmsg("orders refers to nonexistent step \"%g\"", number),
+						 errhint("Use the numbers of steps, which count from 0.")));
 			before[step * nsteps + (int) number] = true;
 		}
 	}
@@ -100,7 +100,7 @@ read_orders(Request *request, JsonbContainer *container)
 				ereport(ERROR,
 						(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 						 errmsg("orders has more than %d elements", DTM_MAX_ORDERS),
-						 errhint("A step need not name those that come before its predecessors.")));
+						 errhint("List only the direct predecessors of each step.")));
 			pre[total++] = (uint16) i;
 		}
 	}
@@ -115,7 +115,7 @@ read_orders(Request *request, JsonbContainer *container)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("orders has a cycle"),
-				 errhint("Some step would have to come after itself.")));
+				 errhint("Remove the cycle, in which a step would come after itself.")));
 }
 
 static void
@@ -129,7 +129,7 @@ read_headers(Request *request, JsonbContainer *container)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("branch_headers has more than %d headers", MAX_HEADERS),
-				 errhint("Put data into the payload.")));
+				 errhint("Put data in the payload instead.")));
 	trans->header_name = palloc(sizeof(char *) * (n + 1));
 	trans->header_value = palloc(sizeof(char *) * (n + 1));
 	trans->nheaders = 0;
@@ -139,7 +139,7 @@ read_headers(Request *request, JsonbContainer *container)
 
 		if (pairs[i].value.type == jbvNull)
 			continue;
-		value = read_string(&pairs[i].value, "a value of branch_headers");
+		value = read_string(&pairs[i].value, "branch_headers.*");
 		check_header(pairs[i].key, value);
 		trans->header_name[trans->nheaders] = pairs[i].key;
 		trans->header_value[trans->nheaders++] = value;
@@ -249,8 +249,8 @@ read_request_timeout(Request *request, const Option *option, const JsonbValue *v
 	if (us / 1000 > INT_MAX)
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-				 errmsg("%s is out of range", option->key),
-				 errhint("It must be between 0 and %d.", INT_MAX / 1000)));
+				 errmsg("\"%s\" is out of range", option->key),
+				 errhint("The value must be between 0 and %d.", INT_MAX / 1000)));
 	request->trans.request_timeout = us > 0 ? Max((int) (us / 1000), 1) : 0;
 }
 
@@ -292,7 +292,7 @@ read_protocol(Request *request, const Option *option, const JsonbValue *value)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("unknown protocol \"%s\"", protocol),
-				 errhint("It is one of http, json-rpc, grpc.")));
+				 errhint("Use http, json-rpc or grpc.")));
 	/* http is what there is without one */
 	request->trans.protocol = strcmp(protocol, "http") == 0 ? "" : protocol;
 }
@@ -304,8 +304,8 @@ read_traceparent(Request *request, const Option *option, const JsonbValue *value
 	if (!wire_is_traceparent(request->traceparent))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("traceparent is malformed: \"%s\"", request->traceparent),
-				 errhint("It is 00-<32 hex digits>-<16 hex digits>-<2 hex digits>, in lower case (W3C Trace Context).")));
+				 errmsg("invalid traceparent \"%s\"", request->traceparent),
+				 errhint("Use 00-<32 hex digits>-<16 hex digits>-<2 hex digits>, in lower case (W3C Trace Context).")));
 }
 
 /* A field that is taken over as it is. */

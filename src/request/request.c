@@ -14,7 +14,7 @@
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
-#define TRANS_TYPES_HINT "It is one of saga, msg, tcc, xa, workflow."
+#define TRANS_TYPES_HINT "Use saga, msg, tcc, xa or workflow."
 
 /* ---------- checks ---------- */
 
@@ -40,7 +40,7 @@ request_check_step_count(int n)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("too many steps: %d", n),
-				 errhint("A global transaction has %d at most.", DTM_MAX_STEPS)));
+				 errhint("A global transaction can have at most %d steps.", DTM_MAX_STEPS)));
 }
 
 void
@@ -65,8 +65,9 @@ request_check_size(const Transaction *trans)
 	if (size > (Size) dtm_max_request_size * 1024)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("global transaction is too large: its URLs, payloads and headers have %zu bytes", size),
-				 errhint("Keep large data in a place of its own and pass its key, or raise dtm.max_request_size.")));
+				 errmsg("global transaction is too large"),
+				 errdetail("Its URLs, payloads and headers have %zu bytes.", size),
+				 errhint("Store large data elsewhere and pass its key, or increase dtm.max_request_size.")));
 }
 
 /* What can be called, now that the protocol is known. */
@@ -111,29 +112,29 @@ check_whole(Request *request)
 		 pg_mbstrlen(request->trans.workflow) > DTM_MAX_OP_CHARS))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("name of the workflow is empty, or longer than %d characters",
+				 errmsg("workflow name is empty or longer than %d characters",
 						DTM_MAX_OP_CHARS),
-				 errhint("It is what the callback gets as op.")));
+				 errhint("Use another name; the callback receives it as op.")));
 	if (request->trans.workflow != NULL)
-		request_check_name(request->trans.workflow, "name of the workflow");
+		request_check_name(request->trans.workflow, "name");
 
 	if (core->type != DTM_SAGA && request_gave(request, "orders") &&
 		core->orders.start != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("orders is an option of a saga"),
-				 errhint("The steps of a msg run in order, or with concurrent all at once.")));
+				 errmsg("option \"%s\" is allowed only for sagas", "orders"),
+				 errhint("Omit orders. The steps of a msg run in order or, with option concurrent, all at once.")));
 	if (core->type != DTM_MSG && core->delay > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("delay is an option of a msg"),
-				 errhint("The others start when their submit commits.")));
+				 errmsg("option \"%s\" is allowed only for messages", "delay"),
+				 errhint("Omit delay. Other global transactions start when their submit commits.")));
 	if (core->type == DTM_SAGA && core->orders.start != NULL &&
 		!core->concurrent)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("orders is given without concurrent"),
-				 errhint("The steps of a saga that is not concurrent run one after the other; set concurrent to true.")));
+				 errmsg("option \"%s\" requires option \"%s\"", "orders", "concurrent"),
+				 errhint("Set concurrent to true. Otherwise the steps of a saga run one after another.")));
 	core->nops = dtm_core_ops_of(core->type, core->nsteps);
 	core->ops = palloc0(sizeof(DtmBranchOp) * (core->nops + 1));
 	dtm_core_lay_out(core);
@@ -151,8 +152,8 @@ allocate_steps(Request *request, int n)
 	if (dtm_core_has_branches(trans->core.type) && n > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("trans_type %s has no steps", dtm_trans_type_name(trans->core.type)),
-				 errhint("Register its branches with dtm_register_branch() while it is prepared.")));
+				 errmsg("global transaction of trans_type \"%s\" cannot have steps", dtm_trans_type_name(trans->core.type)),
+				 errhint("Prepare it without steps, and register its branches with dtm_register_branch().")));
 	request->has_steps = n > 0;
 	transaction_allocate_steps(trans, n);
 }
@@ -169,8 +170,8 @@ set_step(Request *request, int i, char *action, char *compensate, bool strict)
 	else if (strict && compensate[0] != '\0')
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("step %d of a msg has a compensation", i + 1),
-				 errhint("The steps of a msg are repeated until they succeed; use a saga for those that can be refused.")));
+				 errmsg("step %d of a msg cannot have a compensation", i + 1),
+				 errhint("The steps of a msg are retried until they succeed. Use a saga for steps that can be rejected.")));
 }
 
 /* An array of dtm_step. */
@@ -187,7 +188,7 @@ read_steps(Request *request, ArrayType *steps)
 	if (ARR_NDIM(steps) > 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
-				 errmsg("steps is not a one-dimensional array"),
+				 errmsg("argument \"%s\" must be a one-dimensional array", "steps"),
 				 errhint("Pass ARRAY[dtm_step(...), ...].")));
 	get_typlenbyvalalign(ARR_ELEMTYPE(steps), &len, &byval, &align);
 	deconstruct_array(steps, ARR_ELEMTYPE(steps), len, byval, align, &elements,
@@ -205,7 +206,7 @@ read_steps(Request *request, ArrayType *steps)
 		if (nulls[i])
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("step %d is null", i + 1),
+					 errmsg("step %d must not be null", i + 1),
 					 errhint("Pass ARRAY[dtm_step(...), ...].")));
 		step = DatumGetHeapTupleHeader(elements[i]);
 		action = GetAttributeByNum(step, 1, &no_action);
@@ -213,7 +214,7 @@ read_steps(Request *request, ArrayType *steps)
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 					 errmsg("step %d has no action URL", i + 1),
-					 errhint("Pass '' for a step whose action needs no call.")));
+					 errhint("Pass '' if the action needs no call.")));
 		compensate = GetAttributeByNum(step, 2, &isnull);
 		set_step(request, i, TextDatumGetCString(action),
 				 isnull ? pstrdup("") : TextDatumGetCString(compensate), true);
@@ -240,8 +241,8 @@ request_set_end(Request *request, const char *status)
 	else if (status[0] != '\0')
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("a workflow can't end as \"%s\"", status),
-				 errhint("Its status is succeed or failed.")));
+				 errmsg("invalid workflow status \"%s\"", status),
+				 errhint("Use succeed or failed.")));
 }
 
 /* steps and payloads of the object (§1.1). */
@@ -265,37 +266,37 @@ read_wire_steps(Request *request, const JsonbValue *steps,
 		char	   *compensate = pstrdup("");
 		char	   *data = NULL;
 		int			npairs;
-		JsonPair	   *pairs = read_pairs(read_object(&elements[i], "an element of steps"),
-									 "an element of steps", &npairs);
+		JsonPair	   *pairs = read_pairs(read_object(&elements[i], "steps[*]"),
+									 "steps[*]", &npairs);
 
 		for (int j = 0; j < npairs; j++)
 		{
 			if (pairs[j].value.type == jbvNull)
 				continue;
 			if (strcmp(pairs[j].key, "action") == 0)
-				action = read_string(&pairs[j].value, "action of a step");
+				action = read_string(&pairs[j].value, "steps[*].action");
 			else if (strcmp(pairs[j].key, "compensate") == 0)
-				compensate = read_string(&pairs[j].value, "compensate of a step");
+				compensate = read_string(&pairs[j].value, "steps[*].compensate");
 			else if (strcmp(pairs[j].key, "data") == 0)
-				data = read_string(&pairs[j].value, "data of a step");
+				data = read_string(&pairs[j].value, "steps[*].data");
 		}
 		if (action == NULL)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("step %d has no action URL", i + 1),
-					 errhint("Pass \"\" for a step whose action needs no call.")));
+					 errhint("Pass \"\" if the action needs no call.")));
 		set_step(request, i, action, compensate, false);
 		/* SG-07: the old place of the body wins */
 		if (data != NULL && data[0] != '\0')
 			request->trans.payload[i] = transaction_body(data);
 		else if (i < npayloads)
 			request->trans.payload[i] = bodies[i].type == jbvNull ? NULL :
-				transaction_body(read_string(&bodies[i], "an element of payloads"));
+				transaction_body(read_string(&bodies[i], "payloads[*]"));
 		else
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("step %d has no payload", i + 1),
-					 errhint("payloads has one string for each step; \"\" is none.")));
+					 errhint("Pass one string in payloads for each step; \"\" means no payload.")));
 	}
 }
 
@@ -312,7 +313,7 @@ request_from_arguments(text *trans_type, ArrayType *steps, text *gid,
 	if (trans_type == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("trans_type is null"),
+				 errmsg("argument \"%s\" must not be null", "trans_type"),
 				 errhint(TRANS_TYPES_HINT)));
 	request->trans.core.type = request_check_trans_type(text_to_cstring(trans_type));
 	request->trans.gid = request_gid(gid);
@@ -329,7 +330,7 @@ request_from_arguments(text *trans_type, ArrayType *steps, text *gid,
 				ereport(ERROR,
 						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						 errmsg("unknown option \"%s\"", pairs[i].key),
-						 errhint("Options are %s; of a workflow also name, data, status, result, rollback_reason.",
+						 errhint("Valid options are %s; for a workflow also name, data, status, result, rollback_reason.",
 								 request_option_names())));
 	}
 	check_whole(request);
@@ -339,7 +340,7 @@ request_from_arguments(text *trans_type, ArrayType *steps, text *gid,
 static void
 say_custom_data(void *arg)
 {
-	errcontext("custom_data of the request");
+	errcontext("JSON in \"custom_data\" of the request");
 }
 
 /* custom_data: a string that holds a JSON object, or null. */
@@ -370,11 +371,11 @@ read_custom_data(Request *request, const JsonbValue *value)
 		if (pairs[i].value.type == jbvNull)
 			continue;
 		if (type == DTM_WORKFLOW && strcmp(key, "name") == 0)
-			request->trans.workflow = read_string(&pairs[i].value, "name of the workflow");
+			request->trans.workflow = read_string(&pairs[i].value, "custom_data.name");
 		else if (type == DTM_WORKFLOW && strcmp(key, "data") == 0)
 			request->trans.workflow_data =
-				base64_decode(read_string(&pairs[i].value, "data of the workflow"),
-							  "data of the workflow");
+				base64_decode(read_string(&pairs[i].value, "custom_data.data"),
+							  "custom_data.data");
 		else if (type == DTM_SAGA ?
 				 strcmp(key, "concurrent") == 0 || strcmp(key, "orders") == 0 :
 				 type == DTM_MSG && strcmp(key, "delay") == 0)
@@ -428,7 +429,7 @@ request_from_object(Jsonb *object)
 	if (object == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("request is null"),
+				 errmsg("argument \"%s\" must not be null", "request"),
 				 errhint("Pass an object with trans_type, gid, steps and payloads.")));
 	pairs = read_pairs(&object->root, "request", &n);
 	for (int i = 0; i < n; i++)

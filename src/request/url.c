@@ -29,8 +29,8 @@ target_of(const char *url, const char *what, Oid role)
 		return endpoint.url;
 	ereport(ERROR,
 			(errcode(problem.sqlerrcode),
-			 errmsg("%s can't be called: %s", what, problem.message),
-			 errdetail("URL: %s", url),
+			 errmsg("%s cannot be called: %s", what, problem.message),
+			 errdetail("The URL is \"%s\".", url),
 			 errhint("%s", problem.hint)));
 }
 
@@ -39,7 +39,7 @@ request_check_url(const char *protocol, const char *url, const char *what,
 				  RequestUrl may_be, Oid submitted_by)
 {
 	const char *problem;
-	const char *hint = "Give an http or https URL with its host, grpc://host:port/package.Service/Method, server:name/path, sql:schema.function, or '' for no call.";
+	const char *hint = "Use an http or https URL with a host, grpc://host:port/package.Service/Method, server:name/path, sql:schema.function, or '' for no call.";
 	const char *target;
 	bool		server = endpoint_is_server(url);
 
@@ -48,41 +48,45 @@ request_check_url(const char *protocol, const char *url, const char *what,
 	if (is_topic(url))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s is a topic", what),
-				 errdetail("URL: %s", url),
-				 errhint("Only the steps of a msg can go to a topic.")));
+				 errmsg("%s cannot be a topic", what),
+				 errdetail("The URL is \"%s\".", url),
+				 errhint("Use a topic only in the steps of a msg.")));
 	target = target_of(url, what, submitted_by);
 	problem = wire_url_problem(protocol, target, &hint);
 	if (problem != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s can't be called: %s", what, problem),
-				 errdetail("URL: %s", url),
+				 errmsg("%s cannot be called: %s", what, problem),
+				 errdetail("The URL is \"%s\".", url),
 				 errhint("%s", hint)));
 	if (wire_kind(protocol, target) != WIRE_LOCAL && !server)
 		return;
 	if (!OidIsValid(submitted_by))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied to have a role that does not exist any more call a %s",
-						server ? "server" : "function"),
-				 errdetail("It is called as the role that submitted."),
-				 errhint("dtm_assign() gives the global transaction to another role.")));
+				 server ?
+				 errmsg("permission denied to name a foreign server for a role that no longer exists") :
+				 errmsg("permission denied to name a function for a role that no longer exists"),
+				 errdetail("The call is made as the role that submitted the global transaction."),
+				 errhint("Assign the global transaction to another role with dtm_assign().")));
 	if (!has_privs_of_role(GetUserId(), submitted_by))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied to have \"%s\" call a %s",
-						GetUserNameFromId(submitted_by, false), server ? "server" : "function"),
-				 errdetail("It is called as the role that submitted."),
-				 errhint("Only a role that has its rights can name one.")));
+				 server ?
+				 errmsg("permission denied to name a foreign server for role \"%s\"",
+						GetUserNameFromId(submitted_by, false)) :
+				 errmsg("permission denied to name a function for role \"%s\"",
+						GetUserNameFromId(submitted_by, false)),
+				 errdetail("The call is made as the role that submitted the global transaction."),
+				 errhint("Register the branch as a role that has the privileges of that role.")));
 	if (server)
 		return;
 	if (may_be == REQUEST_URL_REMOTE)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must not be a function in this database", what),
-				 errdetail("URL: %s", url),
-				 errhint("Functions can be the steps of a saga or msg, branches of a tcc or xa, and on_finish.")));
+				 errmsg("%s cannot be a function in this database", what),
+				 errdetail("The URL is \"%s\".", url),
+				 errhint("Use functions as steps of a saga or msg, as branches of a tcc or xa, or in on_finish.")));
 	(void) local_function(url);
 }
 
@@ -107,13 +111,13 @@ request_check_payload(const char *protocol, const char *url, const char *what,
 	if (memchr(VARDATA_ANY(payload), '\0', VARSIZE_ANY_EXHDR(payload)) != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("payload of %s has a byte 0", what),
-				 errhint("It has to be JSON.")));
+				 errmsg("payload of %s contains a zero byte", what),
+				 errhint("Pass a JSON value.")));
 	if (!pg_verify_mbstr(PG_UTF8, VARDATA_ANY(payload), VARSIZE_ANY_EXHDR(payload), true))
 		ereport(ERROR,
 				(errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
-				 errmsg("payload of %s is not UTF-8", what),
-				 errhint("It has to be JSON.")));
+				 errmsg("payload of %s is not valid UTF-8", what),
+				 errhint("Pass a JSON value.")));
 	callback.arg = unconstify(char *, what);
 	callback.previous = error_context_stack;
 	error_context_stack = &callback;
@@ -124,7 +128,7 @@ request_check_payload(const char *protocol, const char *url, const char *what,
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("payload of %s is not a JSON object", what),
-				 errhint("The params of a JSON-RPC request are the payload's, and four of dtm's.")));
+				 errhint("Pass a JSON object; dtm adds four parameters to it for JSON-RPC.")));
 }
 
 /* dtm.check_url(url, what) returns void; for what is called by others later */
@@ -134,21 +138,21 @@ dtm_check_url(PG_FUNCTION_ARGS)
 	char	   *url = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	char	   *what = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	const char *problem = NULL;
-	const char *hint = "Give an http or https URL with its host, server:name/path, or grpc://host:port/package.Service/Method.";
+	const char *hint = "Use an http or https URL with a host, server:name/path, or grpc://host:port/package.Service/Method.";
 
 	if (is_topic(url))
-		problem = "it is a topic";
+		problem = "URL is a topic";
 	else if (wire_kind("grpc", url) == WIRE_LOCAL)
 		/* it would be called as whoever submits to the topic */
-		problem = "it is a function";
+		problem = "URL is a function in the database";
 	else
 		/* whose protocol allows the most */
 		problem = wire_url_problem("grpc", target_of(url, what, InvalidOid), &hint);
 	if (problem != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s can't be called: %s", what, problem),
-				 errdetail("URL: %s", url),
+				 errmsg("%s cannot be called: %s", what, problem),
+				 errdetail("The URL is \"%s\".", url),
 				 errhint("%s", hint)));
 	PG_RETURN_VOID();
 }

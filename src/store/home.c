@@ -162,13 +162,13 @@ store_home_reason(StoreHome home)
 		case STORE_HOME_HERE:
 			return NULL;
 		case STORE_HOME_PAUSED:
-			return "dtm_pause() was called";
+			return "dtm_pause() was called.";
 		case STORE_HOME_ELSEWHERE:
-			return "the database was restored or copied from another one, or moved by pg_upgrade";
+			return "The database was restored or copied from another one, or moved by pg_upgrade.";
 		case STORE_HOME_COPIED:
-			return "the server's data directory is a copy of another one";
+			return "The server's data directory is a copy of another one.";
 		case STORE_HOME_OTHER_VERSION:
-			return "the extension in this database is of another version than the library that the server has loaded";
+			return "The extension in this database and the loaded library have different versions.";
 	}
 	return NULL;
 }
@@ -181,12 +181,12 @@ store_home_hint(StoreHome home)
 		case STORE_HOME_HERE:
 			return NULL;
 		case STORE_HOME_PAUSED:
-			return "SELECT dtm_resume() lets it go on.";
+			return "To continue, run SELECT dtm_resume() in this database.";
 		case STORE_HOME_ELSEWHERE:
 		case STORE_HOME_COPIED:
 			return "If this copy should take over, and the original has been stopped, run SELECT dtm_resume() in this database.";
 		case STORE_HOME_OTHER_VERSION:
-			return "If a new package was installed, run ALTER EXTENSION dtm UPDATE; if the extension was updated, restart the server.";
+			return "If a new package was installed, run ALTER EXTENSION dtm UPDATE. If the extension was updated, restart the server.";
 	}
 	return NULL;
 }

@@ -332,7 +332,7 @@ error_no_schema(void)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("schema \"dtm\" of extension \"dtm\" has been renamed"),
-				 errhint("Rename the schema of its tables back to dtm.")));
+				 errhint("Rename the schema with the extension's tables back to \"dtm\".")));
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
 			 errmsg("extension \"dtm\" is not installed in this database"),

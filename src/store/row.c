@@ -138,7 +138,7 @@ WRITER(bytes)
 READER(trans_type)
 {
 	return dtm_trans_type_of_letter(column_char(row, number), &trans->core.type) ?
-		NULL : "its trans_type is not one of this version";
+		NULL : "unknown trans_type";
 }
 
 WRITER(trans_type)
@@ -163,7 +163,7 @@ READER(workflow)
 {
 	(void) read_string(trans, field, row, number);
 	return (trans->core.type == DTM_WORKFLOW) == (trans->workflow != NULL) ?
-		NULL : "its trans_type and its workflow do not fit";
+		NULL : "trans_type does not match workflow name";
 }
 
 WRITER(workflow)
@@ -174,7 +174,7 @@ WRITER(workflow)
 /* The pairs of a step and one before it into core's form; they are sorted by step. */
 READER(orders)
 {
-	static const char *const malformed = "its orders are malformed";
+	static const char *const malformed = "malformed orders";
 	DtmTrans   *core = &trans->core;
 	bool	   *nulls;
 	int			n;
@@ -271,7 +271,7 @@ READER(actions)
 {
 	trans->action = column_strings(row, number, &trans->core.nsteps);
 	return trans->core.nsteps >= 0 && trans->core.nsteps <= DTM_MAX_STEPS ?
-		NULL : "its steps are out of bounds";
+		NULL : "number of steps out of bounds";
 }
 
 static Datum
@@ -292,7 +292,7 @@ READER(compensations)
 
 	trans->compensate = column_strings(row, number, &n);
 	return !dtm_core_has_undo(trans->core.type) || n == trans->core.nsteps ?
-		NULL : "it has not as many compensations as actions";
+		NULL : "numbers of compensations and actions differ";
 }
 
 WRITER(compensations)
@@ -307,7 +307,7 @@ READER(branch_ids)
 	trans->branch_id = column_strings(row, number, &n);
 	return n == trans->core.nsteps ||
 		(n < 0 && !dtm_core_has_branches(trans->core.type)) ?
-		NULL : "it has not as many branch ids as branches";
+		NULL : "numbers of branch ids and branches differ";
 }
 
 WRITER(branch_ids)
@@ -321,7 +321,7 @@ READER(topics)
 
 	trans->topic = column_strings(row, number, &n);
 	return n < 0 || n == trans->core.nsteps ?
-		NULL : "it has not as many topics as steps";
+		NULL : "numbers of topics and steps differ";
 }
 
 WRITER(topics)
@@ -336,7 +336,7 @@ READER(payloads)
 	Datum	   *payloads = column_array(row, number, BYTEAOID, &n, &nulls);
 
 	if (n >= 0 && n != trans->core.nsteps)
-		return "it has not as many payloads as steps";
+		return "numbers of payloads and steps differ";
 	trans->payload = palloc0(sizeof(bytea *) * (trans->core.nsteps + 1));
 	for (int i = 0; i < n; i++)
 		if (!nulls[i])
@@ -497,11 +497,11 @@ read_state(Transaction *trans, const Row *row)
 	core->failures = (uint16) DatumGetInt16(column_datum(row, C_FAILURES, &isnull));
 	core->retries = (uint16) DatumGetInt16(column_datum(row, C_RETRIES, &isnull));
 	if (!dtm_status_of_letter(column_char(row, C_STATUS), &core->status))
-		return "its status is unknown";
+		return "unknown status";
 	if (reason != NULL)
 		strlcpy(core->reason, reason, sizeof(core->reason));
 	if (!decode_ops(row, trans))
-		return "its branch_status does not fit its steps";
+		return "branch_status does not match the steps";
 	return NULL;
 }
 

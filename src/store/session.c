@@ -80,9 +80,9 @@ decode_or_error(MemoryContext context)
 	if (trans == NULL)
 		ereport(ERROR,
 				(errcode(DTM_ERRCODE_BAD_ROW),
-				 errmsg("global transaction \"%s\" can't be read: %s",
+				 errmsg("cannot read global transaction \"%s\": %s",
 						column_text(&row, C_GID), problem),
-				 errhint("Its rows in schema dtm have been changed by hand.")));
+				 errhint("Restore the rows of the global transaction in schema \"dtm\", which have been changed manually.")));
 	MemoryContextSwitchTo(before);
 	return trans;
 }

@@ -88,8 +88,8 @@ parse_name(const char *string)
 	if (list_length(names) != 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_NAME),
-				 errmsg("invalid role name: \"%s\"", string),
-				 errhint("Quote a name that is not an identifier.")));
+				 errmsg("invalid role name \"%s\"", string),
+				 errhint("Use double quotes for a name that is not an identifier.")));
 	return strVal(linitial(names));
 }
 

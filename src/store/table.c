@@ -61,7 +61,7 @@ open_relation(const char *name, const Oid *types, int ncolumns, LOCKMODE lock)
 	if (!OidIsValid(oid))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("table dtm.%s does not exist", name),
+				 errmsg("table \"dtm.%s\" does not exist", name),
 				 errhint("Run CREATE EXTENSION dtm.")));
 	relation = table_open(oid, NoLock);
 	for (int i = 0; i < ncolumns; i++)
@@ -71,9 +71,9 @@ open_relation(const char *name, const Oid *types, int ncolumns, LOCKMODE lock)
 			(OidIsValid(types[i]) ? types[i] : submitter_type()))
 			ereport(ERROR,
 					(errcode(ERRCODE_DATATYPE_MISMATCH),
-					 errmsg("column %d of table dtm.%s is not what the extension has made it",
+					 errmsg("column %d of table \"dtm.%s\" has been changed",
 							i + 1, name),
-					 errhint("Columns may be added to dtm's tables, but none dropped or changed.")));
+					 errhint("Restore the column. Columns can be added to dtm's tables, but not dropped or changed.")));
 	return relation;
 }
 
@@ -199,9 +199,9 @@ begin_scan(Table *table)
 	if (!OidIsValid(index))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("table dtm.%s has no primary key",
+				 errmsg("table \"dtm.%s\" has no primary key",
 						RelationGetRelationName(table->relation)),
-				 errhint("ALTER TABLE dtm.%s ADD PRIMARY KEY (id) makes it again.",
+				 errhint("Run ALTER TABLE dtm.%s ADD PRIMARY KEY (id).",
 						 RelationGetRelationName(table->relation))));
 	table->primary_key = index_open(index, AccessShareLock);
 	table->scan = dtm_index_beginscan(table->relation, table->primary_key,

@@ -107,7 +107,7 @@ check_version(void)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("extension \"dtm\" is of version %s in this database, but the server has loaded the library of version %s",
+			 errmsg("extension \"dtm\" has version %s in this database, but the loaded library has version %s",
 					version, DTM_VERSION),
 			 is_older(version, DTM_VERSION) ?
 			 errhint("Run ALTER EXTENSION dtm UPDATE.") :

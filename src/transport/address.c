@@ -125,13 +125,13 @@ dtm_address_list_parse(const char *text, DtmAddressList *list, char *problem,
 		snprintf(item, sizeof(item), "%.*s", (int) (len > MAX_ITEM_LEN ? MAX_ITEM_LEN : len), text);
 		if (list->n == DTM_MAX_RANGES)
 		{
-			snprintf(problem, problem_size, "there are more than %d ranges", DTM_MAX_RANGES);
+			snprintf(problem, problem_size, "The list has more than %d ranges", DTM_MAX_RANGES);
 			return problem;
 		}
 		if (len > MAX_ITEM_LEN || !add_item(item, list))
 		{
 			snprintf(problem, problem_size,
-					 "\"%s\" is neither an address, a network, loopback, link-local nor private", item);
+					 "\"%s\" is not an address, a network, loopback, link-local or private", item);
 			return problem;
 		}
 		text += len;

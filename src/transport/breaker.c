@@ -145,7 +145,7 @@ void
 host_explain(const DtmHost *host, char *error, size_t size)
 {
 	snprintf(error, size,
-			 "not called: the host has not answered %d calls in a row, the last one: %s",
+			 "not called: circuit breaker is open after %d consecutive calls without response; last error: %s",
 			 host->stats.failed_in_a_row, host->stats.error);
 }
 

@@ -553,16 +553,16 @@ dtm_url_problem(const char *url)
 	if (handle == NULL)
 		return "out of memory";
 	if (authority == NULL)
-		problem = "it has no scheme";
+		problem = "missing scheme";
 	else if ((strncasecmp(url, "http:", 5) == 0 || strncasecmp(url, "https:", 6) == 0) &&
 			 !has_host(authority))
-		problem = "it has no host";
+		problem = "missing host";
 	else if (curl_url_set(handle, CURLUPART_URL, url,
 						  CURLU_NON_SUPPORT_SCHEME) != CURLUE_OK)
-		problem = "it is malformed";
+		problem = "malformed URL";
 	else if (curl_url_get(handle, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK ||
 			 (strcasecmp(scheme, "http") != 0 && strcasecmp(scheme, "https") != 0))
-		problem = "its scheme is none that can be called";
+		problem = "unsupported scheme";
 	curl_free(scheme);
 	curl_url_cleanup(handle);
 	return problem;

@@ -233,10 +233,10 @@ finish(DtmTransport *t, DtmSlot *slot, CURLcode rc)
 	}
 	else if (forbidden)
 		snprintf(call->error, sizeof(call->error),
-				 "%s is one of dtm.forbidden_addresses", slot->forbidden);
+				 "address %s is forbidden by dtm.forbidden_addresses", slot->forbidden);
 	else if (slot->header_len > MAX_HEADER_LEN)
 		snprintf(call->error, sizeof(call->error),
-				 "headers of the reply are longer than %d bytes", MAX_HEADER_LEN);
+				 "response headers are longer than %d bytes", MAX_HEADER_LEN);
 	else if ((slot->too_long || slot->is_encoded) &&
 			 curl_easy_getinfo(slot->easy, CURLINFO_RESPONSE_CODE, &status) == CURLE_OK &&
 			 (status == 409 || status == 425))
@@ -245,7 +245,7 @@ finish(DtmTransport *t, DtmSlot *slot, CURLcode rc)
 		snprintf(call->error, sizeof(call->error), "%s", slot->rejected);
 	else if (slot->too_long)
 		snprintf(call->error, sizeof(call->error),
-				 "reply is longer than %zu bytes", t->limits.max_reply_size);
+				 "response is longer than %zu bytes", t->limits.max_reply_size);
 	else
 		snprintf(call->error, sizeof(call->error), "%s",
 				 slot->error[0] ? slot->error : curl_easy_strerror(rc));

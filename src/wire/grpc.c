@@ -45,15 +45,15 @@ grpc_url_problem(const char *url)
 
 	if (rest != NULL && pg_strncasecmp(url, "grpc://", 7) != 0 &&
 		pg_strncasecmp(url, "grpcs://", 8) != 0)
-		return "its scheme is none that can be called";
+		return "unsupported scheme";
 	service = strchr(target, '/');
 	/* "grpc:/h/..." is not meant as a host of that name */
 	if (service != NULL && service > target && service[-1] == ':')
-		return "it has no port behind its host";
+		return "missing port after the host";
 	method = service != NULL ? strchr(service + 1, '/') : NULL;
 	if (method == NULL || method == service + 1 || method[1] == '\0' ||
 		strpbrk(service, "?#") != NULL)
-		return "it has no /package.Service/Method";
+		return "missing /package.Service/Method";
 	return dtm_url_problem(http_url_of(url));
 }
 
@@ -195,7 +195,7 @@ grpc_result(const DtmCall *call, const char **text)
 {
 	if (call->http_status != 200 || call->grpc_status < 0)
 	{
-		*text = "the reply has no grpc-status";
+		*text = "response has no grpc-status";
 		return DTM_RESULT_TEMPORARY;
 	}
 	*text = call->grpc_message ? call->grpc_message : "";

@@ -71,7 +71,7 @@ method_of(const char *url)
 const char *
 jsonrpc_url_problem(const char *url)
 {
-	return method_of(url) == NULL ? "its method is no text in UTF-8" : NULL;
+	return method_of(url) == NULL ? "method is not valid UTF-8" : NULL;
 }
 
 void
@@ -84,7 +84,7 @@ jsonrpc_request(const Transaction *trans, const WireBranch *branch,
 	if (method == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
-				 errmsg("method is no text in UTF-8"),
+				 errmsg("method is not valid UTF-8"),
 				 errhint("Percent-encode the method's name in UTF-8.")));
 	initStringInfo(&body);
 	appendStringInfoString(&body, "{\"id\": ");

@@ -155,9 +155,9 @@ fold(char *text, size_t len, const char **problem)
 		char		folded = look_alike(wide_character(c, end));
 
 		if (*c < 0x20 || *c == 0x7f)
-			*problem = "its path has a control character";
+			*problem = "path contains a control character";
 		else if (is_overlong(c, end))
-			*problem = "its path has an overlong form of UTF-8";
+			*problem = "path contains an overlong UTF-8 sequence";
 		if (folded == '\0')
 			*to++ = (char) *c++;
 		else
@@ -206,7 +206,7 @@ judge(char *text, size_t len)
 		if (c == end || *c == '/' || *c == '\\')
 		{
 			if (is_dots(segment, c))
-				problem = "its path has a segment of dots";
+				problem = "path contains the segment \".\" or \"..\"";
 			segment = c + 1;
 		}
 	return problem;
@@ -234,7 +234,7 @@ uri_path_problem(const char *path)
 	if (text == NULL || copy == NULL)
 		problem = "out of memory";
 	else if (!is_well_encoded(path, path + len))
-		problem = "its path has a \"%\" without two hexadecimal digits";
+		problem = "path contains \"%\" without two hexadecimal digits";
 	else
 		memcpy(text, path, len);
 	for (int i = 0; problem == NULL && changed; i++)
@@ -242,7 +242,7 @@ uri_path_problem(const char *path)
 		memcpy(copy, text, len);
 		problem = judge(copy, len);
 		if (problem == NULL && i == MAX_DECODES)
-			problem = "its path is encoded too many times";
+			problem = "path is encoded too many times";
 		len = decode(text, len, &changed);
 	}
 	free(text);

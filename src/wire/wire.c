@@ -43,7 +43,7 @@ form_problem(WireKind kind, const char *url)
 	{
 		case WIRE_LOCAL:
 			return url[strlen(DTM_SCHEME_LOCAL)] == '\0' ?
-				"it names no function" : NULL;
+				"missing function name" : NULL;
 		case WIRE_GRPC:
 			return grpc_url_problem(url);
 		case WIRE_HTTP:
@@ -63,8 +63,8 @@ wire_url_problem(const char *protocol, const char *url, const char **hint)
 
 	if (problem == NULL && !utf8_has(url))
 	{
-		problem = "it has no form in UTF-8";
-		advice = "URLs are sent in UTF-8; percent-encode other bytes of a path or query.";
+		problem = "URL cannot be converted to UTF-8";
+		advice = "Percent-encode bytes of a path or query that are not UTF-8.";
 	}
 	else if (problem == NULL && kind == WIRE_JSONRPC &&
 			 (problem = jsonrpc_url_problem(url)) != NULL)
@@ -72,8 +72,8 @@ wire_url_problem(const char *protocol, const char *url, const char **hint)
 	else if (problem == NULL && kind != WIRE_LOCAL &&
 			 (own = uri_own_parameter(url)) != NULL)
 	{
-		problem = psprintf("it has a parameter \"%s\" of its own", own);
-		advice = "dtm adds branch_id, gid, op and trans_type to each call, its SDKs dtm and phase2_url; use another name.";
+		problem = psprintf("URL contains the reserved parameter \"%s\"", own);
+		advice = "Use another name: dtm adds branch_id, gid, op and trans_type to each call, and its SDKs add dtm and phase2_url.";
 	}
 	if (hint != NULL && advice != NULL)
 		*hint = advice;

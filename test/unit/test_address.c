@@ -107,7 +107,7 @@ what_is_wrong_is_said(void **state)
 	assert_null(dtm_address_list_parse(many, &list, problem, sizeof(problem)));
 	strcat(many, "10.0.0.1");
 	assert_string_equal(dtm_address_list_parse(many, &list, problem, sizeof(problem)),
-						"there are more than 64 ranges");
+						"The list has more than 64 ranges");
 }
 
 static void
