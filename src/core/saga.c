@@ -98,7 +98,10 @@ forward(DtmTrans *t, const DtmEvent *ev, DtmUpdate *u)
 	for (int step = 0; step < t->nsteps; step++)
 		if (action_of(t, step)->status == DTM_BRANCH_FAILED)
 		{
-			/* a failure is stored together with aborting, or lost */
+			/*
+			 * R-38: a failure is stored together with aborting, or lost.  The
+			 * reason is in dtm's words, which stay as they are.
+			 */
 			dtm_core_set_reason(t, "fail message lost");
 			abort_saga(t, ev->now, u);
 			return;
@@ -237,7 +240,7 @@ set_failure_reason(DtmTrans *t, const DtmEvent *ev)
 		strcmp(text + len - (sizeof(word) - 1), word) == 0;
 	char		reason[2 * DTM_REASON_SIZE];
 
-	/* R-01; §6.3 */
+	/* dtm's words, which clients match (R-01, §6.3): they stay as they are */
 	snprintf(reason, sizeof(reason), "url:%s return failed: %s%s",
 			 ev->url != NULL ? ev->url : "", text, ends ? "" : word);
 	dtm_core_set_reason(t, reason);
@@ -294,6 +297,7 @@ action_reply(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
 		t->retries++;
 	if (t->retries > t->retry_limit)
 	{
+		/* dtm's words, which clients match (SO-11): they stay as they are */
 		snprintf(t->reason, sizeof(t->reason),
 				 "RetryCount is greater than RetryLimit, RetryLimit: %d",
 				 (int) t->retry_limit);
