@@ -1,6 +1,6 @@
 /*
  * core.c
- *		Dispatch of events to the protocols, and the rules they share: status
+ *		Dispatches events to the protocols; the rules that they share: status
  *		changes, back-off, schedule.
  */
 #include "protocol.h"
@@ -319,7 +319,10 @@ dtm_core_retry_later(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
 	{
 		int64_t		interval = dtm_core_interval(t, cfg);
 
-		/* Up to an eighth early, so that a crowd does not stay one. */
+		/*
+		 * Up to an eighth earlier, so that transactions that failed together
+		 * are not retried together.
+		 */
 		interval -= (interval / 8) * (int64_t) (ev->jitter >> 16) / 65536;
 		t->next_time = ev->now + interval;
 		u->changed = true;

@@ -2,15 +2,15 @@
  * core.h
  *		The rules of dtm's protocols, as a pure state machine.
  *
- * Core decides; it does nothing.  dtm_core_step() takes one global transaction
- * and one event, changes the transaction in memory and says in a DtmUpdate
- * what its caller owes the world: whether the row has to be written, and
- * which branches are to be called once it is.  Core has no clock (the time is
- * in the event), no memory of its own (the caller brings the arrays), no I/O,
- * and knows neither PostgreSQL nor libcurl.
+ * Core decides, and has no effects. dtm_core_step() takes one global
+ * transaction and one event, changes the transaction in memory, and returns in
+ * a DtmUpdate what its caller must do: whether to write the row, and which
+ * branches to call after the row has been written.  Core has no clock (the
+ * event contains the time), no memory of its own (the caller provides the
+ * arrays) and no I/O, and knows neither PostgreSQL nor libcurl.
  *
- * Section signs (§) are those of docs/spec/dtm-wire.md, ids such as SG-02 are
- * rows of docs/spec/dtm-behaviours.md; here and everywhere else.
+ * In all sources, section signs (§) refer to docs/spec/dtm-wire.md, and ids
+ * such as SG-02 to rows of docs/spec/dtm-behaviours.md.
  */
 #ifndef DTM_CORE_H
 #define DTM_CORE_H
@@ -25,13 +25,16 @@ typedef int64_t DtmTime;
 #define DTM_TIME_NEVER		INT64_MAX
 #define DTM_USEC_PER_SEC	INT64_C(1000000)
 
-/* Bytes of rollback_reason kept, with its end; longer ones are cut. */
+/*
+ * Size of rollback_reason in bytes, with its NUL; longer reasons are
+ * truncated.
+ */
 #define DTM_REASON_SIZE		1024
 
-/* Bytes that a branch id of a step ("01" ... "1000") needs, with its end. */
+/* Size of the branch id of a step ("01" ... "1000") in bytes, with its NUL. */
 #define DTM_BRANCH_ID_SIZE	8
 
-/* The most steps a saga or msg may have, and the most pairs in its orders. */
+/* Limits of a saga or msg: steps, and pairs in its orders. */
 #define DTM_MAX_STEPS		1000
 #define DTM_MAX_ORDERS		10000
 
@@ -76,24 +79,25 @@ typedef enum DtmOp
 typedef enum DtmResult
 {
 	DTM_RESULT_SUCCESS,
-	DTM_RESULT_FAILURE,			/* a final business "no" */
-	DTM_RESULT_ONGOING,			/* ask again after the same interval */
-	DTM_RESULT_TEMPORARY		/* anything else: ask again, backing off */
+	DTM_RESULT_FAILURE,			/* permanent failure */
+	DTM_RESULT_ONGOING,			/* not finished: call again after the same
+								 * interval */
+	DTM_RESULT_TEMPORARY		/* any other: call again, with exponential
+								 * back-off */
 } DtmResult;
 
-/* One op of one branch.  Rows of /query in their order. */
+/* One op of one branch, in the order of /query's rows. */
 typedef struct DtmBranchOp
 {
 	uint16_t	step;			/* branch it belongs to, from 0 */
 	uint8_t		op;				/* DtmOp */
 	uint8_t		status;			/* DtmBranchStatus; stored */
-	bool		has_url;		/* an op with no URL succeeds without a call */
-	bool		local;			/* its effects and its status are committed
-								 * together, or neither */
-	bool		running;		/* a call of it is under way; not stored */
-	bool		waiting;		/* had a non-final reply, to be called again at
-								 * next_time; not stored */
-	bool		blocked;		/* scratch of one step */
+	bool		has_url;		/* an op without a URL succeeds without a call */
+	bool		local;			/* effects and status are one commit */
+	bool		running;		/* a call is in flight; not stored */
+	bool		waiting;		/* called again at next_time, after a non-final
+								 * reply; not stored */
+	bool		blocked;		/* scratch space of one dtm_core_step() */
 } DtmBranchOp;
 
 /*
@@ -112,42 +116,42 @@ typedef struct DtmTrans
 	DtmTransType type;
 	DtmStatus	status;
 	DtmTime		created;		/* start of its age */
-	DtmTime		next_time;		/* when it has to be looked at again */
-	int64_t		timeout_to_fail;	/* us; 0: the configured one, or none */
-	int64_t		retry_interval; /* us; 0: the configured one */
+	DtmTime		next_time;		/* when the coordinator processes it again */
+	int64_t		timeout_to_fail;	/* us; 0: the setting, or none */
+	int64_t		retry_interval; /* us; 0: the setting */
 	int64_t		delay;			/* us from submit to a msg's first action */
 	int32_t		retry_limit;	/* saga: immediate re-runs, 0: none */
 	bool		concurrent;		/* steps run at the same time */
 	bool		has_query_url;	/* msg, workflow: query_prepared is not empty */
-	bool		query_running;	/* a query-back is under way; not stored */
+	bool		query_running;	/* a query-back is in flight; not stored */
 	bool		query_waiting;	/* as DtmBranchOp.waiting; not stored */
-	bool		round_failed;	/* back-off has grown since the last wake; not
-								 * stored */
+	bool		round_failed;	/* the interval has grown since the last wake;
+								 * not stored */
 	uint16_t	failures;		/* temporary errors since the last success */
 	uint16_t	retries;		/* re-runs counted against retry_limit */
 	int			nsteps;			/* steps, or registered branches */
 	int			nops;
-	DtmBranchOp *ops;			/* nops of them */
+	DtmBranchOp *ops;			/* nops elements */
 	DtmOrders	orders;
-	char		reason[DTM_REASON_SIZE];	/* rollback_reason, UTF-8 or what
-											 * the event brought */
+	char		reason[DTM_REASON_SIZE];	/* rollback_reason, in UTF-8 or the
+											 * encoding of the event's text */
 } DtmTrans;
 
-/* Settings that rules depend on; times in us. */
+/* Settings that the rules depend on; times are in us. */
 typedef struct DtmConfig
 {
-	int64_t		retry_interval; /* base of the back-off */
-	int64_t		retry_interval_max; /* its cap */
-	int64_t		timeout_to_fail;	/* when a prepared msg is queried */
-	int			alert_retry_limit;	/* failures before an alert */
+	int64_t		retry_interval; /* first interval of the back-off */
+	int64_t		retry_interval_max; /* its limit */
+	int64_t		timeout_to_fail;	/* age at which a prepared msg is queried */
+	int			alert_retry_limit;	/* consecutive failures before an alert */
 } DtmConfig;
 
 typedef enum DtmEventKind
 {
-	/* From the coordinator: these start calls. */
-	DTM_EVENT_WAKE,				/* loaded, or next_time has come */
+	/* From the coordinator; these events start calls. */
+	DTM_EVENT_WAKE,				/* the row was loaded, or next_time is reached */
 	DTM_EVENT_REPLY,			/* a call has ended */
-	/* From SQL callers: these change the status, and start none. */
+	/* From SQL callers; these events change the status, and start no calls. */
 	DTM_EVENT_PREPARE,			/* a repeated prepare */
 	DTM_EVENT_SUBMIT,
 	DTM_EVENT_ABORT,
@@ -167,56 +171,56 @@ typedef struct DtmEvent
 	/* REPLY */
 	int			op;				/* index in ops, or DTM_CALL_QUERY */
 	DtmResult	result;
-	const char *url;			/* as called, for the reason */
+	const char *url;			/* URL that was called, for the reason */
 	/*
 	 * REPLY: the reply's body or the error; ABORT, FORCE_STOP, SUBMIT of a
 	 * workflow: the reason, or NULL
 	 */
 	const char *text;
-	bool		succeeded;		/* SUBMIT of a workflow: how it has ended */
+	bool		succeeded;		/* SUBMIT of a workflow: it has succeeded */
 } DtmEvent;
 
 typedef enum DtmReject
 {
 	DTM_ACCEPTED,
-	DTM_REJECT_STATUS,			/* not in this status (409 of §1.3) */
-	DTM_REJECT_TYPE				/* never for this trans_type */
+	DTM_REJECT_STATUS,			/* the status does not allow this event (409 of
+								 * §1.3) */
+	DTM_REJECT_TYPE				/* the trans_type does not allow this event */
 } DtmReject;
 
-/* What a step asks of its caller. */
+/* What the caller of dtm_core_step() must do. */
 typedef struct DtmUpdate
 {
-	bool		changed;		/* write the row before making any call */
-	DtmReject	reject;			/* SQL events only; nothing was changed */
-	int			alert_op;		/* op whose failures have reached the limit, or
+	bool		changed;		/* the row must be written before any call */
+	DtmReject	reject;			/* SQL events only: why nothing was changed */
+	int			alert_op;		/* op that failed often enough for an alert, or
 								 * DTM_NO_ALERT */
 	int			alert_failures; /* how many there were in a row, of that one;
 								 * the transaction may be further by now */
 	int			ncalls;			/* calls to make, in this order */
-	int		   *calls;			/* the caller's, room for nops + 1: indexes in
-								 * ops, or DTM_CALL_QUERY */
+	int		   *calls;			/* array of the caller with nops + 1 elements:
+								 * indexes in ops, or DTM_CALL_QUERY */
 } DtmUpdate;
 
 #define DTM_NO_ALERT	(-2)
 
 /*
- * Gives a transaction that has just been described (type, steps, options) its
- * first status and schedule.  "submitted" says whether it begins submitted or
- * prepared.
+ * Sets the first status and schedule of a new transaction, whose type, steps
+ * and options are set. "submitted": the status is submitted, not prepared.
  */
 extern void dtm_core_start(DtmTrans *t, const DtmConfig *cfg, bool submitted,
 						   DtmTime now);
 
 /*
- * To be called on a transaction read from storage before its first step: sets
- * what is not stored.
+ * Sets the fields that are not stored.  Call it on a transaction that was read
+ * from storage, before the first dtm_core_step().
  */
 extern void dtm_core_loaded(DtmTrans *t, DtmTime now);
 
 /*
- * Applies one event.  A reply that no longer matters is ignored.  Afterwards
- * every op in u->calls is marked running: the caller either calls it and
- * brings a REPLY, or forgets the transaction and reads it again.
+ * Applies one event.  A reply that no longer matters is ignored.  Afterwards,
+ * every op in u->calls is marked as running: the caller must either call it
+ * and pass a REPLY, or forget the transaction and read it again.
  */
 extern void dtm_core_step(DtmTrans *t, const DtmConfig *cfg,
 						  const DtmEvent *ev, DtmUpdate *u);
@@ -229,45 +233,45 @@ extern bool dtm_core_is_final(DtmStatus status);
 /* Does some op wait for next_time? */
 extern bool dtm_core_is_waiting(const DtmTrans *t);
 
-/* Are its branches registered while it is prepared, rather than given? */
+/* Are its branches registered while it is prepared? */
 extern bool dtm_core_has_branches(DtmTransType type);
 
-/* Has each of its steps, or branches, an op that undoes it? */
+/* Does each of its steps or branches have an op that undoes it? */
 extern bool dtm_core_has_undo(DtmTransType type);
 
-/* Number of ops that nsteps steps, or branches, of this type have. */
+/* Number of ops of nsteps steps or branches of this type. */
 extern int	dtm_core_ops_of(DtmTransType type, int nsteps);
 
 /* The step (from 0) and the op at a place, from 0, among the ops of a type. */
 extern void dtm_core_op_at(DtmTransType type, int n, int *step, DtmOp *op);
 
 /*
- * Fills the step and op of each element of t->ops (of which there are nops)
- * from t->type; has_url and status are left to the caller.
+ * Fills in step and op of the nops elements of t->ops, from t->type.  The
+ * caller sets has_url and status.
  */
 extern void dtm_core_lay_out(DtmTrans *t);
 
 /*
- * True if the orders have a cycle, so that some step could never start.
- * "scratch" has room for 2 * nsteps elements.
+ * True if the orders have a cycle, so that a step could never start. "scratch"
+ * is an array of 2 * nsteps elements.
  */
 extern bool dtm_core_orders_cyclic(const DtmOrders *orders, int nsteps,
 								   uint16_t *scratch);
 
-/* Reply of an HTTP branch to its meaning (§6.1). */
+/* The meaning of the response of an HTTP branch (§6.1). */
 extern DtmResult dtm_classify_http(int http_status, const char *body,
 								   size_t body_len);
 
-/* Status of a gRPC branch, and its message or NULL (§6.2). */
+/* The meaning of a gRPC status, and its message or NULL (§6.2). */
 extern DtmResult dtm_classify_grpc(int grpc_status, const char *message);
 
-/* Code of the error in a JSON-RPC branch's reply (§3, §6). */
+/* The meaning of the error code in a JSON-RPC response (§3, §6). */
 extern DtmResult dtm_classify_jsonrpc(double error_code);
 
-/* SQLSTATE of the error that a local branch has raised. */
+/* The meaning of the SQLSTATE that a local branch has raised. */
 extern DtmResult dtm_classify_sqlstate(const char *sqlstate);
 
-/* Names of the wire; the parsers return false on an unknown one. */
+/* Names on the wire; the parser returns false for an unknown name. */
 extern const char *dtm_trans_type_name(DtmTransType type);
 extern bool dtm_trans_type_parse(const char *name, DtmTransType *type);
 extern const char *dtm_status_name(DtmStatus status);
@@ -275,7 +279,7 @@ extern const char *dtm_branch_status_name(DtmBranchStatus status);
 extern const char *dtm_op_name(DtmOp op);
 extern const char *dtm_result_name(DtmResult result);
 
-/* Letters that stand for them in storage. */
+/* Letters with which they are stored. */
 extern char dtm_trans_type_letter(DtmTransType type);
 extern bool dtm_trans_type_of_letter(char letter, DtmTransType *type);
 extern char dtm_status_letter(DtmStatus status);

@@ -1,9 +1,9 @@
 /*
  * msg.c
- *		2-phase messages: actions that are repeated until they succeed (§7).
+ *		2-phase messages: their actions are retried until they succeed (§7).
  *
- * Op n is the action of step n.  A prepared msg that is not submitted in time
- * asks its query URL what became of it (the query-back).
+ * Op n is the action of step n.  When a prepared msg is not submitted in time,
+ * core requests a call of its query URL (the query-back).
  */
 #include "protocol.h"
 

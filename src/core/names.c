@@ -1,7 +1,7 @@
 /*
  * names.c
  *		Names and storage letters of core's enumerations, branch ids, and the
- *		ops that a type's steps consist of.
+ *		ops of each type's steps.
  */
 #include "core.h"
 

@@ -1,8 +1,7 @@
 /*
  * protocol.h
- *		What core.c and the protocols (saga.c, msg.c, twophase.c,
- *		workflow.c) are to each
- *		other.
+ *		The interface between core.c and the protocols (saga.c, msg.c,
+ *		twophase.c, workflow.c).
  *
  * Private to core.
  */
@@ -11,33 +10,33 @@
 
 #include "core.h"
 
-/* One protocol: the part of the rules that depends on trans_type. */
+/* A protocol: the rules that depend on trans_type. */
 typedef struct DtmProtocol
 {
-	/* When a transaction that has just been prepared is looked at first. */
+	/* When a transaction that has just been prepared is processed first. */
 	DtmTime		(*prepared_until) (const DtmTrans *t, const DtmConfig *cfg);
 
 	/*
-	 * Starts whatever can start now, and moves the status on where nothing is
-	 * left to do.  Must be harmless to repeat.
+	 * Starts the calls that can start now, and changes the status when nothing
+	 * is left to do.  Must be harmless to repeat.
 	 */
 	void		(*advance) (DtmTrans *t, const DtmConfig *cfg,
 							const DtmEvent *ev, DtmUpdate *u);
 
 	/*
-	 * Takes the reply of a call; "running" is cleared already, and op is one
+	 * Applies the reply of a call. "running" is already cleared; op is an op
 	 * that has not ended yet, or DTM_CALL_QUERY.
 	 */
 	void		(*reply) (DtmTrans *t, const DtmConfig *cfg,
 						  const DtmEvent *ev, DtmUpdate *u);
 
 	/*
-	 * Takes a caller's submit; NULL for the common rule: a prepared one
-	 * becomes submitted, a submitted one goes on.
+	 * Applies a caller's submit.  NULL: the common rule, by which a prepared
+	 * transaction becomes submitted, and a submitted one continues.
 	 */
 	DtmReject	(*submit) (DtmTrans *t, const DtmEvent *ev, DtmUpdate *u);
 
-	/* Takes a caller's abort of a prepared transaction. */
+	/* Applies a caller's abort of a prepared transaction. */
 	DtmReject	(*abort) (DtmTrans *t, const DtmEvent *ev, DtmUpdate *u);
 } DtmProtocol;
 
@@ -46,35 +45,39 @@ extern const DtmProtocol dtm_msg_protocol;
 extern const DtmProtocol dtm_twophase_protocol;
 extern const DtmProtocol dtm_workflow_protocol;
 
-/* Moves on to another status; next_time becomes now, or never if it's final. */
+/*
+ * Changes the status; next_time becomes now, or never if the status is final.
+ */
 extern void dtm_core_enter(DtmTrans *t, DtmStatus status, DtmTime now,
 						   DtmUpdate *u);
 
-/* prepared -> submitted, by whoever decides it; the delay begins. */
+/*
+ * From prepared to submitted, by a caller or the query-back; the delay starts.
+ */
 extern void dtm_core_submit(DtmTrans *t, DtmTime now, DtmUpdate *u);
 
 /*
- * When a prepared transaction that is not submitted is taken for lost; the
- * prepared_until of those for which that matters.
+ * When a prepared transaction that is not submitted times out; prepared_until
+ * of the protocols that have this time-out.
  */
 extern DtmTime dtm_core_overdue_at(const DtmTrans *t, const DtmConfig *cfg);
 
-/* Sets rollback_reason, cut to fit on a UTF-8 boundary. */
+/* Sets rollback_reason, truncated at a UTF-8 boundary. */
 extern void dtm_core_set_reason(DtmTrans *t, const char *text);
 
-/* Marks an op as done, and the transaction as making progress. */
+/* Sets the status of an op to succeed, and resets the count of failures. */
 extern void dtm_core_branch_succeeded(DtmTrans *t, DtmBranchOp *op,
 									  DtmUpdate *u);
 
 /*
- * Schedules the next try after a non-final reply.  "waiting" is the flag of
- * what was called.
+ * Schedules the next attempt after a non-final reply. "waiting" is the flag of
+ * the op or the query-back.
  */
 extern void dtm_core_retry_later(DtmTrans *t, const DtmConfig *cfg,
 								 const DtmEvent *ev, bool *waiting,
 								 DtmUpdate *u);
 
-/* Asks for a call, unless it is under way or has to wait. */
+/* Requests a call, unless it is in flight or must wait. */
 extern void dtm_core_call_op(DtmTrans *t, int op, DtmUpdate *u);
 
 /*

@@ -1,6 +1,6 @@
 /*
  * reply.c
- *		What a branch's reply means (§6).
+ *		The meaning of a branch's response (§6).
  */
 #include "core.h"
 

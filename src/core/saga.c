@@ -1,11 +1,11 @@
 /*
  * saga.c
- *		Sagas: steps with compensations, one after the other or, with
- *		concurrent, as their orders allow (§7).
+ *		Sagas: steps with compensations, one after another or, with concurrent,
+ *		as their orders allow (§7).
  *
  * Each step n has two ops: 2n is its compensate, 2n + 1 its action, which is
- * the order that /query shows.  A sequential saga is treated as one whose
- * step n has n - 1 as its only predecessor.
+ * the order of /query.  A sequential saga is a saga in which step n - 1 is the
+ * only predecessor of step n.
  */
 #include "protocol.h"
 
@@ -247,9 +247,9 @@ set_failure_reason(DtmTrans *t, const DtmEvent *ev)
 }
 
 /*
- * The reply of an action that comes after the abort began.  It is recorded
- * for whoever reads the row, unless a success would make a later step look as
- * if it could have started.  A local action that comes too late has not been.
+ * The reply of an action that arrives after the abort began.  It is recorded
+ * for the readers of the row, unless a success would make a later step look
+ * startable.  A local action that ends too late has been rolled back.
  */
 static void
 late_reply(DtmTrans *t, int step, DtmResult result, DtmUpdate *u)

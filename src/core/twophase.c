@@ -5,9 +5,9 @@
  *		back) (§7).
  *
  * Each branch n has two ops: 2n undoes it (cancel, rollback), 2n + 1 does it
- * (confirm, commit), which is the order that /query shows.  They are called
- * one after the other: TCC's from the last registered to the first, XA's from
- * the first to the last (R-23).
+ * (confirm, commit), which is the order of /query.  They are called one after
+ * another: TCC's from the last registered to the first, XA's from the first to
+ * the last (R-23).
  */
 #include "protocol.h"
 

@@ -1,11 +1,11 @@
 /*
  * workflow.c
- *		Workflows: the client runs the steps and registers what became of each;
- *		it says itself how the whole ended (§1.2, §1.3).
+ *		Workflows: the client runs the steps and registers their results; its
+ *		submit contains the final status (§1.2, §1.3).
  *
- * Op n is the n-th registered result; nothing of it is ever called.  What is
- * called is the client's callback, while it has not submitted: it takes the
- * workflow up again where it was interrupted.
+ * Op n is the n-th registered result; it is never called.  Only the client's
+ * callback is called, until the client has submitted: it continues the
+ * workflow after an interruption.
  */
 #include "protocol.h"
 
