@@ -1,13 +1,15 @@
 /*
  * home.c
- *		Where this database lives, and whether it is paused.
+ *		The server and database to which this coordinator belongs, and whether
+ *		it is paused.
  *
  * A copy must not call the services of the original.  A database that was
- * restored or copied is known by its OID or its server's system identifier.
- * The copy of a whole server's files has the same of both: it is known by its
- * data directory, which was made at another time (the birth of a file in it,
- * where the file system tells, and its inode).  A standby is such a copy, too,
- * but one that is meant to go on: it is known by having been started as one.
+ * restored or copied has another OID, or its server another system identifier.
+ * A copy of a whole server's files has the same of both; its data directory
+ * differs: the inode of a file in it, and the file's creation time, if the
+ * file system reports one.  A standby is also such a copy, but it must
+ * continue after a promotion; it is recognized because it was started as a
+ * standby.
  */
 #include "private.h"
 

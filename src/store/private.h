@@ -1,6 +1,6 @@
 /*
  * private.h
- *		What the files of the store share: statements and their results, tables
+ *		Shared by the files of the store: statements and their results, tables
  *		without statements, and the rows of a global transaction.
  */
 #ifndef DTM_STORE_PRIVATE_H
@@ -22,7 +22,7 @@
 #include "utils/guc.h"
 #include "utils/snapshot.h"
 
-/* Most parameters that a statement has. */
+/* Maximum number of parameters of a statement. */
 #define MAX_PARAMS 40
 
 /* Values of columns. */
@@ -30,19 +30,21 @@ typedef struct Row
 {
 	Datum	   *values;
 	bool	   *nulls;
-	MemoryContext scratch;		/* for what is made of them on the way */
+	MemoryContext scratch;		/* for intermediate values */
 } Row;
 
 /* ---------- own.c: as whom, and with which settings ---------- */
 
-/* What statement_leave() restores.  An error restores it all by itself. */
+/*
+ * State that statement_leave() restores.  An error restores it automatically.
+ */
 typedef struct Session
 {
 	Oid			user;
 	int			sec_context;
 } Session;
 
-/* As the owner of the extension; and back. */
+/* Switches to the owner of the extension, and back. */
 extern void owner_enter(Session *session);
 extern void owner_leave(const Session *session);
 
@@ -67,34 +69,40 @@ typedef struct Statement
 	const char *sql;
 	int			nparams;
 	Oid			types[MAX_PARAMS];
-	bool		qualified;		/* every name in it is, operators too */
-	bool		of_request;		/* it goes on behind "SELECT " and the columns
-								 * of dtm.request, which is r there */
+	bool		qualified;		/* every name is qualified, operators too */
+	bool		of_request;		/* the text follows "SELECT " and the columns
+								 * of dtm.request, whose alias is r */
 	SPIPlanPtr	plan;			/* NULL: not planned yet */
 } Statement;
 
-/* For those. */
+/* The operator = in qualified statements. */
 #define EQUALS " OPERATOR(pg_catalog.=) "
 
-/* The process does nothing else: all settings are made once. */
+/*
+ * Sets all settings once, in a process that runs only statements of the store.
+ */
 extern void statement_own_settings(void);
 
 /*
- * Around statements: SPI, as the owner of the extension.  What is allocated
- * between them is gone afterwards, unless it was in another context.
+ * Around statements: connects to SPI and switches to the owner of the
+ * extension.  Memory that is allocated in between is freed afterwards, unless
+ * it is in another context.
  */
 extern void statement_enter(Session *session);
 extern void statement_leave(Session *session);
 
-/* Runs a statement.  Nulls as SPI has them: 'n' for a null, or NULL. */
+/* Runs a statement. nulls is as in SPI: 'n' for a null, or NULL. */
 extern void statement_run(Statement *statement, Datum *values,
 						  const char *nulls);
 
-/* The same with what a snapshot sees; it only reads. */
+/* The same, read-only, with a snapshot. */
 extern void statement_run_snapshot(Statement *statement, Datum *values,
 								   Snapshot snapshot);
 
-/* A row of a statement's result, from 0: as column.c has it, or one number of it. */
+/*
+ * A row of a statement's result (counted from 0): for the functions of
+ * column.c, or one bigint.
+ */
 extern void result_row(uint64 number, Row *row);
 extern int64 result_int64(uint64 number, int column);
 
@@ -106,18 +114,18 @@ extern int32 column_int32(const Row *row, int number);
 extern char column_char(const Row *row, int number);
 extern bool column_bool(const Row *row, int number);
 
-/* NULL where it is null. */
+/* NULL if the column is null. */
 extern char *column_text(const Row *row, int number);
 extern bytea *column_bytea(const Row *row, int number);
 
 /*
- * Elements of an array column, for as long as the row's scratch lives; n is -1
- * where it is null.
+ * Elements of an array column, valid as long as the row's scratch context; n
+ * is -1 if the column is null.
  */
 extern Datum *column_array(const Row *row, int number, Oid type, int *n,
 						   bool **nulls);
 
-/* A text array as strings, NULLs as ""; the same n. */
+/* Elements of a text array as strings, "" for NULL; n as above. */
 extern char **column_strings(const Row *row, int number, int *n);
 
 extern Datum array_of(Datum *values, const bool *nulls, int n, Oid type);
@@ -125,7 +133,7 @@ extern Datum text_array_of(char **strings, int n);
 
 /* ---------- table.c: rows of a table ---------- */
 
-/* Columns of dtm's tables, in the order in which CREATE TABLE has them. */
+/* Columns of dtm's tables, in the order of CREATE TABLE. */
 enum
 {
 	ACTIVE_ID = 1, ACTIVE_NEXT_TIME, ACTIVE_UPDATED, ACTIVE_VERSION,
@@ -149,19 +157,19 @@ enum
 typedef struct Table
 {
 	Relation	relation;
-	TupleTableSlot *row;		/* that was found; all columns are there */
-	TupleTableSlot *changed;	/* to be written */
+	TupleTableSlot *row;		/* the row that was found, with all columns */
+	TupleTableSlot *changed;	/* the row to write */
 	EState	   *estate;
 	EPQState	epq;
-	ResultRelInfo *info;		/* NULL: it is only read */
+	ResultRelInfo *info;		/* NULL: the table is read only */
 	Relation	primary_key;
-	IndexScanDesc scan;			/* of that; NULL: none yet */
-	int			ncolumns;		/* that we know; somebody has added the others */
-	ExprState **defaults;		/* of those others; NULL where there is none */
+	IndexScanDesc scan;			/* of primary_key; NULL: none yet */
+	int			ncolumns;		/* columns of dtm; others were added by users */
+	ExprState **defaults;		/* defaults of added columns; NULL: none */
 	struct Table *next;			/* in Tables */
 } Table;
 
-/* Some that are used together. */
+/* Tables that are used together. */
 typedef struct Tables
 {
 	Table	   *first;
@@ -173,11 +181,12 @@ typedef struct Tables
 } Tables;
 
 /*
- * Around the use of tables, as the owner of the extension.  They are opened
- * first, which locks them; then comes tables_start(), and they are what they
- * are then: a snapshot from before a lock may not have what an ALTER TABLE has
- * rewritten.  What is allocated meanwhile is gone afterwards, unless it was in
- * another context.  An error closes them by itself.
+ * Around the use of tables, as the owner of the extension.  First the tables
+ * are opened, which locks them; then tables_start() takes the snapshot.  A
+ * snapshot from before the lock would miss rows that a concurrent ALTER TABLE
+ * has rewritten.  Memory that is allocated in between is freed by
+ * tables_close(), unless it is in another context.  An error closes the tables
+ * automatically.
  */
 extern void tables_open(Tables *tables);
 extern void tables_start(Tables *tables);
@@ -191,12 +200,15 @@ extern void tab_open(Tables *tables, Table *table, const char *name,
 extern bool tab_find(Table *table, int64 id);
 
 /*
- * Locks the row that was found.  False if it can't be had at once, or has been
+ * Locks the row that was found.  False if it is locked by others, or has been
  * changed since the table was opened.
  */
 extern bool tab_lock(Table *table);
 
-/* What is to be written: nulls, and defaults of added columns; or the row that was found. */
+/*
+ * Starts a row to write: with nulls, and the defaults of added columns; or
+ * with the values of the row that was found.
+ */
 extern void tab_make(Table *table);
 extern void tab_change(Table *table);
 
@@ -214,8 +226,8 @@ tab_set_null(Table *table, int column)
 }
 
 /*
- * Writes it; or deletes the row that was found.  That has to be locked.  False
- * if a trigger that somebody has added is against the update.
+ * Inserts or updates the row, or deletes the row that was found, which must be
+ * locked.  False if a user's trigger has suppressed the update.
  */
 extern void tab_insert(Table *table);
 extern bool tab_update(Table *table);
@@ -233,7 +245,7 @@ extern char *submitter_problem(Datum submitter);
 
 /* ---------- version.c ---------- */
 
-/* An error that says what to do, unless the extension's SQL is this library's. */
+/* Throws an error with a hint if the versions of SQL and library differ. */
 extern void check_version(void);
 
 /* ---------- row.c: a global transaction's row ---------- */
@@ -241,14 +253,18 @@ extern void check_version(void);
 /* When a column of dtm.request is written, besides the INSERT. */
 typedef enum ColumnWrites
 {
-	COLUMN_NEVER,				/* not by the INSERT either */
+	COLUMN_NEVER,				/* not even by the INSERT */
 	COLUMN_ONCE,
-	COLUMN_OPTION,				/* a late submit brings options */
+	COLUMN_OPTION,				/* options of the submit of a prepared
+								 * transaction */
 	COLUMN_BRANCH,				/* a branch is registered */
 	COLUMN_RESULT				/* a workflow is submitted */
 } ColumnWrites;
 
-/* Columns of the rows that row_decode() reads, from 1: dtm.request's, and the state. */
+/*
+ * Columns that row_decode() reads, from 1: those of dtm.request, and the
+ * state.
+ */
 enum
 {
 #define REQUEST_COLUMN(name, type, kind, field, writes) COLUMN_NUMBER_##name,
@@ -269,8 +285,8 @@ enum
 };
 
 /*
- * What follows dtm.request's columns in a SELECT, where that is r, dtm.active a,
- * dtm.finished f.
+ * Columns that follow those of dtm.request in a SELECT; aliases: r for
+ * dtm.request, a for dtm.active, f for dtm.finished.
  */
 #define ACTIVE_COLUMNS \
 	"r.xmin, a.next_time, a.version, a.failures, a.retries, a.status, " \
@@ -284,37 +300,40 @@ extern const Oid request_types[NREQUEST_COLUMNS];
 extern const char request_names[];
 
 /*
- * A row of the columns above, in the current memory context.  NULL and why if
- * it does not make sense: somebody has written it by hand.
+ * Makes a transaction from a row of the columns above, in the current memory
+ * context.  NULL, with the reason, if the row is invalid, because it has been
+ * changed manually.
  */
 extern Transaction *row_decode(const Row *row, const char **problem);
 
-/* The columns of dtm.request that are written together, for one statement. */
+/* Columns of dtm.request that one statement writes. */
 typedef struct ColumnSet
 {
 	int			n;
 	int			columns[NREQUEST_COLUMNS];	/* from 0 */
 } ColumnSet;
 
-/* Those of one kind of writes; or, with COLUMN_NEVER, what the INSERT writes. */
+/*
+ * The columns of one kind of writes; with COLUMN_NEVER, those of the INSERT.
+ */
 extern const ColumnSet *row_columns(ColumnWrites writes);
 
-/* What is stored of them; nulls as SPI has them. */
+/* The values to store; nulls as in SPI. */
 extern void row_values(const Transaction *trans, const ColumnSet *set,
 					   Datum *values, char *nulls);
 
 /*
- * For a statement: their types, their names ("a, b"), and assignments of the
- * parameters from $first on ("a = $2, b = $3").
+ * For a statement: the types and names ("a, b") of the columns, and
+ * assignments of parameters from $first on ("a = $2, b = $3").
  */
 extern void row_types(const ColumnSet *set, Oid *types);
 extern void row_append_names(StringInfo sql, const ColumnSet *set);
 extern void row_append_assignments(StringInfo sql, const ColumnSet *set, int first);
 
-/* The ops' statuses as they are stored. */
+/* The statuses of the ops, as they are stored. */
 extern char *row_letters(const DtmTrans *core);
 
-/* Why it was rolled back, as it is stored: "" for no reason. */
+/* The rollback_reason as it is stored; "": none. */
 extern char *row_reason(const DtmTrans *core);
 
 #endif							/* DTM_STORE_PRIVATE_H */

@@ -1,10 +1,10 @@
 /*
  * request_columns.h
- *		The columns of dtm.request, in the table's order: the one list of them.
+ *		The list of the columns of dtm.request, in the order of the table.
  *
- * To be included with REQUEST_COLUMN() defined, once for each use (no guard).
- * A new option of a global transaction is a line here, a field of Transaction,
- * a line in request/options.c, and a rule in core.
+ * Include it with REQUEST_COLUMN() defined, once for each use (there is no
+ * include guard).  A new option of a global transaction is a line here, a
+ * field of Transaction, a line in request/options.c, and a rule in core.
  *
  * For each: its name; its type (InvalidOid is dtm.submitter); the kind of value, which row.c has read_KIND()
  * and write_KIND() for; the field of Transaction; and when it is written

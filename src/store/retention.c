@@ -1,6 +1,6 @@
 /*
  * retention.c
- *		The store's part in removing what has finished.
+ *		Removes finished transactions and barrier rows from the tables.
  */
 #include "private.h"
 

@@ -1,6 +1,6 @@
 /*
  * row.c
- *		A global transaction from its row, and back.
+ *		Converts a row to a global transaction, and back.
  *
  * For each kind of value in request_columns.h there is a read_KIND() and a
  * write_KIND(): from the column to the field of Transaction, and back.

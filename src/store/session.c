@@ -1,6 +1,6 @@
 /*
  * session.c
- *		The store for sessions that submit, watch and steer.
+ *		The store for sessions, which submit, monitor and steer transactions.
  */
 #include "private.h"
 

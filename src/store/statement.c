@@ -1,10 +1,11 @@
 /*
  * statement.c
- *		Statements: planned once a process, and what they return.
+ *		Statements, which are planned once in each process, and their results.
  *
- * So that a plan made while the tables were empty is not a sequential scan
- * for ever, plans are made with the planner's other ideas switched off: every
- * statement of the store finds its rows through an index.
+ * Plans are made with sequential scans and other methods disabled, because
+ * every statement of the store finds its rows through an index.  Otherwise a
+ * plan that was made while the tables were empty could be a sequential scan,
+ * and would be kept.
  *
  * A session has settings of its own, and to change and restore ours costs more
  * than most of the statements.  So those that are run often have every name

@@ -1,11 +1,11 @@
 /*
  * store.h
- *		Global transactions in tables: the only place that knows the SQL.
+ *		Stores global transactions in tables; only the store (and the barrier)
+ *		contains SQL.
  *
- * Every function works inside the caller's PostgreSQL transaction and throws
- * what goes wrong with a statement.  Functions for sessions run as the owner
- * of the extension, whatever role calls them: rights are the caller's to
- * check.
+ * Every function works inside the caller's PostgreSQL transaction, and throws
+ * the errors of its statements.  Functions for sessions run as the owner of
+ * the extension, whichever role calls them: the caller must check privileges.
  */
 #ifndef DTM_STORE_H
 #define DTM_STORE_H
@@ -17,7 +17,7 @@
 #include "core/core.h"
 #include "transaction.h"
 
-/* The outcome of looking for a gid. */
+/* The result of looking for a gid. */
 typedef enum StoreFound
 {
 	STORE_ABSENT,
@@ -38,7 +38,7 @@ typedef struct StoreAttempt
 	const char *error;			/* NULL: none; in the server's encoding */
 } StoreAttempt;
 
-/* Where a search for due transactions goes on: those after (time, id). */
+/* Where a search for due transactions continues: after (time, id). */
 typedef struct StorePosition
 {
 	TimestampTz time;
@@ -49,53 +49,57 @@ typedef struct StorePosition
 
 typedef enum StoreMode
 {
-	STORE_WORKER,				/* the process has no other business */
-	STORE_PROCEDURE				/* in a CALL, between the two below */
+	STORE_WORKER,				/* a background worker of dtm */
+	STORE_PROCEDURE				/* in a CALL, between the two functions below */
 } StoreMode;
 
 /*
- * A commit waits for the disk whatever synchronous_commit says; it returns
- * whether there was something to commit.  roll_back() is for PG_CATCH.
+ * store_commit() waits for the disk even with synchronous_commit = off, and
+ * returns whether there was something to commit. store_roll_back() is for
+ * PG_CATCH.
  */
 extern void store_begin(StoreMode mode);
 extern bool store_commit(StoreMode mode);
 
 /*
- * Makes the commit to come wait until all that this transaction has read is on
- * disk, too: commits with synchronous_commit = off are seen before they are.
+ * Makes the next commit wait until everything that this transaction has read
+ * is on disk: commits with synchronous_commit = off are visible before they
+ * are on disk.
  */
 extern void store_read_durably(void);
 extern void store_roll_back(StoreMode mode);
 
-/* Makes a non-atomic CALL ready for them, and ends that. */
+/* Prepares a non-atomic CALL for these functions, and ends that. */
 extern void store_start_procedure(void);
 extern void store_end_procedure(void);
 
 /* ---------- for sessions ---------- */
 
 /*
- * Writes a new transaction, and sets its id.  False if the gid is there
- * already; waits for a transaction that is just writing it.
+ * Inserts a new transaction, and sets its id.  False if the gid exists; waits
+ * for an open transaction that inserts the same gid.
  */
 extern bool store_insert(Transaction *trans);
 
 /*
  * Looks for a gid and, with "lock", locks its row until the end of this
- * transaction.  Allocates in the current memory context.  A row that can't be
- * understood is an error (DTM_ERRCODE_BAD_ROW).
+ * transaction.  Allocates in the current memory context.  An invalid row is an
+ * error (DTM_ERRCODE_BAD_ROW).
  */
 extern StoreFound store_find(const char *gid, bool lock, Transaction **trans);
 
-/* The same by id, of one that is not final; false if there is none. */
+/*
+ * The same by id, for transactions that are not final; false if there is none.
+ */
 extern bool store_find_id(int64 id, bool lock, Transaction **trans);
 
 /*
- * NOTIFY at the commit of the current transaction; left out where nobody reads
- * the queue, so that its being full is no reason for the commit to fail.
+ * Sends a NOTIFY at the commit of the current transaction.  Sends nothing if
+ * the queue is nearly full: a full queue would make the commit fail.
  */
 extern void store_notify(const char *channel, const char *payload);
 
-/* What can be had of a gid at little cost. */
+/* Data of a gid that can be read cheaply. */
 typedef struct StorePeek
 {
 	int64		id;
@@ -103,16 +107,22 @@ typedef struct StorePeek
 	Oid			submitted_by;
 } StorePeek;
 
-/* The same as of this statement or, "latest", as of now. */
+/*
+ * The same in the snapshot of this statement or, with "latest", in a new
+ * snapshot.
+ */
 extern StoreFound store_peek(const char *gid, bool latest, StorePeek *peek);
 
-/* Writes the state of a transaction that was found with its lock. */
+/* Writes the state of a transaction that was found and locked. */
 extern void store_update(Transaction *trans);
 
-/* Writes the branches of a transaction that was found with its lock. */
+/* Writes the branches of a transaction that was found and locked. */
 extern void store_update_branches(Transaction *trans);
 
-/* Writes the options that a late submit brought: delay, timeouts, headers. */
+/*
+ * Writes the options of the submit of a prepared transaction: delay,
+ * time-outs, headers.
+ */
 extern void store_update_options(const Transaction *trans);
 
 /*
@@ -124,12 +134,12 @@ extern void store_disown(int64 id);
 /* Gives a transaction that was found with its lock to a role. */
 extern void store_assign(int64 id, Oid role);
 
-/* Writes what a submit says of a workflow's result. */
+/* Writes the result of a workflow from its submit. */
 extern void store_update_result(const Transaction *trans);
 
 /*
- * The URLs that are subscribed to a topic, n of them, in the current memory
- * context; n is -1 if there is no such topic.
+ * The n URLs that are subscribed to a topic, in the current memory context; n
+ * is -1 if the topic does not exist.
  */
 extern char **store_topic(const char *name, int *n);
 
@@ -139,7 +149,7 @@ extern int	store_reset_next_time(TimestampTz later_than, TimestampTz now,
 
 /* ---------- for the coordinator ---------- */
 
-/* To be called once in a process that does nothing else. */
+/* Call it once in a background worker of dtm. */
 extern void store_own_session(void);
 
 /*
@@ -151,16 +161,15 @@ extern void store_own_session(void);
 typedef struct StoreLoad
 {
 	int			n;
-	Transaction **trans;			/* each in a context of its own */
-	MemoryContext *context;		/* that context: a child of the one that was
-								 * current, until it is given another parent */
+	Transaction **trans;			/* each in its own memory context */
+	MemoryContext *context;		/* these contexts, children of the current one */
 	int			nbad;
 	int64	   *bad_id;
 	char	  **bad_error;
 	bool	   *bad_ownerless;	/* nothing is wrong with the row, but the role
 								 * that submitted it does not exist */
-	StorePosition last;			/* of the last row, bad or not */
-	int			nrows;			/* good and bad */
+	StorePosition last;			/* of the last row, valid or invalid */
+	int			nrows;			/* valid and invalid */
 } StoreLoad;
 
 extern void store_load_due(DtmShare share, TimestampTz now,
@@ -176,10 +185,10 @@ extern int64 store_first_due(DtmShare share, TimestampTz now,
 extern TimestampTz store_next_deadline(DtmShare share, TimestampTz after);
 
 /*
- * Writes many transactions: the unfinished ones' state, the final ones'
- * outcome.  saved[i] tells whether trans[i] was written; once that is
- * committed, its version is one higher.  It was not written if its row has
- * another version by now, or is locked: its caller reads it again.
+ * Writes many transactions: the state of unfinished ones, the outcome of final
+ * ones. saved[i]: trans[i] was written; the commit makes its version one
+ * higher.  A transaction is not written if its row has another version by now,
+ * or is locked: the caller must read it again.
  */
 extern void store_save(Transaction **trans, int n, TimestampTz now,
 					   bool *saved);
@@ -187,72 +196,85 @@ extern void store_save(Transaction **trans, int n, TimestampTz now,
 extern void store_add_attempts(const StoreAttempt *attempts, int n);
 
 /*
- * Moves a row that can't be processed out of the way until next_time.  False
- * if it is locked.
+ * Postpones a row that cannot be processed until next_time.  False if the row
+ * is locked.
  */
 extern bool store_postpone(int64 id, TimestampTz next_time);
 
-/* ---------- removing what has finished ---------- */
+/* ---------- removal of finished transactions ---------- */
 
-/* A batch of a pass through the finished transactions, in the order of ids. */
+/*
+ * A batch of a pass through the finished transactions, in the order of their
+ * ids.
+ */
 typedef struct StoreCleanup
 {
-	int64		after;			/* where it goes on; set to where it came */
-	TimestampTz finished_until; /* those that finished until then may go */
-	int			max;			/* how many are looked at */
-	int64		removed;		/* how many went */
-	bool		complete;		/* the pass is through */
-	TimestampTz oldest_left;	/* when the oldest of those that were left had
-								 * finished; DT_NOEND: none was */
+	int64		after;			/* id after which it continues; set to the last
+								 * id of the batch */
+	TimestampTz finished_until; /* transactions that finished before may be
+								 * removed */
+	int			max;			/* number of transactions to check */
+	int64		removed;		/* number of removed transactions */
+	bool		complete;		/* the pass is complete */
+	TimestampTz oldest_left;	/* when the oldest remaining one finished;
+								 * DT_NOEND: none remains */
 } StoreCleanup;
 
 extern void store_clean(StoreCleanup *batch);
 
 /*
- * Barrier rows of transactions that this coordinator does not know, as old as
- * that; returns how many were removed.
+ * Removes barrier rows of unknown transactions that are older than "until";
+ * returns their number.
  */
 extern int64 store_clean_barrier(TimestampTz until, int max);
 
-/* Does a job of pg_cron do it? */
+/* Does a pg_cron job remove finished transactions? */
 extern bool store_cron_cleans(void);
 
 /* ---------- where this database lives ---------- */
 
-/* May the coordinator of this database call anybody?  If not, why. */
+/* May the coordinator of this database make calls? If not, why. */
 typedef enum StoreHome
 {
 	STORE_HOME_HERE,			/* it may */
 	STORE_HOME_PAUSED,			/* dtm_pause */
 	STORE_HOME_ELSEWHERE,		/* restored or copied from another database */
 	STORE_HOME_COPIED,			/* the files of the whole server were copied */
-	STORE_HOME_OTHER_VERSION	/* the SQL is not this library's */
+	STORE_HOME_OTHER_VERSION	/* the versions of SQL and library differ */
 } StoreHome;
 
 /*
- * Not to be asked in a session.  A server that was a standby when it was
- * started goes on where the other one stopped: from now on it is the home.
+ * Only for coordinators.  A server that was started as a standby, and was
+ * promoted, becomes the home.
  */
 extern StoreHome store_home(void);
 extern void store_set_home(bool paused);
 
-/* Why it is paused, and how to go on; NULL: it is not. */
+/*
+ * Sentences: why the coordinator is paused, and how to resume it.  NULL: it is
+ * not paused.
+ */
 extern const char *store_home_reason(StoreHome home);
 extern const char *store_home_hint(StoreHome home);
 
-/* From _PG_init of the postmaster: is this server going to be a standby? */
+/*
+ * Called from _PG_init of the postmaster: notes whether this server starts as
+ * a standby.
+ */
 extern void store_note_standby(void);
 
 /* ---------- version.c ---------- */
 
 /*
- * The version of the extension in this database, if that is not this
- * library's; else NULL.  While the extension is created or updated there is
- * nothing to say.
+ * The version of the extension in this database if it differs from the
+ * library's, else NULL.  NULL also while the extension is created or updated.
  */
 extern const char *store_other_version(void);
 
-/* The role that owns the extension; errors if it isn't installed. */
+/*
+ * The role that owns the extension; an error if the extension is not
+ * installed.
+ */
 extern Oid	dtm_extension_owner(void);
 
 /*

@@ -1,13 +1,13 @@
 /*
  * table.c
- *		Rows of dtm's tables without SQL, for what the coordinator does with
- *		every call: to start and run statements for that took a quarter of its
- *		time (docs/performance.md).
+ *		Reads and writes rows of dtm's tables without SQL, for the
+ *		coordinator's work at every call: statements for it took a quarter of
+ *		the coordinator's time (docs/performance.md).
  *
- * Rows are found by their primary key, and written with the functions that
- * the apply worker of logical replication writes with: indexes, constraints,
- * triggers for each row and columns that somebody has added to the tables work
- * as with SQL.  Triggers for each statement do not fire.
+ * Rows are found by their primary key, and written with the functions of
+ * logical replication's apply worker.  So indexes, constraints, row triggers
+ * and columns that users have added to the tables work as with SQL.  Statement
+ * triggers do not fire.
  *
  * What is done here around those functions mirrors the server's code, and has
  * to be compared with it for each new major version:

@@ -1,13 +1,15 @@
 /*
  * version.c
- *		Is the SQL of the extension in this database that of this library?
+ *		Checks that the extension's SQL in this database has the version of the
+ *		library.
  *
- * They differ between the installation of a new package and ALTER EXTENSION
- * UPDATE, or until the server is restarted.  Statements would fail then in ways
- * that nobody understands, or worse, not fail.
+ * The versions differ between the installation of a new package and ALTER
+ * EXTENSION UPDATE, or until the server is restarted.  Without the check,
+ * statements would fail with misleading errors, or would do the wrong thing
+ * without an error.
  *
- * Every script that updates the extension makes or replaces a function: that
- * is how a session learns that it has to look again.
+ * Every script that updates the extension creates or replaces a function.
+ * That invalidation tells a session to check again.
  */
 #include "private.h"
 

@@ -1,6 +1,7 @@
 /*
  * work.c
- *		The store for the coordinator: many transactions at a time.
+ *		The store for the coordinator, which reads and writes many transactions
+ *		at a time.
  */
 #include "private.h"
 
