@@ -1,7 +1,6 @@
 /*
  * endpoint.c
- *		What a URL stands for when a role calls it, and the request that
- *		comes of it.
+ *		Resolves a URL for a role that calls it, and makes the request.
  */
 #include "private.h"
 
@@ -25,7 +24,7 @@ fail(EndpointProblem *problem, int sqlerrcode, const char *message, const char *
 	return false;
 }
 
-/* The server that a URL names; NULL, with the reason. */
+/* The server that a URL names; NULL, with the reason, if there is none. */
 static ForeignServer *
 find_server(const char *url, EndpointProblem *problem)
 {
@@ -52,7 +51,9 @@ find_server(const char *url, EndpointProblem *problem)
 	return server;
 }
 
-/* The options of a role's user mapping, or PUBLIC's; NIL: it has none. */
+/*
+ * The options of the user mapping of a role, or of PUBLIC; NIL: there is none.
+ */
 static List *
 mapping_options(Oid role, Oid server)
 {
@@ -99,7 +100,7 @@ check_path(const char *url, EndpointProblem *problem)
 			 "A path goes on from the server's base_url, however often it is decoded; it has no segment \".\" or \"..\" and no control characters.");
 }
 
-/* The base URL, and behind it what the URL has behind the server's name. */
+/* The base URL, followed by the part of the URL after the server's name. */
 static char *
 join(const char *base_url, const char *url)
 {
@@ -141,7 +142,10 @@ endpoint_resolve(const char *url, Oid role, Endpoint *endpoint,
 			return fail(problem, ERRCODE_UNDEFINED_OBJECT,
 						"role that submitted no longer exists",
 						"End the global transaction with dtm_force_stop().");
-		/* asked for right before: one that was dropped just now is no error */
+		/*
+		 * check first, because dtm_can_use_server() throws for a dropped
+		 * server
+		 */
 		if (!SearchSysCacheExists1(FOREIGNSERVEROID, ObjectIdGetDatum(server->serverid)) ||
 			!dtm_can_use_server(server->serverid, role))
 			return fail(problem, ERRCODE_INSUFFICIENT_PRIVILEGE,
@@ -162,12 +166,15 @@ is_replaced(const char *name, const Endpoint *endpoint)
 	for (int i = 0; i < endpoint->nheaders; i++)
 		if (pg_strcasecmp(name, endpoint->header_name[i]) == 0)
 			return true;
-	/* nor do they choose whom the credentials are shown to, or sign */
+	/* a transaction's headers must not redirect credentials, or sign */
 	return pg_strcasecmp(name, "Host") == 0 ||
 		(endpoint->hmac_key != NULL && pg_strcasecmp(name, ENDPOINT_SIGNATURE) == 0);
 }
 
-/* A transaction with the endpoint's headers, which replace its own of the same name. */
+/*
+ * Adds the endpoint's headers to a transaction; they replace its own headers
+ * of the same name.
+ */
 static void
 add_headers(Transaction *trans, const Endpoint *endpoint)
 {

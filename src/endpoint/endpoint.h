@@ -1,16 +1,16 @@
 /*
  * endpoint.h
- *		Services as foreign servers: what "server:bank/TransIn" stands for.
+ *		Services as foreign servers: resolves "server:bank/TransIn".
  *
  * A service is a foreign server of the wrapper dtm_http (base_url, ca_file,
- * time-outs); what a role shows it is that role's user mapping, or PUBLIC's
- * (bearer_token, client_cert, hmac_key, header_...).  USAGE on the server is the
- * permission to call it.  All of it is looked up when a call is decided on, so
- * that a changed secret or a withdrawn permission counts for what follows, and
- * nothing of it is stored with a transaction.
+ * time-outs).  A role's credentials are in its user mapping, or in that of
+ * PUBLIC (bearer_token, client_cert, hmac_key, header_...).  USAGE on the
+ * server is the privilege to call it.  All this is looked up at the decision
+ * to make a call, so changed secrets and revoked privileges take effect for
+ * later calls.  Nothing of it is stored with a transaction.
  *
- * Secrets are in what endpoint_resolve() returns, and in the request made of it;
- * never in an error, in the log, or in what is stored.
+ * Secrets are only in the result of endpoint_resolve() and in the request that
+ * is made from it; never in errors, the log or stored data.
  */
 #ifndef DTM_ENDPOINT_H
 #define DTM_ENDPOINT_H
@@ -23,8 +23,8 @@
 
 typedef struct Endpoint
 {
-	const char *url;			/* to be called; the URL itself if it is no
-								 * server's */
+	const char *url;			/* URL to call; the given URL if it does not
+								 * name a server */
 	const char *ca_file;		/* NULL: as dtm.ca_file says */
 	const char *client_cert;	/* NULL: none */
 	const char *client_key;		/* NULL: in client_cert */
@@ -36,7 +36,7 @@ typedef struct Endpoint
 	char	  **header_value;
 } Endpoint;
 
-/* Why a URL can't be called.  Messages say nothing that is secret. */
+/* Why a URL cannot be called.  Messages contain no secrets. */
 typedef struct EndpointProblem
 {
 	int			sqlerrcode;
@@ -44,7 +44,10 @@ typedef struct EndpointProblem
 	const char *hint;
 } EndpointProblem;
 
-/* "server:50051/..." is a host of that name, as gRPC has it, and its port. */
+/*
+ * "server:50051/..." is not a foreign server but, as gRPC URLs have it, the
+ * host "server" and its port.
+ */
 static inline bool
 endpoint_is_server(const char *url)
 {
@@ -58,19 +61,20 @@ endpoint_is_server(const char *url)
 }
 
 /*
- * What a URL stands for when a role calls it: true, or false with the reason.
- * In a transaction; allocates in the current memory context.  Of any other URL
- * than a server's, only dtm.allowed_targets is asked.  With InvalidOid, for a
- * topic whose messages are of many roles: is there such a server?
+ * Resolves a URL for a role that calls it; false, with the reason, if it
+ * cannot be called.  Needs a transaction; allocates in the current memory
+ * context.  For URLs that do not name a server, only dtm.allowed_targets is
+ * checked.  With InvalidOid as the role (for topics, whose messages come from
+ * many roles), only the existence of the server is checked.
  */
 extern bool endpoint_resolve(const char *url, Oid role, Endpoint *endpoint,
 							 EndpointProblem *problem);
 
 /*
- * Fills the request part of a call for a branch that was described; a timeout of
- * 0 in the call is replaced by the server's, or by dtm.request_timeout.  False,
- * with the reason, if it can't be called now.  What it points to is in the
- * current memory context or in trans.
+ * Fills in the request of a call, for a branch that was described.  A time-out
+ * of 0 in the call is replaced by that of the server, or by
+ * dtm.request_timeout.  False, with the reason, if the branch cannot be called
+ * now.  The call points into the current memory context or into trans.
  */
 extern bool endpoint_request(const Transaction *trans, WireBranch *branch,
 							 DtmCall *call, const char **reason);
@@ -78,7 +82,7 @@ extern bool endpoint_request(const Transaction *trans, WireBranch *branch,
 /* ---------- sign.c ---------- */
 
 /*
- * The header that signs a request: HMAC-SHA256, in hex, with the key, of
+ * The header that signs a request: the HMAC-SHA256 with the key, in hex, of
  *
  *		time LF gid LF branch_id LF op LF body
  *

@@ -1,10 +1,11 @@
 /*
  * options.c
- *		Options of servers and user mappings: what there may be, and what they
- *		mean.
+ *		Options of servers and user mappings: their validation and their
+ *		meaning.
  *
- * Options that name a file of the server's host are for those who may read such
- * files: they would have this server show a key that isn't theirs.
+ * Only roles that may read files of the server's host may set options that
+ * name files.  Otherwise a role could make the server use a key that belongs
+ * to somebody else.
  */
 #include "private.h"
 
@@ -175,7 +176,7 @@ check_base_url(const char *value)
 				 errhint("Specify the beginning of all URLs of the service, such as https://bank.internal/api or grpcs://bank.internal:9090.")));
 }
 
-/* What a value is does not get into the message: it may be a secret. */
+/* Messages do not contain the value, which may be a secret. */
 static void
 check_value(const char *name, OptionKind kind, const char *value)
 {

@@ -1,6 +1,6 @@
 /*
  * private.h
- *		What the files of the endpoints share: the options of servers and user
+ *		Shared by the files of the endpoints: the options of servers and user
  *		mappings.
  */
 #ifndef DTM_ENDPOINT_PRIVATE_H
@@ -14,13 +14,13 @@
 
 #include "nodes/pg_list.h"
 
-/* The wrapper that servers are made with. */
+/* The foreign-data wrapper of servers. */
 #define WRAPPER_NAME		"dtm_http"
 
-/* Options that start with it are headers; "_" in the rest stands for "-". */
+/* Prefix of options that are headers; "_" in the rest stands for "-". */
 #define HEADER_PREFIX		"header_"
 
-/* Takes options (a list of DefElem) into an endpoint. */
+/* Copies options (a list of DefElem) to an endpoint. */
 extern void options_take(List *options, Endpoint *endpoint, const char **base_url);
 
 #endif							/* DTM_ENDPOINT_PRIVATE_H */

@@ -1,6 +1,6 @@
 /*
  * sign.c
- *		Signatures of requests, and the check of one.
+ *		Signs requests, and verifies signatures.
  */
 #include "private.h"
 

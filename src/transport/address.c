@@ -1,6 +1,6 @@
 /*
  * address.c
- *		Lists of addresses that are not to be connected to.
+ *		Lists of addresses to which connections are forbidden.
  */
 #include "address.h"
 
@@ -13,10 +13,10 @@
 /* Longest item of a list: an IPv6 address with its bits. */
 #define MAX_ITEM_LEN	(INET6_ADDRSTRLEN + 4)
 
-/* Bits before an IPv4 address that is written as an IPv6 one. */
+/* Bits before an IPv4 address that is stored as an IPv6 address. */
 #define MAPPED_BITS		96
 
-/* What a keyword stands for (RFC 6890; 0.0.0.0 is where loopback is, too). */
+/* Ranges of the keywords (RFC 6890; 0.0.0.0 also reaches loopback). */
 static const struct
 {
 	const char *keyword;
@@ -84,7 +84,9 @@ parse_range(const char *text, DtmRange *range)
 	return true;
 }
 
-/* Adds what an item stands for; false: it is not one, or there is no room. */
+/*
+ * Adds the ranges of an item; false: the item is invalid, or the list is full.
+ */
 static bool
 add_item(const char *item, DtmAddressList *list)
 {
@@ -162,7 +164,7 @@ dtm_address_listed(const DtmAddressList *list, const struct sockaddr *address)
 	else if (address->sa_family == AF_INET6)
 	{
 		memcpy(bytes, &((const struct sockaddr_in6 *) address)->sin6_addr, 16);
-		/* IPv4 behind a translator (RFC 6052) is what it is translated to */
+		/* an IPv4 address behind a translator (RFC 6052) */
 		if (memcmp(bytes, nat64, sizeof(nat64)) == 0)
 			map_address(bytes + 12, bytes);
 	}

@@ -1,22 +1,22 @@
 /*
  * breaker.c
- *		How hosts are doing: what is told of them, and the circuit breaker.
+ *		Statistics of hosts, and their circuit breakers.
  *
- * A circuit is closed, as usual; open, after breaker_failures calls in a row
- * without an answer; and while it is, a call now and then is the probe, whose
- * failure doubles the pause until the next one.  Errors that are not the host's
- * count for nothing.  Any answer closes it, whatever its status: the host lives.
- * Then "window" calls may be under way, one at first and one more with each
- * answer, so that it doubles with each round.
+ * A breaker is normally closed.  It opens after breaker_failures consecutive
+ * calls without a response.  While it is open, an occasional call is a probe;
+ * each failed probe doubles the pause until the next one.  Local errors do not
+ * count.  Any response closes the breaker, whatever its status.  Then "window"
+ * calls may be in flight: first one, and one more with each response, so that
+ * the number doubles with each round.
  */
 #include "private.h"
 
 #include <stdio.h>
 
-/* The first probe comes so long after the circuit has opened, in us. */
+/* Time from the opening of the breaker to the first probe, in us. */
 #define FIRST_PAUSE			1000000
 
-/* The part that one more answer has in the moving average of their times: 1 / this. */
+/* Weight of a response in the moving average of response times: 1 / this. */
 #define TIME_WEIGHT			16
 
 #define Min(a, b)			((a) < (b) ? (a) : (b))
@@ -60,7 +60,7 @@ host_started(DtmTransport *t, DtmHost *host, DtmCall *call)
 	host->stats.in_flight++;
 	if (host->stats.open)
 	{
-		/* one that takes its time does not keep others from trying */
+		/* a slow probe does not delay the next one */
 		host->probe = call;
 		host->stats.probing = true;
 		schedule_probe(t, host);
@@ -80,7 +80,10 @@ host_answered(DtmTransport *t, DtmHost *host, int64_t duration)
 	stats->failed_in_a_row = 0;
 	if (stats->open)
 	{
-		/* whichever call it was: it lives.  One at first, then twice as many a round */
+		/*
+		 * the host responds, whichever call it was: start with one call in
+		 * flight
+		 */
 		close_circuit(host);
 		stats->window = 1;
 	}
@@ -149,7 +152,7 @@ host_explain(const DtmHost *host, char *error, size_t size)
 			 host->stats.failed_in_a_row, host->stats.error);
 }
 
-/* ---------- what is told of hosts ---------- */
+/* ---------- statistics ---------- */
 
 void
 host_changed(DtmTransport *t, DtmHost *host)

@@ -1,10 +1,10 @@
 /*
  * call.c
- *		One call in libcurl's terms: the handle, its options, and what the
- *		callbacks keep of the reply.
+ *		A call in libcurl: the handle, its options, and the callbacks that
+ *		store the response.
  *
- * The callbacks only note things down: they run inside libcurl, which no error
- * may jump out of.
+ * The callbacks only store data: they run inside libcurl, and no error may
+ * jump out of it.
  */
 #include "private.h"
 

@@ -1,8 +1,9 @@
 /*
  * hosts.c
- *		The hosts that calls go to: who has how many in flight, and who waits.
+ *		The hosts that are called: their calls in flight, and their waiting
+ *		calls.
  *
- * Hosts that have waiting calls are in a ring, so that each comes to its turn.
+ * Hosts with waiting calls are in a ring, so that each gets its turn.
  */
 #include "private.h"
 

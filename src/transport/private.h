@@ -1,6 +1,6 @@
 /*
  * private.h
- *		What the files of the transport share.
+ *		Shared by the files of the transport.
  */
 #ifndef DTM_TRANSPORT_PRIVATE_H
 #define DTM_TRANSPORT_PRIVATE_H
@@ -13,33 +13,36 @@
 
 #define HOST_BUCKETS		256
 
-/* Headers and trailers of a reply, in bytes; with more it is an error. */
+/* Maximum size of the headers and trailers of a response, in bytes. */
 #define MAX_HEADER_LEN		65536
 
-/* Calls to one host that share a multi handle at most. */
+/* Maximum number of calls to one host in one multi handle. */
 #define SHARD_SIZE			100
 
-/* Calls to one host. */
+/* A host, and the calls to it. */
 typedef struct DtmHost
 {
 	char	   *name;			/* scheme, host and port */
-	CURLU	   *url;			/* the same for libcurl; NULL: it can't be read */
+	CURLU	   *url;			/* the same for libcurl; NULL: invalid */
 	struct DtmHost *next_in_bucket;
-	int			place;			/* in transport->places; -1: none was free */
+	int			place;			/* in transport->places; -1: no place was free */
 	int64_t		last_used;		/* monotonic us */
-	int64_t		probe_at;		/* the same, of an open one */
-	const DtmCall *probe;		/* the latest one that is under way, or NULL */
-	int64_t		pause;			/* us between probes; it doubles */
-	bool		reported_open;	/* as it was last told */
-	bool		changed;		/* in the list of those to be told of */
+	int64_t		probe_at;		/* time of the next probe if the breaker is
+								 * open, monotonic us */
+	const DtmCall *probe;		/* the latest probe in flight, or NULL */
+	int64_t		pause;			/* us between probes; doubles with each failure */
+	bool		reported_open;	/* state of the breaker that was reported last */
+	bool		changed;		/* in transport->changed_hosts */
 	struct DtmHost *next_changed;
-	DtmHostStats stats;			/* in_flight and waiting are counted here */
-	uint16_t   *in_shard;		/* the same, by shard */
-	int			nshards;		/* elements of that */
-	int			roomy;			/* the first shard that may have room for it */
-	DtmCall    *first;			/* waiting for their turn */
+	DtmHostStats stats;			/* these are the counters of in_flight and
+								 * waiting, too */
+	uint16_t   *in_shard;		/* calls in flight, by shard */
+	int			nshards;		/* elements of in_shard */
+	int			roomy;			/* the first shard that may have room for a
+								 * call */
+	DtmCall    *first;			/* calls that wait for their turn */
 	DtmCall    *last;
-	struct DtmHost *next;		/* ring of the hosts that have waiting calls */
+	struct DtmHost *next;		/* ring of hosts with waiting calls */
 	struct DtmHost *previous;
 } DtmHost;
 
@@ -50,42 +53,44 @@ typedef struct DtmShard
 	CURLM	   *multi;
 	int			index;			/* in transport->shards */
 	int64_t		deadline;		/* libcurl's timer, monotonic us; -1: none */
-	bool		driven;			/* may have ended calls */
+	bool		driven;			/* calls of it may have ended */
 } DtmShard;
 
-/* What epoll knows of a descriptor. */
+/* A descriptor in epoll. */
 typedef struct DtmSocket
 {
-	uint32_t	events;			/* what it waits for; 0: not there */
-	bool		ours;			/* we opened it, and are told when it is closed */
-	bool		idle;			/* libcurl does not wait for it now */
+	uint32_t	events;			/* events to wait for; 0: not in epoll */
+	bool		ours;			/* opened by our callback, which is also called
+								 * when it is closed */
+	bool		idle;			/* libcurl does not wait for it at present */
 } DtmSocket;
 
 /* One libcurl handle, used for call after call. */
 typedef struct DtmSlot
 {
 	DtmTransport *transport;
-	DtmShard   *shard;			/* where its call is */
+	DtmShard   *shard;			/* shard of its call */
 	CURL	   *easy;
 	DtmCall    *call;			/* NULL: free */
-	struct curl_slist *headers; /* NULL: the transport's default ones */
+	struct curl_slist *headers; /* NULL: the transport's default headers */
 	struct curl_slist own_headers[DTM_NOWN_HEADERS]; /* before them */
 	bool		has_ca_file;	/* CAINFO is set */
 	bool		has_client_cert;	/* SSLCERT and SSLKEY are set */
 	bool		too_long;		/* the reply exceeded max_reply_size */
-	size_t		header_len;		/* bytes of its headers and trailers */
+	size_t		header_len;		/* size of headers and trailers, in bytes */
 	int64_t		content_length; /* of its header; -1: it has none */
 	bool		in_framing;		/* its last header says where it ends, or how it is
 								 * encoded */
 	bool		is_encoded;		/* its body, which is why we ended it */
 	char		rejected[128];	/* why we ended it by its headers; "": we did not */
-	char		forbidden[64];	/* the address that it may not go to; "": none */
+	char		forbidden[64];	/* the forbidden address; "": none */
 	size_t		reply_size;		/* allocated for call->reply */
 	int64_t		started;		/* monotonic */
-	int64_t		expires;		/* the same: when its time-out is over */
-	bool		was_late;		/* which has been put off, since we came late */
+	int64_t		expires;		/* monotonic: when its time-out ends */
+	bool		was_late;		/* the time-out was extended, because the
+								 * process was late */
 	char		error[CURL_ERROR_SIZE];
-	struct DtmSlot *next;		/* list of free ones */
+	struct DtmSlot *next;		/* list of free slots */
 	struct DtmSlot *next_of_all;
 } DtmSlot;
 
@@ -93,19 +98,22 @@ struct DtmTransport
 {
 	DtmShard  **shards;
 	int			nshards;
-	int			epoll;			/* of the sockets of all of them */
+	int			epoll;			/* contains the sockets of all shards */
 	DtmSocket  *sockets;		/* by descriptor */
 	int			nsockets;
 	DtmTransportLimits limits;
-	char		ca_file[PATH_MAX];	/* what limits.ca_file points to */
-	int			max_requests;	/* limits.max_requests, or fewer */
-	int64_t		next_expiry;	/* of the calls in flight, or earlier */
+	char		ca_file[PATH_MAX];	/* copy to which limits.ca_file points */
+	int			max_requests;	/* limits.max_requests, or less if descriptors
+								 * are short */
+	int64_t		next_expiry;	/* earliest time-out of the calls in flight, or
+								 * earlier */
 	struct curl_slist *default_headers;
 	DtmSlot    *free_slots;
 	DtmSlot    *all_slots;
 	DtmHost    *hosts[HOST_BUCKETS];
-	DtmHost    *waiting_hosts;	/* ring; the next to be served */
-	DtmHost    *places[DTM_MAX_HOSTS];	/* those that are kept when idle */
+	DtmHost    *waiting_hosts;	/* ring, from the host that is served next */
+	DtmHost    *places[DTM_MAX_HOSTS];	/* hosts with statistics, kept when
+										 * idle */
 	DtmHost    *changed_hosts;
 	DtmCall    *done;			/* ended, not yet reaped */
 	DtmCall    *last_done;
@@ -120,7 +128,10 @@ extern int64_t realtime_us(void);
 
 /* ---------- shard.c ---------- */
 
-/* Where a call to a host goes, which counts there from now on; NULL: out of memory. */
+/*
+ * Chooses the shard of a call to a host, and counts the call there; NULL: out
+ * of memory.
+ */
 extern DtmShard *shard_enter(DtmTransport *t, DtmHost *host);
 extern void shard_leave(DtmHost *host, const DtmShard *shard);
 
@@ -154,28 +165,27 @@ extern void slot_put(DtmTransport *t, DtmSlot *slot);
 /* Sets its options for a call.  False, with call->error or out of memory. */
 extern bool slot_prepare(DtmTransport *t, DtmSlot *slot, DtmCall *call);
 
-/* The headers of a call that brings none of its own; NULL: out of memory. */
+/* Makes the default headers; NULL: out of memory. */
 extern struct curl_slist *make_default_headers(void);
 
 /*
- * Can this libcurl use a connection of HTTP/2 for more than one call?  Before
- * 8.0 a second call on one that was made by prior knowledge fails
- * (CURLE_HTTP2).
+ * Can this libcurl use an HTTP/2 connection for more than one call? Before
+ * 8.0, a second call on a connection with prior knowledge fails (CURLE_HTTP2).
  */
 extern bool http2_can_reuse(void);
 
 /* ---------- hosts.c ---------- */
 
-/* The host of a URL, made if it isn't known; NULL: out of memory. */
+/* The host of a URL, created if it is unknown; NULL: out of memory. */
 extern DtmHost *host_of(DtmTransport *t, const char *url);
 
-/* Forgets a host that has nothing to do, if too many are known. */
+/* Forgets an idle host, if too many hosts are known. */
 extern void host_release(DtmTransport *t, DtmHost *host);
 
-/* Something of its stats has changed. */
+/* Notes that the statistics of a host have changed. */
 extern void host_changed(DtmTransport *t, DtmHost *host);
 
-/* May a call to it start, or is it to be refused, or to wait? */
+/* May a call to a host start, is it refused, or must it wait? */
 typedef enum HostAdmits
 {
 	HOST_ADMITS,
@@ -186,21 +196,21 @@ typedef enum HostAdmits
 extern HostAdmits host_admits(const DtmTransport *t, const DtmHost *host);
 
 /*
- * A call to it starts, ends with an answer, ends with an error that says that
- * it does not answer, is over for whatever reason.
+ * A call to a host: starts; ended with a response; ended with an error that
+ * means no response; is over for any reason.
  */
 extern void host_started(DtmTransport *t, DtmHost *host, DtmCall *call);
 extern void host_answered(DtmTransport *t, DtmHost *host, int64_t duration);
 extern void host_failed(DtmTransport *t, DtmHost *host, const DtmCall *call);
 extern void host_left(DtmTransport *t, DtmHost *host, const DtmCall *call);
 
-/* The limits may permit more. */
+/* Notes that the limits have changed. */
 extern void hosts_limits_changed(DtmTransport *t);
 
-/* Why a call to an open one is refused. */
+/* The reason for which a call is refused while the breaker is open. */
 extern void host_explain(const DtmHost *host, char *error, size_t size);
 
-/* Waiting calls: the last, the first, one somewhere. */
+/* Waiting calls of a host: append one, take the first, remove any one. */
 extern void host_append(DtmTransport *t, DtmHost *host, DtmCall *call);
 extern DtmCall *host_take_first(DtmTransport *t, DtmHost *host);
 extern void host_remove(DtmTransport *t, DtmHost *host, DtmCall *call);

@@ -2,12 +2,12 @@
  * shard.c
  *		libcurl's multi handles, and the epoll descriptor that they share.
  *
- * libcurl walks all the connections to a host when it looks for a free one.
- * With a thousand of them that costs more than all the rest of a call; so a
- * host's calls are spread over several multi handles, each with connections
- * of its own, of which none is given more than SHARD_SIZE calls to one host.
- * Those to hosts with few calls are all in the first one, and find each
- * other's connections there.
+ * To find a free connection, libcurl walks all connections to the host.  With
+ * a thousand connections, this costs more than the rest of the call.  So the
+ * calls to a host are spread over several multi handles, each with its own
+ * connections and with at most SHARD_SIZE calls to one host.  The calls to
+ * hosts with few calls are all in the first multi handle, where they share
+ * connections.
  */
 #include "private.h"
 

@@ -1,15 +1,15 @@
 /*
  * transport.c
- *		Many HTTP calls at a time through libcurl's multi interface.
+ *		Makes many HTTP calls at a time with libcurl's multi interface.
  *
- * libcurl tells us through callbacks which sockets it waits for (shard.c);
- * they are kept in one epoll descriptor, which the owner can wait on together
- * with its own.  The callbacks only note things down: they run inside libcurl,
- * which no error may jump out of.
+ * libcurl reports the sockets for which it waits with callbacks (shard.c).
+ * All of them are in one epoll descriptor, on which the owner can wait
+ * together with its own descriptors.  The callbacks only store data: they run
+ * inside libcurl, and no error may jump out of it.
  *
- * libcurl resolves names in threads of its own.  A thread of a PostgreSQL
- * process must not be given its signals, so all are blocked while libcurl
- * may start one.
+ * libcurl resolves names in its own threads.  Such a thread must not receive
+ * the signals of the PostgreSQL process, so all signals are blocked while
+ * libcurl may start a thread.
  */
 #include "private.h"
 

@@ -1,16 +1,17 @@
 /*
  * transport.h
- *		Many calls over HTTP at a time, from one thread that never blocks.
+ *		Makes many HTTP calls at a time, in one thread that never blocks.
  *
- * A transport takes calls, keeps those above its limits waiting (per host, so
- * that a slow host does not hold up the others), runs the rest through
- * libcurl and gives each back when it has ended.  It knows URLs, requests and
- * replies, and nothing of global transactions, of PostgreSQL or of retries:
- * a call that fails is given back with its error, once.
+ * A transport takes calls and returns each of them once, when the call has
+ * ended.  Calls above its limits wait, for each host separately, so that a
+ * slow host does not delay the others; libcurl makes the others.  The
+ * transport knows URLs, requests and responses.  It does not know global
+ * transactions, PostgreSQL or retries: a failed call is returned with its
+ * error.
  *
- * Its owner waits on dtm_transport_fd() becoming readable, or until
- * dtm_transport_deadline(), calls dtm_transport_drive(), and then reaps.
- * Nothing here throws; memory is malloc's.
+ * Its owner waits until dtm_transport_fd() is readable or
+ * dtm_transport_due_in() has passed, calls dtm_transport_drive(), and then
+ * dtm_transport_reap().  No function throws; memory is allocated with malloc.
  */
 #ifndef DTM_TRANSPORT_H
 #define DTM_TRANSPORT_H
@@ -29,23 +30,24 @@ typedef struct DtmTransportLimits
 {
 	int			max_requests;	/* calls in flight, in all */
 	int			max_requests_per_host;	/* to one scheme, host and port */
-	size_t		max_reply_size; /* bytes of body; longer is an error */
-	int			breaker_failures;	/* calls to a host without an answer, in a row,
-									 * before it is only tried now and then; 0:
-									 * never */
-	int64_t		breaker_pause_max;	/* us: longest time between two such tries */
-	DtmAddressList forbidden;	/* addresses that are not connected to */
-	const char *ca_file;		/* authorities for TLS; "": the system's */
+	size_t		max_reply_size; /* bytes of a response's body; a larger one is
+								 * an error */
+	int			breaker_failures;	/* consecutive calls without response that
+									 * open the circuit breaker; 0: never */
+	int64_t		breaker_pause_max;	/* us: longest time between two probes */
+	DtmAddressList forbidden;	/* addresses to which connections are forbidden */
+	const char *ca_file;		/* certificate authorities for TLS; "": the
+								 * system's */
 } DtmTransportLimits;
 
-/* Who calls. */
+/* The default User-Agent. */
 #define DTM_USER_AGENT "User-Agent: dtm-postgresql"
 
-/* The headers of a call that has no list of its own. */
+/* The headers of a call without a list of headers. */
 #define DTM_NDEFAULT_HEADERS 5
 extern const char *const dtm_default_headers[DTM_NDEFAULT_HEADERS];
 
-/* Headers that a call has of its own, besides the list. */
+/* Headers of a call besides the list. */
 enum
 {
 	DTM_TRACE_HEADER, DTM_SIGNATURE_HEADER, DTM_NOWN_HEADERS
@@ -53,50 +55,59 @@ enum
 
 typedef struct DtmCall
 {
-	/* The request; all of it stays the caller's, and in place until reaped. */
+	/*
+	 * The request, which belongs to the caller and must not move until the
+	 * call is reaped.
+	 */
 	const char *url;			/* http or https, complete with its query */
 	bool		post;			/* POST with body, or GET */
 	const char *body;
 	size_t		body_len;
 	const char *const *headers; /* "Name: value" */
 	int			nheaders;		/* 0: dtm_default_headers */
-	const char *own_headers[DTM_NOWN_HEADERS];	/* more of them, whatever the
-												 * others; NULL: none */
+	const char *own_headers[DTM_NOWN_HEADERS];	/* headers besides the list;
+												 * NULL: none */
 	int64_t		timeout;		/* us, from the start of the request */
-	int64_t		connect_timeout;	/* us of those for the connection; 0: all */
-	const char *ca_file;		/* for TLS; NULL: the transport's */
-	const char *client_cert;	/* what the caller shows; NULL: nothing */
+	int64_t		connect_timeout;	/* us of timeout for the connection; 0: all */
+	const char *ca_file;		/* certificate authorities for TLS; NULL: the
+								 * transport's */
+	const char *client_cert;	/* certificate of the client; NULL: none */
 	const char *client_key;		/* NULL: in client_cert */
-	bool		http2;			/* HTTP/2, in clear by prior knowledge; and the
-								 * reply's gRPC status is wanted */
-	void	   *owner;			/* the caller's */
+	bool		http2;			/* HTTP/2 (without TLS: by prior knowledge),
+								 * and read the gRPC status */
+	void	   *owner;			/* for the caller */
 
-	/* The reply, set when reaped; valid until the call is freed. */
-	int			http_status;	/* 0: there was no complete reply */
-	char	   *reply;			/* the body, NUL-terminated, or NULL; to be
-								 * freed by dtm_call_release() */
+	/*
+	 * The response, set when the call is reaped; valid until the call is
+	 * released.
+	 */
+	int			http_status;	/* 0: no complete response */
+	char	   *reply;			/* the body, NUL-terminated, or NULL;
+								 * dtm_call_release() frees it */
 	size_t		reply_len;
-	int			grpc_status;	/* of the headers or trailers; -1: none */
-	char	   *grpc_message;	/* percent-decoded, or NULL; freed as reply is */
+	int			grpc_status;	/* from headers or trailers; -1: none */
+	char	   *grpc_message;	/* percent-decoded, or NULL; dtm_call_release()
+								 * frees it */
 	char		error[DTM_CALL_ERROR_SIZE]; /* why http_status is 0 */
-	int64_t		started;		/* us since the Unix epoch; 0: never sent */
+	int64_t		started;		/* us since the Unix epoch; 0: it was not sent */
 	int64_t		duration;		/* us */
 
 	/* Private to the transport. */
 	struct DtmCall *next;
-	struct DtmCall *previous;	/* of those that wait for the same host */
+	struct DtmCall *previous;	/* in the list of calls that wait for the same
+								 * host */
 	struct DtmHost *host;
 	struct DtmSlot *slot;
 } DtmCall;
 
-/* Is it in flight, so that its host may have got it? */
+/* Is the call in flight, so that the host may have received it? */
 static inline bool
 dtm_call_is_in_flight(const DtmCall *call)
 {
 	return call->slot != NULL;
 }
 
-/* Was it submitted, and has not started yet? */
+/* Does the call wait for its turn? */
 static inline bool
 dtm_call_is_waiting(const DtmCall *call)
 {
@@ -104,37 +115,50 @@ dtm_call_is_waiting(const DtmCall *call)
 }
 
 /*
- * A transport for this process, or NULL with the reason in "error".  If the
- * limit of open files does not allow max_requests, the soft limit is raised,
- * and where that isn't enough, fewer are used: see max_requests below.
+ * Creates the transport of this process; NULL, with the reason in "error", if
+ * that fails.  If the limit of open files does not allow max_requests, the
+ * soft limit is raised.  If that is not enough, fewer calls are made: see
+ * dtm_transport_max_requests().
  */
 extern DtmTransport *dtm_transport_create(const DtmTransportLimits *limits,
 										  char *error, size_t error_size);
 
-/* Ends every call without giving it back. */
+/* Ends all calls without returning them. */
 extern void dtm_transport_destroy(DtmTransport *transport);
 
-/* For calls not yet started.  */
+/* Changes the limits for calls that have not started yet. */
 extern void dtm_transport_set_limits(DtmTransport *transport,
 									 const DtmTransportLimits *limits);
 
-/* How many calls can be in flight, given the limit of open files. */
+/* Maximum number of calls in flight, given the limit of open files. */
 extern int	dtm_transport_max_requests(const DtmTransport *transport);
 
-/* Takes a call; it starts at the next drive, or when its turn comes. */
+/*
+ * Takes a call.  It starts at the next dtm_transport_drive(), or when its turn
+ * comes.
+ */
 extern void dtm_transport_submit(DtmTransport *transport, DtmCall *call);
 
-/* Takes one that is not to be made, and gives it back with the reason. */
+/*
+ * Takes a call that must not be made; it is reaped with the reason as its
+ * error.
+ */
 extern void dtm_transport_refuse(DtmTransport *transport, DtmCall *call,
 								 const char *reason);
 
-/* Takes a call back that has not been reaped; it may have been sent. */
+/* Cancels a call that has not been reaped.  It may have been sent. */
 extern void dtm_transport_cancel(DtmTransport *transport, DtmCall *call);
 
-/* A descriptor that is readable when there is something to drive. */
+/*
+ * A descriptor that is readable when dtm_transport_drive() has something to
+ * do.
+ */
 extern int	dtm_transport_fd(const DtmTransport *transport);
 
-/* Microseconds until drive is due whatever happens; -1: no limit. */
+/*
+ * Microseconds until dtm_transport_drive() must be called at the latest; -1:
+ * no limit.
+ */
 extern int64_t dtm_transport_due_in(const DtmTransport *transport);
 
 /* Does what can be done without waiting. */
@@ -147,50 +171,53 @@ extern DtmCall *dtm_transport_reap(DtmTransport *transport);
 extern void dtm_call_release(DtmCall *call);
 
 /*
- * Scheme, host and port of a URL, in lower case and with the port always
- * there: what max_requests_per_host counts by.  Cut to fit.
+ * Scheme, host and port of a URL, in lower case and always with the port,
+ * truncated to fit. max_requests_per_host counts by this name.
  */
 #define DTM_HOST_NAME_SIZE 300
 extern void dtm_host_name(const char *url, char name[DTM_HOST_NAME_SIZE]);
 
-/* Calls to a host of this name, in flight and waiting. */
+/* Number of calls to a host of this name, in flight and waiting. */
 extern int	dtm_transport_host_load(const DtmTransport *transport,
 									const char *name);
 
 /*
- * How a host is doing.  One that does not answer is left alone but for a try
- * now and then, the probe; other calls to it fail at once, so that they cost no
- * time, connections or room.  When it answers again, it is called more and more
- * often, not by all who wait at once.
+ * Statistics of a host.  If a host does not respond, its circuit breaker
+ * opens: calls fail immediately, except for occasional probes, so that they
+ * use no time, connections or memory.  When the host responds again, the
+ * number of calls in flight grows step by step.
  */
-#define DTM_MAX_HOSTS			64	/* that are told of */
+#define DTM_MAX_HOSTS			64	/* hosts with statistics */
 #define DTM_HOST_STAT_NAME_SIZE	128
 #define DTM_HOST_STAT_ERROR_SIZE 128
 
 typedef struct DtmHostStats
 {
-	char		name[DTM_HOST_STAT_NAME_SIZE];	/* "": none; cut to fit */
-	bool		open;			/* the circuit: it is not called */
-	bool		probing;		/* it is open, and the probe is under way */
+	char		name[DTM_HOST_STAT_NAME_SIZE];	/* "": none; truncated to fit */
+	bool		open;			/* the circuit breaker is open */
+	bool		probing;		/* the breaker is open, and a probe is in
+								 * flight */
 	int			in_flight;
 	int			waiting;
-	int			window;			/* calls that may be in flight, if that is
-								 * fewer than the limits allow; 0: it is not */
+	int			window;			/* calls that may be in flight while the host
+								 * recovers; 0: as the limits allow */
 	int			failed_in_a_row;
-	uint64_t	calls;			/* that have ended, since the transport was made
+	uint64_t	calls;			/* ended calls, since the transport was created
 								 * or the host was forgotten */
-	uint64_t	failures;		/* of those, without an answer */
-	uint64_t	refused;		/* not made, since it was open */
-	int64_t		total_time;		/* us, of the answers */
-	int64_t		recent_time;	/* us, a moving average of these */
+	uint64_t	failures;		/* of these, without a response */
+	uint64_t	refused;		/* calls that were not made because the breaker
+								 * was open */
+	int64_t		total_time;		/* us, sum of the response times */
+	int64_t		recent_time;	/* us, moving average of the response times */
 	int64_t		next_probe;		/* us since the Unix epoch; 0: none */
 	char		error[DTM_HOST_STAT_ERROR_SIZE];	/* of the last failure */
 } DtmHostStats;
 
 /*
- * The next host of which something has changed since it was last given here,
- * or NULL.  "place" is from 0 to DTM_MAX_HOSTS - 1, and another host's when
- * this one is forgotten; "switched", that the circuit has opened or closed.
+ * The next host whose statistics have changed since they were last returned
+ * here, or NULL. "place" is from 0 to DTM_MAX_HOSTS - 1; when a host is
+ * forgotten, its place is used for another host. "switched": the circuit
+ * breaker has opened or closed.
  */
 extern const DtmHostStats *dtm_transport_changed_host(DtmTransport *transport,
 													  int *place,
@@ -200,12 +227,12 @@ extern int	dtm_transport_in_flight(const DtmTransport *transport);
 extern int	dtm_transport_waiting(const DtmTransport *transport);
 
 /*
- * Is this a URL that can be called?  If not, returns what is wrong with it,
- * for an error message.
+ * NULL if the URL can be called; else the reason, as a fragment for an error
+ * message.
  */
 extern const char *dtm_url_problem(const char *url);
 
-/* Does it name a user or a password?  Of one that can be called, or grpc's. */
+/* Does a valid URL (also one of gRPC) contain a user or a password? */
 extern bool dtm_url_has_user(const char *url);
 
 #endif							/* DTM_TRANSPORT_H */

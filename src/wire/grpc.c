@@ -1,10 +1,10 @@
 /*
  * grpc.c
- *		A branch's request in gRPC (§5.4): a unary call whose message is the
- *		payload as it is.
+ *		A branch's request over gRPC (§5.4): a unary call whose message is the
+ *		unchanged payload.
  *
- * URLs are "host:port/package.Service/Method" where the protocol is grpc, and
- * grpc:// (in clear) or grpcs:// (TLS) anywhere.
+ * URLs are grpc:// (without TLS) or grpcs:// (with TLS) and, if the protocol
+ * is grpc, "host:port/package.Service/Method".
  */
 #include "private.h"
 

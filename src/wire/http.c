@@ -1,6 +1,6 @@
 /*
  * http.c
- *		A branch's request in plain HTTP.
+ *		A branch's request over plain HTTP.
  */
 #include "private.h"
 

@@ -1,6 +1,6 @@
 /*
  * jsonrpc.c
- *		A branch's request in JSON-RPC 2.0 (§5.3).
+ *		A branch's request over JSON-RPC 2.0 (§5.3).
  */
 #include "private.h"
 

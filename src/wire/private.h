@@ -1,6 +1,6 @@
 /*
  * private.h
- *		What the files of the wire share.
+ *		Shared by the files of the wire.
  */
 #ifndef DTM_WIRE_PRIVATE_H
 #define DTM_WIRE_PRIVATE_H
@@ -19,7 +19,7 @@ extern void http_request(const Transaction *trans, const WireBranch *branch,
 /* Is a header's value nothing but blanks?  It is the same as an empty one. */
 extern bool http_is_blank(const char *value);
 
-/* branch_headers, and those of the default ones that they do not replace. */
+/* Sets branch_headers, and the default headers that they do not replace. */
 extern void http_set_headers(const Transaction *trans, DtmCall *call);
 
 /*
@@ -42,7 +42,7 @@ extern void jsonrpc_request(const Transaction *trans, const WireBranch *branch,
 /* What is wrong with the method in its URL; NULL: nothing. */
 extern const char *jsonrpc_url_problem(const char *url);
 
-/* The meaning of a reply that is a success by the rules of HTTP. */
+/* The meaning of a response that is a success by the rules of HTTP. */
 extern DtmResult jsonrpc_result(const DtmCall *call, const char **text);
 
 /* ---------- grpc.c ---------- */
@@ -50,7 +50,7 @@ extern DtmResult jsonrpc_result(const DtmCall *call, const char **text);
 extern const char *grpc_url_problem(const char *url);
 extern void grpc_request(const Transaction *trans, const WireBranch *branch,
 						 DtmCall *call);
-/* The message in the frame of a request. */
+/* The message inside the frame of a request. */
 extern const char *grpc_message(const DtmCall *call, size_t *len);
 extern DtmResult grpc_result(const DtmCall *call, const char **text);
 

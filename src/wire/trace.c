@@ -1,11 +1,11 @@
 /*
  * trace.c
- *		The traceparent header (W3C Trace Context, version 00): which trace a
- *		call belongs to.
+ *		The traceparent header (W3C Trace Context, version 00): the trace to
+ *		which a call belongs.
  *
- * The trace is that of the option traceparent; without one, it is made from
- * the gid, so that all calls of a transaction have the same, whichever process
- * makes them.  Each call is a span of its own.
+ * The option traceparent sets the trace.  Without it, the trace id is derived
+ * from the gid, so that all calls of a transaction have the same trace id,
+ * whichever process makes them.  Each call has its own span id.
  */
 #include "private.h"
 

@@ -1,12 +1,15 @@
 /*
  * wire.c
- *		Which way a branch is called, and what is the same for all of them.
+ *		Chooses the kind of a branch; the parts that all kinds share.
  */
 #include "private.h"
 
 #include "uri.h"
 
-/* Branch id of what is no branch: the query-back and the callback (§5.2). */
+/*
+ * Branch id of calls that are not for a branch: the query-back and the
+ * callback (§5.2).
+ */
 #define QUERY_BRANCH_ID		"00"
 
 static bool

@@ -1,10 +1,10 @@
 /*
  * wire.h
- *		What a branch is asked, and what its answer means: over HTTP, JSON-RPC
- *		and gRPC (§5, §6).
+ *		Requests to branches, and the meaning of their responses, over HTTP,
+ *		JSON-RPC and gRPC (§5, §6).
  *
- * Knows what requests and replies look like; nothing of sockets, and nothing
- * of what follows from a reply.
+ * Knows the format of requests and responses; knows neither sockets nor what
+ * follows from a response.
  */
 #ifndef DTM_WIRE_H
 #define DTM_WIRE_H
@@ -24,8 +24,8 @@ typedef enum WireKind
 } WireKind;
 
 /*
- * Which it is (§5.1), from the protocol of the transaction (NULL: http) and
- * the URL.
+ * The kind of a branch (§5.1), from the protocol of the transaction (NULL:
+ * http) and the URL.
  */
 extern WireKind wire_kind(const char *protocol, const char *url);
 
@@ -38,37 +38,40 @@ extern WireKind wire_kind(const char *protocol, const char *url);
 extern const char *wire_url_problem(const char *protocol, const char *url,
 									const char **hint);
 
-/* What a call of an op (or DTM_CALL_QUERY) is about. */
+/* The call of an op (or of DTM_CALL_QUERY). */
 typedef struct WireBranch
 {
 	WireKind	kind;
-	const char *url;			/* as it was submitted; or, for a request, what
-								 * that stands for */
+	const char *url;			/* as submitted or, for a request, as resolved
+								 * by the endpoint */
 	const char *branch_id;
 	const char *op;				/* its name */
 	const bytea *payload;		/* NULL: none */
 	int			number;			/* the op, or DTM_CALL_QUERY */
 } WireBranch;
 
-/* In the current memory context, or in trans. */
+/*
+ * Describes the call of an op; points into the current memory context or into
+ * trans.
+ */
 extern void wire_describe(const Transaction *trans, int op,
 						  WireBranch *branch);
 
 /*
- * Fills the request part of a call for a branch that was described; its timeout
- * is set already.  What it points to is in the current memory context or in
- * trans.  Not for a local branch.
+ * Fills in the request of a call, for a branch that was described; the
+ * time-out is already set.  The call points into the current memory context or
+ * into trans.  Not for local branches.
  */
 extern void wire_request(const Transaction *trans, const WireBranch *branch,
 						 DtmCall *call);
 
-/* Of such a request, what the participant has as its body. */
+/* The body of such a request, as the participant receives it. */
 extern const char *wire_body(WireKind kind, const DtmCall *call, size_t *len);
 
 /*
- * What the reply of a call that was reaped means.  "text" is what it said if
- * that is not success, in the encoding it came in; valid until the call is
- * released.
+ * The meaning of the response of a reaped call.  If it is not success, "text"
+ * is the body or error, in the encoding in which it arrived; valid until the
+ * call is released.
  */
 extern DtmResult wire_result(WireKind kind, const DtmCall *call,
 							 const char **text);
@@ -86,10 +89,10 @@ extern bool wire_is_framing_header(const char *name);
  */
 extern bool wire_is_own_header(const char *name);
 
-/* The header that has a call belong to a trace (W3C Trace Context). */
+/* The header that makes a call part of a trace (W3C Trace Context). */
 #define WIRE_TRACEPARENT "traceparent"
 
-/* Is it a value of that header, of version 00? */
+/* Is this a valid value of that header, version 00? */
 extern bool wire_is_traceparent(const char *value);
 
 #endif							/* DTM_WIRE_H */
