@@ -1,9 +1,10 @@
 /*
  * attempts.c
- *		Calls that took place, to be written with the turn.
+ *		Attempts: calls that have been made, and are recorded at the end of the
+ *		turn.
  *
- * They are kept until the turn has committed, so that one that fails writes
- * them the next time.
+ * They are kept until the turn has committed.  If a turn fails, the next one
+ * writes them.
  */
 #include "attempts.h"
 

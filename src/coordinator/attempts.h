@@ -1,6 +1,7 @@
 /*
  * attempts.h
- *		Calls that took place, to be written with the turn.
+ *		Attempts: calls that have been made, and are recorded at the end of the
+ *		turn.
  */
 #ifndef DTM_COORDINATOR_ATTEMPTS_H
 #define DTM_COORDINATOR_ATTEMPTS_H
@@ -14,16 +15,18 @@ typedef struct Attempts
 	StoreAttempt *list;
 	int			n;
 	int			size;			/* allocated */
-	MemoryContext context;		/* of their errors */
+	MemoryContext context;		/* of their error texts */
 } Attempts;
 
 extern void attempts_init(Attempts *attempts, MemoryContext parent);
 
-/* A call of a transaction has come to this; the text, if it is an error's, is copied. */
+/*
+ * Adds the result of a call of a transaction; the text of an error is copied.
+ */
 extern void attempts_add(Attempts *attempts, int64 id, const Call *call,
 						 DtmResult result, const char *text);
 
-/* In a transaction; and when that has committed. */
+/* Write the attempts in a transaction; clear them when it has committed. */
 extern void attempts_write(const Attempts *attempts);
 extern void attempts_clear(Attempts *attempts);
 

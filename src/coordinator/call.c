@@ -1,9 +1,9 @@
 /*
  * call.c
- *		Calls of one kind, over the transport or a pool of local workers.
+ *		One interface to calls over the transport and by local workers.
  *
- * Knows nothing of what is in the coordinator's memory, nor what follows from
- * the result of a call.
+ * Does not know the coordinator's entries, or what follows from the result of
+ * a call.
  */
 #include "call.h"
 

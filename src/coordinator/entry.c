@@ -1,11 +1,10 @@
 /*
  * entry.c
- *		Global transactions in memory: the replies of their calls, what core
- *		decides about them, and the calls that follow.
+ *		Global transactions in memory: the replies of their calls, core's
+ *		decisions, and the calls that follow.
  *
- * How a call is made, at a host or in this database, is call.c's business.
- * Nothing here touches the database, but for the catalogs: where a branch is
- * called may be up to a foreign server.
+ * call.c knows how calls are made.  Nothing here accesses the database, except
+ * the catalogs: a foreign server may determine where a branch is called.
  */
 #include "private.h"
 

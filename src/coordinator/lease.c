@@ -1,8 +1,8 @@
 /*
  * lease.c
- *		The lock that makes a share of the transactions one coordinator's own.
+ *		The lock that gives one coordinator a share of the transactions.
  *
- * Nothing here knows what a coordinator does with its share.
+ * Does not know what a coordinator does with its share.
  */
 #include "coordinator.h"
 

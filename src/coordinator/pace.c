@@ -1,6 +1,7 @@
 /*
  * pace.c
- *		How often a coordinator may make a turn, and whether it is busy.
+ *		Limits the rate of a coordinator's turns, and measures whether it is
+ *		busy.
  */
 #include "pace.h"
 

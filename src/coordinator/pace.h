@@ -1,6 +1,7 @@
 /*
  * pace.h
- *		How often a coordinator may make a turn, and whether it is busy.
+ *		Limits the rate of a coordinator's turns, and measures whether it is
+ *		busy.
  */
 #ifndef DTM_COORDINATOR_PACE_H
 #define DTM_COORDINATOR_PACE_H
@@ -10,30 +11,34 @@
 /* Times are of pace_clock(). */
 typedef struct Pace
 {
-	int64		next_turn;		/* no turn before then */
-	int64		turn_began;		/* this one, or the latest */
-	int64		worked;			/* us of the time since load_since */
+	int64		next_turn;		/* no turn before this time */
+	int64		turn_began;		/* start of this or the latest turn */
+	int64		worked;			/* us spent on turns since load_since */
 	int64		load_since;
-	bool		busy;			/* it was, in the period before that */
+	bool		busy;			/* it was busy in the period before load_since */
 } Pace;
 
-/* us, by a clock that nobody sets. */
+/* Monotonic time in us. */
 extern int64 pace_clock(void);
 
-/* Time until the next turn may be, in us. */
+/* Time until the next turn is allowed, in us. */
 extern int64 pace_left(const Pace *pace);
 
-/* A turn begins; it may turn out that it does not need the database. */
+/* A turn begins; it may end without using the database. */
 extern void pace_begin_turn(Pace *pace);
 
 /*
- * It has used the database.  With so many transactions in memory, coordinators
- * in the database, and us that calls take, when may the next one?
+ * The turn has used the database.  Computes when the next one is allowed, from
+ * the numbers of transactions in memory and of coordinators in the database,
+ * and the response time in us.
  */
 extern void pace_count_turn(Pace *pace, int ntransactions, int ncoordinators,
 							int64 call_time);
 
-/* It ends: was more than half of the time spent on turns, of late? */
+/*
+ * The turn ends.  Measures whether more than half of the recent time was spent
+ * on turns (busy).
+ */
 extern void pace_end_turn(Pace *pace);
 
 #endif							/* DTM_COORDINATOR_PACE_H */

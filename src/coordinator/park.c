@@ -1,12 +1,11 @@
 /*
  * park.c
- *		Puts transactions aside ("parks" them) that wait for hosts or workers
- *		which have enough to do, so that those for other places come to their
- *		turn.
+ *		Parks transactions whose calls wait for busy hosts or workers, so that
+ *		transactions for other places get their turn.
  *
- * A parked transaction is an id: it is read again when its place has time.  Its
- * row says nothing of it, and is not written.  (A row that is to be left alone
- * until a later time is postponed: read.c.)
+ * A parked transaction is only an id.  It is read again when its place has
+ * room.  Parking does not change the row. (Postponing does: it sets a later
+ * next_time; see read.c.)
  */
 #include "private.h"
 

@@ -1,7 +1,7 @@
 /*
  * park.h
- *		Transactions that were put aside ("parked"): an id each, by the place
- *		whose calls they wait for.
+ *		Parked transactions: their ids, grouped by the place for which their
+ *		calls wait.
  */
 #ifndef DTM_COORDINATOR_PARK_H
 #define DTM_COORDINATOR_PARK_H
@@ -14,7 +14,7 @@
 
 #include "lib/ilist.h"
 
-/* Those that wait for one place. */
+/* Transactions that wait for one place. */
 typedef struct ParkedPlace
 {
 	dlist_node	node;			/* in Park.places */
@@ -26,28 +26,31 @@ typedef struct Park
 {
 	MemoryContext context;		/* of the places */
 	dlist_head	places;			/* ParkedPlace */
-	int			n;				/* transactions in them */
-	int64		latest;			/* when some were put aside, pace_clock() */
+	int			n;				/* parked transactions */
+	int64		latest;			/* time of the latest parking, pace_clock() */
 } Park;
 
 extern void park_init(Park *park, MemoryContext context);
 
-/* Has a place time for some of its own? */
+/* Does a place have room for some of its parked transactions? */
 extern bool park_can_return(const Park *park, const Calls *calls);
 
-/* The first n of a place's are done with; a place without any goes. */
+/* Removes the first n ids of a place; an empty place is removed. */
 extern void park_drop(Park *park, ParkedPlace *place, int n);
 
-/* Drops an id where it is the first. */
+/* Removes an id if it is the first of a place. */
 extern void park_drop_if_first(Park *park, int64 id);
 
 /*
- * Puts transactions aside that wait for their turn, if they fill the memory and
- * keep others from it.
+ * Parks transactions that wait for their turn, if they fill the memory so that
+ * others cannot be loaded.
  */
 extern void park_entries(Coordinator *c);
 
-/* When it will have to, in us from the beginning of this turn; -1: no need. */
+/*
+ * Time until parking is needed, in us from the beginning of this turn; -1: not
+ * needed.
+ */
 extern int64 park_due_in(Coordinator *c);
 
 #endif							/* DTM_COORDINATOR_PARK_H */

@@ -1,8 +1,8 @@
 /*
  * private.h
- *		What the files of the coordinator share.
+ *		Shared by the files of the coordinator.
  *
- * Each part of a coordinator is a struct of the file that it is named after:
+ * Each part of a coordinator has a file, and usually a struct:
  *
  *	turn.c		the turn that joins the others, and the life of a coordinator
  *	lease.c		the lock of its share of the transactions
@@ -40,26 +40,28 @@
 
 #include "utils/memutils.h"
 
-/* What reading knows from one turn to the next. */
+/* State of reading, kept from turn to turn. */
 typedef struct Reading
 {
-	IdQueue		announced;		/* not read yet */
-	int			batch;			/* rows read by one statement; 1 after an error */
-	int64		suspect;		/* the row that is just read alone; 0: none */
+	IdQueue		announced;		/* announced ids that are not read yet */
+	int			batch;			/* rows to read at a time; 1 after an error */
+	int64		suspect;		/* row that is being read alone; 0: none */
 } Reading;
 
 struct Coordinator
 {
 	StoreMode	mode;
 	DtmShare	share;			/* of the database's transactions */
-	DtmSharedSlot *slot;		/* NULL: there is none */
-	MemoryContext context;		/* of it all */
-	MemoryContext turn;			/* reset each turn */
+	DtmSharedSlot *slot;		/* NULL: none */
+	MemoryContext context;		/* of the whole coordinator */
+	MemoryContext turn;			/* reset in each turn */
 	DtmConfig	config;
-	TimestampTz fixed_now;		/* the time that it goes by; 0: the clock's */
-	bool		draining;		/* finishes its calls, and takes up nothing */
-	XLogRecPtr	flush_until;	/* to be on disk before calls are sent */
-	int			nwebhooks;		/* calls of the webhook under way */
+	TimestampTz fixed_now;		/* time to use; 0: the clock's */
+	bool		draining;		/* finishes its calls, and takes up no
+								 * transactions */
+	XLogRecPtr	flush_until;	/* WAL that must be on disk before calls are
+								 * sent */
+	int			nwebhooks;		/* calls of the webhook in flight */
 	Calls		calls;
 	EntrySet	entries;
 	Room		room;
@@ -73,7 +75,7 @@ struct Coordinator
 
 /* ---------- turn.c ---------- */
 
-/* The time that it goes by. */
+/* The time that the coordinator uses. */
 extern TimestampTz coordinator_time(Coordinator *c);
 
 /* PostgreSQL transactions; afterwards the turn's memory context is current. */
@@ -85,55 +87,55 @@ extern void turn_roll_back(Coordinator *c);
 
 extern void read_init(Coordinator *c);
 
-/* Is there something to read, and room for it? */
+/* Is there anything to read, and room for it? */
 extern bool read_can(Coordinator *c);
 
 /*
- * Reads what others have changed, and, as far as there is room: what is new,
- * what is due, what was parked.
+ * Reads rows that others have changed and, as far as there is room, new, due
+ * and parked ones.
  */
 extern void read_rows(Coordinator *c);
 
 /*
- * Reading has failed.  True if it's worth going on: one row at a time, until
- * the one that can't be read is found, which is put out of the way.
+ * Called after reading has failed.  True if the turn should continue: rows are
+ * then read one at a time, until the bad one is found and postponed.
  */
 extern bool read_failed(Coordinator *c, ErrorData *edata);
 
-/* An id to be read; if too many wait already, it is searched for. */
+/* Queues an id to read; if the queue is full, requests a search instead. */
 extern void read_later(Coordinator *c, int64 id);
 
-/* Has a row out of the way until a later time.  In a transaction. */
+/* Postpones a row until a later time.  Needs a transaction. */
 extern void read_postpone(Coordinator *c, int64 id, TimestampTz next_time);
 
 /* ---------- write.c ---------- */
 
 /*
  * Writes those of entries[0 .. n-1] that have changed, and makes their calls
- * ready; what could not be written is read again.
+ * ready.  Rows that could not be written are read again.
  */
 extern void write_entries(Coordinator *c, Entry **entries, int n);
 
 /*
- * Each on its own, after writing all together has failed; puts those aside
- * that it fails for.
+ * Writes each entry alone, after writing all together has failed; postpones
+ * entries that fail again.
  */
 extern void write_one_by_one(Coordinator *c, Entry **entries, int n);
 
 /*
- * Is this an error that no row is to blame for?  Concurrency, resources, the
- * operator, a missing table.
+ * Is this an error that no single row causes: concurrency, resources, a
+ * cancel, a missing table?
  */
 extern bool write_concerns_all(const ErrorData *edata);
 
 /* ---------- webhook.c ---------- */
 
-/* Tells dtm.alert_webhook, if there is one. */
+/* Sends an alert to dtm.alert_webhook, if it is set. */
 extern void webhook_send(Coordinator *c, const Transaction *trans,
 						 const char *url, const char *error,
 						 int failures);
 
-/* It was called; frees the call. */
+/* The call of the webhook has ended; frees it. */
 extern void webhook_done(Coordinator *c, Call *call);
 
 #endif							/* DTM_COORDINATOR_PRIVATE_H */

@@ -2,8 +2,8 @@
  * queue.c
  *		Ids of transactions that wait to be read, first in first out.
  *
- * An id costs eight bytes, the transaction itself a thousand and more: what
- * cannot be in memory is remembered here.
+ * An id needs eight bytes, a loaded transaction a thousand and more.  So
+ * transactions for which there is no room are kept as ids.
  */
 #include "queue.h"
 

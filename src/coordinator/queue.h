@@ -7,13 +7,13 @@
 
 #include "postgres.h"
 
-/* Ids that a queue holds at most. */
+/* Maximum length of a queue. */
 #define QUEUE_MAX_LENGTH	1000000
 
 typedef struct IdQueue
 {
-	int64	   *ids;			/* those from head on, up to tail */
-	int			head;			/* next to be taken */
+	int64	   *ids;			/* the queue is from head up to tail */
+	int			head;			/* next to take */
 	int			tail;
 	int			size;			/* allocated */
 } IdQueue;
@@ -21,13 +21,13 @@ typedef struct IdQueue
 extern void queue_init(IdQueue *queue, MemoryContext context);
 extern void queue_free(IdQueue *queue);
 
-/* False if the queue is as long as it may get. */
+/* False if the queue is full. */
 extern bool queue_push(IdQueue *queue, int64 id);
 
-/* The first n are done with. */
+/* Removes the first n ids. */
 extern void queue_drop(IdQueue *queue, int n);
 
-/* Drops the first id if it is this one; false: it is not. */
+/* Removes the first id if it equals this one, else returns false. */
 extern bool queue_drop_if_first(IdQueue *queue, int64 id);
 
 static inline int

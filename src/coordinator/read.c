@@ -1,10 +1,10 @@
 /*
  * read.c
- *		Brings rows into memory: those that others have changed, those that
- *		were announced, those that are due, and those that were put aside.
+ *		Reads rows into memory: rows that others have changed, announced rows,
+ *		due rows, and parked rows.
  *
- * How many may come is the room's to say (room.c), which are due is the
- * search's (search.c), and whose place has time is the park's (park.c).
+ * room.c determines how many may be read, search.c which rows are due, and
+ * park.c which places have room.
  */
 #include "private.h"
 

@@ -1,11 +1,11 @@
 /*
  * removal.c
- *		Removes what has been finished for longer than dtm.retention, a small
- *		batch a turn.
+ *		Removes transactions that finished more than dtm.retention ago, a small
+ *		batch in each turn.
  *
- * A pass goes through the finished transactions by id, up to the first that
- * was submitted later than what may go.  The next one is due when the oldest of
- * those that were left has its time, so that nothing is polled.
+ * A pass goes through the finished transactions in the order of their ids, up
+ * to the first one that was submitted too late.  The next pass is due when the
+ * oldest remaining transaction may be removed, so nothing is polled.
  */
 #include "private.h"
 

@@ -1,6 +1,6 @@
 /*
  * removal.h
- *		The removal of transactions that have been finished for long enough.
+ *		Removes transactions that finished long enough ago.
  */
 #ifndef DTM_COORDINATOR_REMOVAL_H
 #define DTM_COORDINATOR_REMOVAL_H
@@ -13,18 +13,19 @@
 
 typedef struct Removal
 {
-	TimestampTz next;			/* next batch; DT_NOEND: none */
-	int64		after;			/* id up to which the pass has come */
-	TimestampTz oldest_left;	/* of what the pass has left; DT_NOEND: nothing */
+	TimestampTz next;			/* time of the next batch; DT_NOEND: none */
+	int64		after;			/* last id that the pass has checked */
+	TimestampTz oldest_left;	/* when the oldest remaining one finished;
+								 * DT_NOEND: none */
 } Removal;
 
-/* To be called again when the settings have changed. */
+/* Call it at the start, and when the settings have changed. */
 extern void removal_init(Coordinator *c);
 
 /* us until the next batch is due; -1: none. */
 extern int64 removal_due_in(const Removal *removal, TimestampTz now);
 
-/* Removes a batch, in transactions of its own; throws nothing. */
+/* Removes a batch, in its own transactions; does not throw. */
 extern void removal_run(Coordinator *c);
 
 #endif							/* DTM_COORDINATOR_REMOVAL_H */

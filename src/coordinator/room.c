@@ -1,9 +1,8 @@
 /*
  * room.c
- *		How many transactions may be in memory, and who may bring more.
+ *		How many transactions may be in memory, and how the room is divided.
  *
- * Numbers only: nothing here knows where transactions come from, or how they
- * leave.
+ * Only numbers: does not know where transactions come from, or how they leave.
  */
 #include "room.h"
 

@@ -2,30 +2,30 @@
  * search.c
  *		The search for rows that are due.
  *
- * Knows how far it has come, and when the next one is due; not what becomes of
- * the rows.
+ * Knows its position, and when the next search is due; does not know what is
+ * done with the rows.
  *
- * Due rows are found in the order of (next_time, id), so that a search can go
- * on where it was when the memory was full, and the next one begins where the
- * last has ended.  What if a row is committed behind the position?
+ * Due rows are found in the order of (next_time, id).  So a search can pause
+ * while the memory is full, and the next search starts where the last one
+ * ended.  Why is no row missed that is committed behind the position?
  *
- * 1. A row gets there by a commit of somebody else: a submit, a retry of a
- *    session, a local worker.  That commit announces its id (process/shmem.c),
- *    which is read whatever the search does.
- * 2. Where an announcement is lost (the ring is full, a transaction has too many
- *    ids), DTM_ASK_SEARCH takes its place: search_ask(), from the beginning.
- *    If one is on its way, its snapshots up to now may be older than that
- *    commit, so that another one follows it.
- * 3. What was announced to a coordinator that is gone is found by the search
- *    that its successor begins with: the successor's snapshots are taken after
- *    it has emptied the ring (process/worker.c), and an id comes into the ring
- *    after its commit is visible.
- * 4. A row of our own turn gets there by this process alone: settle_entry()
- *    keeps it in memory, or in the queue of the announced, if it is due at once.
- * 5. A row that could not be postponed, since it is locked, stays where it is:
- *    search_expect_behind().
- * 6. The clock may be set back: a search whose "now" is before the last one's
- *    begins at the beginning.
+ * 1. Somebody else's commit puts a row there: a submit, a session's retry, or
+ *    a local worker.  That commit announces the id (process/shmem.c), which is
+ *    read independently of the search.
+ * 2. If an announcement is lost (the ring is full, or a transaction has too
+ *    many ids), DTM_ASK_SEARCH replaces it: search_ask() starts a search from
+ *    the beginning.  If a search is running, its snapshots so far may be older
+ *    than that commit, so another search follows.
+ * 3. Announcements to a coordinator that has exited are covered by the first
+ *    search of its successor.  The successor takes its snapshots after it has
+ *    emptied the ring (process/worker.c), and an id is put into the ring after
+ *    its commit is visible.
+ * 4. A row that our own turn puts there, because it is due at once, stays in
+ *    memory or in the queue of announced ids (settle_entry()).
+ * 5. A row that could not be postponed because it is locked stays behind the
+ *    position: search_expect_behind().
+ * 6. If the clock is set back, so that the "now" of a search is before that of
+ *    the last one, the search starts from the beginning.
  */
 #include "search.h"
 

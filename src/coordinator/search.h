@@ -13,34 +13,37 @@
 
 typedef struct Search
 {
-	bool		running;		/* one is on its way */
-	bool		again;			/* another one, from the beginning, was asked for
-								 * meanwhile */
-	bool		from_beginning; /* the next one has to be: something may be due
-								 * behind the position */
-	StorePosition position;		/* how far it has come */
-	TimestampTz until;			/* the "now" that it goes by */
-	TimestampTz done_until;		/* the last complete one's */
-	TimestampTz deadline;		/* next row that becomes due; DT_NOEND: none */
+	bool		running;		/* a search is running */
+	bool		again;			/* another search, from the beginning, must
+								 * follow */
+	bool		from_beginning; /* the next search must start from the
+								 * beginning: a row may be due behind the
+								 * position */
+	StorePosition position;		/* position of the search */
+	TimestampTz until;			/* its "now" */
+	TimestampTz done_until;		/* "now" of the last complete search */
+	TimestampTz deadline;		/* when the next row becomes due; DT_NOEND:
+								 * never */
 } Search;
 
-/* Begins with a search for all that is due. */
+/* Starts with a search for all due rows. */
 extern void search_init(Search *search, TimestampTz now);
 
-/*
- * Starts one where the last complete one has ended, or from the beginning.
- */
+/* Starts a search where the last complete one ended, or from the beginning. */
 extern void search_start(Search *search, TimestampTz now, bool from_beginning);
 
-/* One from the beginning: now, or when the one that is on its way is through. */
+/*
+ * Requests a search from the beginning: now, or when the running search has
+ * ended.
+ */
 extern void search_ask(Search *search, TimestampTz now);
 
-/* A row will be due then. */
+/* Notes that a row becomes due at this time. */
 extern void search_expect(Search *search, TimestampTz due);
 
 /*
- * A row will be due then, but what is stored of it says something else: the
- * next search does not find it, unless it begins at the beginning.
+ * Notes that a row must be processed at this time, although its stored
+ * next_time is earlier: only a search from the beginning finds it.
  */
 extern void search_expect_behind(Search *search, TimestampTz due);
 
@@ -50,18 +53,22 @@ search_is_due(const Search *search, TimestampTz now)
 	return search->running || search->deadline <= now;
 }
 
-/* The next rows, "max" at most, and the id of the first; in a transaction. */
+/*
+ * The next rows, at most "max", and the id of the first; need a transaction.
+ */
 extern void search_read(const Search *search, DtmShare share, int max,
 						StoreLoad *load);
 extern int64 search_first(const Search *search, DtmShare share);
 
-/* Those that were read are taken care of. */
+/* Moves the position behind the rows that were read. */
 extern void search_advance(Search *search, const StoreLoad *load);
 
-/* It is through; in a transaction. */
+/* Ends a complete search; needs a transaction. */
 extern void search_end(Search *search, DtmShare share);
 
-/* It is broken off; the next one, from the beginning, is then. */
+/*
+ * Breaks off the search; the next one starts at that time, from the beginning.
+ */
 extern void search_put_off(Search *search, TimestampTz until);
 
 #endif							/* DTM_COORDINATOR_SEARCH_H */

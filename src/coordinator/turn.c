@@ -2,41 +2,42 @@
  * turn.c
  *		Drives the global transactions of one database, or a share of them.
  *
- * A turn (coordinator_turn) has two halves.  The first takes the replies of
- * calls that have ended, without touching the database.  The second is one
- * PostgreSQL transaction: it reads what is new or due, lets core decide, and
- * writes all that has changed and all attempts in a few statements.  Only when
- * that has committed are calls sent.  So:
+ * A turn (coordinator_turn) has two halves.  The first half takes the replies
+ * of calls that have ended, without accessing the database.  The second half
+ * is one PostgreSQL transaction: it reads new and due rows, lets core decide,
+ * and writes all changed rows and all attempts.  Calls are sent only when it
+ * has committed.  So:
  *
- * 1. No call is made before the decision to make it is durable: a decision
- *    that changes nothing in the row follows from what is durable already.
- * 2. A reply that core has seen, but whose effects are not committed, is kept
- *    (Entry.replies).  If the row turns out to have been changed by somebody
- *    else, the row is read again and the replies are applied to that.
- *    A commit here waits for the disk whatever synchronous_commit says, and
- *    so does a call for the commit of the submit that it follows from.
+ * 1. No call is made before the decision to make it is durable. (A decision
+ *    that does not change the row follows from a durable state.)
+ * 2. A reply whose effects are not committed is kept (Entry.replies).  If
+ *    somebody else has changed the row, it is read again, and the replies are
+ *    applied to the new row.  The commit waits for the disk even with
+ *    synchronous_commit = off, and a call waits for the commit of the submit
+ *    from which it follows.
  * 3. If this process dies at any point, its successor reads the same rows and
- *    makes the same decisions; calls that were under way are made again.
+ *    makes the same decisions.  Calls that were in flight are repeated.
  *
- * Sessions and local workers change rows at any time.  Each write of a row makes
- * its version one higher, so that
+ * Sessions and local workers change rows at any time.  Each write of a row
+ * increments its version.  So:
  *
- * 4. What was changed between our read and our write is not overwritten: the
- *    write asks for the version that was read, under the row's lock, for which
- *    it does not wait.  The entry is then read again (ROW_CHECK), a little later
- *    if the row was locked.
- * 5. What was changed after our write is announced (process/shmem.c), and the
- *    entry read again.  The version tells whether it has to be taken: that of
- *    the entry counts our own writes, once they have committed (settle_entry()).
- *    An announcement that comes after its change was read does no harm.
- * 6. Between their commit and our reading of it, we act on the row as it was: a
- *    call may be sent that dtm_force_stop() came a moment too late for.  Core
- *    ignores the reply if nothing waits for it any more.
- * 7. A row that is read again and is not there has become final: no other way
- *    leads out of dtm.active, and ids are not used twice.
+ * 4. A change between our read and our write is not overwritten: the write
+ *    checks the version under the row's lock, for which it does not wait.  The
+ *    entry is then read again (ROW_CHECK), a little later if the row was
+ *    locked.
+ * 5. A change after our write is announced (process/shmem.c), and the entry is
+ *    read again.  The row replaces the entry only if the versions differ; the
+ *    entry's version includes our own committed writes (settle_entry()).  An
+ *    announcement that arrives after its change was read does no harm.
+ * 6. Between another process's commit and our next read, we act on the old
+ *    row: a call may still be sent just after dtm_force_stop().  Core ignores
+ *    its reply if nothing waits for it any more.
+ * 7. A row that is missing when it is read again has become final: rows leave
+ *    dtm.active in no other way, and ids are not reused.
  *
- * Transactions stay in memory only while calls of theirs are under way.  One
- * that waits for a later time is dropped, and found again by its next_time.
+ * Transactions stay in memory only while their calls are in flight.  A
+ * transaction that waits for a later time is forgotten, and is found again by
+ * its next_time.
  */
 #include "private.h"
 

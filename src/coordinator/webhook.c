@@ -1,9 +1,9 @@
 /*
  * webhook.c
- *		The alert webhook (§5.5): a POST that nobody waits for.
+ *		The alert webhook (§5.5): a POST whose response is ignored.
  *
- * It is a call like that of a branch, so that it slows nothing down, but no
- * entry's, and its answer is ignored.
+ * It is a call like that of a branch, so that it does not block the turn, but
+ * it belongs to no entry.
  */
 #include "private.h"
 

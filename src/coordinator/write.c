@@ -1,7 +1,7 @@
 /*
  * write.c
- *		Writing what has changed, many transactions at once; and what becomes
- *		of one that can't be written.
+ *		Writes changed transactions, many at once, and handles transactions
+ *		that cannot be written.
  */
 #include "private.h"
 
