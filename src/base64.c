@@ -1,6 +1,6 @@
 /*
  * base64.c
- *		Bytes in base64, on one line.
+ *		Base64 without line breaks.
  */
 #include "base64.h"
 

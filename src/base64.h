@@ -1,6 +1,6 @@
 /*
  * base64.h
- *		Bytes in base64, on one line.
+ *		Base64 without line breaks.
  */
 #ifndef DTM_BASE64_H
 #define DTM_BASE64_H
@@ -10,7 +10,7 @@
 extern char *base64_encode(const void *bytes, size_t len);
 
 /*
- * What a string stands for; NULL: nothing.  An error that names the value if
+ * The decoded bytes; NULL if there are none.  An error that names the value if
  * it is not base64 (ERRCODE_INVALID_PARAMETER_VALUE).
  */
 extern bytea *base64_decode(const char *string, const char *what);

@@ -1,7 +1,7 @@
 /*
  * compat.h
- *		What differs between the PostgreSQL versions that dtm builds with.  The
- *		only place that asks for PG_VERSION_NUM.
+ *		Differences between the PostgreSQL versions that dtm supports.  No
+ *		other file uses PG_VERSION_NUM.
  */
 #ifndef DTM_COMPAT_H
 #define DTM_COMPAT_H

@@ -1,6 +1,6 @@
 /*
  * crash_point.c
- *		Places where a test can have the process die; see crash_point.h.
+ *		Crash points; see crash_point.h.
  */
 #include "postgres.h"
 

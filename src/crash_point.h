@@ -1,10 +1,11 @@
 /*
  * crash_point.h
- *		Places where a test can have the process die, in builds with assertions.
+ *		Crash points: places at which a test can kill the process, in builds
+ *		with assertions.
  *
- * A file "dtm_crash_point" in the data directory names a point and says how
- * many times it is to be passed before; whoever comes there next removes the
- * file and kills itself, as kill -9 would.
+ * A file "dtm_crash_point" in the data directory contains the name of a point,
+ * and how often it is passed before.  The next process that reaches the point
+ * removes the file and kills itself, as kill -9 would.
  */
 #ifndef DTM_CRASH_POINT_H
 #define DTM_CRASH_POINT_H

@@ -1,6 +1,6 @@
 /*
  * dtm.c
- *		Loading of the library: what PostgreSQL calls first.
+ *		Initializes the library when PostgreSQL loads it.
  */
 #include "postgres.h"
 

@@ -1,6 +1,6 @@
 /*
  * errors.h
- *		The SQLSTATEs of dtm's own errors.
+ *		SQLSTATEs of dtm's own errors.
  */
 #ifndef DTM_ERRORS_H
 #define DTM_ERRORS_H

@@ -1,6 +1,6 @@
 /*
  * gid.c
- *		Fresh ids for global transactions.
+ *		Generates gids.
  */
 #include "postgres.h"
 

@@ -1,11 +1,14 @@
 /*
  * gid.h
- *		Fresh ids for global transactions.
+ *		Generates gids.
  */
 #ifndef DTM_GID_H
 #define DTM_GID_H
 
-/* A fresh gid: 26 letters and digits, sorting by the time it was made. */
+/*
+ * A new gid: 26 letters and digits.  Gids sort by the time of their
+ * generation.
+ */
 extern char *gid_make(void);
 
 #endif							/* DTM_GID_H */

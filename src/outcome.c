@@ -1,6 +1,6 @@
 /*
  * outcome.c
- *		From an event to a row, and to whoever must hear of it.
+ *		The path from an event to its effects; see outcome.h.
  */
 #include "outcome.h"
 

@@ -1,17 +1,17 @@
 /*
  * outcome.h
- *		From an event to a row, and to whoever must hear of it: core decides,
- *		the row is written, alerts are raised, and the end of a transaction is
- *		told (NOTIFY, on_finish) and announced to the coordinator.
+ *		The path from an event to its effects: core decides, the row is
+ *		written, alerts are raised, the end of a transaction is notified
+ *		(NOTIFY, on_finish), and changes are announced to the coordinator.
  *
- * The one path of all who bring events: sessions, the workers of local branches
- * and the coordinator.  Whoever writes a decision by another way loses an alert,
- * a message of on_finish, or a wake-up.
+ * All events take this path: those of sessions, of workers for local branches,
+ * and of the coordinator.  Code that writes a decision without it would lose
+ * alerts, on_finish messages or wake-ups.
  *
- * In order: outcome_init(); outcome_decide() for each event; then, in the
- * PostgreSQL transaction that holds the row's lock, outcome_write(), or, where
- * many rows are written at once, store_save() and outcome_tell() for each that
- * was written.
+ * Call in this order: outcome_init(); outcome_decide() for each event; then,
+ * in the PostgreSQL transaction that holds the row's lock, outcome_write().
+ * If many rows are written at once, call store_save() instead, and
+ * outcome_tell() for each row that was written.
  */
 #ifndef DTM_OUTCOME_H
 #define DTM_OUTCOME_H
@@ -27,22 +27,22 @@
 #define OUTCOME_ALERT_CHANNEL		"dtm_alert"
 #define OUTCOME_FINISHED_CHANNEL	"dtm_finished"
 
-/* What core has said to the events of a transaction since its row was written. */
+/* Core's decisions about a transaction since its row was written. */
 typedef struct Outcome
 {
-	bool		changed;		/* the row has to be written */
-	char	   *alert_url;		/* what has failed so often that somebody should
-								 * look; NULL: nothing has */
+	bool		changed;		/* the row must be written */
+	char	   *alert_url;		/* URL that failed often enough for an alert;
+								 * NULL: none */
 	char	   *alert_error;	/* its last error */
 	int			alert_failures; /* in a row, up to that one */
-	int		   *calls;			/* to be made when it is written: ops, or
-								 * DTM_CALL_QUERY; room for nops + 1 */
+	int		   *calls;			/* calls to make when the row is written: ops,
+								 * or DTM_CALL_QUERY; nops + 1 elements */
 	int			ncalls;
 } Outcome;
 
 /*
- * A coordinator in this process that takes up new transactions by itself.  take()
- * says whether this one is its to drive; others are announced.
+ * A coordinator in this process that takes up new transactions itself. take()
+ * returns whether it drives this one; others are announced.
  */
 typedef struct OutcomeDriver
 {
@@ -50,23 +50,27 @@ typedef struct OutcomeDriver
 	void	   *arg;
 } OutcomeDriver;
 
-/* Nothing has been said yet.  Allocates in the current memory context. */
+/* Starts without decisions.  Allocates in the current memory context. */
 extern void outcome_init(Outcome *outcome, const Transaction *trans);
 
 /*
- * Asks core about an event, and adds what it says.  Of several events, the calls
- * are those of the last one.  What is allocated is in the context of the calls.
+ * Lets core decide about an event, and adds the decision.  After several
+ * events, the calls are those of the last one.  Allocates in the memory
+ * context of the calls.
  */
 extern DtmReject outcome_decide(Outcome *outcome, Transaction *trans,
 								const DtmConfig *config, const DtmEvent *event);
 
-/* Writes the row of a transaction that was found with its lock, and tells. */
+/*
+ * Writes the row of a transaction that was found and locked, and calls
+ * outcome_tell().
+ */
 extern void outcome_write(const Outcome *outcome, Transaction *trans,
 						  TimestampTz now);
 
 /*
- * The row has been written in the current PostgreSQL transaction: what others
- * are to know.  Without a driver, all that is new is announced.
+ * Informs others about a row that was written in the current PostgreSQL
+ * transaction.  Without a driver, all new transactions are announced.
  */
 extern void outcome_tell(const Outcome *outcome, const Transaction *trans,
 						 TimestampTz now, const OutcomeDriver *driver);

@@ -1,6 +1,6 @@
 /*
  * settings.h
- *		The settings (GUCs) of dtm, and what follows from them for core.
+ *		The settings (GUCs) of dtm, and the configuration of core.
  */
 #ifndef DTM_SETTINGS_H
 #define DTM_SETTINGS_H
@@ -12,7 +12,7 @@
 /* Values of dtm.allowed_targets. */
 typedef enum DtmTargets
 {
-	DTM_TARGETS_ANY,			/* whatever URL */
+	DTM_TARGETS_ANY,			/* any URL */
 	DTM_TARGETS_SERVERS			/* foreign servers only */
 } DtmTargets;
 
@@ -37,7 +37,9 @@ extern int	dtm_coordinators_per_database;
 extern char *dtm_alert_webhook;
 extern int	dtm_retention;		/* min */
 
-/* From _PG_init: defines them, and reserves the prefix "dtm". */
+/*
+ * Called from _PG_init: defines the settings, and reserves the prefix "dtm".
+ */
 extern void settings_define(void);
 
 /* The settings that core's rules depend on. */

@@ -1,6 +1,6 @@
 /*
  * transaction.c
- *		Making of global transactions that are not read from anywhere.
+ *		Makes global transactions that are not read from the store.
  */
 #include "transaction.h"
 

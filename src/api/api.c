@@ -1,7 +1,7 @@
 /*
  * api.c
- *		What the SQL functions about a gid have in common: who may see it, and
- *		how a caller's event is applied to it.
+ *		Common code of the SQL functions for a gid: visibility, errors, and the
+ *		application of a caller's event.
  */
 #include "api/api.h"
 
@@ -109,7 +109,7 @@ api_error_status(const Transaction *trans, DtmEventKind kind)
 			 errhint("Wait for the end of the global transaction with dtm_wait().")));
 }
 
-/* This event is never one for its type. */
+/* The trans_type never allows this event. */
 static void
 error_type(const Transaction *trans, DtmEventKind kind)
 {

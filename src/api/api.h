@@ -1,9 +1,9 @@
 /*
  * api.h
- *		What the SQL functions about a gid have in common.
+ *		Common code of the SQL functions for a gid.
  *
- * They write through the caller's transaction and call nobody: that is the
- * coordinator's business, which the commit wakes.
+ * They write in the caller's transaction and make no calls: the commit wakes
+ * the coordinator, which makes them.
  */
 #ifndef DTM_API_H
 #define DTM_API_H
@@ -22,7 +22,7 @@
  */
 extern bool api_is_visible(Oid submitted_by);
 
-/* An argument that must be there. */
+/* An argument that must not be NULL. */
 extern char *api_required_gid(FunctionCallInfo fcinfo, int number);
 
 /* Arguments, or NULL. */
@@ -36,29 +36,34 @@ extern char *api_required_gid(FunctionCallInfo fcinfo, int number);
 
 #define API_GID_HINT "Use another gid, for example one of dtm_new_gid()."
 
-/* There is no such gid: those get it, too, who may not see it. */
+/*
+ * The gid does not exist; the same error if the current role may not see it.
+ */
 extern void api_error_unknown(const char *gid);
 
-/* Its status does not allow this event. */
+/* The status of the transaction does not allow this event. */
 extern void api_error_status(const Transaction *trans, DtmEventKind kind);
 
-/* The gid is of another type than the caller takes it for. */
+/* The transaction has another type than the caller expects. */
 extern void api_error_other_type(const Transaction *stored, DtmTransType wanted,
 								 const char *hint);
 
 /* ---------- a caller's event ---------- */
 
-/* Finds a transaction that the current role may steer, and locks it. */
+/* Finds and locks a transaction that the current role may steer. */
 extern Transaction *api_find_to_steer(const char *gid, DtmEventKind kind);
 
 /*
- * Asks core about an event of a transaction that was found with its lock; an
- * error if it is not one for its type or status.
+ * Applies an event to a transaction that was found and locked; an error if its
+ * type or status does not allow the event.
  */
 extern void api_decide(Outcome *outcome, Transaction *trans, DtmEventKind kind,
 					   const char *reason, bool succeeded);
 
-/* Writes what was decided, and has the coordinator look at it at the commit. */
+/*
+ * Writes the decision; the commit announces the transaction to the
+ * coordinator.
+ */
 extern void api_write(const Outcome *outcome, Transaction *trans);
 
 /* Both. */

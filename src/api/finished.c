@@ -1,7 +1,7 @@
 /*
  * finished.c
- *		dtm_cleanup() and dtm_cleanup_barrier(): what the coordinator does by
- *		dtm.retention, asked for by hand or by pg_cron.
+ *		dtm_cleanup() and dtm_cleanup_barrier(): removal on request, by a user
+ *		or by pg_cron.
  */
 #include "postgres.h"
 

@@ -2,7 +2,7 @@
  * run_due.c
  *		CALL dtm_run_due(): a coordinator in the calling session.
  *
- * For tests that choose the time, and where no background worker can run.
+ * For tests that set the time, and for servers without coordinators.
  */
 #include "postgres.h"
 

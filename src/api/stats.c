@@ -1,6 +1,6 @@
 /*
  * stats.c
- *		What is behind dtm.stat_coordinator and dtm.stat_hosts.
+ *		The functions of dtm.stat_coordinator and dtm.stat_hosts.
  */
 #include "postgres.h"
 
@@ -43,7 +43,7 @@ check_columns(TupleDesc desc, bool known)
 				 errhint("If a new package was installed, restart the server.")));
 }
 
-/* A row of it; NULL: there is no coordinator. */
+/* A row of dtm.stat_coordinator; NULL: there is no coordinator. */
 static HeapTuple
 stats_row(TupleDesc desc, DtmSharedSlot *slot)
 {
@@ -99,7 +99,7 @@ stats_row(TupleDesc desc, DtmSharedSlot *slot)
 	return heap_form_tuple(desc, values, nulls);
 }
 
-/* Of a function that returns rows. */
+/* Initializes a function that returns rows. */
 static void
 first_call(FunctionCallInfo fcinfo)
 {

@@ -41,7 +41,7 @@ warn_no_coordinator(void)
 			 errhint("Add dtm to shared_preload_libraries and restart the server, or process due transactions with CALL dtm_run_due().")));
 }
 
-/* It was there when it was to be inserted, and then it was not. */
+/* The gid existed at the insert, and was removed before it was read. */
 static void
 error_removed(const char *gid)
 {
@@ -51,7 +51,7 @@ error_removed(const char *gid)
 			 errhint("Retry the transaction.")));
 }
 
-/* Errors if what is stored can't be what a request speaks of. */
+/* Errors if the stored transaction is not the one of the request. */
 static void
 check_same(const Transaction *stored, const Request *request)
 {

@@ -1,6 +1,6 @@
 /*
  * wait.c
- *		The SQL functions that ask for a status, and wait for a final one.
+ *		The SQL functions that return a status, or wait for a final one.
  */
 #include "api/api.h"
 

@@ -1,10 +1,10 @@
 /*
  * barrier.c
  *		The sub-transaction barrier: each branch operation takes effect once,
- *		whatever is repeated, comes late or comes in the wrong order (§8).
+ *		even if calls are repeated, late or out of order (§8).
  *
- * The functions here work in the caller's transaction and in any database
- * that has the extension; no coordinator and no preload is needed.
+ * The functions work in the caller's transaction, in any database that has the
+ * extension.  They need neither a coordinator nor shared_preload_libraries.
  */
 #include "row.h"
 

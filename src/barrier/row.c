@@ -1,7 +1,7 @@
 /*
  * row.c
- *		Rows of dtm_barrier.barrier: one statement for each thing to do, whose
- *		plan is kept for the session.
+ *		Rows of dtm_barrier.barrier: statements whose plans are kept for the
+ *		session.
  */
 #include "row.h"
 
@@ -28,7 +28,7 @@
 
 /* ---------- statements ---------- */
 
-/* What $1, $2, ... stand for, in all statements. */
+/* The parameters $1, $2, ... of all statements. */
 enum
 {
 	P_TRANS_TYPE, P_GID, P_BRANCH_ID, P_OP, P_BARRIER_ID, P_REASON, P_NOW,
@@ -36,9 +36,10 @@ enum
 };
 
 /*
- * Their types, as the extension has made the columns.  Values are known to be
- * no longer, so that nothing is left to be coerced; where a column has been made
- * shorter since, the statement does that, and complains.
+ * Types of the parameters, which are those of the columns as the extension
+ * creates them.  Values are not longer, so they need no coercion.  If a user
+ * has made a column shorter, the statement coerces values, and fails if they
+ * are too long.
  */
 static const struct
 {

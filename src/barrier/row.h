@@ -7,7 +7,7 @@
 
 #include "postgres.h"
 
-/* Its columns, without id and times; no longer than they are there (§8.1). */
+/* The columns without id and times, not longer than allowed (§8.1). */
 typedef struct BarrierRow
 {
 	text	   *trans_type;
@@ -23,14 +23,14 @@ typedef struct BarrierRow
 #define BARRIER_OTHER_CHARS		45
 
 /*
- * Inserts a row if it is absent; true if it was.  Waits for a transaction
- * that is just inserting the same one: that wait is part of the algorithm.
+ * Inserts a row if it is absent; true if it was.  Waits for an open
+ * transaction that inserts the same row; the algorithm needs this wait.
  *
- * Both functions: between store_enter_owner() and store_leave_owner().
+ * Call both functions between store_enter_owner() and store_leave_owner().
  */
 extern bool barrier_row_insert(const BarrierRow *row);
 
-/* The reason in the row that is there, palloc'd; NULL: there is none. */
+/* The reason in the stored row, palloc'd; NULL: there is no such row. */
 extern char *barrier_row_reason(const BarrierRow *row);
 
 #endif							/* DTM_BARRIER_ROW_H */

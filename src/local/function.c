@@ -1,6 +1,6 @@
 /*
  * function.c
- *		The functions that local branches name.
+ *		Functions of local branches: look-up, privileges and calls.
  */
 #include "local.h"
 

@@ -1,14 +1,16 @@
 /*
  * local.h
- *		Local branches: functions in this database that are called instead of a
- *		URL, as the role that submitted.
+ *		Local branches: functions in this database, called as the role that
+ *		submitted.
  *
- * What a local branch does and that it has been done are committed together.
- * A background worker that is connected as the role runs the function and
- * writes the outcome, in one transaction; the coordinator reads the row again.
- * There is no way to another role out of a process that was never another.
+ * The changes of a local branch and its new status are one commit.  A
+ * background worker that is connected as the role runs the function and writes
+ * the outcome, in one transaction; the coordinator then reads the row again.
+ * The process never was another role, so a function has no privilege to
+ * regain.
  *
- * The coordinator's side is like the transport's: submit, drive, reap, cancel.
+ * The coordinator's interface is like that of the transport: submit, drive,
+ * reap, cancel.
  */
 #ifndef DTM_LOCAL_H
 #define DTM_LOCAL_H
@@ -28,53 +30,62 @@ typedef struct LocalPool LocalPool;
 
 typedef struct LocalTask
 {
-	/* What is to be run; the caller's, in place until reaped or cancelled. */
+	/*
+	 * The task, which belongs to the caller and must not move until it is
+	 * reaped or canceled.
+	 */
 	int64		id;				/* of the global transaction */
 	int			op;				/* index in its ops */
-	Oid			role;			/* who submitted it */
-	int			timeout;		/* ms; 0: none but the role's own */
-	TimestampTz now;			/* the time that core is told; 0: the clock's */
-	void	   *owner;			/* the caller's */
+	Oid			role;			/* role that submitted it */
+	int			timeout;		/* ms; 0: only the role's own statement_timeout */
+	TimestampTz now;			/* the time for core; 0: the clock's */
+	void	   *owner;			/* for the caller */
 
-	/* What became of it, set when reaped. */
-	bool		withdrawn;		/* it was not run */
-	bool		recorded;		/* the row has the outcome */
+	/* The outcome, set when the task is reaped. */
+	bool		withdrawn;		/* the function was not run */
+	bool		recorded;		/* the outcome is written in the row */
 	DtmResult	result;
-	bool		final;			/* the global transaction ended with it */
-	int			failures;		/* in a row, if that calls for an alert; or 0 */
+	bool		final;			/* the global transaction has ended */
+	int			failures;		/* consecutive failures if an alert is due,
+								 * else 0 */
 	TimestampTz started;
 	int64		duration;		/* us */
-	char		error[LOCAL_ERROR_SIZE];	/* if it's no success */
+	char		error[LOCAL_ERROR_SIZE];	/* if the result is not success */
 
 	/* Private to the pool. */
-	dlist_node	node;			/* of those that wait, or have ended */
-	int			worker;			/* that runs it; -1: none yet */
+	dlist_node	node;			/* in the list of waiting or ended tasks */
+	int			worker;			/* worker that runs it; -1: none yet */
 	bool		done;
 } LocalTask;
 
 /* ---------- pool.c ---------- */
 
-/* From _PG_init of the postmaster. */
+/* Called from _PG_init of the postmaster. */
 extern void local_shmem_init(void);
 
-/* A pool for this coordinator; those of coordinators that are gone are sent away. */
+/*
+ * Creates a pool for this coordinator; ends the workers of coordinators that
+ * have exited.
+ */
 extern LocalPool *local_pool_create(MemoryContext context, DtmShare share);
 
-/* Sends its workers away; what a function that runs has done is undone. */
+/* Ends the workers; the changes of running functions are rolled back. */
 extern void local_pool_destroy(LocalPool *pool);
 
-/* Takes a task; it starts at the next drive, or when its turn comes. */
+/*
+ * Takes a task.  It starts at the next local_drive(), or when its turn comes.
+ */
 extern void local_submit(LocalPool *pool, LocalTask *task);
 
 /*
- * Takes a task back that has not been reaped.  One that is running goes on,
- * and counts only if its row still waits for it.
+ * Cancels a task that has not been reaped.  A running function continues; its
+ * outcome counts only if the row still waits for it.
  */
 extern void local_cancel(LocalPool *pool, LocalTask *task);
 
 /*
- * Gives tasks to workers, starts workers, and sees who is done.  To be called
- * when the process latch was set.
+ * Gives tasks to workers, starts workers, and collects outcomes.  Call it when
+ * the process latch is set.
  */
 extern void local_drive(LocalPool *pool);
 
@@ -84,17 +95,17 @@ extern void local_withdraw(LocalPool *pool);
 /* The next task that has ended, or NULL. */
 extern LocalTask *local_reap(LocalPool *pool);
 
-/* Is there one? */
+/* Has a task ended? */
 extern bool local_has_ended(LocalPool *pool);
 
-/* Has no worker been given it yet? */
+/* Does the task wait for a worker? */
 static inline bool
 local_is_waiting(const LocalTask *task)
 {
 	return task->worker < 0 && !task->done;
 }
 
-/* Tasks that are run, and that wait for a worker. */
+/* Numbers of running tasks, and of tasks that wait for a worker. */
 extern int	local_running(const LocalPool *pool);
 extern int	local_waiting(const LocalPool *pool);
 extern int	local_waiting_of(const LocalPool *pool, Oid role);
@@ -106,15 +117,15 @@ extern PGDLLEXPORT void dtm_local_worker_main(Datum arg);
 /* ---------- function.c ---------- */
 
 /*
- * The function that a URL sql:schema.function names.  Errors if there is none
- * with the arguments (text, text, text, jsonb), if the current role may not
- * execute it, or can't be what a worker runs as.
+ * The function that a URL sql:schema.function names.  An error if no such
+ * function with the arguments (text, text, text, jsonb) exists, if the current
+ * role may not execute it, or if no worker can run as the current role.
  */
 extern Oid	local_function(const char *url);
 
 /*
- * Calls it as the current role, in the current transaction.  The payload is
- * JSON in UTF-8, or NULL.
+ * Calls the function as the current role, in the current transaction.  The
+ * payload is JSON in UTF-8, or NULL.
  */
 extern void local_call(const char *url, const char *gid, const char *branch_id,
 					   const char *op, const bytea *payload);

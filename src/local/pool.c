@@ -1,11 +1,10 @@
 /*
  * pool.c
- *		The workers of local branches, as their coordinator sees them.
+ *		The coordinator's pool of workers for local branches.
  *
- * A worker is of one database and one role.  It is started when a task needs
- * one, keeps what it is given one at a time, and goes by itself when it has had
- * nothing to do for a while.  Where the limit is reached, one of another role
- * that is idle makes room.
+ * A worker belongs to one database and one role.  It is started when a task
+ * needs it, runs one task at a time, and exits when it has been idle for a
+ * while.  If the limit is reached, an idle worker of another role must exit.
  */
 #include "private.h"
 

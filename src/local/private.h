@@ -1,7 +1,6 @@
 /*
  * private.h
- *		The shared memory between a coordinator and the workers of its local
- *		branches.
+ *		Shared memory of a coordinator and its workers for local branches.
  */
 #ifndef DTM_LOCAL_PRIVATE_H
 #define DTM_LOCAL_PRIVATE_H
@@ -15,22 +14,23 @@ typedef enum LocalState
 {
 	LOCAL_FREE,					/* no worker */
 	LOCAL_IDLE,
-	LOCAL_BUSY,					/* with the task below; set by the coordinator,
+	LOCAL_BUSY,					/* has the task below; set by the coordinator,
 								 * also before the worker has started */
-	LOCAL_DONE,					/* its outcome is there; set by the worker */
-	LOCAL_ENDED					/* the worker is gone; the coordinator frees it */
+	LOCAL_DONE,					/* has an outcome; set by the worker */
+	LOCAL_ENDED					/* the worker has exited; the coordinator frees
+								 * the slot */
 } LocalState;
 
-/* A worker, and the task that it has. */
+/* A worker, and its task. */
 typedef struct LocalWorker
 {
-	slock_t		mutex;			/* over all of it */
+	slock_t		mutex;			/* protects all fields */
 	LocalState	state;
-	bool		leave;			/* asked to go; nobody waits for an outcome */
+	bool		leave;			/* must exit; nobody waits for an outcome */
 	uint32		generation;		/* changes when a worker is started */
 	Oid			database;
 	Oid			role;
-	pid_t		pid;			/* of the worker; 0: not there (yet) */
+	pid_t		pid;			/* of the worker; 0: not started yet */
 	Latch	   *latch;			/* of the worker */
 	pid_t		owner;			/* the coordinator's process */
 	Latch	   *owner_latch;

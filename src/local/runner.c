@@ -1,12 +1,12 @@
 /*
  * runner.c
- *		The process that runs the local branches of one role.
+ *		The worker process that runs the local branches of one role.
  *
- * It is connected as the role, as a session of it would be, with its settings
- * and its rights.  A task is one transaction: the function is called, then the
- * row is locked and core is told; if core has no use for the success any more,
- * what the function did is rolled back.  An error of the function rolls back
- * too, and is written in a transaction of its own.
+ * The process is connected as the role, with the settings and privileges of
+ * that role.  A task is one transaction: it calls the function, locks the row,
+ * and passes the success to core.  If core no longer needs the success, the
+ * function's changes are rolled back.  An error of the function also rolls
+ * back, and is recorded in a separate transaction.
  */
 #include "private.h"
 
@@ -215,7 +215,10 @@ apply(LocalWorker *task, DtmResult result, const char *text)
 	return true;
 }
 
-/* The function's own limit of time, or that of the transaction. */
+/*
+ * Starts the time-out: that of the role or that of the transaction, whichever
+ * is shorter.
+ */
 static void
 start_timeout(const LocalWorker *task)
 {
@@ -228,9 +231,8 @@ start_timeout(const LocalWorker *task)
 }
 
 /*
- * What is to be called, in the current memory context; false if there is
- * nothing to do any more.  In a transaction of its own, so that the function
- * runs without a lock on our tables.
+ * Reads what to call; false if there is nothing left to do.  Uses a separate
+ * transaction, so that the function runs without locks on dtm's tables.
  */
 static bool
 read_task(const LocalWorker *task, Transaction **trans, MemoryContext context)
@@ -238,7 +240,7 @@ read_task(const LocalWorker *task, Transaction **trans, MemoryContext context)
 	bool		found;
 
 	begin();
-	/* a role may have another one as its default */
+	/* the role may have another role as its default */
 	(void) set_config_option("role", "none", PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SET, true, 0, false);
 	MemoryContextSwitchTo(context);
@@ -256,7 +258,7 @@ read_task(const LocalWorker *task, Transaction **trans, MemoryContext context)
 	return found;
 }
 
-/* The function, and its success, in one transaction. */
+/* Runs the function and records its success, in one transaction. */
 static void
 run(LocalWorker *task, MemoryContext context)
 {
@@ -284,7 +286,9 @@ run(LocalWorker *task, MemoryContext context)
 	DTM_CRASH_POINT("local-after-commit");
 }
 
-/* The failure alone; what can't be written is left to the coordinator. */
+/*
+ * Records a failure; if that fails, the coordinator counts a temporary error.
+ */
 static void
 record(LocalWorker *task, const ErrorData *edata)
 {
@@ -296,7 +300,7 @@ record(LocalWorker *task, const ErrorData *edata)
 		begin();
 		(void) apply(task, dtm_classify_sqlstate(unpack_sql_state(edata->sqlerrcode)),
 					 text);
-		/* there is nobody to tell */
+		/* nobody waits for the outcome */
 		task->recorded = true;
 		commit();
 	}
@@ -312,8 +316,8 @@ record(LocalWorker *task, const ErrorData *edata)
 }
 
 /*
- * What a function has set in its session is not there for the next one: as
- * DISCARD ALL does it, but for plans.
+ * Removes what a function has left in its session, as DISCARD ALL does, except
+ * plans.
  */
 static void
 clean_session(void)
@@ -334,7 +338,7 @@ clean_session(void)
 	}
 	PG_CATCH();
 	{
-		/* then the next one gets a process of its own */
+		/* the next task gets a new process */
 		EmitErrorReport();
 		proc_exit(1);
 	}

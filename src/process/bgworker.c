@@ -1,6 +1,6 @@
 /*
  * bgworker.c
- *		What all background workers of this library have in common.
+ *		Common code of all background workers of this library.
  */
 #include "process/bgworker.h"
 

@@ -1,6 +1,6 @@
 /*
  * bgworker.h
- *		What all background workers of this library have in common.
+ *		Common code of all background workers of this library.
  */
 #ifndef DTM_BGWORKER_H
 #define DTM_BGWORKER_H
@@ -10,8 +10,8 @@
 #include "postmaster/bgworker.h"
 
 /*
- * Describes a worker that runs a function of this library.  "title" is what ps and
- * the server's log call it; cut to fit.
+ * Describes a worker that runs a function of this library. "title" is its name
+ * in ps and in the server's log, truncated to fit.
  */
 extern void dtm_describe_worker(BackgroundWorker *worker, const char *function,
 								const char *type, const char *title);

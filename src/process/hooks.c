@@ -1,12 +1,14 @@
 /*
  * hooks.c
- *		What SQL commands mean for coordinators.
+ *		Hooks that inform coordinators about SQL commands.
  *
- * - CREATE, ALTER and DROP EXTENSION dtm: one has to start, to look at the
- *   version, or to leave.
- * - DROP DATABASE, and using one as a template, renaming or moving it, want
- *   nobody connected: its coordinator leaves for the time of the command.
- * - COMMIT PREPARED: what the prepared transaction submitted is committed now.
+ * - CREATE, ALTER and DROP EXTENSION dtm: coordinators must start, check the
+ *   version, or exit.
+ * - DROP DATABASE, renaming or moving a database, and using it as a template
+ *   need a database without connections: its coordinators leave during the
+ *   command.
+ * - COMMIT PREPARED: global transactions that the prepared transaction
+ *   submitted are committed now.
  */
 #include "postgres.h"
 

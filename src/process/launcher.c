@@ -1,20 +1,20 @@
 /*
  * launcher.c
- *		The background worker that sees to it that every database which has the
- *		extension has its coordinators.
+ *		The background worker that starts the coordinators of each database
+ *		that has the extension.
  *
- * It can't look into databases itself.  So it starts a worker in each when
- * the server starts, and in one that it is asked to look at (a commit that
- * created the extension, or submitted something where no coordinator runs);
- * a worker that finds no extension leaves at once, and its slot is free
- * again.  A worker that dies is started again.
+ * The launcher cannot look into databases.  So it starts a worker in each
+ * database when the server starts, and in a database that it is asked to check
+ * (by a commit that created the extension, or that submitted something while
+ * no coordinator runs).  A worker that does not find the extension exits at
+ * once, and its slot is freed.  A worker that dies is restarted.
  *
- * Where there is to be more than one in a database, the first comes alone, and
- * the others when it has found the extension.  When their number changes, all
- * of them leave before the first of the new ones comes: each of those begins
- * with a search of its share, so that it does not matter who was told of what
- * before.  Where no background worker is free for one, those that run divide the
- * shares anew, and one more is tried now and then.
+ * If a database needs several coordinators, the first one starts alone, and
+ * the others start when it has found the extension.  When their number
+ * changes, all old ones exit before the first new one starts.  Each new one
+ * starts with a search of its share, so earlier announcements do not matter.
+ * Where no background worker is free for one, those that run divide the shares
+ * anew, and one more is tried now and then.
  */
 #include "process/process.h"
 

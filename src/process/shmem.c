@@ -1,7 +1,7 @@
 /*
  * shmem.c
- *		Shared memory, and what a transaction says to the coordinator when it
- *		commits.
+ *		Shared memory, and the announcements of a transaction to the
+ *		coordinator at commit.
  */
 #include "process/shmem.h"
 

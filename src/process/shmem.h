@@ -1,9 +1,10 @@
 /*
  * shmem.h
- *		What backends, coordinators and the launcher tell each other: which
- *		database has a coordinator, what it has to look at, how it is doing.
+ *		Shared memory of backends, coordinators and the launcher: which
+ *		database has a coordinator, which transactions it must read, and its
+ *		statistics.
  *
- * All of it may be lost at any time: the tables are the truth, and a
+ * All of it may be lost at any time: the state is in the tables, and a
  * coordinator that starts reads them from the beginning.
  */
 #ifndef DTM_SHMEM_H
@@ -20,16 +21,19 @@
 #include "storage/latch.h"
 #include "storage/spin.h"
 
-/* Gids that can be announced before a coordinator has to search for them. */
+/*
+ * Number of ids that can be announced; with more, the coordinator must search.
+ */
 #define DTM_RING_SIZE	4096
 
 /* Requests to a coordinator (bits). */
-#define DTM_ASK_SEARCH	0x01	/* look for due ones in the table */
+#define DTM_ASK_SEARCH	0x01	/* search the table for due rows */
 #define DTM_ASK_RECHECK	0x02	/* extension, pause or home may have changed */
 #define DTM_ASK_STOP	0x04	/* disconnect from the database and exit */
-#define DTM_ASK_DRAIN	0x08	/* the same when the calls under way have ended */
+#define DTM_ASK_DRAIN	0x08	/* the same, after the calls in flight have
+								 * ended */
 
-/* Those that one process is asked, rather than whoever follows it. */
+/* Requests for one process, which its successor does not inherit. */
 #define DTM_ASK_LEAVE	(DTM_ASK_STOP | DTM_ASK_DRAIN)
 
 typedef enum DtmCoordinatorState
@@ -38,50 +42,61 @@ typedef enum DtmCoordinatorState
 	DTM_COORDINATOR_RUNNING,
 	DTM_COORDINATOR_PAUSED,
 	DTM_COORDINATOR_YIELDING,	/* dtm_run_due has taken over */
-	DTM_COORDINATOR_STOPPED,	/* died or could not start; to be restarted */
-	DTM_COORDINATOR_GONE		/* no extension there: the slot can go */
+	DTM_COORDINATOR_STOPPED,	/* died or could not start; will be restarted */
+	DTM_COORDINATOR_GONE		/* the extension is not installed; the slot can
+								 * be freed */
 } DtmCoordinatorState;
 
-/* A coordinator of a database.  Kept by the launcher, used by all. */
+/*
+ * The slot of a coordinator of a database.  The launcher manages it; all
+ * processes use it.
+ */
 typedef struct DtmSharedSlot
 {
-	slock_t		mutex;			/* over the fields up to the ring's */
+	slock_t		mutex;			/* protects the fields up to the ring */
 	Oid			database;		/* InvalidOid: the slot is free */
-	DtmShare	share;			/* the transactions that it drives there */
+	DtmShare	share;			/* the share of the transactions that it drives */
 	pid_t		pid;			/* 0: not running */
 	Latch	   *latch;			/* of that process */
 	DtmCoordinatorState state;
 	int			home;			/* StoreHome: why it is paused */
-	bool		present;		/* it has seen that the extension is there */
-	uint32		asked;			/* DTM_ASK_ bits not yet taken */
-	bool		dozing;			/* it looks at the ring in a moment by itself */
-	int			holds;			/* of a database's first: DROP DATABASE and the
-								 * like, do not start */
-	int			yields;			/* the same: sessions that want to run instead */
-	XLogRecPtr	committed;		/* end of the latest commit that announced */
-	uint32		ring_head;		/* next to be taken */
-	uint32		ring_tail;		/* next to be put */
-	int64		ring[DTM_RING_SIZE];	/* ids of committed work */
+	bool		present;		/* it has found the extension */
+	uint32		asked;			/* DTM_ASK_ bits that were not taken yet */
+	bool		dozing;			/* it will read the ring soon, without being
+								 * woken */
+	int			holds;			/* first slot of a database: number of commands
+								 * (DROP DATABASE and others) that prevent a
+								 * start */
+	int			yields;			/* first slot of a database: number of sessions
+								 * that want to run instead */
+	XLogRecPtr	committed;		/* end of the latest commit that announced an
+								 * id */
+	uint32		ring_head;		/* next element to take */
+	uint32		ring_tail;		/* next element to fill */
+	int64		ring[DTM_RING_SIZE];	/* ids of committed changes */
 
-	/* Statistics, written by the coordinator alone. */
+	/* Statistics, which only the coordinator writes. */
 	pg_atomic_uint64 started_at;	/* TimestampTz of its start */
-	pg_atomic_uint64 ncommits;	/* of its own transactions that wrote */
+	pg_atomic_uint64 ncommits;	/* its own commits that wrote something */
 	pg_atomic_uint64 nfinished;
 	pg_atomic_uint64 ncalls;
 	pg_atomic_uint64 ncall_errors;
-	pg_atomic_uint64 nerrors;	/* rows postponed because of an error */
+	pg_atomic_uint64 nerrors;	/* rows that were postponed because of an error */
 	pg_atomic_uint32 loaded;	/* transactions in memory */
 	pg_atomic_uint32 in_flight; /* calls */
-	pg_atomic_uint32 queued;	/* calls waiting for their turn */
+	pg_atomic_uint32 queued;	/* calls that wait for their turn */
 	DtmHostStats hosts[DTM_MAX_HOSTS];	/* under the mutex */
 } DtmSharedSlot;
 
-/* Databases that the launcher is asked to look at, before it looks at all. */
+/*
+ * Number of databases that the launcher can be asked to check; with more, it
+ * checks all.
+ */
 #define DTM_MAX_REQUESTED 32
 
 typedef struct DtmShared
 {
-	slock_t		mutex;			/* over the launcher's part */
+	slock_t		mutex;			/* protects the fields of the launcher */
 	Latch	   *launcher;		/* NULL: not running */
 	bool		look_at_all;
 	bool		databases_changed;	/* pg_database has */
@@ -94,64 +109,79 @@ typedef struct DtmShared
 /* NULL without shared_preload_libraries. */
 extern DtmShared *dtm_shared;
 
-/* From _PG_init of the postmaster. */
+/* Called from _PG_init of the postmaster. */
 extern void dtm_shmem_init(void);
 
-/* The slot of a database's first coordinator, or NULL. */
+/* The slot of the first coordinator of a database, or NULL. */
 extern DtmSharedSlot *dtm_slot_of(Oid database);
 
-/* The next of a database's slots behind one, or behind NULL; NULL: no more. */
+/*
+ * The slot of a database that follows "previous"; NULL starts the iteration
+ * and ends it.
+ */
 extern DtmSharedSlot *dtm_next_slot(Oid database, DtmSharedSlot *previous);
 
-/* At commit of this transaction: tell the coordinator about a row. */
+/* Announces a row to the coordinator when this transaction commits. */
 extern void dtm_announce(int64 id);
 
-/* At commit of this transaction: wake who waits for the end of that one. */
+/*
+ * Wakes the sessions that wait for the end of a global transaction when this
+ * transaction commits.
+ */
 extern void dtm_announce_end(int64 id);
 
-/* At commit of this transaction: ask it for something (DTM_ASK_ bits). */
+/*
+ * Sends requests (DTM_ASK_ bits) to the coordinators when this transaction
+ * commits.
+ */
 extern void dtm_announce_ask(uint32 what);
 
-/* Now: ask the coordinators of a database, or the launcher if it has none. */
+/*
+ * Sends requests now, to the coordinators of a database, or to the launcher if
+ * there are none.
+ */
 extern void dtm_ask(Oid database, uint32 what);
 
-/* Now: ask one. */
+/* Sends requests to one coordinator now. */
 extern void dtm_ask_slot(DtmSharedSlot *slot, uint32 what);
 
 /* Now: the launcher shall see what has become of pg_database. */
 extern void dtm_tell_launcher_of_databases(void);
 
 /*
- * No coordinator in the database of that first slot until this transaction
- * ends, however it does.
+ * Keeps coordinators out of the database of this first slot until this
+ * transaction ends, by commit or abort.
  */
 extern void dtm_hold_until_end(DtmSharedSlot *slot);
 
-/* Is there somebody who wants no coordinator in a database? */
+/* Is a coordinator kept out of this database? */
 extern bool dtm_is_held(Oid database);
 
-/* The launcher shall see whether this database needs a coordinator. */
+/* Asks the launcher to check whether this database needs a coordinator. */
 extern void dtm_ask_launcher(Oid database);
 
 /*
- * While it dozes, commits do not wake the coordinator: it will not do anything
- * for a moment, and then look at what was announced.
+ * While a coordinator dozes, commits do not wake it: it waits for its next
+ * turn, and then reads what was announced.
  */
 extern void dtm_set_dozing(DtmSharedSlot *slot, bool dozing);
 
 /*
- * The coordinator's side: takes up to "max" ids that were announced, the end
- * of their commits in the WAL, and the requests.
+ * For the coordinator: takes up to "max" announced ids, the end of their
+ * commits in the WAL, and the requests.
  */
 extern int	dtm_take_announced(DtmSharedSlot *slot, int64 *ids, int max,
 							   uint32 *asked, XLogRecPtr *committed);
 
-/* The coordinator's side: how a host is doing; and that nothing is known of any. */
+/*
+ * For the coordinator: publishes the statistics of a host; removes those of
+ * all hosts.
+ */
 extern void dtm_publish_host(DtmSharedSlot *slot, int place,
 							 const DtmHostStats *stats);
 extern void dtm_forget_hosts(DtmSharedSlot *slot);
 
-/* The host of a place as it was told last; false: there is none. */
+/* The published statistics of a place; false: there is no host. */
 extern bool dtm_read_host(DtmSharedSlot *slot, int place, DtmHostStats *stats);
 
 extern void dtm_set_state(DtmSharedSlot *slot, DtmCoordinatorState state);

@@ -1,10 +1,10 @@
 /*
  * worker.c
- *		The background worker that runs a coordinator of one database.
+ *		The background worker that runs a coordinator of a database.
  *
- * It is started by the launcher for each database that may need one, and goes
- * away by itself where the extension isn't installed.  When nothing is due it
- * sleeps until the next deadline, or until a commit wakes it.
+ * The launcher starts it in each database that may need a coordinator; it
+ * exits if the extension is not installed.  When nothing is due, it sleeps
+ * until the next deadline, or until a commit wakes it.
  */
 #include "process/process.h"
 

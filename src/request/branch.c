@@ -1,7 +1,7 @@
 /*
  * branch.c
- *		Branches of a tcc or xa, and results of a workflow, as they are
- *		registered (§1.2).
+ *		Registration of branches of a tcc or xa, and of results of a workflow
+ *		(§1.2).
  */
 #include "private.h"
 
@@ -41,7 +41,7 @@ request_branch(DtmTransType type, text *gid, text *branch_id, char *forward,
 	return request;
 }
 
-/* The rest of a workflow's: an op of any name, and what became of it. */
+/* The rest of a workflow's result: an op of any name, and its status. */
 static void
 set_workflow_result(BranchRequest *request, char *op, const char *status)
 {
@@ -112,7 +112,7 @@ request_branch_from_object(Jsonb *object)
 	return request;
 }
 
-/* Can its URLs be called?  Over the protocol that the transaction has. */
+/* Checks that the URLs can be called over the protocol of the transaction. */
 static void
 check_urls(const Transaction *trans, const BranchRequest *branch)
 {
@@ -164,7 +164,10 @@ request_add_branch(Transaction *trans, const BranchRequest *branch)
 	trans->payload[n] = branch->payload;
 	core->nsteps = n + 1;
 	core->nops = dtm_core_ops_of(core->type, core->nsteps);
-	/* those of a workflow have ended; none of the others has been called yet */
+	/*
+	 * results of a workflow have a status; ops of other types have not been
+	 * called yet
+	 */
 	ops = palloc0(sizeof(DtmBranchOp) * core->nops);
 	for (int i = 0; core->type == DTM_WORKFLOW && i < n; i++)
 		ops[i].status = core->ops[i].status;

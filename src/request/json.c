@@ -1,7 +1,7 @@
 /*
  * json.c
- *		Reading jsonb: pairs, elements and scalars, with an error that names
- *		what has the wrong type.
+ *		Reads jsonb: pairs, elements and scalars.  Errors name the value that
+ *		has the wrong type.
  */
 #include "private.h"
 

@@ -1,6 +1,7 @@
 /*
  * name.c
- *		Names that a caller gives: gids, and what becomes part of a URL or header.
+ *		Checks names from callers: gids, and names that become parts of URLs or
+ *		headers.
  */
 #include "private.h"
 

@@ -1,6 +1,6 @@
 /*
  * private.h
- *		What the files that read requests share.
+ *		Shared by the files that read requests.
  */
 #ifndef DTM_REQUEST_PRIVATE_H
 #define DTM_REQUEST_PRIVATE_H
@@ -23,11 +23,11 @@ typedef struct JsonPair
 	JsonbValue	value;
 } JsonPair;
 
-/* The pairs of an object, n of them. */
+/* The n pairs of an object. */
 extern JsonPair *read_pairs(JsonbContainer *container, const char *what,
 							int *n);
 
-/* The elements of an array, n of them. */
+/* The n elements of an array. */
 extern JsonbValue *read_elements(const JsonbValue *value, const char *what,
 								 int *n);
 extern char *read_string(const JsonbValue *value, const char *what);
@@ -41,27 +41,27 @@ extern JsonbContainer *read_object(const JsonbValue *value, const char *what);
 /* ---------- options.c ---------- */
 
 /*
- * Reads one option into the request, and notes that it was given; false if
- * there is none of this name.
+ * Reads an option into the request, and notes that it was given; false if the
+ * option is unknown.
  */
 extern bool request_read_option(Request *request, const char *key,
 								const JsonbValue *value);
 
-/* Is this option a key of the wire's object, too? */
+/* Is this option also a key of the wire's object? */
 extern bool request_is_object_option(const char *key);
 
-/* All of them, for a hint. */
+/* The names of all options, for a hint. */
 extern const char *request_option_names(void);
 
-/* A traceparent becomes one of the headers; NULL leaves them as they are. */
+/* Adds a traceparent to the headers; NULL: does nothing. */
 extern void request_set_traceparent(Transaction *trans, char *traceparent);
 
-/* How a workflow has ended: succeed or failed. */
+/* Sets how a workflow has ended: succeed or failed. */
 extern void request_set_end(Request *request, const char *status);
 
 /* ---------- url.c ---------- */
 
-/* Does a step go to a topic? */
+/* Is the URL of a step a topic? */
 static inline bool
 is_topic(const char *url)
 {
@@ -71,19 +71,19 @@ is_topic(const char *url)
 typedef enum RequestUrl
 {
 	REQUEST_URL_ANY,
-	REQUEST_URL_REMOTE			/* no function in this database */
+	REQUEST_URL_REMOTE			/* not a function in this database */
 } RequestUrl;
 
 /*
- * An error unless a URL is empty, or can be called by the current role.  A
- * function is called as whoever submitted: it is for that role, or one that has
- * its rights, to name it, and for nobody else.
+ * An error unless the URL is empty, or the current role may have it called.  A
+ * function is called as the role that submitted, so only a role with the
+ * privileges of that role may name it.
  */
 extern void request_check_url(const char *protocol, const char *url,
 							  const char *what, RequestUrl may_be,
 							  Oid submitted_by);
 
-/* An error unless a payload is none, or fits how the URL is called. */
+/* An error if the payload does not fit the kind of the URL. */
 extern void request_check_payload(const char *protocol, const char *url,
 								  const char *what, const bytea *payload);
 
@@ -95,10 +95,10 @@ extern void request_check_payload(const char *protocol, const char *url,
  */
 extern void request_check_name(const char *name, const char *what);
 
-/* A type of global transactions, or an error. */
+/* Parses a trans_type, or throws an error. */
 extern DtmTransType request_check_trans_type(const char *name);
 
-/* Errors where there are too many steps, or too many bytes in them. */
+/* Errors if there are too many steps, or if they are too large. */
 extern void request_check_step_count(int n);
 extern void request_check_size(const Transaction *trans);
 

@@ -1,6 +1,6 @@
 /*
  * request.c
- *		What a caller asks for, checked.
+ *		Requests of callers, read and checked.
  */
 #include "private.h"
 

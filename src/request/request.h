@@ -1,9 +1,9 @@
 /*
  * request.h
- *		What a caller asks for, checked: from SQL arguments, or from the object
- *		of the wire (§1.1).
+ *		Requests of callers, read from SQL arguments or from the wire's object
+ *		(§1.1), and checked.
  *
- * Whatever is wrong with it is an error here, before anything is stored.
+ * All errors in a request are reported here, before anything is stored.
  */
 #ifndef DTM_REQUEST_H
 #define DTM_REQUEST_H
@@ -15,7 +15,7 @@
 
 #include "transaction.h"
 
-/* How a workflow has ended, as its submit says. */
+/* How a workflow has ended, according to its submit. */
 typedef enum RequestEnd
 {
 	REQUEST_NO_END,
@@ -25,41 +25,41 @@ typedef enum RequestEnd
 
 typedef struct Request
 {
-	Transaction	trans;			/* all but id, version, submitted_by, and
+	Transaction	trans;			/* without id, version, submitted_by, and
 								 * core's status and schedule */
 	bool		has_steps;
-	uint32		given;			/* options that it brought, a bit for each */
+	uint32		given;			/* options that were given, a bit for each */
 	RequestEnd	end;			/* of a workflow */
 	char	   *rollback_reason;	/* the same; NULL: none */
-	char	   *traceparent;	/* to be one of the headers; NULL: none */
+	char	   *traceparent;	/* will be added to the headers; NULL: none */
 } Request;
 
 /*
- * A gid as a caller gives it: 1 to 128 characters, none of them a control
- * character.  NULL makes a fresh one.
+ * Checks a gid: 1 to 128 characters, no control characters.  For NULL,
+ * generates a gid.
  */
 extern char *request_gid(text *gid);
 
-/* A body in JSON as it is sent, in UTF-8; NULL for NULL. */
+/* The text of a JSON body, in UTF-8; NULL for NULL. */
 extern bytea *request_json_body(Jsonb *body);
 
-/* Arguments of dtm_submit and dtm_prepare; any may be NULL. */
+/* Reads the arguments of dtm_submit and dtm_prepare; any may be NULL. */
 extern Request *request_from_arguments(text *trans_type, ArrayType *steps,
 									   text *gid, Jsonb *options);
 
-/* The wire object. */
+/* Reads the wire's object. */
 extern Request *request_from_object(Jsonb *object);
 
-/* Has it steps that go to a topic? */
+/* Does the request have steps whose URL is a topic? */
 extern bool request_has_topics(const Request *request);
 
 /*
- * The steps that go to a topic become one for each URL that is subscribed to
- * it (TP-05).  Returns the name of a topic that has none, or NULL.
+ * Replaces each step whose URL is a topic by one step for each subscribed URL
+ * (TP-05).  Returns the name of a topic without URLs, or NULL.
  */
 extern const char *request_expand_topics(Request *request);
 
-/* A branch of a tcc or xa, or a result of a workflow, to be registered. */
+/* A branch of a tcc or xa to register, or the result of a workflow. */
 typedef struct BranchRequest
 {
 	DtmTransType type;
@@ -72,22 +72,25 @@ typedef struct BranchRequest
 	DtmBranchStatus status;		/* of a workflow's */
 } BranchRequest;
 
-/* From SQL arguments, any of which may be NULL; from the object of §1.2. */
+/*
+ * Read it from SQL arguments, any of which may be NULL; or from the object of
+ * §1.2.
+ */
 extern BranchRequest *request_branch(DtmTransType type, text *gid,
 									 text *branch_id, char *forward,
 									 char *backward, bytea *payload);
 extern BranchRequest *request_branch_from_object(Jsonb *object);
 
-/* Adds it to a prepared transaction that was found with its lock. */
+/* Adds the branch to a prepared transaction that was found and locked. */
 extern void request_add_branch(Transaction *trans, const BranchRequest *branch);
 
-/* Do two transactions have the same steps, topics as they were given? */
+/* Do two transactions have the same steps, with topics as they were given? */
 extern bool request_same_steps(const Transaction *a, const Transaction *b);
 
-/* Did it bring this option? */
+/* Was this option given? */
 extern bool request_gave(const Request *request, const char *key);
 
-/* Takes into a stored transaction the options that a later request brought. */
+/* Copies the options of a later request to a stored transaction. */
 extern void request_merge_options(Transaction *stored, const Request *later);
 
 #endif							/* DTM_REQUEST_H */

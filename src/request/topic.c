@@ -1,6 +1,6 @@
 /*
  * topic.c
- *		Steps of a msg that go to a topic (TP-05).
+ *		Steps of a msg whose URL is a topic (TP-05).
  */
 #include "private.h"
 

@@ -1,6 +1,7 @@
 /*
  * url.c
- *		URLs in requests: what can be called, by whom, and with which payload.
+ *		Checks URLs in requests: whether they can be called, by which role, and
+ *		with which payload.
  */
 #include "private.h"
 
@@ -16,8 +17,8 @@
 PG_FUNCTION_INFO_V1(dtm_check_url);
 
 /*
- * What a URL stands for when a role calls it, or an error.  InvalidOid: when
- * anybody does.
+ * Resolves a URL for a role that calls it, or throws an error.  InvalidOid:
+ * for any role.
  */
 static const char *
 target_of(const char *url, const char *what, Oid role)
