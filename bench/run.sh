@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Measures dtm on a throw-away cluster on this machine, beside what it could
-# be at best, in turns:
+# Measures dtm on a temporary cluster on this machine, in turns with a
+# reference:
 #
 #	bench/run.sh [-o FILE] [seconds] [scenario...]
 #	bench/run.sh compare OLD NEW
@@ -19,8 +19,9 @@
 #	idle		what a coordinator costs that has nothing to do
 #	flat		live and drain with millions of rows; beside: without
 #
-# Figures depend on the machine; ratios less so.  It fails if a branch was
-# called twice, or a call had another answer than was given.
+# Absolute figures depend on the machine, ratios less so.  Fails if a branch
+# was called twice, or if a call recorded another response than the participant
+# sent.
 . "$(dirname "$0")/../scripts/common.sh"
 
 json=$PWD/dtm-bench.json

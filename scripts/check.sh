@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what is missing, builds with warnings as errors and assertions on,
-# and runs every tier of tests.  Ends with one line: N passed, N failed.
+# Installs missing packages, builds with assertions and with warnings as
+# errors, and runs the test tiers.  The last line is: N passed, N failed.
 #
 #	scripts/check.sh [lint] [unit] [fuzz] [regress] [tap] [torture]	(default: all)
 . "$(dirname "$0")/common.sh"

@@ -1,4 +1,4 @@
-# What the scripts share.  To be sourced; sets -eu.
+# Shared code of the scripts.  Source it; it sets -eu.
 #
 # PG_MAJOR chooses the version of PostgreSQL (default 15, Debian 12's).
 

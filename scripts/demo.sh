@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Shows dtm at work: installs what is missing, builds, starts a throw-away
-# cluster and two small banks, and transfers money between them three times:
-# once it succeeds, once it is refused and undone, once a bank is down for a
-# while.  Leaves nothing running.
+# Demonstrates dtm: installs missing packages, builds, starts a temporary
+# cluster and two small banks, and makes three transfers between them.  The
+# first succeeds, the second is rejected and undone, and in the third a bank is
+# down for a while.  Stops everything that it started.
 . "$(dirname "$0")/common.sh"
 
 install build-essential "postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR" \

@@ -7,8 +7,8 @@
 #
 #	scripts/fuzz.sh [seconds for each target]	(default: 60; half of that for large ones)
 #
-# What has crashed is left in the current directory; once it is mended, it
-# belongs into the corpus.
+# The input of a crash is left in the current directory.  Add it to the corpus
+# when the defect is fixed.
 . "$(dirname "$0")/common.sh"
 
 artifacts=$PWD

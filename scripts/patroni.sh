@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Failover and switchover by Patroni, with etcd, on loopback, while transactions
-# are under way (test/patroni.py says how). Not one of check.sh's tiers.
+# Tests failover and switchover with Patroni and etcd, on loopback, with
+# unfinished transactions (see test/patroni.py).  Not a tier of check.sh.
 #
 #	scripts/patroni.sh
 . "$(dirname "$0")/common.sh"

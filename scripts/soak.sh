@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Long life: a million transactions with retention on, then a backlog of a million
-# after an outage (test/soak.py says what has to hold). Takes some ten minutes and
-# 6 GB of disk; not one of check.sh's tiers.
+# Soak test: a million transactions with removal, then a backlog of a million
+# after an outage (see test/soak.py).  Takes about ten minutes and 6 GB of
+# disk.  Not a tier of check.sh.
 #
 #	scripts/soak.sh [transactions] [backlog]	(default: 1000000 of each)
 . "$(dirname "$0")/common.sh"

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Moves money while processes are killed, servers restarted and participants fail
-# (test/torture.py says how), and sees whether it is all there in the end.
+# Moves money while processes are killed, servers are restarted and
+# participants fail (see test/torture.py), and checks the accounts at the end.
 #
 #	scripts/torture.sh [minutes] [seed]	(default: 5, and a seed by chance)
 #
-# The seed determines what the adversary does, though not when it meets what.
+# The seed determines the choices of the adversary, but not their timing.
 . "$(dirname "$0")/common.sh"
 
 minutes=${1:-5}

@@ -1,13 +1,12 @@
 #!/usr/bin/env bash
 # Runs the regression tests, and transactions that a coordinator drives, with
-# the server under valgrind; fails if memory is used wrongly.  Takes some
-# minutes.
+# the server under valgrind.  Fails at memory errors.  Takes some minutes.
 #
 #	scripts/valgrind.sh
 #
-# Debian's PostgreSQL is not built for valgrind, which therefore sees blocks of
-# malloc and not the pieces that palloc makes of them.  What it says of the
-# server or of libraries alone is left out: test/valgrind.supp.
+# Debian's PostgreSQL is not built for valgrind.  So valgrind sees only blocks
+# of malloc, not chunks of palloc. test/valgrind.supp suppresses reports about
+# the server and libraries alone.
 . "$(dirname "$0")/common.sh"
 
 install build-essential "postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR" \

@@ -1,9 +1,7 @@
-# The scenarios of dtm's own tests, by their ids: final status, branch
-# statuses, calls and their order.  If one fails, a service written for dtm
-# would see something else than it is used to.
+# The scenarios of dtm's own tests, by their ids: final status, branch statuses, calls and their
+# order.  If one fails, a service that was written for dtm receives other calls than from dtm.
 #
-# The coordinator worker is paused; dtm_run_due() runs what is due at a time
-# that the test chooses.
+# The coordinator is paused; dtm_run_due() processes what is due at the time that the test sets.
 use strict;
 use warnings;
 use FindBin;

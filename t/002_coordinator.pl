@@ -1,5 +1,5 @@
-# The coordinator worker at work: woken by commits, asleep otherwise, and
-# nothing lost when a process dies.
+# The coordinator: commits wake it, it sleeps otherwise, and nothing is lost when a process dies.
+# If this fails, transactions are late, lost or repeated.
 use strict;
 use warnings;
 use FindBin;

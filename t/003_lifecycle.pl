@@ -1,6 +1,6 @@
-# Extensions and databases come and go, are copied and restored; servers
-# without preload, and standbys.  If this fails, a coordinator blocks a DROP,
-# stays where it is not wanted, or calls services from a copy.
+# Extensions and databases are created, dropped, copied and restored; servers without
+# shared_preload_libraries; standbys.  If this fails, a coordinator blocks a DROP, remains in a
+# database without the extension, or calls services from a copy.
 use strict;
 use warnings;
 use FindBin;

@@ -1,5 +1,5 @@
-# Calls: many at a time, slow and dead hosts, replies that hurt.  If this
-# fails, one participant can stop the others, or the server.
+# Calls: many at a time, to slow and dead hosts, and with harmful responses.  If this fails, one
+# participant can block the others, or the server.
 use strict;
 use warnings;
 use FindBin;

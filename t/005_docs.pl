@@ -1,5 +1,5 @@
-# The examples of the documentation, run as they stand: a comment behind a
-# statement is its result.  If this fails, a page promises what does not work.
+# The examples of the documentation; a comment after a statement is its result.  If this fails, an
+# example does not work.
 use strict;
 use warnings;
 use FindBin;

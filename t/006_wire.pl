@@ -1,6 +1,6 @@
-# Branches over gRPC and JSON-RPC, topics, and the callbacks of workflows, by
-# the ids of dtm's own tests.  If one fails, a participant that is no plain HTTP
-# service sees something else than it is used to.
+# Branches over gRPC and JSON-RPC, topics, and callbacks of workflows, by the ids of dtm's own
+# tests.  If one fails, a participant that does not use plain HTTP receives other calls than from
+# dtm.
 use strict;
 use warnings;
 use FindBin;

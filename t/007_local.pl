@@ -1,5 +1,5 @@
-# Local branches: functions in this database.  If this fails, what one does is
-# lost, done twice, or done with another role's rights.
+# Local branches: functions in this database.  If this fails, the changes of a function are lost,
+# made twice, or made with the privileges of another role.
 use strict;
 use warnings;
 use FindBin;

@@ -1,6 +1,5 @@
-# What is told beside the calls of branches: alerts, ends of transactions; and what
-# the coordinator removes.  If this fails, a transaction that is stuck is not
-# noticed, or one that has ended is not told of, or the tables grow for ever.
+# Alerts, notifications of ends, and the removal of finished transactions.  If this fails, nobody
+# notices a stuck transaction, an end is not reported, or the tables grow forever.
 use strict;
 use warnings;
 use FindBin;

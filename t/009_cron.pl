@@ -1,5 +1,5 @@
-# With the real pg_cron: what it is given to do.  If this fails, nobody removes what
-# has finished, or a scheduled transaction does not come or comes twice.
+# Jobs of pg_cron.  If this fails, finished transactions are not removed, or a scheduled
+# transaction is not submitted, or submitted twice.
 use strict;
 use warnings;
 use FindBin;

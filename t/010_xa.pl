@@ -1,5 +1,5 @@
-# XA with participants in PostgreSQL, as docs/sql-reference.md describes them.  If this
-# fails, one of them commits what another has rolled back.
+# XA with participants in PostgreSQL, as docs/sql-reference.md describes them.  If this fails, one
+# participant commits and another one rolls back.
 use strict;
 use warnings;
 use FindBin;

@@ -1,5 +1,6 @@
-# Ten thousand transactions of all types, and participants that answer as they like.  If
-# this fails, money is lost or made, or a transaction never ends, or nobody knows why.
+# Ten thousand transactions of all types, with participants that fail at random.  If this fails,
+# money is lost or created, or a transaction never ends, or the reason of a failure is not
+# recorded.
 use strict;
 use warnings;
 use FindBin;

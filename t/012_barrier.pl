@@ -1,5 +1,5 @@
-# Sagas and TCCs of participants that use the barrier.  If this fails, a repeat, a
-# compensation of nothing or a try that comes too late moves money.
+# Sagas and TCCs with participants that use the barrier.  If this fails, money is moved by a
+# repeated call, by a compensation without its action, or by a try that arrives too late.
 use strict;
 use warnings;
 use FindBin;

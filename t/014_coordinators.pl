@@ -1,5 +1,5 @@
-# Several coordinators in a database: each transaction has one at any time, also while
-# their number changes and when one of them dies.
+# Several coordinators in a database.  If this fails, a transaction has no coordinator, or two at
+# a time, while their number changes or after one of them has died.
 use strict;
 use warnings;
 use FindBin;

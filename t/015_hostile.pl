@@ -1,5 +1,5 @@
-# Replies that are meant to hurt.  If this fails, a participant can stop the coordinator,
-# fill its memory, or send it elsewhere.
+# Hostile responses.  If this fails, a participant can stop the coordinator, fill its memory, or
+# redirect its calls.
 use strict;
 use warnings;
 use FindBin;

@@ -1,5 +1,5 @@
-# Promotion of a standby while a thousand transactions are under way.  If this fails, what a
-# client was told is committed is not done after a failover, or is not undone.
+# Promotion of a standby while a thousand transactions are unfinished.  If this fails, a
+# transaction whose commit was acknowledged is not completed or undone after a failover.
 use strict;
 use warnings;
 use FindBin;

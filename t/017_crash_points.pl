@@ -1,5 +1,5 @@
 # kill -9 at each step of the coordinator's turn.  If this fails, a crash at that point loses a
-# transaction, decides it otherwise, or repeats more than the call that was under way.
+# transaction, changes its outcome, or repeats more than the calls in flight.
 use strict;
 use warnings;
 use FindBin;

@@ -1,6 +1,6 @@
-# ALTER EXTENSION UPDATE with transactions of every type in flight, and a
-# library and SQL of different versions.  If this fails, an upgrade loses
-# transactions, or runs SQL that is not the library's.
+# ALTER EXTENSION UPDATE with unfinished transactions of every type, and a library and SQL of
+# different versions.  If this fails, an upgrade loses transactions, or the library runs SQL of
+# another version.
 #
 # Nothing older than this version has been released.  So the older one is made
 # for this test (test/upgrade/; make install-upgrade-test), and what is tested is:

@@ -1,5 +1,5 @@
-# Services as foreign servers: what is sent to them, as whom, and what counts
-# when it changes.  If this fails, a credential goes to somebody else, or shows.
+# Services as foreign servers: requests, credentials, and the effect of changes.  If this fails, a
+# credential is sent to another service, or becomes visible.
 use strict;
 use warnings;
 use FindBin;

@@ -1,6 +1,6 @@
-# A host that does not answer: it is left alone but for a probe, the others go
-# on, and when it is back, it is not overrun.  If this fails, a dead service
-# takes the time of the others, or one that comes back is not noticed.
+# The circuit breaker of a host that does not respond: only probes are sent, other hosts are not
+# affected, and the host is not overloaded when it recovers.  If this fails, a dead service delays
+# the others, or a recovered one is not called.
 use strict;
 use warnings;
 use FindBin;

@@ -1,6 +1,5 @@
-# dtm_wait() wakes when its transaction has ended, and not when another has.  If
-# this fails, sessions wait for nothing, or a crowd of them takes the coordinator's
-# time.
+# dtm_wait() wakes when its own transaction has ended, and not for others.  If this fails,
+# sessions wait too long, or many waiting sessions slow down the coordinator.
 use strict;
 use warnings;
 use FindBin;

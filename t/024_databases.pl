@@ -1,6 +1,5 @@
-# The launcher notices what becomes of databases, and shares out the workers that
-# there are.  If this fails, the transactions of a database are driven by nobody, and
-# nobody says so.
+# The launcher notices changes of databases, and distributes the background workers.  If this
+# fails, a database has no coordinator, and nothing reports it.
 use strict;
 use warnings;
 use FindBin;

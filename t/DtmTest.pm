@@ -1,4 +1,4 @@
-# What the TAP tests share: a server with dtm, and a participant to call.
+# Shared code of the TAP tests: a server with dtm, and a participant.
 package DtmTest;
 
 use strict;
