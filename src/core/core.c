@@ -269,6 +269,7 @@ dtm_core_timeout_reason(DtmTrans *t, int64_t limit)
 	len = snprintf(fraction, sizeof(fraction), ".%06d", (int) (limit % DTM_USEC_PER_SEC));
 	while (len > 0 && (fraction[len - 1] == '0' || fraction[len - 1] == '.'))
 		fraction[--len] = '\0';
+	/* dtm's words, which clients match: they stay as they are */
 	snprintf(t->reason, sizeof(t->reason), "Timeout after %lld%s seconds",
 			 (long long) (limit / DTM_USEC_PER_SEC), fraction);
 }
