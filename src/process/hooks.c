@@ -7,8 +7,8 @@
  * - DROP DATABASE, renaming or moving a database, and using it as a template
  *   need a database without connections: its coordinators leave during the
  *   command.
- * - COMMIT PREPARED: global transactions that the prepared transaction
- *   submitted are committed now.
+ * - PREPARE TRANSACTION and COMMIT PREPARED: a prepared transaction that has
+ *   submitted something is announced when it commits (prepared.c).
  */
 #include "postgres.h"
 
@@ -16,6 +16,7 @@
 #include "compat.h"
 #include "process/shmem.h"
 #include "process/databases.h"
+#include "process/prepared.h"
 #include "process/process.h"
 #include "process/wait_event.h"
 
@@ -28,6 +29,7 @@
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "pgstat.h"
+#include "replication/logicalworker.h"
 
 static ProcessUtility_hook_type previous_utility_hook = NULL;
 static object_access_hook_type previous_access_hook = NULL;
@@ -169,17 +171,35 @@ process_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 		await_leaving(database);
 	}
 
+	if (commit_prepared && dtm_shared != NULL)
+		prepared_before_commit();
 	run_utility(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest,
 				qc);
+	if (commit_prepared && dtm_shared != NULL)
+		prepared_after_commit();
+}
 
-	if (commit_prepared && OidIsValid(get_extension_oid("dtm", true)))
-		dtm_ask(MyDatabaseId, DTM_ASK_SEARCH | DTM_ASK_RECHECK);
+/* In each process, at the ends of its transactions. */
+static void
+at_transaction_event(XactEvent event, void *arg)
+{
+	static bool watching = false;
+
+	if (event == XACT_EVENT_PRE_PREPARE && dtm_has_announcements())
+		prepared_mark();
+	if (!watching && IsLogicalWorker())
+	{
+		/* it commits prepared transactions, and runs no commands */
+		watching = true;
+		prepared_watch();
+	}
 }
 
 void
 dtm_install_hooks(void)
 {
 	databases_watch();
+	RegisterXactCallback(at_transaction_event, NULL);
 	previous_utility_hook = ProcessUtility_hook;
 	ProcessUtility_hook = process_utility;
 	previous_access_hook = object_access_hook;

@@ -291,7 +291,7 @@ dtm_tell_launcher_of_databases(void)
 /*
  * A commit wakes the coordinator, an abort does not.  An id of a
  * subtransaction that was rolled back does no harm: nothing is found there.
- * What PREPARE TRANSACTION leaves is announced by COMMIT PREPARED (hooks.c).
+ * What PREPARE TRANSACTION leaves is announced when it is committed (prepared.c).
  */
 static void
 at_transaction_end(XactEvent event, void *arg)
@@ -346,6 +346,12 @@ dtm_announce(int64 id)
 		pending_ids[npending++] = id;
 	else
 		pending_asks |= DTM_ASK_SEARCH;
+}
+
+bool
+dtm_has_announcements(void)
+{
+	return npending > 0 || pending_asks != 0 || nended > 0;
 }
 
 void

@@ -60,6 +60,9 @@ typedef struct DtmSharedSlot
 	Latch	   *latch;			/* of that process */
 	DtmCoordinatorState state;
 	int			home;			/* StoreHome: why it is paused */
+	Oid			marker;			/* what a prepared transaction that concerns its
+								 * coordinator invalidates; InvalidOid: not
+								 * known yet.  Read without the mutex */
 	bool		present;		/* it has found the extension */
 	uint32		asked;			/* DTM_ASK_ bits that were not taken yet */
 	bool		dozing;			/* it will read the ring soon, without being
@@ -123,6 +126,9 @@ extern DtmSharedSlot *dtm_next_slot(Oid database, DtmSharedSlot *previous);
 
 /* Announces a row to the coordinator when this transaction commits. */
 extern void dtm_announce(int64 id);
+
+/* Has this transaction something to announce? */
+extern bool dtm_has_announcements(void);
 
 /*
  * Wakes the sessions that wait for the end of a global transaction when this

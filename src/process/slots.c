@@ -77,6 +77,7 @@ slot_assign(Oid database, int number, int of)
 	slot->share.of = of;
 	slot->state = DTM_COORDINATOR_STARTING;
 	slot->present = false;
+	slot->marker = InvalidOid;
 	SpinLockRelease(&slot->mutex);
 	return free;
 }

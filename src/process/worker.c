@@ -6,6 +6,7 @@
  * exits if the extension is not installed.  When nothing is due, it sleeps
  * until the next deadline, or until a commit wakes it.
  */
+#include "process/prepared.h"
 #include "process/process.h"
 
 #include "compat.h"
@@ -129,6 +130,7 @@ read_orders(void)
 					 errdetail("%s", store_home_reason(home)),
 					 errhint("%s", store_home_hint(home))));
 		reported = home;
+		my_slot->marker = prepared_marker();
 		SpinLockAcquire(&my_slot->mutex);
 		my_slot->home = home;
 		SpinLockRelease(&my_slot->mutex);
@@ -388,6 +390,7 @@ dtm_worker_main(Datum arg)
 		proc_exit(0);
 	BackgroundWorkerInitializeConnectionByOid(slot->database, InvalidOid, 0);
 	store_own_session();
+	prepared_watch();
 	pgstat_report_appname("dtm coordinator");
 
 	for (;;)
