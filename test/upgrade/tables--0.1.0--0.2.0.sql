@@ -17,7 +17,7 @@ CREATE TYPE dtm.submitter (
   INPUT = dtm.submitter_in, OUTPUT = dtm.submitter_out,
   INTERNALLENGTH = VARIABLE, ALIGNMENT = int4, STORAGE = plain
 );
-COMMENT ON TYPE dtm.submitter IS 'role that submitted a transaction: its OID, and its name for when it does not exist any more';
+COMMENT ON TYPE dtm.submitter IS 'role that submitted a transaction: its OID, and its name, which remains when the role is dropped';
 
 /* by their names: a number is that of a role which does not exist */
 ALTER TABLE dtm.request ALTER COLUMN submitted_by TYPE dtm.submitter USING submitted_by::text::dtm.submitter;
@@ -25,7 +25,30 @@ ALTER TABLE dtm.home
   ADD COLUMN directory text COLLATE "C",
   ADD COLUMN id uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid() CONSTRAINT home_pkey PRIMARY KEY;
 COMMENT ON COLUMN dtm.home.directory IS
-  'inode and birth of a file in the data directory, by which a copy of the whole server is known; NULL: the coordinator has not run yet';
+  'inode and creation time of a file in the data directory, which differ in a copy of the whole server; NULL: the coordinator has not run yet';
+COMMENT ON TABLE dtm.home IS
+  'the server and database that this coordinator belongs to, and whether it was paused';
+COMMENT ON TABLE dtm.request IS 'global transactions as they were submitted';
+COMMENT ON COLUMN dtm.request.timeout_to_fail IS 'microseconds, as are retry_interval and delay';
+COMMENT ON COLUMN dtm.request.request_timeout IS 'milliseconds';
+COMMENT ON COLUMN dtm.request.orders IS 'pairs: a step, and a step that it starts after;
+COMMENT ON COLUMN dtm.request.branch_headers IS 'pairs: name, value';
+COMMENT ON COLUMN dtm.request.action IS 'URLs of actions;
+COMMENT ON COLUMN dtm.request.branch_id IS 'ids of registered branches, and of steps that came from a topic;
+COMMENT ON COLUMN dtm.request.topic IS 'for each step that came from a topic, the URL of the topic';
+COMMENT ON COLUMN dtm.request.workflow IS 'name of a workflow;
+COMMENT ON COLUMN dtm.request.result IS 'result of a submitted workflow, in base64';
+COMMENT ON COLUMN dtm.request.notify IS 'whether a NOTIFY is sent when the transaction ends;
+COMMENT ON TABLE dtm.active IS 'state of the global transactions that are not final';
+COMMENT ON COLUMN dtm.active.version IS 'changes with every write;
+COMMENT ON COLUMN dtm.active.branch_status IS 'a letter for each op of each branch: P, S, F';
+COMMENT ON TABLE dtm.finished IS 'outcome of the global transactions that are final';
+COMMENT ON TABLE dtm.attempt IS 'calls of branches, one row each';
+COMMENT ON COLUMN dtm.attempt.duration IS 'microseconds';
+COMMENT ON COLUMN dtm.attempt.branch IS 'position in branch_status, from 0;
+COMMENT ON TABLE dtm.topic IS 'topics, and the URLs that are subscribed to them, in order';
+COMMENT ON COLUMN dtm.topic.version IS '1 at creation;
+COMMENT ON TABLE dtm_barrier.barrier IS 'branch operations that have been executed or are rejected';
 COMMENT ON SCHEMA dtm IS 'dtm: tables, views and internal functions of the coordinator';
 COMMENT ON SCHEMA dtm_barrier IS 'dtm: the barrier''s table, where dtm''s SDKs expect it';
 ALTER TABLE dtm.attempt REPLICA IDENTITY FULL;
