@@ -270,7 +270,12 @@ calls_are_at_max(const Calls *calls)
 void
 calls_drive(Calls *calls)
 {
+	char		problem[DTM_CALL_ERROR_SIZE];
+
 	dtm_transport_drive(calls->transport);
+	if (dtm_transport_problem(calls->transport, problem) != NULL)
+		ereport(WARNING,
+				(errmsg("could not prepare connections for calls: %s", problem)));
 	local_drive(calls->pool);
 }
 

@@ -27,9 +27,6 @@
 /* Bytes of a grpc-message that are kept. */
 #define MAX_GRPC_MESSAGE	4096
 
-/* From this libcurl on, connections of HTTP/2 can be used again. */
-#define VERSION_OF_HTTP2_REUSE	0x080000
-
 /* "Expect:" without a value: no round trip before a large body. */
 const char *const dtm_default_headers[DTM_NDEFAULT_HEADERS] = {
 	"Content-Type: application/json",
@@ -259,16 +256,20 @@ on_connected(void *arg, char *address, char *local_address, int port, int local_
 
 /* ---------- handles ---------- */
 
-/* Sets an option unless one before has failed. */
+/*
+ * Sets an option unless one before has failed.  Which one has stands in "error",
+ * of DTM_CALL_ERROR_SIZE.
+ */
 #define SETOPT(option, value) \
 	do { \
-		if (rc == CURLE_OK) \
-			rc = curl_easy_setopt(easy, option, value); \
+		if (rc == CURLE_OK && (rc = curl_easy_setopt(easy, option, value)) != CURLE_OK) \
+			snprintf(error, DTM_CALL_ERROR_SIZE, "could not set " #option ": %s", \
+					 curl_easy_strerror(rc)); \
 	} while (0)
 
 /* Options that are the same for every call. */
 static bool
-prepare_handle(DtmSlot *slot)
+prepare_handle(DtmSlot *slot, char *error)
 {
 	CURL	   *easy = slot->easy;
 	CURLcode	rc = CURLE_OK;
@@ -314,7 +315,7 @@ prepare_handle(DtmSlot *slot)
 }
 
 DtmSlot *
-slot_get(DtmTransport *t)
+slot_get(DtmTransport *t, char *error)
 {
 	DtmSlot    *slot = t->free_slots;
 
@@ -328,7 +329,7 @@ slot_get(DtmTransport *t)
 		return NULL;
 	slot->transport = t;
 	slot->easy = curl_easy_init();
-	if (slot->easy == NULL || !prepare_handle(slot))
+	if (slot->easy == NULL || !prepare_handle(slot, error))
 	{
 		curl_easy_cleanup(slot->easy);
 		free(slot);
@@ -349,13 +350,6 @@ slot_put(DtmTransport *t, DtmSlot *slot)
 	t->free_slots = slot;
 }
 
-bool
-http2_can_reuse(void)
-{
-	return curl_version_info(CURLVERSION_NOW)->version_num >=
-		VERSION_OF_HTTP2_REUSE;
-}
-
 static bool
 is_tls(const DtmCall *call)
 {
@@ -364,7 +358,7 @@ is_tls(const DtmCall *call)
 
 /* Which HTTP it speaks, and on what connection. */
 static CURLcode
-prepare_connection(DtmTransport *t, DtmSlot *slot, const DtmCall *call)
+prepare_connection(DtmTransport *t, DtmSlot *slot, const DtmCall *call, char *error)
 {
 	CURL	   *easy = slot->easy;
 	CURLcode	rc = CURLE_OK;
@@ -443,7 +437,7 @@ ready_target(const char *url)
  * as the target, which it copies.
  */
 static CURLcode
-prepare_url(CURL *easy, const DtmCall *call)
+prepare_url(CURL *easy, const DtmCall *call, char *error)
 {
 	const char *target = call->host->url != NULL ? ready_target(call->url) : NULL;
 	CURLcode	rc = CURLE_OK;
@@ -455,11 +449,12 @@ prepare_url(CURL *easy, const DtmCall *call)
 	return rc;
 }
 
-/* Options of one call.  False: out of memory, or a URL curl can't take. */
+/* Options of one call. */
 bool
 slot_prepare(DtmTransport *t, DtmSlot *slot, DtmCall *call)
 {
 	CURL	   *easy = slot->easy;
+	char	   *error = call->error;
 	struct curl_slist *headers = t->default_headers;
 	CURLcode	rc;
 
@@ -479,7 +474,7 @@ slot_prepare(DtmTransport *t, DtmSlot *slot, DtmCall *call)
 	{
 		/* back to showing nothing, and to the system's authorities, whose place libcurl knows */
 		curl_easy_reset(easy);
-		if (!prepare_handle(slot))
+		if (!prepare_handle(slot, error))
 			return false;
 		slot->has_ca_file = slot->has_client_cert = false;
 	}
@@ -491,9 +486,9 @@ slot_prepare(DtmTransport *t, DtmSlot *slot, DtmCall *call)
 			slot->own_headers[i].next = headers;
 			headers = &slot->own_headers[i];
 		}
-	rc = prepare_connection(t, slot, call);
+	rc = prepare_connection(t, slot, call, error);
 	if (rc == CURLE_OK)
-		rc = prepare_url(easy, call);
+		rc = prepare_url(easy, call, error);
 	if (call->post)
 	{
 		SETOPT(CURLOPT_POST, 1L);
@@ -503,9 +498,6 @@ slot_prepare(DtmTransport *t, DtmSlot *slot, DtmCall *call)
 	else
 		SETOPT(CURLOPT_HTTPGET, 1L);
 	SETOPT(CURLOPT_HTTPHEADER, headers);
-	if (rc != CURLE_OK)
-		snprintf(call->error, sizeof(call->error), "could not prepare request: %s",
-				 curl_easy_strerror(rc));
 	return rc == CURLE_OK;
 }
 

@@ -187,7 +187,8 @@ host_of(DtmTransport *t, const char *url)
 		return NULL;
 	}
 	host->url = parse_name(name);
-	snprintf(host->stats.name, sizeof(host->stats.name), "%s", name);
+	snprintf(host->stats.name, sizeof(host->stats.name), "%.*s",
+			 (int) sizeof(host->stats.name) - 1, name);
 	host->last_used = monotonic_us();
 	host->place = find_place(t);
 	if (host->place >= 0)

@@ -11,6 +11,10 @@
 
 #include <curl/curl.h>
 
+#if LIBCURL_VERSION_NUM < 0x073f00
+#error "dtm needs libcurl 7.63 or newer"
+#endif
+
 #define HOST_BUCKETS		256
 
 /* Maximum size of the headers and trailers of a response, in bytes. */
@@ -89,6 +93,8 @@ typedef struct DtmSlot
 	int64_t		expires;		/* monotonic: when its time-out ends */
 	bool		was_late;		/* the time-out was extended, because the
 								 * process was late */
+	char		unwatched[128]; /* why epoll does not watch its socket; "": it
+								 * does */
 	char		error[CURL_ERROR_SIZE];
 	struct DtmSlot *next;		/* list of free slots */
 	struct DtmSlot *next_of_all;
@@ -119,6 +125,8 @@ struct DtmTransport
 	DtmCall    *last_done;
 	int			in_flight;
 	int			waiting;
+	char		problem[DTM_CALL_ERROR_SIZE];	/* of no call, which the owner has
+												 * not been told of; "": none */
 };
 
 /* ---------- transport.c ---------- */
@@ -129,10 +137,10 @@ extern int64_t realtime_us(void);
 /* ---------- shard.c ---------- */
 
 /*
- * Chooses the shard of a call to a host, and counts the call there; NULL: out
- * of memory.
+ * Chooses the shard of a call to a host, and counts the call there.  NULL, with
+ * the reason in "error" (of DTM_CALL_ERROR_SIZE), or out of memory.
  */
-extern DtmShard *shard_enter(DtmTransport *t, DtmHost *host);
+extern DtmShard *shard_enter(DtmTransport *t, DtmHost *host, char *error);
 extern void shard_leave(DtmHost *host, const DtmShard *shard);
 
 /* transport->max_requests has changed. */
@@ -158,8 +166,11 @@ extern int	close_socket(void *arg, curl_socket_t fd);
 
 /* ---------- call.c ---------- */
 
-/* A handle for a call, and back; NULL: out of memory. */
-extern DtmSlot *slot_get(DtmTransport *t);
+/*
+ * A handle for a call, and back.  NULL, with the reason in "error" (of
+ * DTM_CALL_ERROR_SIZE), or out of memory.
+ */
+extern DtmSlot *slot_get(DtmTransport *t, char *error);
 extern void slot_put(DtmTransport *t, DtmSlot *slot);
 
 /* Sets its options for a call.  False, with call->error or out of memory. */
@@ -168,11 +179,16 @@ extern bool slot_prepare(DtmTransport *t, DtmSlot *slot, DtmCall *call);
 /* Makes the default headers; NULL: out of memory. */
 extern struct curl_slist *make_default_headers(void);
 
-/*
- * Can this libcurl use an HTTP/2 connection for more than one call? Before
- * 8.0, a second call on a connection with prior knowledge fails (CURLE_HTTP2).
- */
+/* ---------- environment.c ---------- */
+
+/* Initializes libcurl; false, with the reason in "error", if it cannot be used. */
+extern bool library_start(char *error, size_t error_size);
+
+/* Can this libcurl use an HTTP/2 connection in clear for more than one call? */
 extern bool http2_can_reuse(void);
+
+/* How many calls the limit of open files allows, "wanted" at most. */
+extern int	files_allow(int wanted);
 
 /* ---------- hosts.c ---------- */
 

@@ -12,6 +12,7 @@
 #include "private.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -87,6 +88,54 @@ close_socket(void *arg, curl_socket_t fd)
 	return close(fd);
 }
 
+/* epoll_ctl() has failed for a socket.  Its call could wait for ever: it ends instead. */
+static void
+note_unwatched(DtmTransport *t, CURL *easy, const char *what)
+{
+	int			error = errno;
+	char	   *private = NULL;
+	DtmSlot    *slot;
+
+	(void) curl_easy_getinfo(easy, CURLINFO_PRIVATE, &private);
+	slot = (DtmSlot *) private;
+	if (slot == NULL || slot->call == NULL)
+		snprintf(t->problem, sizeof(t->problem), "epoll_ctl(%s) failed: %s", what,
+				 strerror(error));
+	else
+	{
+		snprintf(slot->unwatched, sizeof(slot->unwatched), "epoll_ctl(%s) failed: %s",
+				 what, strerror(error));
+		t->next_expiry = 0;
+	}
+}
+
+/* One that is closed already has left by itself. */
+static void
+unwatch(DtmTransport *t, curl_socket_t fd)
+{
+	struct epoll_event event = {0}; /* before Linux 2.6.9 it must be there */
+
+	if (epoll_ctl(t->epoll, EPOLL_CTL_DEL, fd, &event) != 0 && errno != ENOENT &&
+		errno != EBADF)
+		snprintf(t->problem, sizeof(t->problem), "epoll_ctl(EPOLL_CTL_DEL) failed: %s",
+				 strerror(errno));
+}
+
+/* Changes what epoll waits for at a socket, or fails. */
+static bool
+watch(DtmTransport *t, curl_socket_t fd, bool known, struct epoll_event *event,
+	  const char **what)
+{
+	*what = known ? "EPOLL_CTL_MOD" : "EPOLL_CTL_ADD";
+	if (epoll_ctl(t->epoll, known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, event) == 0)
+		return true;
+	/* libcurl has closed one and opened another, or we have not been told of its end */
+	if (errno != (known ? ENOENT : EEXIST))
+		return false;
+	*what = known ? "EPOLL_CTL_ADD" : "EPOLL_CTL_MOD";
+	return epoll_ctl(t->epoll, known ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd, event) == 0;
+}
+
 /* ---------- libcurl's callbacks ---------- */
 
 /*
@@ -102,8 +151,8 @@ on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *private)
 	DtmTransport *t = shard->transport;
 	DtmSocket  *known = socket_of(t, fd);
 	struct epoll_event event = {.data.u64 = (uint64_t) shard->index << 32 | (uint32_t) fd};
+	const char *failed;
 
-	(void) easy;
 	(void) private;
 	if (known == NULL)
 		return -1;
@@ -112,7 +161,7 @@ on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *private)
 		known->idle = true;
 		if (!known->ours)
 		{
-			epoll_ctl(t->epoll, EPOLL_CTL_DEL, fd, &event);
+			unwatch(t, fd);
 			forget_socket(t, fd);
 		}
 		return 0;
@@ -124,12 +173,10 @@ on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *private)
 	known->idle = false;
 	if (known->events == event.events)
 		return 0;
-	if (known->events == 0 ?
-		epoll_ctl(t->epoll, EPOLL_CTL_ADD, fd, &event) == 0 ||
-		(errno == EEXIST && epoll_ctl(t->epoll, EPOLL_CTL_MOD, fd, &event) == 0) :
-		epoll_ctl(t->epoll, EPOLL_CTL_MOD, fd, &event) == 0 ||
-		(errno == ENOENT && epoll_ctl(t->epoll, EPOLL_CTL_ADD, fd, &event) == 0))
+	if (watch(t, fd, known->events != 0, &event, &failed))
 		known->events = event.events;
+	else
+		note_unwatched(t, easy, failed);
 	return 0;
 }
 
@@ -147,31 +194,60 @@ on_timer(CURLM *multi, long timeout_ms, void *arg)
 /* ---------- shards ---------- */
 
 /*
+ * Sets an option unless one before has failed.  Which one has stands in "error",
+ * of DTM_CALL_ERROR_SIZE.
+ */
+#define SETOPT(option, value) \
+	do { \
+		if (rc == CURLM_OK && (rc = curl_multi_setopt(multi, option, value)) != CURLM_OK) \
+			snprintf(error, DTM_CALL_ERROR_SIZE, "could not set " #option ": %s", \
+					 curl_multi_strerror(rc)); \
+	} while (0)
+
+/*
  * Connections, with those that are kept for the next call: the oldest idle one
  * makes room for a new one.  There are never more calls than that, so none
  * waits inside libcurl.
  */
-static void
-limit_connections(DtmShard *shard)
+static bool
+limit_connections(DtmShard *shard, char *error)
 {
 	long		most = shard->transport->max_requests;
+	CURLM	   *multi = shard->multi;
+	CURLMcode	rc = CURLM_OK;
 
-	curl_multi_setopt(shard->multi, CURLMOPT_MAXCONNECTS,
-					  shard->index == 0 || most < SHARD_SIZE ? most :
-					  (long) SHARD_SIZE);
-	curl_multi_setopt(shard->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, most);
+	SETOPT(CURLMOPT_MAXCONNECTS,
+		   shard->index == 0 || most < SHARD_SIZE ? most : (long) SHARD_SIZE);
+	SETOPT(CURLMOPT_MAX_TOTAL_CONNECTIONS, most);
+	return rc == CURLM_OK;
 }
 
 void
 shards_limit_connections(DtmTransport *t)
 {
 	for (int i = 0; i < t->nshards; i++)
-		limit_connections(t->shards[i]);
+		(void) limit_connections(t->shards[i], t->problem);
 }
 
-/* One more; false: out of memory. */
+/* Options that never change. */
 static bool
-add_shard(DtmTransport *t)
+prepare_multi(DtmShard *shard, char *error)
+{
+	CURLM	   *multi = shard->multi;
+	CURLMcode	rc = CURLM_OK;
+
+	SETOPT(CURLMOPT_SOCKETFUNCTION, on_socket);
+	SETOPT(CURLMOPT_SOCKETDATA, shard);
+	SETOPT(CURLMOPT_TIMERFUNCTION, on_timer);
+	SETOPT(CURLMOPT_TIMERDATA, shard);
+	if (!http2_can_reuse())
+		SETOPT(CURLMOPT_PIPELINING, (long) CURLPIPE_NOTHING);
+	return rc == CURLM_OK;
+}
+
+/* One more; false, with the reason in "error", or out of memory. */
+static bool
+add_shard(DtmTransport *t, char *error)
 {
 	DtmShard  **shards = realloc(t->shards, sizeof(DtmShard *) * (size_t) (t->nshards + 1));
 	DtmShard   *shard = calloc(1, sizeof(DtmShard));
@@ -188,19 +264,18 @@ add_shard(DtmTransport *t)
 	shard->transport = t;
 	shard->index = t->nshards;
 	shard->deadline = -1;
-	curl_multi_setopt(shard->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
-	curl_multi_setopt(shard->multi, CURLMOPT_SOCKETDATA, shard);
-	curl_multi_setopt(shard->multi, CURLMOPT_TIMERFUNCTION, on_timer);
-	curl_multi_setopt(shard->multi, CURLMOPT_TIMERDATA, shard);
-	if (!http2_can_reuse())
-		curl_multi_setopt(shard->multi, CURLMOPT_PIPELINING, (long) CURLPIPE_NOTHING);
-	limit_connections(shard);
+	if (!prepare_multi(shard, error) || !limit_connections(shard, error))
+	{
+		curl_multi_cleanup(shard->multi);
+		free(shard);
+		return false;
+	}
 	t->shards[t->nshards++] = shard;
 	return true;
 }
 
 DtmShard *
-shard_enter(DtmTransport *t, DtmHost *host)
+shard_enter(DtmTransport *t, DtmHost *host, char *error)
 {
 	int			i = host->roomy;
 
@@ -217,7 +292,7 @@ shard_enter(DtmTransport *t, DtmHost *host)
 		host->nshards++;
 	}
 	while (t->nshards <= i)
-		if (!add_shard(t))
+		if (!add_shard(t, error))
 			return NULL;
 	host->roomy = i;
 	host->in_shard[i]++;
@@ -251,6 +326,8 @@ shards_drive(DtmTransport *t)
 	int			running;
 	int			n = epoll_wait(t->epoll, events, EVENTS_PER_DRIVE, 0);
 
+	if (n < 0 && errno != EINTR)
+		snprintf(t->problem, sizeof(t->problem), "epoll_wait() failed: %s", strerror(errno));
 	for (int i = 0; i < n; i++)
 	{
 		DtmShard   *shard = t->shards[events[i].data.u64 >> 32];
@@ -261,7 +338,7 @@ shards_drive(DtmTransport *t)
 		if (known == NULL || known->idle)
 		{
 			/* the other side has closed it; libcurl will see when it wants it */
-			epoll_ctl(t->epoll, EPOLL_CTL_DEL, fd, &events[i]);
+			unwatch(t, fd);
 			if (known != NULL)
 				known->events = 0;
 			continue;

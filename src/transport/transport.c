@@ -20,21 +20,12 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
-
-/* Descriptors left to the rest of the process. */
-#define RESERVED_FILES		128
-
-/* Those that a call may need: its socket, and a pair while its name is resolved. */
-#define FILES_PER_REQUEST	3
 
 /* So late is more than a busy machine's delay, and then calls have so long, in us. */
 #define LATE				500000
 #define GRACE				1000000
-
-#define Max(a, b)			((a) > (b) ? (a) : (b))
 
 static int64_t
 clock_us(clockid_t clock)
@@ -84,10 +75,21 @@ fail_to_start(DtmTransport *t, DtmCall *call)
 	host_release(t, host);
 }
 
+static bool
+add_handle(DtmSlot *slot, DtmCall *call)
+{
+	CURLMcode	rc = curl_multi_add_handle(slot->shard->multi, slot->easy);
+
+	if (rc != CURLM_OK)
+		snprintf(call->error, sizeof(call->error), "could not start request: %s",
+				 curl_multi_strerror(rc));
+	return rc == CURLM_OK;
+}
+
 static void
 start(DtmTransport *t, DtmCall *call)
 {
-	DtmSlot    *slot = slot_get(t);
+	DtmSlot    *slot = slot_get(t, call->error);
 
 	call->started = realtime_us();
 	if (slot == NULL)
@@ -99,14 +101,13 @@ start(DtmTransport *t, DtmCall *call)
 	slot->too_long = slot->was_late = slot->in_framing = slot->is_encoded = false;
 	slot->header_len = slot->reply_size = 0;
 	slot->content_length = -1;
-	slot->forbidden[0] = slot->rejected[0] = slot->error[0] = '\0';
+	slot->forbidden[0] = slot->rejected[0] = slot->unwatched[0] = slot->error[0] = '\0';
 	slot->started = clock_us(CLOCK_MONOTONIC);
 	slot->expires = slot->started + call->timeout;
 	if (slot->expires < t->next_expiry)
 		t->next_expiry = slot->expires;
-	slot->shard = shard_enter(t, call->host);
-	if (slot->shard == NULL || !slot_prepare(t, slot, call) ||
-		curl_multi_add_handle(slot->shard->multi, slot->easy) != CURLM_OK)
+	slot->shard = shard_enter(t, call->host, call->error);
+	if (slot->shard == NULL || !slot_prepare(t, slot, call) || !add_handle(slot, call))
 	{
 		if (slot->shard != NULL)
 			shard_leave(call->host, slot->shard);
@@ -234,6 +235,8 @@ finish(DtmTransport *t, DtmSlot *slot, CURLcode rc)
 	else if (forbidden)
 		snprintf(call->error, sizeof(call->error),
 				 "address %s is forbidden by dtm.forbidden_addresses", slot->forbidden);
+	else if (slot->unwatched[0] != '\0')
+		snprintf(call->error, sizeof(call->error), "%s", slot->unwatched);
 	else if (slot->header_len > MAX_HEADER_LEN)
 		snprintf(call->error, sizeof(call->error),
 				 "response headers are longer than %d bytes", MAX_HEADER_LEN);
@@ -277,54 +280,19 @@ restore_signals(const sigset_t *before)
 
 /* ---------- the interface ---------- */
 
-/* As many calls as descriptors can be had for, "wanted" at most. */
-static int
-files_allow(int wanted)
-{
-	struct rlimit limit;
-	rlim_t		need = (rlim_t) wanted * FILES_PER_REQUEST + RESERVED_FILES;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
-		return wanted;
-	if (limit.rlim_cur < need)
-	{
-		rlim_t		soft = limit.rlim_cur;
-
-		limit.rlim_cur = limit.rlim_max == RLIM_INFINITY ||
-			limit.rlim_max > need ? need : limit.rlim_max;
-		if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
-			limit.rlim_cur = soft;
-	}
-	if (limit.rlim_cur >= need)
-		return wanted;
-	return limit.rlim_cur > RESERVED_FILES ?
-		(int) Max((limit.rlim_cur - RESERVED_FILES) / FILES_PER_REQUEST, 1) : 1;
-}
-
 DtmTransport *
 dtm_transport_create(const DtmTransportLimits *limits, char *error,
 					 size_t error_size)
 {
-	static bool initialized = false;
 	DtmTransport *t;
 	sigset_t	before;
+	bool		started;
 
 	block_signals(&before);
-	if (!initialized && curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
-	{
-		restore_signals(&before);
-		snprintf(error, error_size, "could not initialize libcurl");
-		return NULL;
-	}
-	initialized = true;
+	started = library_start(error, error_size);
 	restore_signals(&before);
-
-	if (!(curl_version_info(CURLVERSION_NOW)->features & CURL_VERSION_ASYNCHDNS))
-	{
-		snprintf(error, error_size,
-				 "libcurl was built without asynchronous name resolution");
+	if (!started)
 		return NULL;
-	}
 
 	t = calloc(1, sizeof(DtmTransport));
 	if (t == NULL)
@@ -488,6 +456,11 @@ expire(DtmTransport *t)
 	{
 		if (slot->call == NULL)
 			continue;
+		if (slot->unwatched[0] != '\0')
+		{
+			finish(t, slot, CURLE_ABORTED_BY_CALLBACK);
+			continue;
+		}
 		if (slot->expires + LATE < now && !slot->was_late)
 		{
 			slot->was_late = true;
@@ -528,6 +501,16 @@ dtm_transport_drive(DtmTransport *t)
 		expire(t);
 	start_waiting(t);
 	restore_signals(&before);
+}
+
+const char *
+dtm_transport_problem(DtmTransport *t, char problem[DTM_CALL_ERROR_SIZE])
+{
+	if (t->problem[0] == '\0')
+		return NULL;
+	memcpy(problem, t->problem, DTM_CALL_ERROR_SIZE);
+	t->problem[0] = '\0';
+	return problem;
 }
 
 DtmCall *

@@ -164,6 +164,13 @@ extern int64_t dtm_transport_due_in(const DtmTransport *transport);
 /* Does what can be done without waiting. */
 extern void dtm_transport_drive(DtmTransport *transport);
 
+/*
+ * What has failed since it was last asked for and was of no call in particular,
+ * or NULL.
+ */
+extern const char *dtm_transport_problem(DtmTransport *transport,
+										 char problem[DTM_CALL_ERROR_SIZE]);
+
 /* The next call that has ended, or NULL. */
 extern DtmCall *dtm_transport_reap(DtmTransport *transport);
 

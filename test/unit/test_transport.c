@@ -1,0 +1,264 @@
+/*
+ * test_transport.c
+ *		Functions of libcurl and of the kernel that fail.  If this fails, a call
+ *		waits for ever or fails without saying why, or a coordinator works with a
+ *		libcurl that refuses each of its calls.
+ *
+ * The linker gives us the calls of what is wrapped here.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "../../src/transport/private.h"
+
+/* What shall fail; 0: nothing. */
+static int	failing_easy_option;
+static int	failing_multi_option;
+static int	failing_epoll_op;
+static curl_version_info_data *loaded;
+
+extern CURLcode __real_curl_easy_setopt(CURL *easy, CURLoption option, ...);
+extern CURLMcode __real_curl_multi_setopt(CURLM *multi, CURLMoption option, ...);
+extern int	__real_epoll_ctl(int epoll, int op, int fd, struct epoll_event *event);
+extern curl_version_info_data *__real_curl_version_info(CURLversion age);
+
+extern CURLcode __wrap_curl_easy_setopt(CURL *easy, CURLoption option, ...);
+extern CURLMcode __wrap_curl_multi_setopt(CURLM *multi, CURLMoption option, ...);
+extern int	__wrap_epoll_ctl(int epoll, int op, int fd, struct epoll_event *event);
+extern curl_version_info_data *__wrap_curl_version_info(CURLversion age);
+
+CURLcode
+__wrap_curl_easy_setopt(CURL *easy, CURLoption option, ...)
+{
+	va_list		arguments;
+	CURLcode	rc;
+
+	if ((int) option == failing_easy_option)
+		return CURLE_UNKNOWN_OPTION;
+	va_start(arguments, option);
+	if (option < CURLOPTTYPE_OBJECTPOINT)
+		rc = __real_curl_easy_setopt(easy, option, va_arg(arguments, long));
+	else if (option < CURLOPTTYPE_OFF_T)
+		rc = __real_curl_easy_setopt(easy, option, va_arg(arguments, void *));
+	else
+		rc = __real_curl_easy_setopt(easy, option, va_arg(arguments, curl_off_t));
+	va_end(arguments);
+	return rc;
+}
+
+CURLMcode
+__wrap_curl_multi_setopt(CURLM *multi, CURLMoption option, ...)
+{
+	va_list		arguments;
+	CURLMcode	rc;
+
+	if ((int) option == failing_multi_option)
+		return CURLM_UNKNOWN_OPTION;
+	va_start(arguments, option);
+	if ((int) option < CURLOPTTYPE_OBJECTPOINT)
+		rc = __real_curl_multi_setopt(multi, option, va_arg(arguments, long));
+	else
+		rc = __real_curl_multi_setopt(multi, option, va_arg(arguments, void *));
+	va_end(arguments);
+	return rc;
+}
+
+int
+__wrap_epoll_ctl(int epoll, int op, int fd, struct epoll_event *event)
+{
+	if (op == failing_epoll_op)
+	{
+		errno = ENOSPC;
+		return -1;
+	}
+	return __real_epoll_ctl(epoll, op, fd, event);
+}
+
+curl_version_info_data *
+__wrap_curl_version_info(CURLversion age)
+{
+	return loaded != NULL ? loaded : __real_curl_version_info(age);
+}
+
+static DtmTransport *transport;
+static int	listener;
+static char url[64];
+
+static int
+set_up(void **state)
+{
+	DtmTransportLimits limits = {.max_requests = 10, .max_requests_per_host = 10,
+		.max_reply_size = 1024, .ca_file = ""};
+	struct sockaddr_in address = {.sin_family = AF_INET};
+	socklen_t	len = sizeof(address);
+	char		error[DTM_CALL_ERROR_SIZE];
+
+	(void) state;
+	failing_easy_option = failing_multi_option = failing_epoll_op = 0;
+	loaded = NULL;
+	transport = dtm_transport_create(&limits, error, sizeof(error));
+	assert_non_null(transport);
+	/* takes connections, and never answers */
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	listener = socket(AF_INET, SOCK_STREAM, 0);
+	assert_int_equal(bind(listener, (struct sockaddr *) &address, sizeof(address)), 0);
+	assert_int_equal(listen(listener, 10), 0);
+	assert_int_equal(getsockname(listener, (struct sockaddr *) &address, &len), 0);
+	snprintf(url, sizeof(url), "http://127.0.0.1:%d/", ntohs(address.sin_port));
+	return 0;
+}
+
+static int
+tear_down(void **state)
+{
+	(void) state;
+	failing_epoll_op = 0;
+	dtm_transport_destroy(transport);
+	close(listener);
+	return 0;
+}
+
+/* Makes a call that nobody answers; it must end long before its time-out. */
+static void
+call_it(DtmCall *call)
+{
+	memset(call, 0, sizeof(DtmCall));
+	call->url = url;
+	call->timeout = INT64_C(3600) * 1000000;
+	dtm_transport_submit(transport, call);
+	for (;;)
+	{
+		struct pollfd fd = {.fd = dtm_transport_fd(transport), .events = POLLIN};
+		int64_t		due;
+
+		dtm_transport_drive(transport);
+		if (dtm_transport_reap(transport) == call)
+			return;
+		due = dtm_transport_due_in(transport);
+		poll(&fd, 1, due < 0 ? -1 : (int) (due / 1000) + 1);
+	}
+}
+
+static void
+fails_with(const char *error)
+{
+	DtmCall		call;
+
+	call_it(&call);
+	assert_int_equal(call.http_status, 0);
+	assert_string_equal(call.error, error);
+	dtm_call_release(&call);
+}
+
+static void
+an_option_that_is_refused_is_named(void **state)
+{
+	(void) state;
+	failing_easy_option = CURLOPT_NOPROXY;	/* of each handle */
+	fails_with("could not set CURLOPT_NOPROXY: An unknown option was passed in to libcurl");
+	failing_easy_option = CURLOPT_HTTP_VERSION; /* of each call */
+	fails_with("could not set CURLOPT_HTTP_VERSION: An unknown option was passed in to libcurl");
+}
+
+static void
+an_option_of_all_calls_that_is_refused_is_named(void **state)
+{
+	(void) state;
+	failing_multi_option = CURLMOPT_SOCKETDATA;
+	fails_with("could not set CURLMOPT_SOCKETDATA: Unknown option");
+	failing_multi_option = CURLMOPT_MAX_TOTAL_CONNECTIONS;
+	fails_with("could not set CURLMOPT_MAX_TOTAL_CONNECTIONS: Unknown option");
+}
+
+static void
+a_socket_that_can_not_be_waited_for_ends_its_call(void **state)
+{
+	(void) state;
+	failing_epoll_op = EPOLL_CTL_ADD;
+	fails_with("epoll_ctl(EPOLL_CTL_ADD) failed: No space left on device");
+	failing_epoll_op = EPOLL_CTL_MOD;
+	fails_with("epoll_ctl(EPOLL_CTL_MOD) failed: No space left on device");
+}
+
+static void
+what_is_of_no_call_is_told_once(void **state)
+{
+	DtmTransportLimits limits = {.max_requests = 10, .max_requests_per_host = 10,
+		.max_reply_size = 1024, .ca_file = ""};
+	char		problem[DTM_CALL_ERROR_SIZE];
+
+	(void) state;
+	failing_epoll_op = EPOLL_CTL_ADD;
+	fails_with("epoll_ctl(EPOLL_CTL_ADD) failed: No space left on device");
+	failing_epoll_op = 0;
+	assert_null(dtm_transport_problem(transport, problem));
+	failing_multi_option = CURLMOPT_MAXCONNECTS;
+	dtm_transport_set_limits(transport, &limits);
+	assert_non_null(dtm_transport_problem(transport, problem));
+	assert_string_equal(problem, "could not set CURLMOPT_MAXCONNECTS: Unknown option");
+	assert_null(dtm_transport_problem(transport, problem));
+}
+
+static void
+a_library_that_is_too_old_is_named(void **state)
+{
+	DtmTransportLimits limits = {.max_requests = 1, .ca_file = ""};
+	curl_version_info_data old = *__real_curl_version_info(CURLVERSION_NOW);
+	char		error[DTM_CALL_ERROR_SIZE];
+
+	(void) state;
+	old.version = "7.63.0";
+	old.version_num = LIBCURL_VERSION_NUM - 1;
+	loaded = &old;
+	assert_null(dtm_transport_create(&limits, error, sizeof(error)));
+	assert_string_equal(error, "libcurl 7.63.0 is loaded, but dtm was built with libcurl "
+						LIBCURL_VERSION " and needs that or a newer one");
+}
+
+static void
+connections_of_http2_are_used_again(void **state)
+{
+	static const struct
+	{
+		unsigned int version;
+		bool		can_reuse;
+	}			cases[] = {
+		{0x074a00, false}, {0x075801, false}, {0x080000, true}, {0x081701, true}
+	};
+	curl_version_info_data other = *__real_curl_version_info(CURLVERSION_NOW);
+
+	(void) state;
+	loaded = &other;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+	{
+		other.version_num = cases[i].version;
+		assert_int_equal(http2_can_reuse(), cases[i].can_reuse);
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(an_option_that_is_refused_is_named, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(an_option_of_all_calls_that_is_refused_is_named, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_socket_that_can_not_be_waited_for_ends_its_call, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_is_of_no_call_is_told_once, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_library_that_is_too_old_is_named, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(connections_of_http2_are_used_again, set_up, tear_down)
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
