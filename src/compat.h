@@ -12,6 +12,7 @@
 #include "catalog/pg_database.h"
 #include "catalog/pg_foreign_server.h"
 #include "catalog/pg_proc.h"
+#include "commands/dbcommands.h"
 #include "common/jsonapi.h"
 #include "executor/executor.h"
 #include "fmgr.h"
@@ -29,6 +30,9 @@
 #if PG_VERSION_NUM >= 180000
 #include "storage/waiteventset.h"
 #endif
+/* 19: get_database_name() and LockAcquire() are declared here, and only here */
+#include "storage/lock.h"
+#include "utils/lsyscache.h"
 /* 16: varlena macros have a header of their own, and so have permissions */
 #if PG_VERSION_NUM >= 160000
 #include "parser/parse_relation.h"
