@@ -130,13 +130,13 @@ tear_down(void **state)
 	return 0;
 }
 
-/* Makes a call that nobody answers; it must end long before its time-out. */
+/* Makes a call that nobody answers, and waits until it has ended. */
 static void
-call_it(DtmCall *call)
+call_it(DtmCall *call, int64_t timeout)
 {
 	memset(call, 0, sizeof(DtmCall));
 	call->url = url;
-	call->timeout = INT64_C(3600) * 1000000;
+	call->timeout = timeout;
 	dtm_transport_submit(transport, call);
 	for (;;)
 	{
@@ -151,12 +151,13 @@ call_it(DtmCall *call)
 	}
 }
 
+/* A call must fail with this, long before its time-out. */
 static void
 fails_with(const char *error)
 {
 	DtmCall		call;
 
-	call_it(&call);
+	call_it(&call, INT64_C(3600) * 1000000);
 	assert_int_equal(call.http_status, 0);
 	assert_string_equal(call.error, error);
 	dtm_call_release(&call);
@@ -199,11 +200,13 @@ what_is_of_no_call_is_told_once(void **state)
 		.max_reply_size = 1024, .ca_file = ""};
 	char		problem[DTM_CALL_ERROR_SIZE];
 
+	DtmCall		call;
+
 	(void) state;
-	failing_epoll_op = EPOLL_CTL_ADD;
-	fails_with("epoll_ctl(EPOLL_CTL_ADD) failed: No space left on device");
-	failing_epoll_op = 0;
+	/* so that there is a multi handle */
+	call_it(&call, 1);
 	assert_null(dtm_transport_problem(transport, problem));
+	dtm_call_release(&call);
 	failing_multi_option = CURLMOPT_MAXCONNECTS;
 	dtm_transport_set_limits(transport, &limits);
 	assert_non_null(dtm_transport_problem(transport, problem));
