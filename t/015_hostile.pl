@@ -71,6 +71,9 @@ my %expected = (
 	'cookie' => [ 'SUCCESS', '200', qr/^$/ ],
 );
 
+# What a newer libcurl says of these, which it rejects before dtm sees the header.
+my $by_libcurl = qr/^(Invalid Content-Length: value|Unsolicited Transfer-Encoding \(gzip\) found)$/;
+
 sql("SELECT dtm_submit('msg', ARRAY[dtm_step('$url/$_', payload => '{}')], gid => '$_')") for sort keys %expected;
 ok(eventually($node, 'SELECT count(DISTINCT gid) FROM dtm.calls', scalar(keys %expected)), 'all are called and answered');
 for my $gid (sort keys %expected)
@@ -78,6 +81,7 @@ for my $gid (sort keys %expected)
 	my ($result, $status, $error) = @{ $expected{$gid} };
 	my ($got_result, $got_status, $got_error) = split /\|/, sql("SELECT result, http_status, error FROM dtm.calls WHERE gid = '$gid'"), 3;
 	is("$got_result $got_status", "$result $status", "$gid: " . ($result eq 'SUCCESS' ? 'does no harm' : 'is an error'));
+	$error = qr/$error|$by_libcurl/ if $result eq 'ERROR' && $gid =~ /^length|^gzip-transfer$/;
 	like($got_error, $error, "$gid: what is said of it");
 }
 is(sql("SELECT max(length(error)) <= 1000 FROM dtm.calls"), 't', 'little of it is kept');
