@@ -84,7 +84,7 @@ try() {
 		return 1
 	}
 	inside "$root" PG_MAJOR="$2" bash /dtm/scripts/check.sh unit regress tap 2>&1 | tee "$log" |
-		grep -E '^not ok|FAILED|rror:|skipped|left out|leaves out|there is no package|^[0-9]+ passed, ' || true
+		grep --line-buffered -E '^not ok|FAILED|rror:|skipped|left out|leaves out|there is no package|^[0-9]+ passed, ' || true
 	tail -1 "$log" | grep -q ' passed, 0 failed'
 }
 
