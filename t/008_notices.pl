@@ -100,7 +100,7 @@ reply('/Late', { status => 500, body => 'late', delay => 1 });
 is("$alerts[0]{status} $alerts[0]{retry_count}", 'failed 1', 'an alert of one that has ended: NOTIFY');
 is(sql("SELECT status, rollback_reason FROM dtm.transactions WHERE gid = 'late'"), 'failed|Timeout after 0.1 seconds', 'which has waited for so long');
 my $log = slurp_file($node->logfile);
-like($log, qr/global transaction "late" has failed 1 time in a row\n.*answered: late\n.*HINT:  It has ended since: its status is failed\./, 'the log');
+like($log, qr/global transaction "late" has failed 1 time in a row\n.* was: late\n.*HINT:  The global transaction has ended since then, with status failed\./, 'the log');
 unlike($log, qr/failed 0 times|at infinity/, 'never one that has not failed, or is tried at infinity');
 for (1 .. 600)
 {
