@@ -40,7 +40,7 @@ endif
 $(OBJS): $(wildcard $(srcdir)/src/*.h $(srcdir)/src/*/*.h)
 
 say-what-is-left-out:
-	@$(bindir)/psql -X -A -t -d postgres -c "SELECT 'installcheck leaves out the test orphans: max_prepared_transactions is ' || setting || ', and it needs 6' FROM pg_settings WHERE name = 'max_prepared_transactions' AND setting::int < 6"
+	@$(bindir)/psql -X -A -t -d postgres -c "SELECT 'installcheck leaves out the test orphans: max_prepared_transactions is ' || setting || ', and it needs 10' FROM pg_settings WHERE name = 'max_prepared_transactions' AND setting::int < 10"
 
 unit:
 	$(MAKE) -C $(srcdir)/test/unit check

@@ -665,23 +665,52 @@ COMMENT ON COLUMN dtm.stuck.next_attempt IS 'time of the next retry; NULL: it is
 COMMENT ON COLUMN dtm.stuck.reason IS 'why it does not continue';
 
 /*
- * A participant of an XA prepares its transaction as gid-branch_id.  A prepared
- * transaction whose XA has ended, or is not known, is an orphan.
+ * A participant of an XA registers its branch, and then prepares its transaction
+ * as gid-branch_id.  Other programs use such names, too.  So a prepared
+ * transaction belongs to an XA only if this branch was registered, and before it
+ * was prepared.  A name can be read in several ways (gid "a-01", branch "02"; gid
+ * "a", branch "01-02"): it is an orphan only if all XAs that claim it have ended
+ * in the same way.
+ *
+ * If no XA claims it, it must hold the barrier's lock, and no open transaction
+ * may have this gid.  Even then it may belong to another coordinator, so there is
+ * no statement for it.
  */
 CREATE VIEW dtm.orphans AS
-  SELECT p.gid AS prepared, x.gid, x.branch_id,
-         dtm.status_name(f.status) AS status,
-         p.prepared AS since,
-         pg_catalog.clock_timestamp() - p.prepared AS age,
-         p.owner, p.database,
-         CASE WHEN dtm.status_name(f.status) = 'succeed' THEN 'COMMIT' ELSE 'ROLLBACK' END || ' PREPARED ' || pg_catalog.quote_literal(p.gid) AS statement
-    FROM pg_catalog.pg_prepared_xacts p
-         CROSS JOIN LATERAL pg_catalog.regexp_matches(p.gid, '^(.+)-([0-9]{2,})$') m
-         CROSS JOIN LATERAL (SELECT m[1] AS gid, m[2] AS branch_id) x
-         LEFT JOIN dtm.request r ON r.gid = x.gid
-         LEFT JOIN dtm.finished f ON f.id = r.id
-   WHERE r.id IS NULL OR (dtm.trans_type_name(r.trans_type) = 'xa' AND f.id IS NOT NULL)
-   ORDER BY p.prepared;
+  WITH reading AS (
+    SELECT p.gid AS prepared, p.transaction, p.prepared AS since, p.owner, p.database,
+           x.gid, x.branch_id, r.id, dtm.status_name(f.status) AS status
+      FROM pg_catalog.pg_prepared_xacts p
+           CROSS JOIN LATERAL (
+             SELECT pg_catalog.left(p.gid, n - 1) AS gid, pg_catalog.substr(p.gid, n + 1) AS branch_id
+               FROM pg_catalog.generate_series(2, pg_catalog.length(p.gid) - 1) n
+              WHERE pg_catalog.substr(p.gid, n, 1) = '-') x
+           LEFT JOIN dtm.request r ON r.gid = x.gid AND x.branch_id = ANY (r.branch_id) AND
+                                      dtm.trans_type_name(r.trans_type) = 'xa' AND r.created <= p.prepared
+           LEFT JOIN dtm.finished f ON f.id = r.id
+  )
+  SELECT o.prepared, o.gid, o.branch_id, o.status, o.since,
+         pg_catalog.clock_timestamp() - o.since AS age,
+         o.owner, o.database,
+         CASE o.status WHEN 'succeed' THEN 'COMMIT' WHEN 'failed' THEN 'ROLLBACK' END ||
+           ' PREPARED ' || pg_catalog.quote_literal(o.prepared) AS statement
+    FROM reading o
+   WHERE CASE WHEN o.id IS NOT NULL THEN
+                o.status IS NOT NULL AND
+                NOT EXISTS (SELECT FROM reading c
+                             WHERE c.prepared = o.prepared AND c.id IS NOT NULL AND
+                                   (c.status IS DISTINCT FROM o.status OR c.id < o.id))
+              ELSE
+                o.branch_id ~ '^([0-9]{2})+$' AND
+                NOT EXISTS (SELECT FROM reading c WHERE c.prepared = o.prepared AND c.id IS NOT NULL) AND
+                NOT EXISTS (SELECT FROM dtm.request r JOIN dtm.active a ON a.id = r.id WHERE r.gid = o.gid) AND
+                EXISTS (SELECT FROM pg_catalog.pg_locks t JOIN pg_catalog.pg_locks b USING (virtualtransaction)
+                         WHERE t.locktype = 'transactionid' AND t.transactionid = o.transaction AND t.granted AND
+                               b.locktype = 'relation' AND b.relation = 'dtm_barrier.barrier'::regclass AND b.granted AND
+                               b.database = (SELECT d.oid FROM pg_catalog.pg_database d
+                                              WHERE d.datname = pg_catalog.current_database()))
+         END
+   ORDER BY o.since;
 COMMENT ON VIEW dtm.orphans IS 'prepared transactions of XA branches whose global transaction has ended or is not known here, with the statement that ends each';
 COMMENT ON COLUMN dtm.orphans.prepared IS 'name of the prepared transaction';
 COMMENT ON COLUMN dtm.orphans.gid IS 'gid in that name';
@@ -691,7 +720,7 @@ COMMENT ON COLUMN dtm.orphans.since IS 'when it was prepared';
 COMMENT ON COLUMN dtm.orphans.age IS 'time since then';
 COMMENT ON COLUMN dtm.orphans.owner IS 'role that prepared it';
 COMMENT ON COLUMN dtm.orphans.database IS 'database that it belongs to';
-COMMENT ON COLUMN dtm.orphans.statement IS 'statement that ends it; run it in that database';
+COMMENT ON COLUMN dtm.orphans.statement IS 'statement that ends it; run it in that database; NULL: the outcome is not known here';
 
 CREATE FUNCTION dtm.coordinator_stats(
   OUT state text, OUT pid integer, OUT started timestamptz, OUT in_flight integer, OUT queued integer,
