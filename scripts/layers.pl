@@ -32,7 +32,8 @@ my @layers = (
 	['process/shmem', qw(compat process/waiters transaction transport)],
 	['process/wait_event', qw(compat)],
 	['process/bgworker', qw(compat)],
-	['outcome', qw(core process/shmem settings store transaction utf8)],
+	['notice', qw(core process/shmem settings store transaction)],
+	['outcome', qw(core notice process/shmem settings store transaction utf8)],
 	['local',
 		qw(compat core crash_point errors outcome process/bgworker process/shmem settings store
 		   transaction utf8 wire process/wait_event clock)],

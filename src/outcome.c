@@ -4,6 +4,7 @@
  */
 #include "outcome.h"
 
+#include "notice.h"
 #include "process/shmem.h"
 #include "settings.h"
 #include "store/store.h"
@@ -11,6 +12,7 @@
 
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "utils/json.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -96,6 +98,24 @@ finished_json(const Transaction *trans, size_t max)
 }
 
 /*
+ * A coordinator is in a transaction of its own, which is never prepared.  The end
+ * of a message that notice.c has left to it notifies of another's end.
+ */
+static void
+notify_end(const Transaction *trans, bool is_driver)
+{
+	char	   *payload = finished_json(trans, MAX_NOTIFY_TEXT);
+
+	if (!is_driver)
+		notice_at_commit(payload, OidIsValid(trans->submitted_by) ?
+						 trans->submitted_by : GetUserId());
+	else
+		store_notify(NOTICE_FINISHED_CHANNEL,
+					 trans->core.type == DTM_MSG && trans->result != NULL ?
+					 trans->result : payload);
+}
+
+/*
  * It has just been written as final.  The message to on_finish is submitted in
  * the same commit; its id goes to the driver, or is announced at the commit.
  */
@@ -106,8 +126,7 @@ tell_end(const Transaction *trans, TimestampTz now, const OutcomeDriver *driver)
 	DtmConfig	config;
 
 	if (trans->notify)
-		store_notify(OUTCOME_FINISHED_CHANNEL,
-					 finished_json(trans, MAX_NOTIFY_TEXT));
+		notify_end(trans, driver != NULL);
 	if (trans->on_finish == NULL || trans->on_finish[0] == '\0')
 		return;
 	dtm_core_config(&config);

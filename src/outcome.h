@@ -23,9 +23,8 @@
 #include "core/core.h"
 #include "transaction.h"
 
-/* Channels of NOTIFY. */
+/* Channel of NOTIFY; see also notice.h. */
 #define OUTCOME_ALERT_CHANNEL		"dtm_alert"
-#define OUTCOME_FINISHED_CHANNEL	"dtm_finished"
 
 /* Core's decisions about a transaction since its row was written. */
 typedef struct Outcome

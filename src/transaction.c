@@ -47,10 +47,13 @@ transaction_message(const char *url, const char *payload, Oid submitted_by,
 	core->type = DTM_MSG;
 	trans->gid = gid_make();
 	trans->submitted_by = submitted_by;
-	transaction_allocate_steps(trans, 1);
-	trans->action[0] = pstrdup(url);
-	trans->payload[0] = transaction_body(payload);
-	core->nops = dtm_core_ops_of(core->type, 1);
+	transaction_allocate_steps(trans, url != NULL ? 1 : 0);
+	if (url != NULL)
+	{
+		trans->action[0] = pstrdup(url);
+		trans->payload[0] = transaction_body(payload);
+	}
+	core->nops = dtm_core_ops_of(core->type, core->nsteps);
 	core->ops = palloc0(sizeof(DtmBranchOp) * (core->nops + 1));
 	dtm_core_lay_out(core);
 	dtm_core_start(core, config, true, now);

@@ -101,8 +101,9 @@ extern void transaction_allocate_steps(Transaction *trans, int n);
 extern bytea *transaction_body(const char *text);
 
 /*
- * Makes a message with one step, submitted by a role, ready for
- * store_insert().  The payload is a text in the server's encoding.
+ * Makes a message with one step (none if the URL is NULL), submitted by a
+ * role, ready for store_insert().  The payload is a text in the server's
+ * encoding.
  */
 extern Transaction *transaction_message(const char *url, const char *payload,
 										Oid submitted_by,

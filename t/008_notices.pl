@@ -9,7 +9,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $busi = start_participant();
-my $node = start_server('notices', conf => "dtm.retry_interval = 20ms\ndtm.retry_interval_max = 20ms\ndtm.alert_webhook = '$busi/webhook'\nlog_min_messages = log\n");
+my $node = start_server('notices', conf => "dtm.retry_interval = 20ms\ndtm.retry_interval_max = 20ms\ndtm.alert_webhook = '$busi/webhook'\nlog_min_messages = log\nmax_prepared_transactions = 10\n");
 my $json = JSON::PP->new->canonical;
 
 # The notifications of a channel that come while something is done.
@@ -159,6 +159,34 @@ is(join(', ', sort map { "$_->{gid} $_->{status}" } @ends), 'aborted failed, rol
 	'whoever ends it');
 @ends = notified('dtm_finished', 1, "BEGIN; SELECT dtm_prepare('msg', 'undone', options => '{\"notify\": true}'); SELECT dtm_abort('undone'); ROLLBACK; SELECT dtm_submit('msg', gid => 'done', options => '{\"notify\": true}')");
 is(join(' ', map { $_->{gid} } @ends), 'done', 'a rollback is silent');
+
+# of a prepared transaction, the coordinator notifies, and not before COMMIT PREPARED
+my $ends = <<'SQL';
+SELECT dtm_prepare('msg', gid => 'two-phase ' || n, options => '{"notify": true}') FROM generate_series(1, 3) n;
+SELECT dtm_prepare('tcc', gid => 'two-phase 4', options => '{"notify": true}');
+SELECT dtm_prepare('workflow', gid => 'two-phase 5', options => '{"name": "w", "notify": true}');
+BEGIN;
+SELECT dtm_abort('two-phase 1', 'why');
+SAVEPOINT a;
+SELECT dtm_abort('two-phase 2');
+ROLLBACK TO a;
+SAVEPOINT b;
+SELECT dtm_force_stop('two-phase 4');
+RELEASE b;
+SELECT dtm_submit('workflow', gid => 'two-phase 5', options => '{"status": "succeed"}');
+PREPARE TRANSACTION 'ends';
+SQL
+@ends = notified('dtm_finished', 1, "$ends SELECT dtm_abort('two-phase 3')");
+is(join(', ', map { "$_->{gid} $_->{status}" } @ends), 'two-phase 3 failed', 'prepared, but not committed: silent');
+$node->restart('immediate');
+@ends = notified('dtm_finished', 3, "COMMIT PREPARED 'ends'; SELECT dtm_wait(gid) FROM dtm.transactions WHERE finished IS NULL AND status = 'submitted'");
+is(join(', ', sort map { "$_->{gid} $_->{trans_type} $_->{status} $_->{rollback_reason}" } @ends),
+	'two-phase 1 msg failed why, two-phase 4 tcc failed stopped by dtm_force_stop, two-phase 5 workflow succeed ',
+	'a prepared transaction that ends some, after a crash: a NOTIFY for each');
+is(sql("SELECT dtm_status('two-phase 2')"), 'prepared', 'what was rolled back is not notified of');
+sql("BEGIN; SELECT dtm_force_stop('two-phase 2'); PREPARE TRANSACTION 'undone'");
+@ends = notified('dtm_finished', 1, "ROLLBACK PREPARED 'undone'; SELECT dtm_abort('two-phase 2', 'at last')");
+is(join(', ', map { $_->{rollback_reason} } @ends), 'at last', 'ROLLBACK PREPARED: silent');
 
 # on_finish: at least once, whatever happens to the receiver
 reply('/finished', { status => 500 }, { status => 500 });
