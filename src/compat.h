@@ -10,6 +10,7 @@
 
 #include "catalog/namespace.h"
 #include "catalog/pg_database.h"
+#include "catalog/pg_extension.h"
 #include "catalog/pg_foreign_server.h"
 #include "catalog/pg_proc.h"
 #include "commands/dbcommands.h"
@@ -97,9 +98,13 @@ dtm_new_wait_event(const char *name)
 #if PG_VERSION_NUM >= 160000
 #define dtm_owns_database(database, role) \
 	object_ownercheck(DatabaseRelationId, database, role)
+#define dtm_owns_extension(extension, role) \
+	object_ownercheck(ExtensionRelationId, extension, role)
 #else
 #define dtm_owns_database(database, role) \
 	pg_database_ownercheck(database, role)
+#define dtm_owns_extension(extension, role) \
+	pg_extension_ownercheck(extension, role)
 #endif
 
 /* 16: to be a member of a role and to be able to become it are two things */

@@ -40,6 +40,27 @@ reply({ path => '/a' }, ({ delay => 0.2 }) x 200);
 submit('postgres', "load$_") for 1 .. 50;
 sql('DROP EXTENSION dtm');
 ok(eventually($node, $coordinators, '0'), 'DROP EXTENSION under load');
+for my $round (1 .. 5)
+{
+	sql('CREATE EXTENSION dtm');
+	ok(eventually($node, $running, 'running'), "round $round: it runs");
+	sql("SELECT dtm_submit('saga', ARRAY[dtm_step('$busi/b'), dtm_step('$busi/b')]) FROM generate_series(1, 300)");
+	sql('DROP EXTENSION dtm');
+}
+ok(eventually($node, $coordinators, '0'), 'and again and again');
+
+# a turn that is caught by another command
+sql('CREATE SCHEMA elsewhere; CREATE EXTENSION dtm SCHEMA elsewhere');
+ok(eventually($node, $running, 'running'), 'in another schema');
+sql("SELECT elsewhere.dtm_submit('msg', ARRAY[elsewhere.dtm_step('$busi/b')], gid => 'caught', options => '{\"delay\": 1}')");
+my $session = $node->background_psql('postgres');
+$session->query_safe('SET client_min_messages = error; BEGIN; LOCK TABLE dtm.active');
+ok(eventually($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'dtm coordinator' AND wait_event_type = 'Lock'", '1'),
+	'a turn waits for a table');
+$session->query_safe('DROP SCHEMA elsewhere CASCADE; COMMIT');
+$session->quit;
+ok(eventually($node, $coordinators, '0'), 'which is dropped');
+unlike(slurp_file($node->logfile), qr/ERROR:/, 'no error in the log');
 sql('CREATE EXTENSION dtm');
 submit('postgres', 'after-drop');
 is(sql("SELECT dtm_wait('after-drop', '180 s')"), 'succeed', 'a new start');

@@ -7,6 +7,7 @@
  * - DROP DATABASE, renaming or moving a database, and using it as a template
  *   need a database without connections: its coordinators leave during the
  *   command.
+ * - DROP EXTENSION dtm: coordinators leave before its tables are locked.
  * - PREPARE TRANSACTION and COMMIT PREPARED: a prepared transaction that has
  *   submitted something is announced when it commits (prepared.c).
  */
@@ -135,6 +136,40 @@ wanted_database(Node *parsetree)
 	}
 }
 
+/* Does this command drop the extension, and may its user do that? */
+static bool
+drops_extension(Node *parsetree)
+{
+	DropStmt   *statement = (DropStmt *) parsetree;
+	Oid			extension;
+	ListCell   *cell;
+
+	if (!IsA(parsetree, DropStmt) || statement->removeType != OBJECT_EXTENSION)
+		return false;
+	foreach(cell, statement->objects)
+	{
+		if (strcmp(strVal(lfirst(cell)), "dtm") != 0)
+			continue;
+		extension = get_extension_oid("dtm", true);
+		return OidIsValid(extension) &&
+			dtm_owns_extension(extension, GetUserId());
+	}
+	return false;
+}
+
+/* The first slot of the database whose coordinators have to leave, or NULL. */
+static DtmSharedSlot *
+slot_to_leave(Node *parsetree)
+{
+	const char *name = wanted_database(parsetree);
+	Oid			database = name ? get_database_oid(name, true) : InvalidOid;
+
+	if (OidIsValid(database) && database != MyDatabaseId &&
+		dtm_owns_database(database, GetUserId()))
+		return dtm_slot_of(database);
+	return drops_extension(parsetree) ? dtm_slot_of(MyDatabaseId) : NULL;
+}
+
 static void
 run_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 			ProcessUtilityContext context, ParamListInfo params,
@@ -154,18 +189,15 @@ process_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 				QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc)
 {
 	Node	   *parsetree = pstmt->utilityStmt;
-	const char *name = wanted_database(parsetree);
-	Oid			database = name ? get_database_oid(name, true) : InvalidOid;
 	/* to be asked now: the command may free its parse tree */
 	bool		commit_prepared = IsA(parsetree, TransactionStmt) &&
 		((TransactionStmt *) parsetree)->kind == TRANS_STMT_COMMIT_PREPARED;
-	DtmSharedSlot *slot = NULL;
+	DtmSharedSlot *slot = slot_to_leave(parsetree);
 
-	if (OidIsValid(database) && database != MyDatabaseId &&
-		dtm_owns_database(database, GetUserId()))
-		slot = dtm_slot_of(database);
 	if (slot != NULL)
 	{
+		Oid			database = slot->database;
+
 		/* if the database is still there then, it gets its coordinator back */
 		dtm_hold_until_end(slot);
 		await_leaving(database);

@@ -277,6 +277,50 @@ turn(Worker *w)
 						 DTM_COORDINATOR_PAUSED : DTM_COORDINATOR_YIELDING);
 }
 
+/* Has the extension been dropped?  "No" if that cannot be seen. */
+static bool
+is_dropped(void)
+{
+	volatile bool dropped = false;
+
+	PG_TRY();
+	{
+		StartTransactionCommand();
+		dropped = !OidIsValid(get_extension_oid("dtm", true));
+		CommitTransactionCommand();
+	}
+	PG_CATCH();
+	{
+		EmitErrorReport();
+		FlushErrorState();
+		AbortCurrentTransaction();
+	}
+	PG_END_TRY();
+	return dropped;
+}
+
+/*
+ * Reports the error of a turn that was caught.  Whatever drops the extension
+ * (DROP SCHEMA, DROP OWNED), a turn may come upon tables that are gone: that is
+ * no error.
+ */
+static void
+report_error(ErrorData *edata)
+{
+	if (is_dropped())
+		return;
+	PG_TRY();
+	{
+		ReThrowError(edata);
+	}
+	PG_CATCH();
+	{
+		EmitErrorReport();
+		FlushErrorState();
+	}
+	PG_END_TRY();
+}
+
 /* turn(), and what to do when it fails: start over after a while. */
 static void
 guarded_turn(Worker *w)
@@ -294,10 +338,15 @@ guarded_turn(Worker *w)
 	}
 	PG_CATCH();
 	{
-		EmitErrorReport();
+		ErrorData  *edata;
+
+		MemoryContextSwitchTo(TopMemoryContext);
+		edata = CopyErrorData();
 		FlushErrorState();
 		AbortCurrentTransaction();
 		stop_coordinator(w, DTM_COORDINATOR_STARTING);
+		report_error(edata);
+		FreeErrorData(edata);
 		/* perhaps the extension has been dropped under our feet */
 		w->asked |= DTM_ASK_RECHECK;
 		w->error_pause = w->error_pause == 0 ? ERROR_PAUSE_MIN :
