@@ -42,7 +42,7 @@ my @layers = (
 		qw(compat core crash_point endpoint errors local outcome process/shmem settings store
 		   transaction transport wire clock)],
 	['process',
-		qw(compat coordinator errors process/bgworker process/shmem settings store transaction process/wait_event clock)],
+		qw(compat coordinator errors local process/bgworker process/shmem settings store transaction process/wait_event clock)],
 	['api',
 		qw(compat coordinator core errors gid outcome process/shmem request settings store
 		   transaction process/wait_event clock process/waiters)],

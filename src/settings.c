@@ -148,8 +148,8 @@ settings_define(void)
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("dtm.sql_workers",
 							"Sets the maximum number of background workers that call functions as branches, for each database.",
-							"0 means that no functions are called; branches that are functions fail and are retried.",
-							&dtm_sql_workers, 2, 0, MAX_SQL_WORKERS,
+							"One role gets all but one of them at most.  0 means that no functions are called; branches that are functions fail and are retried.",
+							&dtm_sql_workers, 3, 0, MAX_SQL_WORKERS,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("dtm.alert_webhook",
 							   "Sets the URL that receives each alert.",

@@ -213,7 +213,7 @@ as_app("SELECT dtm_submit('msg', ARRAY[dtm_step('sql:bank.wait', payload => '{\"
 eventually($node, $waiting, '2');
 as_app("SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/Quick', payload => '{}')], gid => 'quick')");
 is(sql("SELECT dtm_wait('quick')"), 'succeed', 'slow functions do not hold up calls of others');
-is(sql("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'dtm local branches'"), '2', 'as many workers as dtm.sql_workers');
+is(sql("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'dtm local branches'"), '2', 'all workers but one');
 like(`ps -o args= -p @{[ sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'dtm local branches' LIMIT 1") ]}`, qr/dtm local branches in database "postgres" of role "app"/, 'whose titles have names');
 ok(eventually($node, "SELECT in_flight, queued FROM dtm.stat_coordinator", '2|2'), 'the others wait');
 as_app("SELECT dtm_submit('msg', ARRAY[dtm_step('sql:bank.wait', payload => '{\"lock\": 7}')], gid => 'limited', options => '{\"request_timeout\": 0.1}')");

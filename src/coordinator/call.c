@@ -7,10 +7,12 @@
  */
 #include "call.h"
 
+#include "clock.h"
 #include "endpoint/endpoint.h"
 #include "settings.h"
 
 #include "datatype/timestamp.h"
+#include "utils/timestamp.h"
 
 /* The part that one more call has in the average of what calls take: 1 / this. */
 #define CALL_TIME_WEIGHT	64
@@ -60,6 +62,22 @@ task_of(const Call *call)
 
 /* ---------- one call ---------- */
 
+/*
+ * An action has no use when its saga's time is over, which nobody would notice
+ * while it waits or runs.
+ */
+static int64
+function_expires(const Transaction *trans, TimestampTz now)
+{
+	const DtmTrans *core = &trans->core;
+
+	if (core->type != DTM_SAGA || core->status != DTM_SUBMITTED ||
+		core->timeout_to_fail <= 0)
+		return 0;
+	return clock_monotonic() + core->created + core->timeout_to_fail -
+		(now != 0 ? now : GetCurrentTimestamp());
+}
+
 static Call *
 make_local(const Transaction *trans, int op, TimestampTz now)
 {
@@ -72,6 +90,7 @@ make_local(const Transaction *trans, int op, TimestampTz now)
 	call->task.op = op;
 	call->task.role = trans->submitted_by;
 	call->task.timeout = trans->request_timeout;
+	call->task.expires = function_expires(trans, now);
 	call->task.now = now;
 	return &call->base;
 }
@@ -140,6 +159,13 @@ call_cancel(Calls *calls, Call *call)
 	was_sent = dtm_call_is_in_flight(http_of(call));
 	dtm_transport_cancel(calls->transport, http_of(call));
 	return was_sent;
+}
+
+void
+call_stop(Calls *calls, Call *call)
+{
+	if (is_local(call))
+		local_stop(calls->pool, task_of(call));
 }
 
 void
@@ -339,8 +365,10 @@ calls_fd(const Calls *calls)
 int64
 calls_due_in(const Calls *calls)
 {
-	return local_has_ended(calls->pool) ? 0 :
-		dtm_transport_due_in(calls->transport);
+	int64		remote = dtm_transport_due_in(calls->transport);
+	int64		local = local_due_in(calls->pool);
+
+	return local < 0 || remote < 0 ? Max(local, remote) : Min(local, remote);
 }
 
 int

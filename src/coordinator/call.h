@@ -36,7 +36,7 @@ typedef enum CallEnd
 	CALL_REPLIED,				/* core must apply the result */
 	CALL_RECORDED,				/* a worker has applied the result and written
 								 * the row */
-	CALL_WITHDRAWN				/* the call was not made */
+	CALL_WITHDRAWN				/* the call was not made, or in vain */
 } CallEnd;
 
 typedef struct Call
@@ -93,6 +93,13 @@ extern void call_start(Calls *calls, Call *call);
  */
 extern bool call_cancel(Calls *calls, Call *call);
 
+/*
+ * Nobody waits for the success of this call any longer.  A function in this
+ * database is ended, because it has no effects without its success; a call to a
+ * host continues.
+ */
+extern void call_stop(Calls *calls, Call *call);
+
 /* Frees a call that was reaped, canceled or never started. */
 extern void call_free(Call *call);
 
@@ -128,7 +135,10 @@ extern bool calls_are_at_max(const Calls *calls);
 /* Does what can be done without waiting. */
 extern void calls_drive(Calls *calls);
 
-/* Ends the calls that wait for a worker, as withdrawn. */
+/*
+ * Ends the calls in this database, as withdrawn: those that wait for a worker at
+ * once, those that run after a grace period.
+ */
 extern void calls_withdraw(Calls *calls);
 
 /* The next call that has ended, or NULL. */

@@ -288,6 +288,18 @@ entry_apply_replies(Coordinator *c, Entry *entry)
 		}
 }
 
+/* The actions of a saga that is rolled back have no use any more. */
+static void
+stop_late_actions(Coordinator *c, Entry *entry)
+{
+	const DtmTrans *core = &entry->trans->core;
+
+	for (Call *call = entry->calls; call != NULL; call = call->next)
+		if (core->status == DTM_ABORTING && call->op != DTM_CALL_QUERY &&
+			core->ops[call->op].op == DTM_OP_ACTION)
+			call_stop(&c->calls, call);
+}
+
 /* What core has to say about an entry, from the row as it is in memory. */
 void
 entry_decide(Coordinator *c, Entry *entry)
@@ -297,6 +309,7 @@ entry_decide(Coordinator *c, Entry *entry)
 	entry_apply_replies(c, entry);
 	entry->wake = false;
 	step(c, entry, &event);
+	stop_late_actions(c, entry);
 }
 
 /* It is not under way any more. */

@@ -38,11 +38,14 @@ typedef struct LocalTask
 	int			op;				/* index in its ops */
 	Oid			role;			/* role that submitted it */
 	int			timeout;		/* ms; 0: only the role's own statement_timeout */
+	int64		expires;		/* when its outcome has no use any longer, by
+								 * clock_monotonic(); 0: never */
 	TimestampTz now;			/* the time for core; 0: the clock's */
 	void	   *owner;			/* for the caller */
 
 	/* The outcome, set when the task is reaped. */
-	bool		withdrawn;		/* the function was not run */
+	bool		withdrawn;		/* the function was not run, or in vain; no
+								 * failure */
 	bool		recorded;		/* the outcome is written in the row */
 	DtmResult	result;
 	bool		final;			/* the global transaction has ended */
@@ -58,10 +61,18 @@ typedef struct LocalTask
 	bool		done;
 } LocalTask;
 
-/* ---------- pool.c ---------- */
+/* ---------- place.c ---------- */
 
 /* Called from _PG_init of the postmaster. */
 extern void local_shmem_init(void);
+
+/*
+ * Ends the processes of a database that run functions, because a command needs
+ * what they may have locked.
+ */
+extern void local_terminate_all(Oid database);
+
+/* ---------- pool.c ---------- */
 
 /*
  * Creates a pool for this coordinator; ends the workers of coordinators that
@@ -78,10 +89,16 @@ extern void local_pool_destroy(LocalPool *pool);
 extern void local_submit(LocalPool *pool, LocalTask *task);
 
 /*
- * Cancels a task that has not been reaped.  A running function continues; its
- * outcome counts only if the row still waits for it.
+ * Cancels a task that has not been reaped.  The process of a running function is
+ * terminated; what it has committed by then counts.
  */
 extern void local_cancel(LocalPool *pool, LocalTask *task);
+
+/*
+ * Nobody waits for the success of a task any longer: the same, but the task is
+ * reaped, as withdrawn if it had no effects.
+ */
+extern void local_stop(LocalPool *pool, LocalTask *task);
 
 /*
  * Gives tasks to workers, starts workers, and collects outcomes.  Call it when
@@ -89,14 +106,17 @@ extern void local_cancel(LocalPool *pool, LocalTask *task);
  */
 extern void local_drive(LocalPool *pool);
 
-/* Ends the tasks that wait for a worker, as withdrawn. */
+/*
+ * Ends the tasks that wait for a worker, as withdrawn, and those that run, unless
+ * they come to their end in a moment.
+ */
 extern void local_withdraw(LocalPool *pool);
 
 /* The next task that has ended, or NULL. */
 extern LocalTask *local_reap(LocalPool *pool);
 
-/* Has a task ended? */
-extern bool local_has_ended(LocalPool *pool);
+/* us until local_drive() is due, or a task can be reaped; -1: no limit. */
+extern int64 local_due_in(const LocalPool *pool);
 
 /* Does the task wait for a worker? */
 static inline bool
@@ -110,7 +130,7 @@ extern int	local_running(const LocalPool *pool);
 extern int	local_waiting(const LocalPool *pool);
 extern int	local_waiting_of(const LocalPool *pool, Oid role);
 
-/* ---------- worker.c ---------- */
+/* ---------- runner.c ---------- */
 
 extern PGDLLEXPORT void dtm_local_worker_main(Datum arg);
 

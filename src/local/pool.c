@@ -1,297 +1,208 @@
 /*
  * pool.c
- *		The coordinator's pool of workers for local branches.
+ *		The workers of local branches, as their coordinator sees them.
  *
- * A worker belongs to one database and one role.  It is started when a task
- * needs it, runs one task at a time, and exits when it has been idle for a
- * while.  If the limit is reached, an idle worker of another role must exit.
+ * A worker is of one database and one role.  It is started when a task needs
+ * one, keeps what it is given one at a time, and goes by itself when it has had
+ * nothing to do for a while.
+ *
+ * Workers are shared among the roles:
+ *
+ * 1. One role has all but one of them at most, and one at least.  So however
+ *    long its functions take, there is a place for another role.
+ * 2. What becomes free goes to the role that has been served longest ago.
+ * 3. An idle worker makes room for a role that has none, or two fewer.  While its
+ *    own role has more to do it stays for TURN_TIME, because a process costs more
+ *    to start than most functions to run.
+ *
+ * A function that does not end in time is canceled in its worker (runner.c).  A
+ * worker that goes on all the same is told to end LOCAL_GRACE later, and is
+ * written off after another LOCAL_GRACE (private.h).  A role gets no more workers
+ * as long as all those that it may have are written off ones.
  */
 #include "private.h"
 
-#include "compat.h"
+#include "clock.h"
 #include "settings.h"
-#include "transaction.h"
 #include "process/shmem.h"
-#include "process/bgworker.h"
 
-#include <signal.h>
-
-#include "access/xact.h"
-#include "commands/dbcommands.h"
 #include "miscadmin.h"
-#include "storage/lwlock.h"
-#include "storage/procarray.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
+
+/* How long a worker stays of a role while others wait for its place, in us. */
+#define TURN_TIME		INT64CONST(100000)
+
+/* Where there are two workers to be had, each coordinator has as many. */
+#define MIN_WORKERS		2
+
+/* What the pool knows of a worker of its own. */
+typedef struct OwnWorker
+{
+	BackgroundWorkerHandle *handle; /* NULL: none of ours is at this place */
+	LocalTask  *task;			/* that it runs; NULL: none, or it was taken
+								 * back */
+	int64		since;			/* when it was started, clock_monotonic() */
+	bool		stopped;		/* it was told to end */
+} OwnWorker;
 
 struct LocalPool
 {
 	MemoryContext context;
 	DtmShare	share;			/* of its coordinator */
-	dlist_head	waiting;		/* LocalTask, first come first */
+	LocalRoles	roles;			/* of its tasks, and of its workers */
 	dlist_head	done;
-	int			nwaiting;
-	LocalTask **task;			/* of each worker in shared memory, or NULL */
-	BackgroundWorkerHandle **handle;	/* the same; NULL: not one of ours */
+	OwnWorker  *own;			/* for each place in shared memory */
 };
 
-LocalShared *local_shared = NULL;
-
-static shmem_startup_hook_type previous_startup_hook = NULL;
-static shmem_request_hook_type previous_request_hook = NULL;
-
-/* ---------- shared memory ---------- */
-
-static Size
-shmem_size(void)
-{
-	return add_size(offsetof(LocalShared, workers),
-					mul_size(max_worker_processes, sizeof(LocalWorker)));
-}
-
-static void
-shmem_request(void)
-{
-	if (previous_request_hook)
-		previous_request_hook();
-	RequestAddinShmemSpace(shmem_size());
-}
-
-static void
-shmem_startup(void)
-{
-	bool		found;
-
-	if (previous_startup_hook)
-		previous_startup_hook();
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	local_shared = ShmemInitStruct("dtm local workers", shmem_size(), &found);
-	if (!found)
-	{
-		memset(local_shared, 0, shmem_size());
-		local_shared->nworkers = max_worker_processes;
-		for (int i = 0; i < local_shared->nworkers; i++)
-			SpinLockInit(&local_shared->workers[i].mutex);
-	}
-	LWLockRelease(AddinShmemInitLock);
-}
-
-void
-local_shmem_init(void)
-{
-	previous_request_hook = shmem_request_hook;
-	shmem_request_hook = shmem_request;
-	previous_startup_hook = shmem_startup_hook;
-	shmem_startup_hook = shmem_startup;
-}
-
-/* ---------- workers ---------- */
-
-/* Asks a worker that is idle to make room. */
-static void
-ask_to_leave(LocalWorker *worker)
-{
-	Latch	   *latch;
-
-	SpinLockAcquire(&worker->mutex);
-	worker->leave = true;
-	latch = worker->latch;
-	SpinLockRelease(&worker->mutex);
-	if (latch)
-		SetLatch(latch);
-}
-
-/*
- * Has a worker go, whatever it does; nobody waits for it any more.  One that
- * has not come yet will find its place taken.
- */
-static void
-send_away(LocalWorker *worker)
-{
-	Latch	   *latch;
-	pid_t		busy = 0;
-
-	SpinLockAcquire(&worker->mutex);
-	worker->leave = true;
-	worker->owner = 0;
-	worker->owner_latch = NULL;
-	latch = worker->latch;
-	if (worker->pid == 0)
-	{
-		worker->generation++;
-		worker->state = LOCAL_FREE;
-	}
-	else if (worker->state == LOCAL_BUSY)
-		busy = worker->pid;
-	SpinLockRelease(&worker->mutex);
-	if (busy != 0)
-		(void) kill(busy, SIGTERM);
-	if (latch)
-		SetLatch(latch);
-}
-
-/* Writes a task down for a worker; its lock is held. */
-static void
-give(LocalWorker *worker, const LocalTask *task)
-{
-	worker->state = LOCAL_BUSY;
-	worker->id = task->id;
-	worker->op = task->op;
-	worker->timeout = task->timeout;
-	worker->now = task->now;
-	worker->recorded = worker->final = false;
-	worker->result = DTM_RESULT_TEMPORARY;
-	worker->failures = 0;
-	worker->started = GetCurrentTimestamp();
-	worker->duration = 0;
-	worker->error[0] = '\0';
-}
-
-/* The task is with a worker now. */
-static void
-note_given(LocalPool *pool, int i, LocalTask *task)
-{
-	dlist_delete(&task->node);
-	pool->nwaiting--;
-	pool->task[i] = task;
-	task->worker = i;
-}
-
-/* Is this the place of a worker whose coordinator and who itself are gone? */
-static bool
-is_abandoned(LocalWorker *worker)
-{
-	pid_t		owner;
-	bool		empty;
-
-	SpinLockAcquire(&worker->mutex);
-	owner = worker->owner;
-	empty = worker->state != LOCAL_FREE && worker->pid == 0;
-	SpinLockRelease(&worker->mutex);
-	return empty && owner != MyProcPid && BackendPidGetProc(owner) == NULL;
-}
-
-/* Takes a free place for a worker of the task's role; -1: there is none. */
 static int
-reserve(const LocalTask *task)
+nplaces(void)
 {
-	for (int i = 0; i < local_shared->nworkers; i++)
-	{
-		LocalWorker *worker = &local_shared->workers[i];
-		bool		abandoned = is_abandoned(worker);
-		bool		taken = false;
-
-		SpinLockAcquire(&worker->mutex);
-		if ((worker->state == LOCAL_FREE || abandoned) && worker->pid == 0)
-		{
-			give(worker, task);
-			worker->leave = false;
-			worker->generation++;
-			worker->database = MyDatabaseId;
-			worker->role = task->role;
-			worker->latch = NULL;
-			worker->owner = MyProcPid;
-			worker->owner_latch = MyLatch;
-			taken = true;
-		}
-		SpinLockRelease(&worker->mutex);
-		if (taken)
-			return i;
-	}
-	return -1;
+	return local_shared != NULL ? local_shared->nworkers : 0;
 }
 
-/* Gives a task to an idle worker of ours.  False: it is not idle any more. */
-static bool
-assign(LocalPool *pool, int i, LocalTask *task)
-{
-	LocalWorker *worker = &local_shared->workers[i];
-	Latch	   *latch = NULL;
-	bool		idle;
+/* ---------- limits ---------- */
 
-	SpinLockAcquire(&worker->mutex);
-	idle = worker->state == LOCAL_IDLE && !worker->leave;
-	if (idle)
-	{
-		give(worker, task);
-		latch = worker->latch;
-	}
-	SpinLockRelease(&worker->mutex);
-	if (!idle)
-		return false;
-	note_given(pool, i, task);
-	if (latch)
-		SetLatch(latch);
-	return true;
+static int
+workers_of(const LocalPool *pool, Oid role)
+{
+	int			n = 0;
+
+	for (int i = 0; i < nplaces(); i++)
+		if (pool->own[i].handle != NULL && local_shared->workers[i].role == role)
+			n++;
+	return n;
 }
 
-/*
- * What the worker of a role is called.  Asked between transactions by a
- * coordinator, and within one by dtm_run_due().
- */
-static char *
-title_of(Oid role)
+static int
+count_workers(const LocalPool *pool)
 {
-	MemoryContext before = CurrentMemoryContext;
-	bool		alone = !IsTransactionState();
-	const char *name;
-	const char *database;
-	char	   *title;
+	int			n = 0;
 
-	if (alone)
-		StartTransactionCommand();
-	name = GetUserNameFromId(role, true);
-	database = get_database_name(MyDatabaseId);
-	MemoryContextSwitchTo(before);
-	title = psprintf("dtm local branches in database \"%s\" of role \"%s\"",
-					 database, name != NULL ? name : "");
-	if (alone)
-		CommitTransactionCommand();
-	MemoryContextSwitchTo(before);
-	return title;
+	for (int i = 0; i < nplaces(); i++)
+		if (pool->own[i].handle != NULL)
+			n++;
+	return n;
 }
 
-static bool
-start_worker(LocalPool *pool, LocalTask *task)
+/* How many workers it may have: coordinators divide dtm.sql_workers. */
+static int
+max_workers(const LocalPool *pool)
 {
-	int			i = reserve(task);
-	BackgroundWorker worker;
-	MemoryContext before;
-	bool		started;
-	char	   *title;
-
-	if (i < 0)
-		return false;
-	title = title_of(task->role);
-	dtm_describe_worker(&worker, "dtm_local_worker_main", "dtm local branches", title);
-	pfree(title);
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
-		BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	worker.bgw_main_arg = Int32GetDatum(i);
-	memcpy(worker.bgw_extra, &local_shared->workers[i].generation, sizeof(uint32));
-	worker.bgw_notify_pid = MyProcPid;
-	before = MemoryContextSwitchTo(pool->context);
-	started = RegisterDynamicBackgroundWorker(&worker, &pool->handle[i]);
-	MemoryContextSwitchTo(before);
-	if (!started)
-	{
-		pool->handle[i] = NULL;
-		send_away(&local_shared->workers[i]);
-		return false;
-	}
-	note_given(pool, i, task);
-	return true;
+	return Max(dtm_sql_workers / pool->share.of,
+			   Min(dtm_sql_workers, MIN_WORKERS));
 }
+
+/* How many of them may be of one role. */
+static int
+max_of_role(const LocalPool *pool)
+{
+	return Max(max_workers(pool) - 1, 1);
+}
+
+/* ---------- tasks that end ---------- */
 
 static void
 end_task(LocalPool *pool, LocalTask *task)
 {
-	pool->task[task->worker] = NULL;
-	task->worker = -1;
 	task->done = true;
+	if (task->recorded)
+		task->withdrawn = false;
 	dlist_push_tail(&pool->done, &task->node);
+}
+
+/* Ends a task that nobody can run. */
+static void
+give_up(LocalPool *pool, LocalTask *task, const char *error)
+{
+	roles_remove(&pool->roles, task);
+	task->started = GetCurrentTimestamp();
+	strlcpy(task->error, error, sizeof(task->error));
+	end_task(pool, task);
+}
+
+/* The task of a worker has ended, whatever became of it. */
+static void
+take_task(LocalPool *pool, int i)
+{
+	LocalTask  *task = pool->own[i].task;
+
+	if (task == NULL)
+		return;
+	pool->own[i].task = NULL;
+	task->worker = -1;
+	end_task(pool, task);
+}
+
+/* ---------- workers that do not end ---------- */
+
+/* Tells a worker to end. */
+static void
+stop_worker(LocalPool *pool, int i)
+{
+	if (pool->own[i].stopped)
+		return;
+	pool->own[i].stopped = true;
+	place_note_stopped(i);
+	/* also one that has not come yet */
+	TerminateBackgroundWorker(pool->own[i].handle);
+}
+
+/* It has not ended: its place is free for another. */
+static void
+write_off(LocalPool *pool, int i)
+{
+	LocalTask  *task = pool->own[i].task;
+	pid_t		pid = local_shared->workers[i].pid;
+	char	   *role = local_role_name(local_shared->workers[i].role);
+
+	ereport(WARNING,
+			(errmsg("process %d still runs a function although it was terminated", (int) pid),
+			 errdetail("It runs a function of role \"%s\" for global transaction %lld.",
+					   role, (long long) local_shared->workers[i].id),
+			 errhint("The function waits for a program, or does not look for interrupts.  Have it end, or restart the server.")));
+	pfree(role);
+	if (task != NULL)
+		snprintf(task->error, sizeof(task->error),
+				 "function did not end in time, nor when its process (%d) was terminated",
+				 (int) pid);
+	take_task(pool, i);
+	place_send_away(i);
+	pfree(pool->own[i].handle);
+	memset(&pool->own[i], 0, sizeof(OwnWorker));
+}
+
+/*
+ * When something has to be done about a worker that has a task, clock_monotonic();
+ * 0: not before it says so.
+ */
+static int64
+due_at(const LocalPool *pool, int i)
+{
+	LocalWorker *worker = &local_shared->workers[i];
+	int64		at = 0;
+
+	SpinLockAcquire(&worker->mutex);
+	if (pool->own[i].stopped)
+		at = worker->stopped + LOCAL_GRACE;
+	else if (worker->state == LOCAL_BUSY && worker->deadline != 0)
+		at = worker->deadline + LOCAL_GRACE;
+	SpinLockRelease(&worker->mutex);
+	return at;
+}
+
+/* Has it had the time that it has, and the grace? */
+static void
+check_time(LocalPool *pool, int i)
+{
+	int64		at = due_at(pool, i);
+
+	if (at == 0 || at > clock_monotonic())
+		return;
+	if (pool->own[i].stopped)
+		write_off(pool, i);
+	else
+		stop_worker(pool, i);
 }
 
 /* Takes what a worker has to say, and sees whether it is still there. */
@@ -299,14 +210,15 @@ static void
 look_at(LocalPool *pool, int i)
 {
 	LocalWorker *worker = &local_shared->workers[i];
-	LocalTask  *task = pool->task[i];
-	LocalState	state;
+	OwnWorker  *own = &pool->own[i];
+	LocalTask  *task = own->task;
+	bool		over;
 	pid_t		pid;
-	bool		stopped = GetBackgroundWorkerPid(pool->handle[i], &pid) == BGWH_STOPPED;
+	bool		stopped = GetBackgroundWorkerPid(own->handle, &pid) == BGWH_STOPPED;
 
 	SpinLockAcquire(&worker->mutex);
-	state = worker->state;
-	if (task != NULL && (state == LOCAL_DONE || state == LOCAL_ENDED))
+	over = worker->over;
+	if (task != NULL && over)
 	{
 		task->recorded = worker->recorded;
 		task->result = worker->result;
@@ -317,69 +229,198 @@ look_at(LocalPool *pool, int i)
 	}
 	if (task != NULL)
 		task->started = worker->started;
-	if (state == LOCAL_DONE)
+	if (worker->state == LOCAL_DONE)
 		worker->state = LOCAL_IDLE;
 	if (stopped)
 		worker->state = LOCAL_FREE;
 	SpinLockRelease(&worker->mutex);
 
-	if (task != NULL && (state == LOCAL_DONE || stopped))
-	{
-		if (stopped && !task->recorded && task->error[0] == '\0')
-			snprintf(task->error, sizeof(task->error),
-					 "worker process terminated while it ran the function; see the server's log");
-		end_task(pool, task);
-	}
+	if (task != NULL && stopped && !task->recorded && task->error[0] == '\0')
+		strlcpy(task->error, own->stopped ?
+				"function did not end in time, and its process was terminated" :
+				"worker process terminated while it ran the function; see the server's log",
+				sizeof(task->error));
+	/* it may still have to tidy up */
+	if (over || stopped)
+		take_task(pool, i);
 	if (stopped)
 	{
-		pfree(pool->handle[i]);
-		pool->handle[i] = NULL;
+		pfree(own->handle);
+		memset(own, 0, sizeof(*own));
 	}
+	else
+		check_time(pool, i);
 }
+
+/* ---------- who gets a worker ---------- */
 
 /* A worker of ours for this role that is idle; else -1. */
 static int
-idle_worker(LocalPool *pool, Oid role, bool other_role)
+idle_worker(const LocalPool *pool, Oid role)
 {
-	for (int i = 0; i < local_shared->nworkers; i++)
-	{
-		LocalWorker *worker = &local_shared->workers[i];
-		bool		fits;
-
-		if (pool->handle[i] == NULL)
-			continue;
-		SpinLockAcquire(&worker->mutex);
-		fits = worker->state == LOCAL_IDLE && !worker->leave &&
-			(worker->role == role) != other_role;
-		SpinLockRelease(&worker->mutex);
-		if (fits)
+	for (int i = 0; i < nplaces(); i++)
+		if (pool->own[i].handle != NULL && !pool->own[i].stopped &&
+			local_shared->workers[i].role == role && place_is_idle(i))
 			return i;
-	}
 	return -1;
 }
 
-static int
-count_workers(const LocalPool *pool)
+/* May a role have the place of this idle worker of another one? */
+static bool
+may_displace(const LocalPool *pool, Oid role, int i)
 {
-	int			n = 0;
+	Oid			other = local_shared->workers[i].role;
+	int			nworkers = workers_of(pool, role);
 
-	for (int i = 0; i < local_shared->nworkers; i++)
-		if (pool->handle[i] != NULL)
-			n++;
-	return n;
+	if (roles_waiting(&pool->roles, other) == 0)
+		return true;
+	return clock_monotonic() - pool->own[i].since >= TURN_TIME &&
+		(nworkers == 0 || nworkers + 2 <= workers_of(pool, other));
 }
 
-/* Ends a task that nobody can run. */
+/* Has a worker of another role make room: its place is free when it has gone. */
 static void
-give_up(LocalPool *pool, LocalTask *task, const char *error)
+make_room(LocalPool *pool, Oid role)
 {
-	dlist_delete(&task->node);
-	pool->nwaiting--;
-	task->done = true;
-	task->started = GetCurrentTimestamp();
-	strlcpy(task->error, error, sizeof(task->error));
-	dlist_push_tail(&pool->done, &task->node);
+	for (int i = 0; i < nplaces(); i++)
+		if (pool->own[i].handle != NULL && !pool->own[i].stopped &&
+			local_shared->workers[i].role != role && place_is_idle(i) &&
+			may_displace(pool, role, i))
+		{
+			place_ask_to_leave(i);
+			return;
+		}
 }
+
+/* The task is with a worker now. */
+static void
+note_given(LocalPool *pool, int i, LocalTask *task)
+{
+	roles_remove(&pool->roles, task);
+	pool->own[i].task = task;
+	task->worker = i;
+}
+
+static bool
+start_worker(LocalPool *pool, LocalTask *task)
+{
+	MemoryContext before = MemoryContextSwitchTo(pool->context);
+	BackgroundWorkerHandle *handle;
+	int			i = place_start(task, &handle);
+
+	MemoryContextSwitchTo(before);
+	if (i < 0)
+		return false;
+	memset(&pool->own[i], 0, sizeof(OwnWorker));
+	pool->own[i].handle = handle;
+	pool->own[i].since = clock_monotonic();
+	note_given(pool, i, task);
+	return true;
+}
+
+/* A role has as many workers as it may have.  True: its task does not wait. */
+static bool
+refuse(LocalPool *pool, LocalTask *task, pid_t written_off)
+{
+	char		error[LOCAL_ERROR_SIZE];
+
+	if (workers_of(pool, task->role) > 0)
+		return false;
+	snprintf(error, sizeof(error),
+			 "process %d, which ran a function of the same role, still runs although it was terminated",
+			 (int) written_off);
+	give_up(pool, task, error);
+	return true;
+}
+
+/* Sees to the first task of a role.  False: it waits on. */
+static bool
+serve(LocalPool *pool, LocalRole *role)
+{
+	LocalTask  *task = dlist_head_element(LocalTask, node, &role->waiting);
+	int			i = idle_worker(pool, role->role);
+	int			nwritten_off;
+	pid_t		written_off;
+
+	if (max_workers(pool) == 0)
+	{
+		give_up(pool, task, "function was not called because dtm.sql_workers is 0");
+		return true;
+	}
+	if (i >= 0 && place_assign(i, task))
+	{
+		note_given(pool, i, task);
+		return true;
+	}
+	written_off = place_written_off(role->role, &nwritten_off);
+	if (workers_of(pool, role->role) + nwritten_off >= max_of_role(pool))
+		return refuse(pool, task, written_off);
+	if (count_workers(pool) < max_workers(pool) && start_worker(pool, task))
+		return true;
+	make_room(pool, role->role);
+	if (count_workers(pool) == 0)
+	{
+		give_up(pool, task,
+				"out of background worker slots; increase max_worker_processes");
+		return true;
+	}
+	return false;
+}
+
+/* Serves one role, the first that can be; false: there is none. */
+static bool
+serve_next(LocalPool *pool)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &pool->roles.list)
+	{
+		LocalRole  *role = dlist_container(LocalRole, node, iter.cur);
+
+		if (role->nwaiting == 0 || !serve(pool, role))
+			continue;
+		roles_served(&pool->roles, role);
+		return true;
+	}
+	return false;
+}
+
+/* Roles without tasks and workers need not be remembered. */
+static void
+forget_roles(LocalPool *pool)
+{
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &pool->roles.list)
+	{
+		LocalRole  *role = dlist_container(LocalRole, node, iter.cur);
+
+		if (role->nwaiting == 0 && workers_of(pool, role->role) == 0)
+			roles_forget(&pool->roles, role);
+	}
+}
+
+/* Ends all that wait. */
+static void
+give_up_all(LocalPool *pool, bool withdrawn, const char *error)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &pool->roles.list)
+	{
+		LocalRole  *role = dlist_container(LocalRole, node, iter.cur);
+
+		while (role->nwaiting > 0)
+		{
+			LocalTask  *task = dlist_head_element(LocalTask, node, &role->waiting);
+
+			task->withdrawn = withdrawn;
+			give_up(pool, task, error);
+		}
+	}
+}
+
+/* ---------- the interface ---------- */
 
 /* Is this another coordinator of this database? */
 static bool
@@ -393,49 +434,34 @@ is_coordinator(pid_t pid)
 	return false;
 }
 
-/* How many workers it may have: coordinators divide dtm.sql_workers. */
-static int
-max_workers(const LocalPool *pool)
-{
-	return dtm_sql_workers == 0 ? 0 : Max(dtm_sql_workers / pool->share.of, 1);
-}
-
-/* ---------- the interface ---------- */
-
 LocalPool *
 local_pool_create(MemoryContext context, DtmShare share)
 {
 	LocalPool  *pool = MemoryContextAllocZero(context, sizeof(LocalPool));
-	int			n = local_shared ? local_shared->nworkers : 0;
 
 	pool->context = context;
-	dlist_init(&pool->waiting);
+	roles_init(&pool->roles, context);
 	dlist_init(&pool->done);
-	pool->task = MemoryContextAllocZero(context, sizeof(LocalTask *) * (n + 1));
-	pool->handle = MemoryContextAllocZero(context,
-										  sizeof(BackgroundWorkerHandle *) * (n + 1));
+	pool->own = MemoryContextAllocZero(context, sizeof(OwnWorker) * (nplaces() + 1));
 	pool->share = share;
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < nplaces(); i++)
 		if (local_shared->workers[i].database == MyDatabaseId &&
 			local_shared->workers[i].state != LOCAL_FREE &&
 			!is_coordinator(local_shared->workers[i].owner))
-			send_away(&local_shared->workers[i]);
+			place_send_away(i);
 	return pool;
 }
 
 void
 local_pool_destroy(LocalPool *pool)
 {
-	int			n = local_shared ? local_shared->nworkers : 0;
-
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < nplaces(); i++)
 	{
-		if (pool->handle[i] == NULL)
+		if (pool->own[i].handle == NULL)
 			continue;
-		/* also one that has not come yet */
-		if (pool->task[i] != NULL)
-			TerminateBackgroundWorker(pool->handle[i]);
-		send_away(&local_shared->workers[i]);
+		if (pool->own[i].task != NULL)
+			stop_worker(pool, i);
+		place_send_away(i);
 	}
 }
 
@@ -450,92 +476,67 @@ local_submit(LocalPool *pool, LocalTask *task)
 	task->started = 0;
 	task->duration = 0;
 	task->error[0] = '\0';
-	dlist_push_tail(&pool->waiting, &task->node);
-	pool->nwaiting++;
+	roles_add(&pool->roles, task);
 }
 
 void
 local_cancel(LocalPool *pool, LocalTask *task)
 {
 	if (task->worker >= 0)
-		pool->task[task->worker] = NULL;
-	else
 	{
-		dlist_delete(&task->node);
-		if (!task->done)
-			pool->nwaiting--;
+		pool->own[task->worker].task = NULL;
+		if (place_hurry(task->worker))
+			stop_worker(pool, task->worker);
 	}
+	else if (task->done)
+		dlist_delete(&task->node);
+	else
+		roles_remove(&pool->roles, task);
+}
+
+void
+local_stop(LocalPool *pool, LocalTask *task)
+{
+	if (task->done || task->withdrawn)
+		return;
+	task->withdrawn = true;
+	if (task->worker < 0)
+		give_up(pool, task, "");
+	else if (place_hurry(task->worker))
+		stop_worker(pool, task->worker);
 }
 
 void
 local_drive(LocalPool *pool)
 {
-	dlist_mutable_iter iter;
-	bool		asked = false;
+	LocalTask  *task;
 
 	if (local_shared == NULL)
-	{
-		dlist_foreach_modify(iter, &pool->waiting)
-			give_up(pool, dlist_container(LocalTask, node, iter.cur),
+		give_up_all(pool, false,
 					"function was not called because dtm is not in shared_preload_libraries");
-		return;
-	}
-	for (int i = 0; i < local_shared->nworkers; i++)
-		if (pool->handle[i] != NULL)
+	for (int i = 0; i < nplaces(); i++)
+		if (pool->own[i].handle != NULL)
 			look_at(pool, i);
-	dlist_foreach_modify(iter, &pool->waiting)
-	{
-		LocalTask  *task = dlist_container(LocalTask, node, iter.cur);
-		int			i = idle_worker(pool, task->role, false);
-
-		if (max_workers(pool) == 0)
-			give_up(pool, task, "function was not called because dtm.sql_workers is 0");
-		else if (i >= 0 && assign(pool, i, task))
-			continue;
-		else if (count_workers(pool) >= max_workers(pool))
-		{
-			/*
-			 * The first that finds no place has one made: it is seen to be
-			 * free when its worker has gone.
-			 */
-			if (!asked && (i = idle_worker(pool, task->role, true)) >= 0)
-				ask_to_leave(&local_shared->workers[i]);
-			asked = true;
-		}
-		else if (!start_worker(pool, task))
-		{
-			if (count_workers(pool) > 0)
-				break;
-			give_up(pool, task,
-					"out of background worker slots; increase max_worker_processes");
-		}
-	}
+	while ((task = roles_expired(&pool->roles)) != NULL)
+		give_up(pool, task, "time of the global transaction was over before a worker was free");
+	while (pool->roles.nwaiting > 0 && serve_next(pool))
+		;
+	forget_roles(pool);
 }
 
 void
 local_withdraw(LocalPool *pool)
 {
-	dlist_mutable_iter iter;
-
-	dlist_foreach_modify(iter, &pool->waiting)
-	{
-		LocalTask  *task = dlist_container(LocalTask, node, iter.cur);
-
-		task->withdrawn = true;
-		give_up(pool, task, "");
-	}
+	give_up_all(pool, true, "");
+	for (int i = 0; i < nplaces(); i++)
+		if (pool->own[i].task != NULL && place_hurry(i))
+			pool->own[i].task->withdrawn = true;
 }
 
 int
 local_waiting_of(const LocalPool *pool, Oid role)
 {
-	int			n = 0;
-	dlist_iter	iter;
-
-	dlist_foreach(iter, (dlist_head *) &pool->waiting)
-		if (dlist_container(LocalTask, node, iter.cur)->role == role)
-			n++;
-	return n;
+	return roles_waiting(&pool->roles, role);
 }
 
 LocalTask *
@@ -545,10 +546,21 @@ local_reap(LocalPool *pool)
 		dlist_container(LocalTask, node, dlist_pop_head_node(&pool->done));
 }
 
-bool
-local_has_ended(LocalPool *pool)
+int64
+local_due_in(const LocalPool *pool)
 {
-	return !dlist_is_empty(&pool->done);
+	int64		next = pool->roles.expires;
+
+	if (!dlist_is_empty((dlist_head *) &pool->done))
+		return 0;
+	for (int i = 0; i < nplaces(); i++)
+	{
+		int64		at = pool->own[i].handle != NULL ? due_at(pool, i) : 0;
+
+		if (at != 0 && (next == 0 || at < next))
+			next = at;
+	}
+	return next == 0 ? -1 : Max(next - clock_monotonic(), 0);
 }
 
 int
@@ -556,8 +568,8 @@ local_running(const LocalPool *pool)
 {
 	int			n = 0;
 
-	for (int i = 0; local_shared != NULL && i < local_shared->nworkers; i++)
-		if (pool->task[i] != NULL)
+	for (int i = 0; i < nplaces(); i++)
+		if (pool->own[i].task != NULL)
 			n++;
 	return n;
 }
@@ -565,5 +577,5 @@ local_running(const LocalPool *pool)
 int
 local_waiting(const LocalPool *pool)
 {
-	return pool->nwaiting;
+	return pool->roles.nwaiting;
 }

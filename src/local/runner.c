@@ -10,6 +10,7 @@
  */
 #include "private.h"
 
+#include "clock.h"
 #include "crash_point.h"
 
 #include "compat.h"
@@ -25,6 +26,7 @@
 #include "commands/async.h"
 #include "commands/prepare.h"
 #include "commands/sequence.h"
+#include "commands/trigger.h"
 #include "catalog/namespace.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -47,6 +49,9 @@
 
 /* How long it waits for the row of the transaction, to write the outcome. */
 #define ROW_LOCK_TIMEOUT "5s"
+
+/* How long it may take to tidy up after a function, in ms. */
+#define CLEAN_TIMEOUT 1000
 
 static LocalWorker *my_worker = NULL;
 
@@ -109,12 +114,22 @@ next_task(LocalWorker *task, bool idle_for_long, bool *leave)
 	return found;
 }
 
+/* Until when it has to be done with what it begins now; timeout in ms, 0: none. */
 static void
-report(const LocalWorker *task)
+set_deadline(int timeout)
 {
-	Latch	   *owner;
-
 	SpinLockAcquire(&my_worker->mutex);
+	my_worker->deadline = timeout > 0 ?
+		clock_monotonic() + (int64) timeout * 1000 : 0;
+	SpinLockRelease(&my_worker->mutex);
+}
+
+/* The outcome is known, and stays what it is if the process is ended now. */
+static void
+publish(const LocalWorker *task)
+{
+	SpinLockAcquire(&my_worker->mutex);
+	my_worker->over = true;
 	my_worker->recorded = task->recorded;
 	my_worker->result = task->result;
 	my_worker->final = task->final;
@@ -122,7 +137,18 @@ report(const LocalWorker *task)
 	my_worker->started = task->started;
 	my_worker->duration = task->duration;
 	strlcpy(my_worker->error, task->error, sizeof(my_worker->error));
-	my_worker->state = LOCAL_DONE;
+	SpinLockRelease(&my_worker->mutex);
+}
+
+/* Has the coordinator look.  "done": it can give another task. */
+static void
+report(bool done)
+{
+	Latch	   *owner;
+
+	SpinLockAcquire(&my_worker->mutex);
+	if (done)
+		my_worker->state = LOCAL_DONE;
 	owner = my_worker->owner_latch;
 	SpinLockRelease(&my_worker->mutex);
 	if (owner)
@@ -218,6 +244,9 @@ apply(LocalWorker *task, DtmResult result, const char *text)
 /*
  * Starts the time-out: that of the role or that of the transaction, whichever
  * is shorter.
+ *
+ * The timer runs whatever the function sets.  If the function continues when it
+ * is canceled, its coordinator terminates the process (pool.c).
  */
 static void
 start_timeout(const LocalWorker *task)
@@ -228,6 +257,22 @@ start_timeout(const LocalWorker *task)
 		timeout = task->timeout;
 	if (timeout > 0)
 		enable_timeout_after(STATEMENT_TIMEOUT, timeout);
+	set_deadline(timeout);
+}
+
+/*
+ * The function has returned, but some of what it does comes at the commit:
+ * deferred triggers and constraints, and the queries of cursors WITH HOLD.  They
+ * are run now, so that they are limited as the function is, and do not keep the
+ * row of the global transaction locked.
+ */
+static void
+finish_function(void)
+{
+	PortalHashTableDeleteAll();
+	AfterTriggerFireDeferred();
+	/* triggers may have opened some */
+	PortalHashTableDeleteAll();
 }
 
 /*
@@ -275,8 +320,11 @@ run(LocalWorker *task, MemoryContext context)
 	wire_describe(trans, task->op, &branch);
 	local_call(branch.url, trans->gid, branch.branch_id, branch.op,
 			   branch.payload);
+	finish_function();
 	disable_timeout(STATEMENT_TIMEOUT, false);
 	CHECK_FOR_INTERRUPTS();
+	/* what follows is ours, and waits for a row or a standby only */
+	set_deadline(0);
 	if (!apply(task, DTM_RESULT_SUCCESS, ""))
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
@@ -325,6 +373,7 @@ clean_session(void)
 	PG_TRY();
 	{
 		begin();
+		enable_timeout_after(STATEMENT_TIMEOUT, CLEAN_TIMEOUT);
 		PortalHashTableDeleteAll();
 		SetPGVariable("session_authorization", NIL, false);
 		SetPGVariable("role", NIL, false);
@@ -334,12 +383,14 @@ clean_session(void)
 		LockReleaseAll(USER_LOCKMETHOD, true);
 		ResetTempTableNamespace();
 		ResetSequenceCaches();
+		disable_timeout(STATEMENT_TIMEOUT, false);
 		commit();
 	}
 	PG_CATCH();
 	{
 		/* the next task gets a new process */
 		EmitErrorReport();
+		report(false);
 		proc_exit(1);
 	}
 	PG_END_TRY();
@@ -372,9 +423,13 @@ run_task(LocalWorker *task, MemoryContext context)
 	MemoryContextSwitchTo(context);
 	if (edata != NULL)
 	{
+		set_deadline(0);
 		task->recorded = false;
 		record(task, edata);
 	}
+	publish(task);
+	/* temporary objects that somebody has locked can't be removed */
+	set_deadline(CLEAN_TIMEOUT);
 	clean_session();
 	MemoryContextSwitchTo(TopMemoryContext);
 	MemoryContextReset(context);
@@ -414,7 +469,7 @@ dtm_local_worker_main(Datum arg)
 		if (next_task(&task, idle_for_long, &leave))
 		{
 			run_task(&task, context);
-			report(&task);
+			report(true);
 			continue;
 		}
 		if (leave)

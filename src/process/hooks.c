@@ -4,6 +4,8 @@
  *
  * - CREATE, ALTER and DROP EXTENSION dtm: coordinators must start, check the
  *   version, or exit.
+ * - DROP EXTENSION dtm may need locks that a function has which is called as a
+ *   branch: such functions are ended.
  * - DROP DATABASE, renaming or moving a database, and using it as a template
  *   need a database without connections: its coordinators leave during the
  *   command.
@@ -15,11 +17,13 @@
 
 #include "clock.h"
 #include "compat.h"
+#include "local/local.h"
 #include "process/shmem.h"
 #include "process/databases.h"
 #include "process/prepared.h"
 #include "process/process.h"
 #include "process/wait_event.h"
+#include "store/store.h"
 
 #include "access/xact.h"
 #include "catalog/objectaccess.h"
@@ -31,6 +35,7 @@
 #include "nodes/parsenodes.h"
 #include "pgstat.h"
 #include "replication/logicalworker.h"
+#include "utils/acl.h"
 
 static ProcessUtility_hook_type previous_utility_hook = NULL;
 static object_access_hook_type previous_access_hook = NULL;
@@ -200,6 +205,9 @@ process_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 
 		/* if the database is still there then, it gets its coordinator back */
 		dtm_hold_until_end(slot);
+		/* what they have done is rolled back; their locks would be waited for */
+		if (drops_extension(parsetree))
+			local_terminate_all(database);
 		await_leaving(database);
 	}
 
