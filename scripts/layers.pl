@@ -17,6 +17,7 @@ my @layers = (
 	['compat'],
 	['crash_point'],
 	['clock'],
+	['flight', qw(compat)],
 	['gid'],
 	['utf8'],
 	['base64', qw(compat errors)],
@@ -26,7 +27,7 @@ my @layers = (
 	['settings', qw(core transaction transport)],
 	['wire', qw(base64 compat core settings transaction transport utf8)],
 	['endpoint', qw(compat errors settings transaction transport utf8 wire)],
-	['store', qw(compat core errors settings transaction)],
+	['store', qw(compat core errors flight settings transaction)],
 	['barrier', qw(compat errors store transaction)],
 	['process/waiters'],
 	['process/shmem', qw(compat process/waiters transaction transport)],
@@ -35,18 +36,18 @@ my @layers = (
 	['notice', qw(core process/shmem settings store transaction)],
 	['outcome', qw(core notice process/shmem settings store transaction utf8)],
 	['local',
-		qw(compat core crash_point errors outcome process/bgworker process/shmem settings store
+		qw(compat core crash_point errors flight outcome process/bgworker process/shmem settings store
 		   transaction utf8 wire process/wait_event clock)],
 	['request', qw(base64 compat core endpoint errors gid local settings store transaction utf8 wire)],
 	['coordinator',
-		qw(compat core crash_point endpoint errors local outcome process/shmem settings store
+		qw(compat core crash_point endpoint errors flight local outcome process/shmem settings store
 		   transaction transport wire clock)],
 	['process',
-		qw(compat coordinator errors local process/bgworker process/shmem settings store transaction process/wait_event clock)],
+		qw(compat coordinator errors flight local process/bgworker process/shmem settings store transaction process/wait_event clock)],
 	['api',
 		qw(compat coordinator core errors gid outcome process/shmem request settings store
 		   transaction process/wait_event clock process/waiters)],
-	['dtm', qw(compat local process process/shmem settings store)]);
+	['dtm', qw(compat flight local process process/shmem settings store)]);
 
 # Headers that only some parts may see, and the parts that must not see one.
 my @reserved = (

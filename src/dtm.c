@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "compat.h"
+#include "flight.h"
 #include "local/local.h"
 #include "process/process.h"
 #include "process/shmem.h"
@@ -26,6 +27,7 @@ _PG_init(void)
 		return;
 	dtm_preloaded = true;
 	store_note_standby();
+	flight_init();
 	dtm_shmem_init();
 	local_shmem_init();
 	dtm_install_hooks();

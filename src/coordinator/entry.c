@@ -9,6 +9,7 @@
 #include "private.h"
 
 #include "crash_point.h"
+#include "flight.h"
 
 #include "mb/pg_wchar.h"
 
@@ -306,6 +307,7 @@ entry_decide(Coordinator *c, Entry *entry)
 {
 	DtmEvent	event = {.kind = DTM_EVENT_WAKE};
 
+	DTM_CRASH_POINT("deciding");
 	entry_apply_replies(c, entry);
 	entry->wake = false;
 	step(c, entry, &event);
@@ -434,7 +436,9 @@ entries_collect_replies(Coordinator *c)
 			webhook_done(c, call);
 			continue;
 		}
+		flight_turn(call->entry->id);
 		take_call(c, call);
+		flight_turn(0);
 		DTM_CRASH_POINT("after-reply");
 	}
 }

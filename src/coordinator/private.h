@@ -16,6 +16,7 @@
  *	write.c		brings what has changed back
  *	attempts.c	calls that took place, to be written
  *	pace.c		when there may be a turn
+ *	crashed.c	counts what was running when the server crashed
  *	removal.c	removes what has been finished for long enough
  *	webhook.c	tells the alert webhook
  */
@@ -57,6 +58,7 @@ struct Coordinator
 	MemoryContext turn;			/* reset in each turn */
 	DtmConfig	config;
 	TimestampTz fixed_now;		/* time to use; 0: the clock's */
+	bool		crashes_seen;	/* what ran at the last crash is counted */
 	bool		draining;		/* finishes its calls, and takes up no
 								 * transactions */
 	XLogRecPtr	flush_until;	/* WAL that must be on disk before calls are
@@ -127,6 +129,11 @@ extern void write_one_by_one(Coordinator *c, Entry **entries, int n);
  * cancel, a missing table?
  */
 extern bool write_concerns_all(const ErrorData *edata);
+
+/* ---------- crashed.c ---------- */
+
+/* Before anything else: what was running at the last crash has failed. */
+extern void crashed_see_to_all(Coordinator *c);
 
 /* ---------- webhook.c ---------- */
 

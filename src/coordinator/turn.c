@@ -42,6 +42,7 @@
 #include "private.h"
 
 #include "crash_point.h"
+#include "flight.h"
 
 #include "access/xlog.h"
 #include "utils/timestamp.h"
@@ -155,6 +156,7 @@ settle_entry(Coordinator *c, Entry *entry)
 {
 	Outcome    *outcome = &entry->outcome;
 
+	flight_turn(entry->id);
 	switch (entry->row)
 	{
 		case ROW_GONE:
@@ -200,11 +202,13 @@ changed_entries(Coordinator *c, int *n)
 
 		if (entry->row != ROW_CURRENT)
 			continue;
+		flight_turn(entry->id);
 		if (entry->wake)
 			entry_decide(c, entry);
 		if (entry->outcome.changed || entry->outcome.ncalls > 0)
 			entries[(*n)++] = entry;
 	}
+	flight_turn(0);
 	return entries;
 }
 
@@ -309,6 +313,9 @@ coordinator_turn(Coordinator *c)
 
 	MemoryContextSwitchTo(c->turn);
 	pace_begin_turn(&c->pace);
+	if (!c->crashes_seen)
+		crashed_see_to_all(c);
+	c->crashes_seen = true;
 	entries_collect_replies(c);
 	if (needs_database(c) && turn_due_in(c) == 0 && use_database(c))
 	{
@@ -321,12 +328,14 @@ coordinator_turn(Coordinator *c)
 		c->flush_until = InvalidXLogRecPtr;
 		dlist_foreach_modify(iter, &c->entries.touched)
 			settle_entry(c, dlist_container(Entry, node, iter.cur));
+		flight_turn(0);
 		/* off they go */
 		calls_drive(&c->calls);
 		DTM_CRASH_POINT("after-send");
 	}
 	if (!c->draining && removal_due_in(&c->removal, GetCurrentTimestamp()) == 0)
 		removal_run(c);
+	flight_turn(0);
 	pace_end_turn(&c->pace);
 	park_entries(c);
 	entries_check(c);

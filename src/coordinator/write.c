@@ -5,6 +5,7 @@
  */
 #include "private.h"
 
+#include "flight.h"
 #include "outcome.h"
 
 #include "utils/timestamp.h"
@@ -75,12 +76,14 @@ write_entries(Coordinator *c, Entry **entries, int n)
 
 	for (int i = 0; i < n; i++)
 	{
+		flight_turn(entries[i]->id);
 		entry_make_ready(c, entries[i]);
 		if (!entries[i]->outcome.changed)
 			continue;
 		changed[nchanged] = entries[i];
 		trans[nchanged++] = entries[i]->trans;
 	}
+	flight_turn(0);
 	store_save(trans, nchanged, coordinator_time(c), saved);
 	entries = changed;
 	for (int i = 0; i < nchanged; i++)

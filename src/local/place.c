@@ -9,6 +9,7 @@
 
 #include "clock.h"
 #include "compat.h"
+#include "flight.h"
 #include "process/bgworker.h"
 
 #include <signal.h>
@@ -90,6 +91,8 @@ time_for(const LocalTask *task)
 static void
 give(LocalWorker *worker, const LocalTask *task)
 {
+	flight_begin_function((int) (worker - local_shared->workers), MyDatabaseId,
+						  task->id, task->op);
 	worker->state = LOCAL_BUSY;
 	worker->id = task->id;
 	worker->op = task->op;
@@ -316,6 +319,7 @@ place_send_away(int i)
 	{
 		worker->generation++;
 		worker->state = LOCAL_FREE;
+		flight_end_function(i);
 	}
 	else if (worker->state == LOCAL_BUSY)
 		busy = worker->pid;

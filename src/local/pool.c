@@ -23,6 +23,7 @@
 #include "private.h"
 
 #include "clock.h"
+#include "flight.h"
 #include "settings.h"
 #include "process/shmem.h"
 
@@ -232,7 +233,11 @@ look_at(LocalPool *pool, int i)
 	if (worker->state == LOCAL_DONE)
 		worker->state = LOCAL_IDLE;
 	if (stopped)
+	{
+		/* it may not have come at all */
 		worker->state = LOCAL_FREE;
+		flight_end_function(i);
+	}
 	SpinLockRelease(&worker->mutex);
 
 	if (task != NULL && stopped && !task->recorded && task->error[0] == '\0')

@@ -12,6 +12,7 @@
 
 #include "clock.h"
 #include "crash_point.h"
+#include "flight.h"
 
 #include "compat.h"
 #include "settings.h"
@@ -35,6 +36,7 @@
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/lock.h"
+#include "storage/pmsignal.h"
 #include "storage/proc.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
@@ -57,12 +59,21 @@ static LocalWorker *my_worker = NULL;
 
 /* ---------- shared memory ---------- */
 
+static int
+my_place(void)
+{
+	return (int) (my_worker - local_shared->workers);
+}
+
 static void
 at_exit(int code, Datum arg)
 {
 	Latch	   *owner;
 
 	SpinLockAcquire(&my_worker->mutex);
+	/* else the server takes it for a crash, or is gone */
+	if ((code == 0 || code == 1) && PostmasterIsAlive())
+		flight_end_function(my_place());
 	my_worker->pid = 0;
 	my_worker->latch = NULL;
 	owner = my_worker->owner_latch;
@@ -93,6 +104,7 @@ attach(LocalWorker *worker, Oid *database, Oid *role)
 	if (wanted)
 	{
 		my_worker = worker;
+		flight_attach_function(my_place());
 		before_shmem_exit(at_exit, (Datum) 0);
 	}
 	return wanted;
@@ -110,6 +122,8 @@ next_task(LocalWorker *task, bool idle_for_long, bool *leave)
 	if (*leave)
 		my_worker->state = LOCAL_ENDED; /* it is given nothing more */
 	*task = *my_worker;
+	if (found)
+		flight_attach_function(my_place());
 	SpinLockRelease(&my_worker->mutex);
 	return found;
 }
@@ -148,7 +162,10 @@ report(bool done)
 
 	SpinLockAcquire(&my_worker->mutex);
 	if (done)
+	{
+		flight_end_function(my_place());
 		my_worker->state = LOCAL_DONE;
+	}
 	owner = my_worker->owner_latch;
 	SpinLockRelease(&my_worker->mutex);
 	if (owner)

@@ -17,13 +17,13 @@
 
 #include "clock.h"
 #include "compat.h"
+#include "flight.h"
 #include "local/local.h"
 #include "process/shmem.h"
 #include "process/databases.h"
 #include "process/prepared.h"
 #include "process/process.h"
 #include "process/wait_event.h"
-#include "store/store.h"
 
 #include "access/xact.h"
 #include "catalog/objectaccess.h"
@@ -35,7 +35,6 @@
 #include "nodes/parsenodes.h"
 #include "pgstat.h"
 #include "replication/logicalworker.h"
-#include "utils/acl.h"
 
 static ProcessUtility_hook_type previous_utility_hook = NULL;
 static object_access_hook_type previous_access_hook = NULL;
@@ -197,6 +196,8 @@ process_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 	/* to be asked now: the command may free its parse tree */
 	bool		commit_prepared = IsA(parsetree, TransactionStmt) &&
 		((TransactionStmt *) parsetree)->kind == TRANS_STMT_COMMIT_PREPARED;
+	Oid			dropped = IsA(parsetree, DropdbStmt) ?
+		get_database_oid(((DropdbStmt *) parsetree)->dbname, true) : InvalidOid;
 	DtmSharedSlot *slot = slot_to_leave(parsetree);
 
 	if (slot != NULL)
@@ -215,6 +216,8 @@ process_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 		prepared_before_commit();
 	run_utility(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest,
 				qc);
+	if (OidIsValid(dropped))
+		flight_forget_database(dropped);
 	if (commit_prepared && dtm_shared != NULL)
 		prepared_after_commit();
 }

@@ -11,6 +11,7 @@
 
 #include "compat.h"
 #include "coordinator/coordinator.h"
+#include "flight.h"
 #include "transaction.h"
 #include "process/shmem.h"
 #include "process/wait_event.h"
@@ -24,6 +25,7 @@
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
+#include "storage/pmsignal.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -53,6 +55,8 @@ static DtmShare my_share;
 static void
 at_exit(int code, Datum arg)
 {
+	if ((code == 0 || code == 1) && PostmasterIsAlive())
+		flight_detach_turn();
 	SpinLockAcquire(&my_slot->mutex);
 	if (my_slot->pid == MyProcPid)
 	{
@@ -99,6 +103,7 @@ attach(DtmSharedSlot *slot)
 	pg_atomic_write_u32(&slot->in_flight, 0);
 	pg_atomic_write_u32(&slot->queued, 0);
 	dtm_forget_hosts(slot);
+	flight_attach_turn((int) (slot - dtm_shared->slots), slot->database);
 	return true;
 }
 
@@ -135,6 +140,8 @@ read_orders(void)
 		my_slot->home = home;
 		SpinLockRelease(&my_slot->mutex);
 	}
+	else
+		flight_forget_database(MyDatabaseId);
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	return orders;

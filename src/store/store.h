@@ -201,6 +201,20 @@ extern void store_add_attempts(const StoreAttempt *attempts, int n);
  */
 extern bool store_postpone(int64 id, TimestampTz next_time);
 
+/*
+ * The attempts of a transaction with an error that begins like this, since the last
+ * one that was a success.
+ */
+extern int	store_count_attempts(int64 id, const char *error);
+
+/*
+ * Postpones the row of trans->id without reading more of it than its state, as one
+ * more failure, so many at least.  Sets gid, status, failures and next_time; false
+ * if it is locked or not there.
+ */
+extern bool store_set_aside(Transaction *trans, TimestampTz next_time,
+							int failures);
+
 /* ---------- removal of finished transactions ---------- */
 
 /*

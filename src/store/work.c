@@ -5,6 +5,8 @@
  */
 #include "private.h"
 
+#include "flight.h"
+
 #include "access/sysattr.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
@@ -137,12 +139,14 @@ store_load_ids(const int64 *ids, int n, StoreLoad *load)
 	row.scratch = CurrentMemoryContext;
 	for (int i = 0; i < n; i++)
 	{
+		flight_turn(ids[i]);
 		if (!tab_find(&active, ids[i]) || !tab_find(&request, ids[i]))
 			continue;
 		join(&request, &active, &row);
 		decode(&row, parent, load);
 		load->nrows++;
 	}
+	flight_turn(0);
 	tables_close(&tables);
 }
 
@@ -294,6 +298,7 @@ store_save(Transaction **trans, int n, TimestampTz now, bool *saved)
 	{
 		Datum	   *columns;
 
+		flight_turn(trans[i]->id);
 		saved[i] = false;
 		if (!tab_find(&active, trans[i]->id))
 			continue;
@@ -315,6 +320,7 @@ store_save(Transaction **trans, int n, TimestampTz now, bool *saved)
 		tab_set(&active, ACTIVE_VERSION, Int32GetDatum(trans[i]->version + 1));
 		saved[i] = tab_update(&active);
 	}
+	flight_turn(0);
 	tables_close(&tables);
 }
 
@@ -387,6 +393,66 @@ store_postpone(int64 id, TimestampTz next_time)
 	statement_enter(&session);
 	statement_run(&statement, values, NULL);
 	written = SPI_processed > 0;
+	statement_leave(&session);
+	return written;
+}
+
+int
+store_count_attempts(int64 id, const char *error)
+{
+	static Statement statement = {
+		"SELECT pg_catalog.count(*) FROM dtm.attempt t "
+		"WHERE t.id = $1 AND pg_catalog.starts_with(t.error, $2) AND t.started > "
+		"(SELECT COALESCE(pg_catalog.max(s.started), '-infinity') FROM dtm.attempt s "
+		"WHERE s.id = $1 AND s.result = 'S')",
+		2, {INT8OID, TEXTOID}
+	};
+	int			n;
+	Session		session;
+	Datum		values[2];
+
+	values[0] = Int64GetDatum(id);
+	values[1] = CStringGetTextDatum(error);
+	statement_enter(&session);
+	statement_run(&statement, values, NULL);
+	n = (int) Min(result_int64(0, 1), INT_MAX);
+	statement_leave(&session);
+	return n;
+}
+
+bool
+store_set_aside(Transaction *trans, TimestampTz next_time, int failures)
+{
+	static Statement statement = {
+		"UPDATE dtm.active u SET next_time = $2, version = u.version + 1, "
+		"failures = LEAST(GREATEST(u.failures::pg_catalog.int8 + 1, $3), 32767)::pg_catalog.int2 "
+		"WHERE u.id = (SELECT a.id FROM dtm.active a WHERE a.id = $1 "
+		"FOR UPDATE SKIP LOCKED) "
+		"RETURNING (SELECT r.gid FROM dtm.request r WHERE r.id = $1), u.failures::pg_catalog.int8, "
+		"u.status::pg_catalog.text",
+		3, {INT8OID, TIMESTAMPTZOID, INT8OID}
+	};
+	MemoryContext context = CurrentMemoryContext;
+	bool		written;
+	Session		session;
+	Datum		values[3];
+
+	values[0] = Int64GetDatum(trans->id);
+	values[1] = TimestampTzGetDatum(next_time);
+	values[2] = Int64GetDatum(failures);
+	statement_enter(&session);
+	statement_run(&statement, values, NULL);
+	written = SPI_processed > 0;
+	if (written)
+	{
+		Row			row;
+
+		result_row(0, &row);
+		trans->gid = MemoryContextStrdup(context, column_text(&row, 1));
+		trans->core.failures = (uint16) column_int64(&row, 2);
+		(void) dtm_status_of_letter(column_text(&row, 3)[0], &trans->core.status);
+		trans->core.next_time = next_time;
+	}
 	statement_leave(&session);
 	return written;
 }
