@@ -735,7 +735,7 @@ CREATE VIEW dtm.stat_coordinator AS
          s.errors, s.coordinator, b.backlog, b.oldest_due_age, s.reason, s.hint
     FROM dtm.coordinator_stats() s
          CROSS JOIN (SELECT pg_catalog.count(*) AS backlog,
-                            pg_catalog.clock_timestamp() - pg_catalog.min(a.next_time) AS oldest_due_age
+                            pg_catalog.clock_timestamp() - NULLIF(pg_catalog.min(a.next_time), '-infinity') AS oldest_due_age
                        FROM dtm.active a
                       WHERE a.next_time <= pg_catalog.clock_timestamp()) b;
 COMMENT ON VIEW dtm.stat_coordinator IS 'coordinators of this database, one row for each: state, load and counters';

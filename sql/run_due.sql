@@ -102,4 +102,25 @@ DROP TRIGGER note_failures ON dtm.active;
 DROP INDEX dtm.attempt_why;
 DROP FUNCTION note_end, note_failures;
 DROP TABLE ended;
+-- at the end of time, what fails is put off until the last moment that there is, which never is due
+TRUNCATE dtm.request, dtm.active, dtm.finished, dtm.attempt;
+SELECT dtm_submit('msg', ARRAY[dtm_step('http://127.0.0.1:1/')], gid => 'late');
+SELECT dtm_submit('saga', ARRAY[dtm_step('http://127.0.0.1:1/', '')], gid => 'last', options => '{"retry_interval": 3e9, "timeout_to_fail": 3e9}');
+SELECT dtm_submit('msg', ARRAY[dtm_step('')], gid => 'delayed', options => '{"delay": 3e9}');
+CALL dtm_run_due('294276-12-31 23:59:59+00');
+CALL dtm_run_due('294276-12-31 23:59:59.999999+00');
+SELECT gid, status, failures, next_attempt AT TIME ZONE 'UTC' AS next_attempt FROM dtm.transactions ORDER BY gid;
+SELECT gid, count(*) FROM dtm.calls GROUP BY 1 ORDER BY 1;
+SELECT count(*) FROM dtm.stuck;
+UPDATE dtm.active SET next_time = '-infinity';
+SELECT backlog FROM dtm.stat_coordinator;
+-- intervals that no time can be reached by
+SELECT * FROM dtm_reset_cron_time('170000000 years');
+SELECT * FROM dtm_reset_cron_time('-170000000 years', 0);
+SELECT dtm_cleanup('178000000 years'), dtm_cleanup_barrier('2000000000 days');
+SELECT dtm_submit('msg', ARRAY[dtm_step('')], gid => 'done');
+CALL dtm_run_due();
+SELECT dtm_wait('done', '2000000000 days');
+-- what has been due since the beginning of time was found
+SELECT failures FROM dtm.transactions WHERE gid = 'late';
 TRUNCATE dtm.request, dtm.active, dtm.finished, dtm.attempt;

@@ -13,6 +13,7 @@
 
 /* Bounds of settings. */
 #define MAX_MS				(INT_MAX)
+#define MIN_RETRY_MS		10
 #define MAX_MAX_REQUESTS	65536
 #define MAX_MAX_KB			(64 * 1024)
 #define MAX_SQL_WORKERS		1024
@@ -84,11 +85,11 @@ define_call_settings(void)
 	DefineCustomIntVariable("dtm.retry_interval",
 							"Sets the time before the first retry of a branch.",
 							"The time doubles with each failure, up to dtm.retry_interval_max.",
-							&dtm_retry_interval, 10000, 1, MAX_MS,
+							&dtm_retry_interval, 10000, MIN_RETRY_MS, MAX_MS,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("dtm.retry_interval_max",
 							"Sets the maximum time between two attempts to call a branch.",
-							NULL, &dtm_retry_interval_max, 3600000, 1, MAX_MS,
+							NULL, &dtm_retry_interval_max, 3600000, MIN_RETRY_MS, MAX_MS,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("dtm.timeout_to_fail",
 							"Sets the age at which a prepared global transaction times out.",
@@ -97,7 +98,7 @@ define_call_settings(void)
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("dtm.request_timeout",
 							"Sets the maximum time to wait for the response of a branch.",
-							NULL, &dtm_request_timeout, 3000, 1, MAX_MS,
+							NULL, &dtm_request_timeout, 3000, 1, DTM_MAX_REQUEST_TIMEOUT,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("dtm.alert_retry_limit",
 							"Sets the number of consecutive failures after which each further failure raises an alert.",

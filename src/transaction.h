@@ -28,6 +28,7 @@
  * DTM_TIME_NEVER is infinity.
  */
 StaticAssertDecl(sizeof(DtmTime) == sizeof(int64), "DtmTime is a TimestampTz");
+StaticAssertDecl(DTM_TIME_MAX == END_TIMESTAMP - 1, "DTM_TIME_MAX is the last TimestampTz");
 
 /*
  * The share of a coordinator, if several coordinators drive the transactions
@@ -52,6 +53,9 @@ dtm_in_share(int64 id, DtmShare share)
 
 /* The request_timeout of a transaction without this option. */
 #define DTM_NO_REQUEST_TIMEOUT 0
+
+/* The longest that a call may take, in ms: it keeps its transaction in memory. */
+#define DTM_MAX_REQUEST_TIMEOUT	(24 * 3600 * 1000)
 
 /*
  * A global transaction with everything that is stored.  All that it points to

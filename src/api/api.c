@@ -12,6 +12,8 @@
 #include "settings.h"
 #include "store/store.h"
 
+#include <math.h>
+
 #include "catalog/namespace.h"
 #include "catalog/pg_proc.h"
 #include "miscadmin.h"
@@ -49,6 +51,38 @@ Datum
 dtm_visible(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(api_is_visible(PG_ARGISNULL(0) ? InvalidOid : PG_GETARG_OID(0)));
+}
+
+/* Beyond that many microseconds, nobody needs a sum of times to be exact. */
+#define FAR_AWAY	((double) USECS_PER_DAY * DAYS_PER_YEAR * 200000)
+
+TimestampTz
+api_time_after(TimestampTz time, const Interval *interval)
+{
+	double		months = (double) interval->month * USECS_PER_DAY * DAYS_PER_YEAR / MONTHS_PER_YEAR;
+	double		days = (double) interval->day * USECS_PER_DAY;
+	double		rest = (double) interval->time;
+	double		sum = months + days + rest;
+
+	if (Max(Max(fabs(months), fabs(days)), fabs(rest)) > FAR_AWAY ||
+		fabs(sum + (double) time) > FAR_AWAY)
+		return sum > 0 ? DTM_TIME_MAX : MIN_TIMESTAMP;
+	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
+												   TimestampTzGetDatum(time),
+												   IntervalPGetDatum(interval)));
+}
+
+TimestampTz
+api_time_before(TimestampTz time, const Interval *interval)
+{
+	/* the least values have no opposite, and are as far away as their neighbors */
+	Interval	opposite = {
+		.month = -Max(interval->month, -PG_INT32_MAX),
+		.day = -Max(interval->day, -PG_INT32_MAX),
+		.time = -Max(interval->time, -PG_INT64_MAX)
+	};
+
+	return api_time_after(time, &opposite);
 }
 
 void

@@ -10,6 +10,7 @@
 
 #include "postgres.h"
 
+#include "datatype/timestamp.h"
 #include "fmgr.h"
 
 #include "compat.h"
@@ -31,6 +32,13 @@ extern char *api_required_gid(FunctionCallInfo fcinfo, int number);
 #define JSONB_OR_NULL(n)	(PG_ARGISNULL(n) ? NULL : PG_GETARG_JSONB_P(n))
 #define STRING_OR_NULL(n) \
 	(PG_ARGISNULL(n) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(n)))
+
+/*
+ * The time an interval after another, or before it; the first or the last one
+ * that there is where that is no time any more.
+ */
+extern TimestampTz api_time_after(TimestampTz time, const Interval *interval);
+extern TimestampTz api_time_before(TimestampTz time, const Interval *interval);
 
 /* ---------- errors ---------- */
 

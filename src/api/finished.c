@@ -5,6 +5,8 @@
  */
 #include "postgres.h"
 
+#include "api/api.h"
+
 #include "compat.h"
 #include "settings.h"
 #include "store/store.h"
@@ -25,10 +27,7 @@ static TimestampTz
 end_of_keep(Interval *keep)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz until = DatumGetTimestampTz(
-											DirectFunctionCall2(timestamptz_mi_interval,
-																TimestampTzGetDatum(now),
-																IntervalPGetDatum(keep)));
+	TimestampTz until = api_time_before(now, keep);
 
 	if (until > now)
 		ereport(ERROR,

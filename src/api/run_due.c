@@ -110,6 +110,8 @@ dtm_run_due(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("argument \"%s\" must be finite", "as_of"),
 				 errhint("Pass NULL for the current time.")));
+	/* what is put off until the last time that there is, is not due */
+	as_of = Min(as_of, DTM_TIME_MAX - 1);
 	PreventCommandIfReadOnly("dtm_run_due()");
 
 	store_start_procedure();

@@ -124,10 +124,7 @@ dtm_reset_cron_time(PG_FUNCTION_ARGS)
 				 errmsg("argument \"%s\" must not be negative", "max"),
 				 errhint("Pass as max the maximum number of transactions to make due.")));
 	PreventCommandIfReadOnly("dtm_reset_cron_time()");
-	later_than = DatumGetTimestampTz(
-									 DirectFunctionCall2(timestamptz_pl_interval,
-														 TimestampTzGetDatum(now),
-														 PG_GETARG_DATUM(0)));
+	later_than = api_time_after(now, PG_GETARG_INTERVAL_P(0));
 	n = store_reset_next_time(later_than, now, max);
 	if (n > 0)
 		dtm_announce_ask(DTM_ASK_SEARCH);

@@ -31,12 +31,10 @@ PG_FUNCTION_INFO_V1(dtm_wait);
  * negative.
  */
 static int64
-end_of(Interval *timeout)
+end_of(const Interval *timeout)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz until = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
-																TimestampTzGetDatum(now),
-																IntervalPGetDatum(timeout)));
+	TimestampTz until = api_time_after(now, timeout);
 
 	if (until < now)
 		ereport(ERROR,

@@ -107,7 +107,7 @@ call_make(const Transaction *trans, int op, TimestampTz now)
 	call = palloc0(sizeof(RemoteCall));
 	call->base.op = op;
 	call->http.owner = call;
-	call->http.timeout = (int64) trans->request_timeout * 1000;
+	call->http.timeout = (int64) Min(trans->request_timeout, DTM_MAX_REQUEST_TIMEOUT) * 1000;
 	if (!endpoint_request(trans, &branch, &call->http, &call->refused))
 		call->http.url = branch.url;
 	call->base.kind = branch.kind;

@@ -78,7 +78,8 @@ read_postpone(Coordinator *c, int64 id, TimestampTz next_time)
 static void
 report_bad_row(Coordinator *c, int64 id, const char *problem)
 {
-	TimestampTz next_time = coordinator_time(c) + c->config.retry_interval_max;
+	TimestampTz next_time = dtm_core_after(coordinator_time(c),
+										   c->config.retry_interval_max);
 
 	ereport(WARNING,
 			(errcode(DTM_ERRCODE_BAD_ROW),

@@ -48,7 +48,8 @@ search_start(Search *search, TimestampTz now, bool from_beginning)
 	search->from_beginning = false;
 	search->until = now;
 	search->position.time = from_beginning ? DT_NOBEGIN : search->done_until;
-	search->position.id = PG_INT64_MAX;
+	/* a row may be due since the beginning of time */
+	search->position.id = from_beginning ? PG_INT64_MIN : PG_INT64_MAX;
 }
 
 void

@@ -107,7 +107,8 @@ static void
 postpone_entry(Coordinator *c, Entry *entry, ErrorData *edata)
 {
 	int64		id = entry->id;
-	TimestampTz next_time = coordinator_time(c) + c->config.retry_interval_max;
+	TimestampTz next_time = dtm_core_after(coordinator_time(c),
+										   c->config.retry_interval_max);
 
 	ereport(WARNING,
 			(errcode(edata->sqlerrcode),

@@ -33,6 +33,14 @@ dtm_core_is_final(DtmStatus status)
 	return status == DTM_SUCCEED || status == DTM_FAILED;
 }
 
+DtmTime
+dtm_core_after(DtmTime time, int64_t us)
+{
+	if (us <= 0 || time >= DTM_TIME_MAX || time == INT64_MIN)
+		return time;
+	return time > DTM_TIME_MAX - us ? DTM_TIME_MAX : time + us;
+}
+
 bool
 dtm_core_is_waiting(const DtmTrans *t)
 {
@@ -56,7 +64,7 @@ dtm_core_start(DtmTrans *t, const DtmConfig *cfg, bool submitted, DtmTime now)
 	t->reason[0] = '\0';
 	t->status = submitted ? DTM_SUBMITTED : DTM_PREPARED;
 	if (submitted)
-		t->next_time = now + t->delay;
+		t->next_time = dtm_core_after(now, t->delay);
 	else
 		t->next_time = protocol->prepared_until(t, cfg);
 	dtm_core_loaded(t, now);
@@ -229,8 +237,8 @@ dtm_core_enter(DtmTrans *t, DtmStatus status, DtmTime now, DtmUpdate *u)
 DtmTime
 dtm_core_overdue_at(const DtmTrans *t, const DtmConfig *cfg)
 {
-	return t->created + (t->timeout_to_fail > 0 ? t->timeout_to_fail :
-						 cfg->timeout_to_fail);
+	return dtm_core_after(t->created, t->timeout_to_fail > 0 ?
+						  t->timeout_to_fail : cfg->timeout_to_fail);
 }
 
 void
@@ -240,7 +248,7 @@ dtm_core_submit(DtmTrans *t, DtmTime now, DtmUpdate *u)
 	if (t->delay == 0)
 		return;
 	/* MS-10: the delay counts from here */
-	t->next_time = now + t->delay;
+	t->next_time = dtm_core_after(now, t->delay);
 	for (int i = 0; i < t->nops; i++)
 		t->ops[i].waiting = true;
 }
@@ -287,15 +295,26 @@ dtm_core_interval(const DtmTrans *t, const DtmConfig *cfg)
 {
 	int64_t		interval = cfg->retry_interval;
 	int64_t		cap = cfg->retry_interval_max;
+	int64_t		least = cfg->retry_interval < DTM_MIN_RETRY_INTERVAL ?
+		cfg->retry_interval : DTM_MIN_RETRY_INTERVAL;
 
 	if (t->retry_interval > 0)
 		interval = t->retry_interval;
 	else if (t->timeout_to_fail > 0 && t->timeout_to_fail < interval)
 		interval = t->timeout_to_fail;
+	if (interval < least)
+		interval = least;
 	/* a transaction's own interval may be longer than the cap */
 	for (int i = 0; i < t->failures && interval < cap; i++)
 		interval = interval > cap / 2 ? cap : interval * 2;
 	return interval;
+}
+
+/* So many 65536ths of a time; the product may be more than an int64 holds. */
+static int64_t
+part_of(int64_t us, uint32_t parts)
+{
+	return us / 65536 * parts + us % 65536 * parts / 65536;
 }
 
 void
@@ -324,8 +343,8 @@ dtm_core_retry_later(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
 		 * Up to an eighth earlier, so that transactions that failed together
 		 * are not retried together.
 		 */
-		interval -= (interval / 8) * (int64_t) (ev->jitter >> 16) / 65536;
-		t->next_time = ev->now + interval;
+		interval -= part_of(interval / 8, ev->jitter >> 16);
+		t->next_time = dtm_core_after(ev->now, interval);
 		u->changed = true;
 	}
 	if (grow && t->failures >= cfg->alert_retry_limit)

@@ -23,7 +23,22 @@
 typedef int64_t DtmTime;
 
 #define DTM_TIME_NEVER		INT64_MAX
+
+/*
+ * The last time that can be stored: of PostgreSQL's timestamptz, as the epoch
+ * is that of the callers that there are.  What is due then never is: no clock
+ * gets there, and dtm_run_due() does not go by a time that late.
+ */
+#define DTM_TIME_MAX		INT64_C(9223371331199999999)
+
 #define DTM_USEC_PER_SEC	INT64_C(1000000)
+
+/*
+ * The shortest pause between two tries that a transaction's own options can ask
+ * for, in us, unless the configured retry_interval is shorter: a branch that
+ * keeps failing costs a call and a commit each time.
+ */
+#define DTM_MIN_RETRY_INTERVAL	INT64_C(100000)
 
 /*
  * Size of rollback_reason in bytes, with its NUL; longer reasons are
@@ -224,6 +239,12 @@ extern void dtm_core_loaded(DtmTrans *t, DtmTime now);
  */
 extern void dtm_core_step(DtmTrans *t, const DtmConfig *cfg,
 						  const DtmEvent *ev, DtmUpdate *u);
+
+/*
+ * The time so many us after another, DTM_TIME_MAX at most; so never, and the
+ * beginning of time, stay what they are.  Not positive: the same time.
+ */
+extern DtmTime dtm_core_after(DtmTime time, int64_t us);
 
 /* Interval (us) until the next retry, without jitter (CR-01, CR-02). */
 extern int64_t dtm_core_interval(const DtmTrans *t, const DtmConfig *cfg);

@@ -136,7 +136,7 @@ forward(DtmTrans *t, const DtmEvent *ev, DtmUpdate *u)
 	/* SO-03: age counts, not the time since the last reply */
 	if (t->timeout_to_fail > 0)
 	{
-		DtmTime		deadline = t->created + t->timeout_to_fail;
+		DtmTime		deadline = dtm_core_after(t->created, t->timeout_to_fail);
 
 		if (ev->now >= deadline)
 		{

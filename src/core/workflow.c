@@ -12,8 +12,8 @@
 static DtmTime
 workflow_prepared_until(const DtmTrans *t, const DtmConfig *cfg)
 {
-	return t->has_query_url ? t->created + dtm_core_interval(t, cfg) :
-		DTM_TIME_NEVER;
+	return t->has_query_url ?
+		dtm_core_after(t->created, dtm_core_interval(t, cfg)) : DTM_TIME_NEVER;
 }
 
 static void

@@ -198,10 +198,11 @@ check_value(const char *name, OptionKind kind, const char *value)
 			check_file(name, value);
 			break;
 		case OPTION_MS:
-			if (!parse_int(value, &ms, GUC_UNIT_MS, &hint) || ms <= 0)
+			if (!parse_int(value, &ms, GUC_UNIT_MS, &hint) || ms <= 0 ||
+				ms > DTM_MAX_REQUEST_TIMEOUT)
 				ereport(ERROR,
 						(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
-						 errmsg("option \"%s\" must be a time greater than 0", name),
+						 errmsg("option \"%s\" must be a time greater than 0, up to one day", name),
 						 errhint("Specify milliseconds, or a number with a unit, such as 5s.")));
 			break;
 		case OPTION_TOKEN:

@@ -246,11 +246,11 @@ read_request_timeout(Request *request, const Option *option, const JsonbValue *v
 {
 	int64		us = seconds_of(value, option->key);
 
-	if (us / 1000 > INT_MAX)
+	if (us / 1000 > DTM_MAX_REQUEST_TIMEOUT)
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 				 errmsg("\"%s\" is out of range", option->key),
-				 errhint("The value must be between 0 and %d.", INT_MAX / 1000)));
+				 errhint("The value must be between 0 and %d seconds.", DTM_MAX_REQUEST_TIMEOUT / 1000)));
 	request->trans.request_timeout = us > 0 ? Max((int) (us / 1000), 1) : 0;
 }
 

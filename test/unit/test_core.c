@@ -148,6 +148,86 @@ interval_backs_off_to_the_cap(void **state)
 	assert_int_equal(dtm_core_interval(t, &sim.cfg), 7200 * SEC);
 	t->retry_interval = INT64_MAX;
 	assert_true(dtm_core_interval(t, &sim.cfg) == INT64_MAX);
+	t->failures = 0;
+	/* a transaction's own options do not make a flood of calls */
+	t->retry_interval = 1;
+	assert_int_equal(dtm_core_interval(t, &sim.cfg), DTM_MIN_RETRY_INTERVAL);
+	t->retry_interval = 0;
+	t->timeout_to_fail = 1;
+	assert_int_equal(dtm_core_interval(t, &sim.cfg), DTM_MIN_RETRY_INTERVAL);
+	sim.cfg.retry_interval = DTM_MIN_RETRY_INTERVAL / 10;
+	assert_int_equal(dtm_core_interval(t, &sim.cfg), DTM_MIN_RETRY_INTERVAL / 10);
+}
+
+/*
+ * --- If this fails, a time is stored that PostgreSQL cannot show, or a retry is
+ * due at once, for ever. ---
+ */
+static void
+sums_of_times_saturate(void **state)
+{
+	static const DtmTransType types[] = {DTM_SAGA, DTM_TCC, DTM_XA, DTM_MSG};
+	Sim			sim;
+
+	(void) state;
+	assert_true(dtm_core_after(0, 5) == 5);
+	assert_true(dtm_core_after(-5, 5) == 0);
+	assert_true(dtm_core_after(7, 0) == 7);
+	assert_true(dtm_core_after(7, -1) == 7);
+	assert_true(dtm_core_after(DTM_TIME_MAX - 5, 5) == DTM_TIME_MAX);
+	assert_true(dtm_core_after(DTM_TIME_MAX - 5, 6) == DTM_TIME_MAX);
+	assert_true(dtm_core_after(0, INT64_MAX) == DTM_TIME_MAX);
+	assert_true(dtm_core_after(-1, INT64_MAX) == DTM_TIME_MAX);
+	assert_true(dtm_core_after(DTM_TIME_MAX, 1) == DTM_TIME_MAX);
+	assert_true(dtm_core_after(DTM_TIME_NEVER, 1) == DTM_TIME_NEVER);
+	assert_true(dtm_core_after(INT64_MIN, 1) == INT64_MIN);
+
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+		for (int jitter = 0; jitter < 2; jitter++)
+		{
+			/* just before the end of time, all settings as they are */
+			sim_init(&sim, types[i], 1);
+			sim.now = DTM_TIME_MAX - 1;
+			sim.jitter = jitter ? UINT32_MAX : 0;
+			sim.memory.delay = INT64_MAX;
+			sim.memory.timeout_to_fail = INT64_MAX;
+			sim_start(&sim, true);
+			assert_true(sim.memory.next_time >= sim.now &&
+						sim.memory.next_time <= DTM_TIME_MAX);
+
+			/* an ordinary time, but the longest interval */
+			sim_init(&sim, types[i], 1);
+			sim.now = 1000 * SEC;
+			sim.jitter = jitter ? UINT32_MAX : 0;
+			sim.memory.retry_interval = INT64_MAX;
+			sim.memory.timeout_to_fail = INT64_MAX;
+			sim_start(&sim, true);
+			assert_true(sim_wake(&sim));
+			if (sim.in_flight[sim_slot(1)])
+				assert_true(sim_reply(&sim, 1, DTM_RESULT_TEMPORARY, ""));
+			else if (sim.in_flight[sim_slot(0)])
+				assert_true(sim_reply(&sim, 0, DTM_RESULT_TEMPORARY, ""));
+			else
+				continue;
+			assert_int_equal(sim.memory.failures, 1);
+			assert_true(sim.memory.next_time > INT64_MAX / 8 * 7 - SEC &&
+						sim.memory.next_time <= DTM_TIME_MAX);
+		}
+
+	/* a retry at the last time but one is later than that, so not due */
+	sim_init(&sim, DTM_SAGA, 1);
+	sim.now = DTM_TIME_MAX - 1;
+	sim_start(&sim, true);
+	assert_true(sim_wake(&sim));
+	assert_true(sim_reply(&sim, 1, DTM_RESULT_TEMPORARY, ""));
+	assert_true(sim.memory.next_time == DTM_TIME_MAX);
+
+	/* prepared ones, and what is overdue */
+	sim_init(&sim, DTM_MSG, 1);
+	sim.now = DTM_TIME_MAX - 1;
+	sim.cfg.timeout_to_fail = INT64_MAX;
+	sim_start(&sim, false);
+	assert_true(sim.memory.next_time == DTM_TIME_MAX);
 }
 
 /* --- If this fails, a saga is stored that can never end. --- */
@@ -1418,6 +1498,7 @@ main(void)
 		cmocka_unit_test(names_round_trip),
 		cmocka_unit_test(replies_are_classified),
 		cmocka_unit_test(interval_backs_off_to_the_cap),
+		cmocka_unit_test(sums_of_times_saturate),
 		cmocka_unit_test(cyclic_orders_are_found),
 		cmocka_unit_test(requests_follow_the_state_table),
 		cmocka_unit_test(every_state_takes_every_event),
