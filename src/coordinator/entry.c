@@ -23,6 +23,19 @@ jitter_of(Coordinator *c)
 	return c->fixed_now != 0 ? 0 : (uint32) random() << 1;
 }
 
+/* As one that core has not seen. */
+Reply *
+reply_copy(const Reply *reply, MemoryContext context)
+{
+	Reply	   *copy = MemoryContextAlloc(context, sizeof(Reply));
+
+	*copy = *reply;
+	copy->text = MemoryContextStrdup(context, reply->text);
+	copy->applied = false;
+	copy->next = NULL;
+	return copy;
+}
+
 void
 entries_init(EntrySet *entries, MemoryContext context)
 {
@@ -82,7 +95,6 @@ entries_check(Coordinator *c)
 	HASH_SEQ_STATUS seq;
 	Entry	   *entry;
 	int			ntouched = 0;
-	int			nsearched = 0;
 
 	hash_seq_init(&seq, c->entries.table);
 	while ((entry = hash_seq_search(&seq)) != NULL)
@@ -95,10 +107,9 @@ entries_check(Coordinator *c)
 								  entry->outcome.alert_url == NULL));
 		Assert((entry->ncalls == 0) == (entry->calls == NULL));
 		ntouched += entry->touched;
-		nsearched += entry->searched;
+		Assert(!locked_has(&c->locked, entry->id));
 	}
 	Assert(ntouched == c->entries.ntouched);
-	Assert(nsearched == c->room.used_by_search);
 	Assert(hash_get_num_entries(c->entries.table) == c->room.used);
 #endif
 }
@@ -158,7 +169,7 @@ entry_forget(Coordinator *c, Entry *entry)
 		call_free(call);
 	}
 	entry_untouch(c, entry);
-	room_give_back(&c->room, entry->bytes, entry->searched);
+	room_give_back(&c->room, entry->role, entry->bytes, entry->searched);
 	entry_drop_ready(entry);
 	MemoryContextDelete(entry->context);
 	hash_search(c->entries.table, &entry->id, HASH_REMOVE, NULL);
@@ -187,13 +198,24 @@ entry_add(Coordinator *c, Transaction *trans, MemoryContext context,
 	entry->trans = trans;
 	entry->context = context;
 	entry->searched = searched;
+	entry->role = trans->submitted_by;
 	MemoryContextSetParent(context, c->context);
 	begin_outcome(entry);
 	entry->bytes = MemoryContextMemAllocated(context, true);
-	room_take(&c->room, entry->bytes, searched);
+	room_take(&c->room, entry->role, entry->bytes, searched);
 	dtm_core_loaded(&trans->core, coordinator_time(c));
+	locked_take(c, entry);
 	entry->wake = true;
 	entry_touch(c, entry);
+}
+
+void
+entry_count_bytes(Coordinator *c, Entry *entry)
+{
+	Size		bytes = MemoryContextMemAllocated(entry->context, true);
+
+	room_resize(&c->room, entry->role, entry->bytes, bytes);
+	entry->bytes = bytes;
 }
 
 /* The row as it is now, for an entry that we have; calls go on. */
@@ -203,7 +225,6 @@ entry_replace(Coordinator *c, Entry *entry, Transaction *trans,
 {
 	Reply	   *replies = NULL;
 	Reply	  **last = &replies;
-	Size		bytes;
 
 	dtm_core_loaded(&trans->core, coordinator_time(c));
 	for (Call *call = entry->calls; call != NULL; call = call->next)
@@ -216,14 +237,9 @@ entry_replace(Coordinator *c, Entry *entry, Transaction *trans,
 	entry_drop_ready(entry);
 	for (Reply *reply = entry->replies; reply != NULL; reply = reply->next)
 	{
-		Reply	   *copy = MemoryContextAlloc(context, sizeof(Reply));
-
-		*copy = *reply;
-		copy->text = MemoryContextStrdup(context, reply->text);
-		copy->applied = false;	/* not to this row */
-		copy->next = NULL;
-		*last = copy;
-		last = &copy->next;
+		/* core has not seen it with this row */
+		*last = reply_copy(reply, context);
+		last = &(*last)->next;
 	}
 	MemoryContextSetParent(context, c->context);
 	/* the requests of calls under way lie in the old context */
@@ -231,11 +247,9 @@ entry_replace(Coordinator *c, Entry *entry, Transaction *trans,
 		MemoryContextSetParent(entry->context, context);
 	else
 		MemoryContextDelete(entry->context);
-	bytes = MemoryContextMemAllocated(context, true);
-	room_resize(&c->room, entry->bytes, bytes);
 	entry->trans = trans;
 	entry->context = context;
-	entry->bytes = bytes;
+	entry_count_bytes(c, entry);
 	entry->replies = replies;
 	begin_outcome(entry);
 	entry->row = ROW_CURRENT;
@@ -460,6 +474,9 @@ entry_make_ready(Coordinator *c, Entry *entry)
 		entry->ready = call;
 	}
 	MemoryContextSwitchTo(before);
+	/* bodies may be as large as payloads */
+	if (entry->ready != NULL)
+		entry_count_bytes(c, entry);
 }
 
 void

@@ -61,21 +61,22 @@ typedef struct Entry
 {
 	int64		id;				/* hash key; must be first */
 	Transaction *trans;
-	MemoryContext context;		/* of trans, and of what is allocated for it */
-	Size		bytes;			/* size of that context after loading */
+	MemoryContext context;		/* of trans, and of what is made for it */
+	Size		bytes;			/* that context's, when it was last counted */
+	Oid			role;			/* that it counts as one of: who submitted it */
 	dlist_node	node;			/* in EntrySet.touched, if touched */
 	EntryRow	row;
-	bool		touched;		/* the next turn must process it */
-	bool		wake;			/* pass a WAKE event to core */
-	bool		searched;		/* found by a search: counts in
-								 * Room.used_by_search */
-	TimestampTz not_before;		/* the row was locked: do not try again before
-								 * this time */
-	int			nrefused;		/* consecutive turns that could not write it */
-	Reply	   *replies;		/* in the order of arrival */
-	Outcome		outcome;		/* core's decisions since the row was written */
-	Call	   *ready;			/* calls to send when the turn has committed */
-	Call	   *calls;			/* calls in flight */
+	bool		touched;		/* has to be seen to in the next turn */
+	bool		wake;			/* let core look at it */
+	bool		searched;		/* RoomOfRole.used_by_search */
+	int64		not_before;		/* the row was locked: try again then, by
+								 * clock_monotonic(); 0: it was not */
+	TransactionId holder;		/* who had it locked; invalid: not known */
+	int			nrefused;		/* times in a row that it was not written */
+	Reply	   *replies;		/* in the order they came */
+	Outcome		outcome;		/* what core has said since the row was written */
+	Call	   *ready;			/* to be sent when the turn has committed */
+	Call	   *calls;			/* under way */
 	int			ncalls;
 } Entry;
 
@@ -86,6 +87,8 @@ typedef struct EntrySet
 	dlist_head	touched;
 	int			ntouched;
 } EntrySet;
+
+extern Reply *reply_copy(const Reply *reply, MemoryContext context);
 
 extern void entries_init(EntrySet *entries, MemoryContext context);
 
@@ -124,7 +127,10 @@ extern void entry_decide(Coordinator *c, Entry *entry);
 /* Lets core apply the replies that it has not applied yet. */
 extern void entry_apply_replies(Coordinator *c, Entry *entry);
 
-/* Makes the calls of core's decisions, which are sent after the commit. */
+/* The memory that it takes is counted anew. */
+extern void entry_count_bytes(Coordinator *c, Entry *entry);
+
+/* Makes the calls that were decided on, to be sent after the commit. */
 extern void entry_make_ready(Coordinator *c, Entry *entry);
 extern void entry_drop_ready(Entry *entry);
 extern void entry_send(Coordinator *c, Entry *entry);

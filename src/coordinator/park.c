@@ -1,7 +1,8 @@
 /*
  * park.c
- *		Parks transactions whose calls wait for busy hosts or workers, so that
- *		transactions for other places get their turn.
+ *		Puts transactions aside ("parks" them) that wait for hosts or workers
+ *		which have enough to do, so that those for other places come to their
+ *		turn; and those of a role that has as much in memory as it may have.
  *
  * A parked transaction is only an id.  It is read again when its place has
  * room.  Parking does not change the row. (Postponing does: it sets a later
@@ -12,49 +13,161 @@
 /* How often a busy coordinator makes room for a search to go on, in us. */
 #define BUSY_SEARCH_PAUSE	INT64CONST(1000000)
 
+/*
+ * A place that has enough to do takes one of its parked ones for so many that
+ * others bring.  Else retries, which searches find when they are due, could keep
+ * it above its limit for ever, and the parked ones out.
+ */
+#define OTHERS_SHARE		4
+#define MAX_SHARE			64
+
 void
 park_init(Park *park, MemoryContext context)
 {
+	HASHCTL		hash;
+
 	park->context = context;
 	dlist_init(&park->places);
 	park->n = 0;
+	park->came = 0;
 	park->latest = 0;
+	memset(&hash, 0, sizeof(hash));
+	hash.keysize = sizeof(int64);
+	hash.entrysize = sizeof(int64);
+	hash.hcxt = context;
+	park->ids = hash_create("dtm parked", 1024, &hash,
+							HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+bool
+park_has(const Park *park, int64 id)
+{
+	return park->n > 0 && hash_search(park->ids, &id, HASH_FIND, NULL) != NULL;
+}
+
+static ParkedPlace *
+find_place(const Park *park, bool for_room, const CallPlace *where)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, (dlist_head *) &park->places)
+	{
+		ParkedPlace *place = dlist_container(ParkedPlace, node, iter.cur);
+
+		if (place->for_room == for_room && call_place_is(&place->place, where))
+			return place;
+	}
+	return NULL;
 }
 
 /* A place, made if nobody is parked there. */
 static ParkedPlace *
-get_place(Park *park, const CallPlace *where)
+get_place(Park *park, bool for_room, const CallPlace *where)
 {
-	ParkedPlace *place;
-	dlist_iter	iter;
+	ParkedPlace *place = find_place(park, for_room, where);
 
-	dlist_foreach(iter, &park->places)
-	{
-		place = dlist_container(ParkedPlace, node, iter.cur);
-		if (call_place_is(&place->place, where))
-			return place;
-	}
+	if (place != NULL)
+		return place;
 	place = MemoryContextAllocZero(park->context, sizeof(ParkedPlace));
+	place->for_room = for_room;
 	place->place = *where;
 	queue_init(&place->ids, park->context);
 	dlist_push_tail(&park->places, &place->node);
 	return place;
 }
 
+/* False: there are too many, or it is here already. */
+static bool
+push(Park *park, ParkedPlace *place, int64 id)
+{
+	bool		found;
+
+	if (park->n >= QUEUE_MAX_LENGTH || !queue_push(&place->ids, id))
+		return false;
+	park->n++;
+	(void) hash_search(park->ids, &id, HASH_ENTER, &found);
+	return true;
+}
+
+static void
+set_place_of_role(CallPlace *where, Oid role)
+{
+	memset(where, 0, sizeof(CallPlace));
+	where->role = role;
+}
+
 bool
-park_can_return(const Park *park, const Calls *calls)
+park_waits_for_room(const Park *park, Oid role)
+{
+	CallPlace	where;
+
+	if (park->n == 0)
+		return false;
+	set_place_of_role(&where, role);
+	return find_place(park, true, &where) != NULL;
+}
+
+bool
+park_for_room(Park *park, Oid role, int64 id, bool announced)
+{
+	CallPlace	where;
+	ParkedPlace *place;
+
+	if (park_has(park, id))
+		return true;
+	if (park->n >= QUEUE_MAX_LENGTH)
+		return false;
+	set_place_of_role(&where, role);
+	place = get_place(park, true, &where);
+	place->urgent = place->urgent || announced;
+	return push(park, place, id);
+}
+
+int
+park_appetite(const ParkedPlace *place, const Calls *calls, const Room *room)
+{
+	if (!place->for_room)
+		return calls_appetite(calls, &place->place);
+	if (place->wanted > 0 && !room_admits(room, place->place.role, true, place->wanted))
+		return 0;
+	return room_left_to_role(room, place->place.role, true);
+}
+
+bool
+park_can_return(const Park *park, const Calls *calls, const Room *room)
 {
 	dlist_iter	iter;
 
 	dlist_foreach(iter, (dlist_head *) &park->places)
-		if (calls_appetite(calls, &dlist_container(ParkedPlace, node, iter.cur)->place) > 0)
+		if (park_appetite(dlist_container(ParkedPlace, node, iter.cur), calls, room) > 0)
 			return true;
 	return false;
 }
 
 void
+park_count_other(Park *park)
+{
+	if (park->n > 0 && park->came < OTHERS_SHARE * MAX_SHARE)
+		park->came++;
+}
+
+int
+park_share(const Park *park)
+{
+	return park->came / OTHERS_SHARE;
+}
+
+void
+park_count_share(Park *park, int n)
+{
+	park->came = Max(park->came - n * OTHERS_SHARE, 0);
+}
+
+void
 park_drop(Park *park, ParkedPlace *place, int n)
 {
+	for (int i = 0; i < n; i++)
+		(void) hash_search(park->ids, &queue_ids(&place->ids)[i], HASH_REMOVE, NULL);
 	queue_drop(&place->ids, n);
 	park->n -= n;
 	if (queue_length(&place->ids) > 0)
@@ -78,6 +191,23 @@ park_drop_if_first(Park *park, int64 id)
 	}
 }
 
+/* Do some wait for room for a role that has as much as it may have? */
+static bool
+is_role_full(Coordinator *c, bool urgent)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &c->park.places)
+	{
+		ParkedPlace *place = dlist_container(ParkedPlace, node, iter.cur);
+
+		if (place->for_room && place->urgent == urgent &&
+			park_appetite(place, &c->calls, &c->room) <= 0)
+			return true;
+	}
+	return false;
+}
+
 /*
  * Does memory that is full keep something from being read that it is worth
  * making room for?  What is put aside has to be read twice: a coordinator that
@@ -90,8 +220,11 @@ park_due_in(Coordinator *c)
 		return -1;
 	if (queue_length(&c->reading.announced) > 0 && room_left(&c->room) == 0)
 		return 0;
-	if (!search_is_due(&c->search, coordinator_time(c)) ||
-		room_left_for_search(&c->room) > 0)
+	if (is_role_full(c, true))
+		return 0;
+	if ((!search_is_due(&c->search, coordinator_time(c)) ||
+		 room_left(&c->room) > 0) &&
+		!is_role_full(c, false))
 		return -1;
 	return c->pace.busy ?
 		Max(c->park.latest + BUSY_SEARCH_PAUSE - c->pace.turn_began, 0) : 0;
@@ -118,33 +251,67 @@ park_entry(Coordinator *c, Entry *entry)
 	if (c->park.n >= QUEUE_MAX_LENGTH)
 		return false;
 	call_where(entry->calls, &where);
-	queue_push(&get_place(&c->park, &where)->ids, entry->id);
-	c->park.n++;
+	push(&c->park, get_place(&c->park, false, &where), entry->id);
 	room_refund(&c->room);
 	entry_forget(c, entry);
 	return true;
 }
 
+/* Do some of this role wait for room? */
+static bool
+is_blocked(Coordinator *c, Oid role)
+{
+	CallPlace	where;
+	ParkedPlace *place;
+
+	set_place_of_role(&where, role);
+	place = find_place(&c->park, true, &where);
+	return place != NULL && park_appetite(place, &c->calls, &c->room) <= 0;
+}
+
+/*
+ * How many of each role are to go: half of what it has, of each role if memory is
+ * full, else of those that have as much as they may have.
+ */
+static void
+count_surplus(Coordinator *c)
+{
+	Room	   *room = &c->room;
+	bool		full = room_left(room) == 0;
+	HASH_SEQ_STATUS seq;
+	RoomOfRole *its;
+
+	hash_seq_init(&seq, room->roles);
+	while ((its = hash_seq_search(&seq)) != NULL)
+		its->surplus = full || is_blocked(c, its->role) ? (its->used + 1) / 2 : 0;
+}
+
 /*
  * Memory is full, and still there is room for calls: those in memory wait for
- * places that are at their limit.  Half of them go.
+ * places that are at their limit.
  */
 void
 park_entries(Coordinator *c)
 {
 	HASH_SEQ_STATUS seq;
 	Entry	   *entry;
-	int			surplus = c->room.used - Min(c->room.used, c->room.capacity) / 2;
 
 	if (park_due_in(c) != 0)
 		return;
 	c->park.latest = c->pace.turn_began;
+	count_surplus(c);
 	hash_seq_init(&seq, c->entries.table);
 	while ((entry = hash_seq_search(&seq)) != NULL)
 	{
+		RoomOfRole *its;
+
 		if (!only_waits(entry))
 			continue;
-		if (!park_entry(c, entry) || --surplus <= 0)
+		its = hash_search(c->room.roles, &entry->role, HASH_FIND, NULL);
+		if (its->surplus <= 0)
+			continue;
+		its->surplus--;
+		if (!park_entry(c, entry))
 		{
 			hash_seq_term(&seq);
 			break;

@@ -12,7 +12,9 @@
  *	read.c		brings rows into memory
  *	search.c	which rows are due
  *	queue.c		ids that wait to be read
- *	park.c		puts transactions aside whose calls have to wait
+ *	park.c		puts transactions aside whose calls have to wait, or that find
+ *				no room
+ *	locked.c	puts transactions aside whose row somebody has locked
  *	write.c		brings what has changed back
  *	attempts.c	calls that took place, to be written
  *	pace.c		when there may be a turn
@@ -28,6 +30,7 @@
 #include "attempts.h"
 #include "call.h"
 #include "entry.h"
+#include "locked.h"
 #include "pace.h"
 #include "park.h"
 #include "queue.h"
@@ -44,9 +47,12 @@
 /* State of reading, kept from turn to turn. */
 typedef struct Reading
 {
-	IdQueue		announced;		/* announced ids that are not read yet */
-	int			batch;			/* rows to read at a time; 1 after an error */
-	int64		suspect;		/* row that is being read alone; 0: none */
+	IdQueue		announced;		/* not read yet */
+	int			batch;			/* rows read by one statement; 1 after an error */
+	int64		suspect;		/* the row that is just read alone; 0: none */
+	int			looked_at;		/* ids in this turn */
+	bool		failed;			/* rows were taken in a turn that was rolled
+								 * back */
 } Reading;
 
 struct Coordinator
@@ -70,6 +76,7 @@ struct Coordinator
 	Reading		reading;
 	Search		search;
 	Park		park;
+	Locked		locked;
 	Pace		pace;
 	Removal		removal;
 	Attempts	attempts;

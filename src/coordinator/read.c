@@ -8,6 +8,7 @@
  */
 #include "private.h"
 
+#include "clock.h"
 #include "errors.h"
 
 #include "utils/timestamp.h"
@@ -15,8 +16,17 @@
 /* Rows read by one statement. */
 #define LOAD_BATCH			256
 
+/* The same, at least, where few of them may come into memory. */
+#define MIN_BATCH			64
+
+/* Rows looked at in one turn, but for entries that are read again. */
+#define LOOKS_PER_TURN		2048
+
 /* Pause before another look at rows that are not to be run, in us. */
 #define AWAY_PAUSE			INT64CONST(1000000)
+
+/* The same for those that there was no space for, not even for their ids. */
+#define FULL_PAUSE			INT64CONST(10000000)
 
 void
 read_init(Coordinator *c)
@@ -135,29 +145,115 @@ report_ownerless(Coordinator *c, int64 id, const char *problem)
 	read_postpone(c, id, DT_NOEND);
 }
 
-/* Rows that were read: new ones become entries, known ones are replaced. */
-static void
-take_rows(Coordinator *c, StoreLoad *load, bool searched)
-{
-	for (int i = 0; i < load->n; i++)
-	{
-		Entry	   *entry = entry_find(c, load->trans[i]->id);
+/* ---------- which rows are read ---------- */
 
-		if (entry == NULL)
-			entry_add(c, load->trans[i], load->context[i], searched);
-		else if (!take_known_row(c, entry, load->trans[i], load->context[i]))
-			MemoryContextDelete(load->context[i]);
-	}
-	for (int i = 0; i < load->nbad; i++)
-	{
-		if (load->bad_ownerless[i])
-			report_ownerless(c, load->bad_id[i], load->bad_error[i]);
-		else
-			report_bad_row(c, load->bad_id[i], load->bad_error[i]);
-	}
+/* Where ids come from that are read. */
+typedef enum ReadSource
+{
+	READ_AGAIN,					/* entries that we have */
+	READ_ANNOUNCED,
+	READ_SEARCHED,
+	READ_PARKED_FOR_CALLS,
+	READ_PARKED_FOR_ROOM
+} ReadSource;
+
+/* Rows that are read together. */
+typedef struct Batch
+{
+	Coordinator *c;
+	ReadSource	source;
+	int			left;			/* how many more of them may come into memory */
+	ParkedPlace *place;			/* PARKED_FOR_ROOM: where they are */
+} Batch;
+
+static bool
+is_searched(const Batch *batch)
+{
+	return batch->source == READ_SEARCHED || batch->source == READ_PARKED_FOR_ROOM;
 }
 
-/* ---------- which rows are read ---------- */
+/* There is no room for it: it waits, as an id. */
+static StoreVerdict
+refuse(Batch *batch, int64 id, Oid role, Size bytes)
+{
+	Coordinator *c = batch->c;
+
+	if (batch->source == READ_PARKED_FOR_ROOM)
+	{
+		/* it stays the first of those that wait */
+		batch->place->wanted = bytes;
+		return STORE_STOP;
+	}
+	if (!park_for_room(&c->park, role, id, batch->source == READ_ANNOUNCED))
+		search_expect_behind(&c->search,
+							 dtm_core_after(coordinator_time(c), FULL_PAUSE));
+	return STORE_SKIP;
+}
+
+/* Is there room for a row, now that it is known whose it is, and how large? */
+static StoreVerdict
+admit(void *arg, int64 id, Oid role, Size bytes)
+{
+	Batch	   *batch = arg;
+	Coordinator *c = batch->c;
+	bool		ahead = batch->source == READ_ANNOUNCED || batch->source == READ_SEARCHED;
+	bool		searched = is_searched(batch);
+
+	if (batch->source == READ_AGAIN || entry_find(c, id) != NULL)
+		return STORE_TAKE;
+	if (batch->left <= 0)
+		return STORE_STOP;
+	if (ahead && park_waits_for_room(&c->park, role) ?
+		!room_admits_ahead(&c->room, role, searched, bytes) :
+		!room_admits(&c->room, role, searched, bytes))
+		return refuse(batch, id, role, bytes);
+	if (ahead)
+		park_count_other(&c->park);
+	else if (batch->source == READ_PARKED_FOR_ROOM)
+		room_count_waited(&c->room, role);
+	batch->left--;
+	return STORE_TAKE;
+}
+
+/* A row that was read: a new one becomes an entry, a known one is replaced. */
+static void
+take_row(void *arg, Transaction *trans, MemoryContext context)
+{
+	Batch	   *batch = arg;
+	Coordinator *c = batch->c;
+	Entry	   *entry = entry_find(c, trans->id);
+
+	if (entry == NULL)
+		entry_add(c, trans, context, is_searched(batch));
+	else if (!take_known_row(c, entry, trans, context))
+		MemoryContextDelete(context);
+}
+
+/*
+ * Reads rows, and takes them as they come, so that what they take counts for the
+ * next.  Returns how many of the ids are done with; what is not there has become
+ * final meanwhile.
+ */
+static int
+load_rows(Batch *batch, const int64 *ids, int n)
+{
+	Coordinator *c = batch->c;
+	StoreReader reader = {.arg = batch, .admit = admit, .take = take_row};
+	StoreLoad	load;
+
+	store_load_ids(ids, n, &reader, &load);
+	for (int i = 0; i < load.nbad; i++)
+	{
+		if (load.bad_ownerless[i])
+			report_ownerless(c, load.bad_id[i], load.bad_error[i]);
+		else
+			report_bad_row(c, load.bad_id[i], load.bad_error[i]);
+	}
+	for (int i = 0; i < load.nabsent; i++)
+		locked_forget(&c->locked, load.absent_id[i]);
+	c->reading.looked_at += n;
+	return load.ndone;
+}
 
 /* Is its row to be read? */
 static bool
@@ -170,23 +266,23 @@ is_doubted(const Entry *entry)
 static void
 reload_entries(Coordinator *c)
 {
+	Batch		batch = {.c = c, .source = READ_AGAIN};
 	int64	   *ids = palloc(sizeof(int64) * (c->entries.ntouched + 1));
+	int64		now = clock_monotonic();
 	int			n = 0;
 	dlist_iter	iter;
-	StoreLoad	load;
 
 	dlist_foreach(iter, &c->entries.touched)
 	{
 		Entry	   *entry = dlist_container(Entry, node, iter.cur);
 
-		if (is_doubted(entry) && entry->not_before <= GetCurrentTimestamp())
+		if (is_doubted(entry) && entry->not_before <= now)
 			ids[n++] = entry->id;
 	}
 	if (n == 0)
 		return;
-	store_load_ids(ids, n, &load);
 	store_read_durably();
-	take_rows(c, &load, false);
+	(void) load_rows(&batch, ids, n);
 	for (int i = 0; i < n; i++)
 	{
 		Entry	   *entry = entry_find(c, ids[i]);
@@ -197,22 +293,31 @@ reload_entries(Coordinator *c)
 	}
 }
 
-/* Reads the first of a queue, "max" at most; returns how many are done with. */
+/*
+ * Reads the first of a queue, of which batch->left may come into memory;
+ * returns how many are done with.
+ */
 static int
-load_queued(Coordinator *c, const IdQueue *queue, int max)
+load_queued(Batch *batch, const IdQueue *queue)
 {
-	Reading    *reading = &c->reading;
-	int			n = Min(Min(queue_length(queue), reading->batch), max);
-	StoreLoad	load;
+	Reading    *reading = &batch->c->reading;
+	int			n = Min(queue_length(queue), reading->batch);
+	int			done;
 
+	n = Min(n, Max(batch->left, MIN_BATCH));
 	reading->suspect = reading->batch == 1 ? *queue_ids(queue) : 0;
-	store_load_ids(queue_ids(queue), n, &load);
+	done = load_rows(batch, queue_ids(queue), n);
 	reading->suspect = 0;
-	/* where there is no row, it has become final meanwhile */
-	take_rows(c, &load, false);
 	if (n == queue_length(queue))
 		reading->batch = LOAD_BATCH;
-	return n;
+	return done;
+}
+
+/* Has this turn looked at as many rows as it should? */
+static bool
+is_tired(const Coordinator *c)
+{
+	return c->reading.looked_at >= LOOKS_PER_TURN;
 }
 
 /* "leave" is room for those that are read later in the turn. */
@@ -220,10 +325,14 @@ static void
 read_announced(Coordinator *c, int leave)
 {
 	IdQueue    *announced = &c->reading.announced;
+	Batch		batch = {.c = c, .source = READ_ANNOUNCED};
 
-	while (queue_length(announced) > 0 && room_left(&c->room) > leave)
-		queue_drop(announced,
-				   load_queued(c, announced, room_left(&c->room) - leave));
+	while (queue_length(announced) > 0 && room_left(&c->room) > leave &&
+		   !is_tired(c))
+	{
+		batch.left = room_left(&c->room) - leave;
+		queue_drop(announced, load_queued(&batch, announced));
+	}
 }
 
 /*
@@ -238,34 +347,61 @@ is_away(Coordinator *c)
 	return c->mode == STORE_WORKER && store_home() != STORE_HOME_HERE;
 }
 
-/* The next batch of the search that is on its way. */
-static void
-read_searched(Coordinator *c, int max)
+/*
+ * Reads those of the rows found that do not wait here already; returns how many
+ * of those found are done with.
+ */
+static int
+load_found(Batch *batch, const StorePosition *found, int n)
 {
-	Reading    *reading = &c->reading;
-	Search	   *search = &c->search;
-	StoreLoad	load;
+	Coordinator *c = batch->c;
+	int64	   *ids = palloc(sizeof(int64) * n);
+	int		   *places = palloc(sizeof(int) * n);
+	int			nids = 0;
+	int			done;
 
-	if (reading->batch == 1)
-		reading->suspect = search_first(search, c->share);
-	search_read(search, c->share, max, &load);
-	reading->suspect = 0;
-	if (load.nrows > 0 && is_away(c))
+	for (int i = 0; i < n; i++)
 	{
-		search_put_off(search, coordinator_time(c) + AWAY_PAUSE);
+		if (park_has(&c->park, found[i].id) || locked_has(&c->locked, found[i].id))
+			continue;
+		places[nids] = i;
+		ids[nids++] = found[i].id;
+	}
+	c->reading.looked_at += n - nids;
+	c->reading.suspect = c->reading.batch == 1 && nids > 0 ? ids[0] : 0;
+	done = load_rows(batch, ids, nids);
+	c->reading.suspect = 0;
+	return done == nids ? n : places[done];
+}
+
+/* The next batch of the search that is on its way, of which so many may come. */
+static void
+read_searched(Coordinator *c, int room)
+{
+	Search	   *search = &c->search;
+	Batch		batch = {.c = c, .source = READ_SEARCHED, .left = room};
+	int			max = Min(c->reading.batch, Max(room, MIN_BATCH));
+	StorePosition *found = palloc(sizeof(StorePosition) * max);
+	int			n = search_read(search, c->share, max, found);
+	int			done;
+
+	if (n > 0 && is_away(c))
+	{
+		search_put_off(search, dtm_core_after(coordinator_time(c), AWAY_PAUSE));
 		return;
 	}
 	/* nobody has announced these, with the end of their commit */
-	if (load.nrows > 0)
+	if (n > 0)
 		store_read_durably();
-	if (load.nrows < max)
+	done = load_found(&batch, found, n);
+	if (n < max && done == n)
 	{
-		reading->batch = LOAD_BATCH;
+		c->reading.batch = LOAD_BATCH;
 		search_end(search, c->share);
 	}
-	take_rows(c, &load, true);
 	/* not before they have been taken: if that fails, they are read again */
-	search_advance(search, &load);
+	if (done > 0)
+		search_advance(search, &found[done - 1]);
 	if (!search->running && search->again)
 		search_start(search, coordinator_time(c), true);
 }
@@ -277,10 +413,25 @@ read_due(Coordinator *c, int leave)
 
 	if (!c->search.running && search_is_due(&c->search, coordinator_time(c)))
 		search_start(&c->search, coordinator_time(c), false);
-	while (c->search.running &&
-		   (room = Min(room_left_for_search(&c->room),
-					   room_left(&c->room) - leave)) > 0)
-		read_searched(c, Min(c->reading.batch, room));
+	while (c->search.running && !is_tired(c) &&
+		   (room = room_left(&c->room) - leave) > 0)
+		read_searched(c, room);
+}
+
+/* The first of those that wait for calls of a place: so many of them. */
+static void
+read_parked_for_calls(Coordinator *c, ParkedPlace *place, int n)
+{
+	Batch		batch = {.c = c, .source = READ_PARKED_FOR_CALLS, .left = n};
+	IdQueue		queue = {.size = Min(n, queue_length(&place->ids))};
+
+	/* one for which its role has no room is put aside anew */
+	queue.tail = queue.size;
+	queue.ids = palloc(sizeof(int64) * queue.size);
+	memcpy(queue.ids, queue_ids(&place->ids), sizeof(int64) * queue.size);
+	park_drop(&c->park, place, queue.size);
+	while (queue_length(&queue) > 0)
+		queue_drop(&queue, load_queued(&batch, &queue));
 }
 
 /* Reads those again that were put aside, where their place has time now. */
@@ -292,11 +443,25 @@ read_parked(Coordinator *c)
 	dlist_foreach_modify(iter, &c->park.places)
 	{
 		ParkedPlace *place = dlist_container(ParkedPlace, node, iter.cur);
-		int			n = Min(calls_appetite(&c->calls, &place->place),
-							room_left(&c->room));
+		int			n = park_appetite(place, &c->calls, &c->room);
+		bool		shares = n <= 0 && !place->for_room;
 
-		if (n > 0)
-			park_drop(&c->park, place, load_queued(c, &place->ids, n));
+		if (shares)
+			n = park_share(&c->park);
+		n = Min(Min(n, room_left(&c->room)), c->reading.batch);
+		if (n <= 0)
+			continue;
+		if (shares)
+			park_count_share(&c->park, n);
+		if (place->for_room)
+		{
+			Batch		batch = {.c = c, .source = READ_PARKED_FOR_ROOM, .left = n, .place = place};
+
+			place->wanted = 0;
+			park_drop(&c->park, place, load_queued(&batch, &place->ids));
+		}
+		else
+			read_parked_for_calls(c, place, n);
 	}
 }
 
@@ -306,9 +471,16 @@ read_rows(Coordinator *c)
 	int			for_search;
 	int			for_parked;
 
+	c->reading.looked_at = 0;
+	if (c->reading.failed)
+		store_read_durably();
+	c->reading.failed = false;
+	locked_look(c);
 	/* however much is announced, for however long, the others have their turn */
 	room_divide(&c->room, search_is_due(&c->search, coordinator_time(c)),
-				park_can_return(&c->park, &c->calls), &for_search, &for_parked);
+				park_can_return(&c->park, &c->calls, &c->room) ||
+				park_share(&c->park) > 0,
+				&for_search, &for_parked);
 	reload_entries(c);
 	read_announced(c, for_search + for_parked);
 	read_due(c, for_parked);
@@ -320,9 +492,9 @@ read_can(Coordinator *c)
 {
 	return (room_left(&c->room) > 0 &&
 			(queue_length(&c->reading.announced) > 0 ||
-			 park_can_return(&c->park, &c->calls))) ||
-		(room_left_for_search(&c->room) > 0 &&
-		 search_is_due(&c->search, coordinator_time(c)));
+			 park_can_return(&c->park, &c->calls, &c->room) ||
+			 search_is_due(&c->search, coordinator_time(c)))) ||
+		(!c->room.closed && locked_due_in(&c->locked) == 0);
 }
 
 /* ---------- when reading fails ---------- */
@@ -344,6 +516,7 @@ skip_suspect(Coordinator *c, const char *problem)
 bool
 read_failed(Coordinator *c, ErrorData *edata)
 {
+	c->reading.failed = true;
 	if (write_concerns_all(edata))
 		return false;
 	if (c->reading.suspect != 0)

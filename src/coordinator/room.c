@@ -1,18 +1,38 @@
 /*
  * room.c
- *		How many transactions may be in memory, and how the room is divided.
+ *		How many transactions may be in memory, whose, and who may bring more.
  *
- * Only numbers: does not know where transactions come from, or how they leave.
+ * Numbers only: nothing here knows where transactions come from, or how they
+ * leave.
+ *
+ * A role may have ROLE_SHARE times what is free.  So one alone may fill three
+ * quarters of the memory; two, three sevenths each; and there always is room
+ * for one that has nothing yet.  This holds for the number and for the bytes of
+ * transactions.  As most have one call under way at a time, it holds for calls,
+ * too: there may be as many transactions as calls.
  */
 #include "room.h"
 
-/* Transactions in memory, for each call that may be in flight. */
-#define LOADED_PER_CALL		2
-
-/* Memory that they may take, in bytes; beyond it no more are loaded. */
+/*
+ * Memory that they may take, in bytes.  Beyond it goes one at most, and only if
+ * its role has nothing else in memory: or what is larger than that would never
+ * be driven.
+ */
 #define MAX_LOADED_BYTES	(INT64CONST(256) * 1024 * 1024)
 
-/* The part of memory that searches leave to what may be announced: 1 / this. */
+/* What a role may have, for what is free. */
+#define ROLE_SHARE			3
+
+/*
+ * Of those of a role that come while others of it wait for room, one gives way
+ * to these for so many.
+ */
+#define WAITED_SHARE		4
+
+/*
+ * The part of what a role may have that is left, by searches and by what has
+ * waited for room, to what may be announced: 1 / this.
+ */
 #define ANNOUNCED_SHARE		4
 
 /*
@@ -22,16 +42,30 @@
 #define LATER_SHARE			4
 
 void
-room_init(Room *room)
+room_init(Room *room, MemoryContext context)
 {
+	HASHCTL		hash;
+
 	memset(room, 0, sizeof(Room));
 	room->budget = -1;
+	memset(&hash, 0, sizeof(hash));
+	hash.keysize = sizeof(Oid);
+	hash.entrysize = sizeof(RoomOfRole);
+	hash.hcxt = context;
+	room->roles = hash_create("dtm roles", 16, &hash,
+							  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+static RoomOfRole *
+find_role(const Room *room, Oid role)
+{
+	return hash_search(room->roles, &role, HASH_FIND, NULL);
 }
 
 void
 room_set_calls(Room *room, int max_calls)
 {
-	room->capacity = LOADED_PER_CALL * max_calls;
+	room->capacity = max_calls;
 }
 
 int
@@ -39,7 +73,7 @@ room_left(const Room *room)
 {
 	int64		left = room->capacity - room->used;
 
-	if (room->closed || room->bytes > MAX_LOADED_BYTES)
+	if (room->closed)
 		return 0;
 	if (room->budget >= 0)
 		left = Min(left, room->budget);
@@ -47,35 +81,101 @@ room_left(const Room *room)
 }
 
 int
-room_left_for_search(const Room *room)
+room_left_to_role(const Room *room, Oid role, bool searched)
 {
-	int			most = room->capacity - room->capacity / ANNOUNCED_SHARE;
+	const RoomOfRole *its = find_role(room, role);
+	int			used = its != NULL ? its->used : 0;
+	int			by_search = its != NULL ? its->used_by_search : 0;
+	int			free = room->capacity - room->used;
+	int			left;
 
-	return Max(Min(room_left(room), most - room->used_by_search), 0);
+	/* so many come that it has ROLE_SHARE times what they leave */
+	left = Max((free * ROLE_SHARE - used) / (ROLE_SHARE + 1), 0);
+	if (searched)
+		left = Min(left, (used + left) - (used + left) / ANNOUNCED_SHARE - by_search);
+	/* the first one needs no more than a place */
+	if (used == 0)
+		left = Max(left, 1);
+	return Max(Min(left, room_left(room)), 0);
+}
+
+bool
+room_admits(const Room *room, Oid role, bool searched, Size bytes)
+{
+	const RoomOfRole *its = find_role(room, role);
+	int64		left = MAX_LOADED_BYTES - room->bytes - (int64) bytes;
+
+	if (room_left_to_role(room, role, searched) <= 0)
+		return false;
+	if (its == NULL)
+		return left >= 0 || room->bytes <= MAX_LOADED_BYTES;
+	return its->bytes + (int64) bytes <= left * ROLE_SHARE;
+}
+
+bool
+room_admits_ahead(Room *room, Oid role, bool searched, Size bytes)
+{
+	RoomOfRole *its = find_role(room, role);
+
+	if (!room_admits(room, role, searched, bytes))
+		return false;
+	if (its == NULL)
+		return true;
+	if (room_left_to_role(room, role, searched) <= its->ahead / WAITED_SHARE)
+		return false;
+	its->ahead++;
+	return true;
 }
 
 void
-room_take(Room *room, Size bytes, bool searched)
+room_count_waited(Room *room, Oid role)
 {
+	RoomOfRole *its = find_role(room, role);
+
+	if (its != NULL)
+		its->ahead = Max(its->ahead - WAITED_SHARE, 0);
+}
+
+void
+room_take(Room *room, Oid role, Size bytes, bool searched)
+{
+	bool		found;
+	RoomOfRole *its = hash_search(room->roles, &role, HASH_ENTER, &found);
+
+	if (!found)
+	{
+		its->used = its->used_by_search = its->ahead = its->surplus = 0;
+		its->bytes = 0;
+	}
+	its->used++;
+	its->bytes += (int64) bytes;
 	room->used++;
-	room->used_by_search += searched;
+	its->used_by_search += searched;
 	room->bytes += (int64) bytes;
 	if (room->budget > 0)
 		room->budget--;
 }
 
 void
-room_give_back(Room *room, Size bytes, bool searched)
+room_give_back(Room *room, Oid role, Size bytes, bool searched)
 {
+	RoomOfRole *its = find_role(room, role);
+
+	its->used--;
+	its->bytes -= (int64) bytes;
 	room->used--;
-	room->used_by_search -= searched;
+	its->used_by_search -= searched;
 	room->bytes -= (int64) bytes;
-	Assert(room->used >= 0 && room->used_by_search >= 0 && room->bytes >= 0);
+	Assert(room->used >= 0 && room->bytes >= 0);
+	Assert(its->used >= its->used_by_search && its->used_by_search >= 0 && its->bytes >= 0);
+	if (its->used == 0)
+		hash_search(room->roles, &role, HASH_REMOVE, NULL);
 }
 
 void
-room_resize(Room *room, Size before, Size after)
+room_resize(Room *room, Oid role, Size before, Size after)
 {
+	find_role(room, role)->bytes += (int64) after - (int64) before;
 	room->bytes += (int64) after - (int64) before;
 }
 

@@ -1,38 +1,67 @@
 /*
  * room.h
- *		How many transactions may be in memory, and how the room is divided.
+ *		How many transactions may be in memory, whose, and who may bring more.
  */
 #ifndef DTM_COORDINATOR_ROOM_H
 #define DTM_COORDINATOR_ROOM_H
 
 #include "postgres.h"
 
+#include "utils/hsearch.h"
+
+/* What a role has in memory: of the transactions that it has submitted. */
+typedef struct RoomOfRole
+{
+	Oid			role;			/* hash key; must be first */
+	int			used;			/* transactions */
+	int			used_by_search; /* of those, found by searches, or that have
+								 * waited for room */
+	int64		bytes;			/* of all of them */
+	int			ahead;			/* that came while others of it waited for
+								 * room */
+	int			surplus;		/* of park_entries(): to be put aside */
+} RoomOfRole;
+
 typedef struct Room
 {
 	int			capacity;		/* maximum number of transactions */
 	int			used;			/* transactions in memory */
-	int			used_by_search; /* of these, found by searches */
-	int64		bytes;			/* size of all of them */
-	int64		budget;			/* how many may still be loaded; -1: no limit */
-	bool		closed;			/* no transactions may be loaded */
-	int			owed_to_search; /* room that is still due to the search, times
+	int64		bytes;			/* of all of them */
+	HTAB	   *roles;			/* RoomOfRole, of those that have any */
+	int64		budget;			/* how many may still be taken up; -1: any number */
+	bool		closed;			/* none are taken up */
+	int			owed_to_search; /* places that it was not given yet, times
 								 * LATER_SHARE */
 	int			owed_to_parked; /* the same */
 } Room;
 
-extern void room_init(Room *room);
+extern void room_init(Room *room, MemoryContext context);
 
 /* Sets the maximum number of calls in flight. */
 extern void room_set_calls(Room *room, int max_calls);
 
-/* How many more transactions may be loaded, in total and by a search. */
+/* How many more transactions may come. */
 extern int	room_left(const Room *room);
-extern int	room_left_for_search(const Room *room);
 
-/* A transaction was loaded, was removed, or has another size. */
-extern void room_take(Room *room, Size bytes, bool searched);
-extern void room_give_back(Room *room, Size bytes, bool searched);
-extern void room_resize(Room *room, Size before, Size after);
+/*
+ * How many more of a role, that have just been announced, or that a search has
+ * found or that have waited for room; and is there room for one of so many
+ * bytes?  No role gets all: whatever one has to do, there is room for another's.
+ */
+extern int	room_left_to_role(const Room *room, Oid role, bool searched);
+extern bool room_admits(const Room *room, Oid role, bool searched, Size bytes);
+
+/*
+ * The same, of one that comes while others of that role wait for room: those
+ * are left a part of what there is.  When one of those has come, it is counted.
+ */
+extern bool room_admits_ahead(Room *room, Oid role, bool searched, Size bytes);
+extern void room_count_waited(Room *room, Oid role);
+
+/* A transaction has come, has gone, takes another number of bytes than before. */
+extern void room_take(Room *room, Oid role, Size bytes, bool searched);
+extern void room_give_back(Room *room, Oid role, Size bytes, bool searched);
+extern void room_resize(Room *room, Oid role, Size before, Size after);
 
 /*
  * A loaded transaction will be loaded again, and must not count twice in the

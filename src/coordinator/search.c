@@ -74,23 +74,16 @@ search_expect_behind(Search *search, TimestampTz due)
 	search_expect(search, due);
 }
 
-void
-search_read(const Search *search, DtmShare share, int max, StoreLoad *load)
+int
+search_read(const Search *search, DtmShare share, int max, StorePosition *found)
 {
-	store_load_due(share, search->until, search->position, max, load);
-}
-
-int64
-search_first(const Search *search, DtmShare share)
-{
-	return store_first_due(share, search->until, search->position);
+	return store_find_due(share, search->until, search->position, max, found);
 }
 
 void
-search_advance(Search *search, const StoreLoad *load)
+search_advance(Search *search, const StorePosition *last)
 {
-	if (load->nrows > 0)
-		search->position = load->last;
+	search->position = *last;
 }
 
 void

@@ -54,14 +54,14 @@ search_is_due(const Search *search, TimestampTz now)
 }
 
 /*
- * The next rows, at most "max", and the id of the first; need a transaction.
+ * The next rows, "max" at most, in their order; returns how many.  In a
+ * transaction.
  */
-extern void search_read(const Search *search, DtmShare share, int max,
-						StoreLoad *load);
-extern int64 search_first(const Search *search, DtmShare share);
+extern int	search_read(const Search *search, DtmShare share, int max,
+						StorePosition *found);
 
-/* Moves the position behind the rows that were read. */
-extern void search_advance(Search *search, const StoreLoad *load);
+/* Those up to this one are taken care of. */
+extern void search_advance(Search *search, const StorePosition *last);
 
 /* Ends a complete search; needs a transaction. */
 extern void search_end(Search *search, DtmShare share);

@@ -41,6 +41,7 @@
  */
 #include "private.h"
 
+#include "clock.h"
 #include "crash_point.h"
 #include "flight.h"
 
@@ -95,7 +96,7 @@ turn_due_in(Coordinator *c)
 static bool
 needs_database(Coordinator *c)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	int64		now = clock_monotonic();
 	dlist_iter	iter;
 
 	if (c->attempts.n > 0 || read_can(c))
@@ -165,8 +166,11 @@ settle_entry(Coordinator *c, Entry *entry)
 		case ROW_CHECK:
 		case ROW_REREAD:
 			/* whoever has it locked goes first; else it stays touched */
-			if ((c->mode == STORE_PROCEDURE || c->draining) &&
-				entry->ncalls == 0 && entry->nrefused >= LOCKED_ROW_TRIES)
+			if (entry->ncalls > 0 || entry->not_before == 0)
+				return;
+			if (c->mode == STORE_WORKER && !c->draining)
+				locked_add(c, entry, entry->holder);
+			else if (entry->nrefused >= LOCKED_ROW_TRIES)
 				entry_forget(c, entry);
 			return;
 		case ROW_WRITTEN:
@@ -386,18 +390,21 @@ static int64
 database_due_in(Coordinator *c)
 {
 	TimestampTz now = GetCurrentTimestamp();
+	int64		monotonic = clock_monotonic();
 	int64		us = -1;
 	dlist_iter	iter;
 
 	if (c->attempts.n > 0 || read_can(c))
 		return 0;
 	dlist_foreach(iter, &c->entries.touched)
-		us = earlier(us, Max(dlist_container(Entry, node, iter.cur)->not_before - now, 0));
+		us = earlier(us, Max(dlist_container(Entry, node, iter.cur)->not_before - monotonic, 0));
+	if (!c->draining)
+		us = earlier(us, locked_due_in(&c->locked));
 	if (!c->draining)
 		us = earlier(us, removal_due_in(&c->removal, now));
 	/* what is due, but finds no room, waits for the end of a call */
 	if (c->search.deadline != DT_NOEND && c->fixed_now == 0 &&
-		(room_left_for_search(&c->room) > 0 || c->search.deadline > now))
+		(room_left(&c->room) > 0 || c->search.deadline > now))
 		us = earlier(us, Max(c->search.deadline - now, 0));
 	/* as long as memory is full, room may have to be made */
 	if (park_due_in(c) > 0)
@@ -452,10 +459,11 @@ coordinator_create(StoreMode mode, DtmShare share, DtmSharedSlot *slot)
 	}
 	entries_init(&c->entries, context);
 	attempts_init(&c->attempts, context);
-	room_init(&c->room);
+	room_init(&c->room, context);
 	room_set_calls(&c->room, calls_max(&c->calls));
 	read_init(c);
 	park_init(&c->park, context);
+	locked_init(&c->locked, context);
 	search_init(&c->search, coordinator_time(c));
 	removal_init(c);
 	return c;

@@ -5,14 +5,15 @@
  */
 #include "private.h"
 
+#include "clock.h"
 #include "flight.h"
 #include "outcome.h"
 
 #include "utils/timestamp.h"
 
 /*
- * Pause before another try to write a row that is locked, in us; it doubles
- * this many times.
+ * Pause before another try to write a row that is locked, in us, for an entry
+ * that stays in memory; it doubles this many times.
  */
 #define LOCKED_ROW_PAUSE	INT64CONST(10000)
 #define LOCKED_ROW_DOUBLES	7
@@ -62,6 +63,33 @@ tell(Coordinator *c, Entry *entry)
 	outcome_tell(&entry->outcome, entry->trans, coordinator_time(c), &driver);
 }
 
+/* An entry has been written, or has not. */
+static void
+note_saved(Coordinator *c, Entry *entry, const StoreSaved *saved)
+{
+	switch (saved->result)
+	{
+		case STORE_WRITTEN:
+			entry->row = ROW_WRITTEN;
+			entry->nrefused = 0;
+			entry->not_before = 0;
+			tell(c, entry);
+			return;
+		case STORE_CHANGED:
+			/* read again in the next turn, with a snapshot that has the change */
+			entry->row = ROW_CHECK;
+			entry->not_before = 0;
+			return;
+		case STORE_LOCKED:
+			entry->row = ROW_CHECK;
+			entry->holder = saved->holder;
+			entry->not_before = clock_monotonic() +
+				(LOCKED_ROW_PAUSE << Min(entry->nrefused, LOCKED_ROW_DOUBLES));
+			entry->nrefused++;
+			return;
+	}
+}
+
 /*
  * Writes those of entries[0 .. n-1] that have changed, and makes their calls
  * ready; what could not be written is read again.
@@ -71,7 +99,7 @@ write_entries(Coordinator *c, Entry **entries, int n)
 {
 	Entry	  **changed = palloc(sizeof(Entry *) * (n + 1));
 	Transaction **trans = palloc(sizeof(Transaction *) * (n + 1));
-	bool	   *saved = palloc(sizeof(bool) * (n + 1));
+	StoreSaved *saved = palloc(sizeof(StoreSaved) * (n + 1));
 	int			nchanged = 0;
 
 	for (int i = 0; i < n; i++)
@@ -87,19 +115,7 @@ write_entries(Coordinator *c, Entry **entries, int n)
 	store_save(trans, nchanged, coordinator_time(c), saved);
 	entries = changed;
 	for (int i = 0; i < nchanged; i++)
-	{
-		entries[i]->row = saved[i] ? ROW_WRITTEN : ROW_CHECK;
-		if (saved[i])
-		{
-			entries[i]->nrefused = 0;
-			entries[i]->not_before = 0;
-			tell(c, entries[i]);
-			continue;
-		}
-		entries[i]->not_before = GetCurrentTimestamp() +
-			(LOCKED_ROW_PAUSE << Min(entries[i]->nrefused, LOCKED_ROW_DOUBLES));
-		entries[i]->nrefused++;
-	}
+		note_saved(c, entries[i], &saved[i]);
 }
 
 /* Puts a transaction that can't be processed out of the way. */

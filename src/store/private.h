@@ -199,11 +199,21 @@ extern void tab_open(Tables *tables, Table *table, const char *name,
 /* Finds a row by its primary key, a bigint. */
 extern bool tab_find(Table *table, int64 id);
 
+typedef enum TabLock
+{
+	TAB_LOCKED,
+	TAB_BUSY,					/* somebody else has it locked */
+	TAB_CHANGED					/* it has been changed since the table was opened */
+} TabLock;
+
+/* Locks the row that was found, if it can be had at once. */
+extern TabLock tab_lock(Table *table);
+
 /*
- * Locks the row that was found.  False if it is locked by others, or has been
- * changed since the table was opened.
+ * Who has the row that is busy: a transaction in progress, or a part of one that
+ * may be rolled back by itself.  Invalid if it is not known, or not any more.
  */
-extern bool tab_lock(Table *table);
+extern TransactionId tab_holder(Table *table);
 
 /*
  * Starts a row to write: with nulls, and the defaults of added columns; or

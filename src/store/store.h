@@ -152,46 +152,78 @@ extern int	store_reset_next_time(TimestampTz later_than, TimestampTz now,
 /* Call it once in a background worker of dtm. */
 extern void store_own_session(void);
 
-/*
- * The next due transactions of a share after a position, in order, at most
- * "max", in an array allocated in the current context.  Rows that can't be
- * understood, or have no owner any more, are left out; their ids are in bad_id
- * and the reasons in bad_error.
- */
+/* What becomes of a row that has been found, but not read whole. */
+typedef enum StoreVerdict
+{
+	STORE_TAKE,					/* it is read, and taken */
+	STORE_SKIP,					/* it is not */
+	STORE_STOP					/* neither, nor are those behind it */
+} StoreVerdict;
+
+/* Who reads rows. */
+typedef struct StoreReader
+{
+	void	   *arg;
+
+	/* Whose it is, and the memory that it will take, more or less. */
+	StoreVerdict (*admit) (void *arg, int64 id, Oid role, Size bytes);
+
+	/*
+	 * A row, in a context of its own: a child of the one that was current,
+	 * until it is given another parent.
+	 */
+	void		(*take) (void *arg, Transaction *trans, MemoryContext context);
+} StoreReader;
+
+/* What has become of ids; arrays are in the current memory context. */
 typedef struct StoreLoad
 {
-	int			n;
-	Transaction **trans;			/* each in its own memory context */
-	MemoryContext *context;		/* these contexts, children of the current one */
-	int			nbad;
+	int			ndone;			/* ids before the one that it was stopped at */
+	int			nbad;			/* rows that can't be understood, or have no
+								 * owner any more */
 	int64	   *bad_id;
-	char	  **bad_error;
+	char	  **bad_error;		/* why */
 	bool	   *bad_ownerless;	/* nothing is wrong with the row, but the role
 								 * that submitted it does not exist */
-	StorePosition last;			/* of the last row, valid or invalid */
-	int			nrows;			/* valid and invalid */
+	int			nabsent;		/* no rows */
+	int64	   *absent_id;
 } StoreLoad;
 
-extern void store_load_due(DtmShare share, TimestampTz now,
-						   StorePosition after, int max,
+extern void store_load_ids(const int64 *ids, int n, const StoreReader *reader,
 						   StoreLoad *load);
-extern void store_load_ids(const int64 *ids, int n, StoreLoad *load);
 
-/* Id of the first row that store_load_due would read; 0: there is none. */
-extern int64 store_first_due(DtmShare share, TimestampTz now,
-							 StorePosition after);
+/*
+ * The next due transactions of a share after a position, in order, at most
+ * "max"; returns how many.
+ */
+extern int	store_find_due(DtmShare share, TimestampTz now, StorePosition after,
+						   int max, StorePosition *found);
 
 /* The earliest next_time after a time; DT_NOEND if there is none. */
 extern TimestampTz store_next_deadline(DtmShare share, TimestampTz after);
 
+typedef enum StoreWrite
+{
+	STORE_WRITTEN,
+	STORE_CHANGED,				/* not: its row has another version by now, or is
+								 * gone */
+	STORE_LOCKED				/* not: somebody has it locked, or a trigger is
+								 * against it */
+} StoreWrite;
+
+typedef struct StoreSaved
+{
+	StoreWrite	result;
+	TransactionId holder;		/* LOCKED: who has it; invalid: not known */
+} StoreSaved;
+
 /*
- * Writes many transactions: the state of unfinished ones, the outcome of final
- * ones. saved[i]: trans[i] was written; the commit makes its version one
- * higher.  A transaction is not written if its row has another version by now,
- * or is locked: the caller must read it again.
+ * Writes many transactions: the unfinished ones' state, the final ones'
+ * outcome.  saved[i] tells what has become of trans[i]; once it is written and
+ * committed, its version is one higher.
  */
 extern void store_save(Transaction **trans, int n, TimestampTz now,
-					   bool *saved);
+					   StoreSaved *saved);
 
 extern void store_add_attempts(const StoreAttempt *attempts, int n);
 

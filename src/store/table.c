@@ -36,6 +36,8 @@
 #include "private.h"
 
 #include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/multixact.h"
 #include "access/sysattr.h"
 #include "access/table.h"
 #include "access/tableam.h"
@@ -45,6 +47,8 @@
 #include "executor/executor.h"
 #include "nodes/makefuncs.h"
 #include "rewrite/rewriteHandler.h"
+#include "storage/bufmgr.h"
+#include "storage/procarray.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -225,7 +229,7 @@ tab_find(Table *table, int64 id)
 	return true;
 }
 
-bool
+TabLock
 tab_lock(Table *table)
 {
 	TM_FailureData failure;
@@ -235,10 +239,46 @@ tab_lock(Table *table)
 										  LockTupleExclusive, LockWaitSkip, 0,
 										  &failure);
 
+	if (result == TM_WouldBlock)
+		return TAB_BUSY;
 	if (result != TM_Ok)
-		return false;
+		return TAB_CHANGED;
 	slot_getallattrs(table->row);
-	return true;
+	return TAB_LOCKED;
+}
+
+/* The first of several that is in progress. */
+static TransactionId
+first_member(MultiXactId multi, bool only_locked)
+{
+	MultiXactMember *members;
+	int			n = GetMultiXactIdMembers(multi, &members, false, only_locked);
+
+	for (int i = 0; i < n; i++)
+		if (TransactionIdIsInProgress(members[i].xid))
+			return members[i].xid;
+	return InvalidTransactionId;
+}
+
+TransactionId
+tab_holder(Table *table)
+{
+	BufferHeapTupleTableSlot *slot = (BufferHeapTupleTableSlot *) table->row;
+	HeapTupleHeader header;
+	TransactionId xmax;
+	uint16		infomask;
+
+	if (!TTS_IS_BUFFERTUPLE(table->row) || !BufferIsValid(slot->buffer))
+		return InvalidTransactionId;
+	header = slot->base.tuple->t_data;
+	LockBuffer(slot->buffer, BUFFER_LOCK_SHARE);
+	xmax = HeapTupleHeaderGetRawXmax(header);
+	infomask = header->t_infomask;
+	LockBuffer(slot->buffer, BUFFER_LOCK_UNLOCK);
+	if (infomask & HEAP_XMAX_INVALID)
+		return InvalidTransactionId;
+	return infomask & HEAP_XMAX_IS_MULTI ?
+		first_member(xmax, HEAP_XMAX_IS_LOCKED_ONLY(infomask)) : xmax;
 }
 
 void

@@ -7,6 +7,7 @@
 
 #include "flight.h"
 
+#include "access/detoast.h"
 #include "access/sysattr.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
@@ -87,9 +88,9 @@ join(const Table *request, const Table *active, Row *row)
 	}
 }
 
-/* A transaction in a context of its own, or among the bad ones. */
+/* A transaction in a context of its own is taken, or is one of the bad. */
 static void
-decode(const Row *row, MemoryContext parent, StoreLoad *load)
+decode(const Row *row, MemoryContext parent, const StoreReader *reader, StoreLoad *load)
 {
 	MemoryContext context = AllocSetContextCreate(parent, "dtm transaction",
 												  ALLOCSET_SMALL_SIZES);
@@ -101,22 +102,55 @@ decode(const Row *row, MemoryContext parent, StoreLoad *load)
 
 	if (ownerless)
 		problem = submitter_problem(column_datum(row, C_SUBMITTED_BY, &isnull));
-	MemoryContextSwitchTo(before);
+	MemoryContextSwitchTo(parent);
 	if (trans != NULL && !ownerless)
+		reader->take(reader->arg, trans, context);
+	else
 	{
-		load->trans[load->n] = trans;
-		load->context[load->n++] = context;
-		return;
+		load->bad_id[load->nbad] = column_int64(row, C_ID);
+		load->bad_ownerless[load->nbad] = ownerless;
+		load->bad_error[load->nbad++] = pstrdup(problem);
+		MemoryContextDelete(context);
 	}
-	load->bad_id[load->nbad] = column_int64(row, C_ID);
-	load->bad_ownerless[load->nbad] = ownerless;
-	load->bad_error[load->nbad++] = MemoryContextStrdup(GetMemoryChunkContext(load->bad_error),
-														problem);
-	MemoryContextDelete(context);
+	MemoryContextSwitchTo(before);
+}
+
+/*
+ * The memory that a row takes once it is read whole, without reading it whole:
+ * what is stored out of line says how long it is.  Bodies of JSON-RPC and gRPC
+ * are made of the payloads.
+ */
+static Size
+size_of(const Table *request)
+{
+	TupleDesc	desc = RelationGetDescr(request->relation);
+	bool		has_protocol = !request->row->tts_isnull[COLUMN_NUMBER_protocol];
+	Size		bytes = sizeof(Transaction);
+
+	for (int i = 0; i < NREQUEST_COLUMNS; i++)
+		if (TupleDescAttr(desc, i)->attlen == -1 && !request->row->tts_isnull[i])
+			bytes += toast_raw_datum_size(request->row->tts_values[i]);
+	return has_protocol ? bytes * 2 : bytes;
+}
+
+static Oid
+role_of(const Table *request)
+{
+	return submitter_role(request->row->tts_values[COLUMN_NUMBER_submitted_by]);
+}
+
+static void
+init_load(StoreLoad *load, int n)
+{
+	memset(load, 0, sizeof(*load));
+	load->bad_id = palloc(sizeof(int64) * (n + 1));
+	load->bad_error = palloc(sizeof(char *) * (n + 1));
+	load->bad_ownerless = palloc(sizeof(bool) * (n + 1));
+	load->absent_id = palloc(sizeof(int64) * (n + 1));
 }
 
 void
-store_load_ids(const int64 *ids, int n, StoreLoad *load)
+store_load_ids(const int64 *ids, int n, const StoreReader *reader, StoreLoad *load)
 {
 	MemoryContext parent = CurrentMemoryContext;
 	Tables		tables;
@@ -126,25 +160,35 @@ store_load_ids(const int64 *ids, int n, StoreLoad *load)
 	bool		nulls[C_ROLLBACK_REASON];
 	Row			row = {values, nulls};
 
-	memset(load, 0, sizeof(*load));
-	load->trans = palloc(sizeof(Transaction *) * (n + 1));
-	load->context = palloc(sizeof(MemoryContext) * (n + 1));
-	load->bad_id = palloc(sizeof(int64) * (n + 1));
-	load->bad_error = palloc(sizeof(char *) * (n + 1));
-	load->bad_ownerless = palloc(sizeof(bool) * (n + 1));
+	init_load(load, n);
+	if (n == 0)
+		return;
 	tables_open(&tables);
 	tab_open(&tables, &active, "active", active_types, lengthof(active_types), false);
 	tab_open(&tables, &request, "request", request_types, lengthof(request_types), false);
 	tables_start(&tables);
-	row.scratch = CurrentMemoryContext;
-	for (int i = 0; i < n; i++)
+	row.scratch = AllocSetContextCreate(CurrentMemoryContext, "dtm row",
+										ALLOCSET_DEFAULT_SIZES);
+	for (; load->ndone < n; load->ndone++)
 	{
-		flight_turn(ids[i]);
-		if (!tab_find(&active, ids[i]) || !tab_find(&request, ids[i]))
+		int64		id = ids[load->ndone];
+		StoreVerdict verdict;
+
+		flight_turn(id);
+		if (!tab_find(&active, id) || !tab_find(&request, id))
+		{
+			load->absent_id[load->nabsent++] = id;
+			continue;
+		}
+		verdict = reader->admit(reader->arg, id, role_of(&request), size_of(&request));
+		if (verdict == STORE_STOP)
+			break;
+		if (verdict == STORE_SKIP)
 			continue;
 		join(&request, &active, &row);
-		decode(&row, parent, load);
-		load->nrows++;
+		decode(&row, parent, reader, load);
+		/* large values are there twice for one row only */
+		MemoryContextReset(row.scratch);
 	}
 	flight_turn(0);
 	tables_close(&tables);
@@ -154,9 +198,9 @@ store_load_ids(const int64 *ids, int n, StoreLoad *load)
 #define IN_SHARE(of, number) \
 	"AND a.id % " CppAsString2(DTM_SHARE_UNITS) " % " of " = " number " "
 
-void
-store_load_due(DtmShare share, TimestampTz now, StorePosition after, int max,
-			   StoreLoad *load)
+int
+store_find_due(DtmShare share, TimestampTz now, StorePosition after, int max,
+			   StorePosition *found)
 {
 	static Statement statement = {
 		"SELECT a.id, a.next_time FROM dtm.active a "
@@ -165,8 +209,6 @@ store_load_due(DtmShare share, TimestampTz now, StorePosition after, int max,
 		"ORDER BY a.next_time, a.id LIMIT $6",
 		6, {TIMESTAMPTZOID, INT8OID, TIMESTAMPTZOID, INT8OID, INT8OID, INT8OID}
 	};
-	int64	   *ids = palloc(sizeof(int64) * max);
-	StorePosition last = after;
 	Session		session;
 	Datum		values[6];
 	int			n;
@@ -181,43 +223,12 @@ store_load_due(DtmShare share, TimestampTz now, StorePosition after, int max,
 	statement_run(&statement, values, NULL);
 	n = (int) SPI_processed;
 	for (int i = 0; i < n; i++)
-		ids[i] = result_int64(i, 1);
-	if (n > 0)
 	{
-		last.id = ids[n - 1];
-		last.time = result_int64(n - 1, 2);
+		found[i].id = result_int64(i, 1);
+		found[i].time = result_int64(i, 2);
 	}
 	statement_leave(&session);
-	store_load_ids(ids, n, load);
-	load->nrows = n;
-	load->last = last;
-}
-
-int64
-store_first_due(DtmShare share, TimestampTz now, StorePosition after)
-{
-	static Statement statement = {
-		"SELECT a.id FROM dtm.active a "
-		"WHERE (a.next_time, a.id) > ($1, $2) AND a.next_time <= $3 "
-		IN_SHARE("$4", "$5")
-		"ORDER BY a.next_time, a.id LIMIT 1",
-		5, {TIMESTAMPTZOID, INT8OID, TIMESTAMPTZOID, INT8OID, INT8OID}
-	};
-	int64		id = 0;
-	Session		session;
-	Datum		values[5];
-
-	values[0] = TimestampTzGetDatum(after.time);
-	values[1] = Int64GetDatum(after.id);
-	values[2] = TimestampTzGetDatum(now);
-	values[3] = Int64GetDatum(share.of);
-	values[4] = Int64GetDatum(share.number);
-	statement_enter(&session);
-	statement_run(&statement, values, NULL);
-	if (SPI_processed > 0)
-		id = result_int64(0, 1);
-	statement_leave(&session);
-	return id;
+	return n;
 }
 
 TimestampTz
@@ -277,12 +288,48 @@ set_outcome(Table *finished, const Transaction *trans, TimestampTz now)
 		tab_set(finished, FINISHED_ROLLBACK_REASON, CStringGetTextDatum(reason));
 }
 
+/* One of store_save(), whose row has been found. */
+static void
+save(Table *active, Table *finished, const Transaction *trans, TimestampTz now,
+	 StoreSaved *saved)
+{
+	saved->holder = InvalidTransactionId;
+	saved->result = STORE_CHANGED;
+	if (DatumGetInt32(active->row->tts_values[ACTIVE_VERSION - 1]) != trans->version)
+		return;
+	switch (tab_lock(active))
+	{
+		case TAB_CHANGED:
+			return;
+		case TAB_BUSY:
+			saved->result = STORE_LOCKED;
+			saved->holder = tab_holder(active);
+			return;
+		case TAB_LOCKED:
+			break;
+	}
+	saved->result = STORE_WRITTEN;
+	if (dtm_core_is_final(trans->core.status))
+	{
+		tab_delete(active);
+		tab_make(finished);
+		set_outcome(finished, trans, now);
+		tab_insert(finished);
+		return;
+	}
+	tab_change(active);
+	set_state(active, &trans->core, now);
+	tab_set(active, ACTIVE_VERSION, Int32GetDatum(trans->version + 1));
+	if (!tab_update(active))
+		saved->result = STORE_LOCKED;
+}
+
 /*
  * The coordinator never waits for a row's lock: a session may hold one for as
  * long as it likes, and one may not stop all.  Locked rows are skipped.
  */
 void
-store_save(Transaction **trans, int n, TimestampTz now, bool *saved)
+store_save(Transaction **trans, int n, TimestampTz now, StoreSaved *saved)
 {
 	Tables		tables;
 	Table		finished;
@@ -296,29 +343,10 @@ store_save(Transaction **trans, int n, TimestampTz now, bool *saved)
 	tables_start(&tables);
 	for (int i = 0; i < n; i++)
 	{
-		Datum	   *columns;
-
 		flight_turn(trans[i]->id);
-		saved[i] = false;
-		if (!tab_find(&active, trans[i]->id))
-			continue;
-		columns = active.row->tts_values;
-		if (DatumGetInt32(columns[ACTIVE_VERSION - 1]) != trans[i]->version ||
-			!tab_lock(&active))
-			continue;
-		if (dtm_core_is_final(trans[i]->core.status))
-		{
-			tab_delete(&active);
-			tab_make(&finished);
-			set_outcome(&finished, trans[i], now);
-			tab_insert(&finished);
-			saved[i] = true;
-			continue;
-		}
-		tab_change(&active);
-		set_state(&active, &trans[i]->core, now);
-		tab_set(&active, ACTIVE_VERSION, Int32GetDatum(trans[i]->version + 1));
-		saved[i] = tab_update(&active);
+		saved[i].result = STORE_CHANGED;
+		if (tab_find(&active, trans[i]->id))
+			save(&active, &finished, trans[i], now, &saved[i]);
 	}
 	flight_turn(0);
 	tables_close(&tables);
