@@ -72,7 +72,10 @@ extern long coordinator_timeout(Coordinator *coordinator);
 /* The part of that time in which it will not read or write rows, in ms. */
 extern long coordinator_doze(Coordinator *coordinator);
 
-/* Call it when the settings have changed. */
+/* The wall clock was set: due times are seen to anew. */
+extern void coordinator_clock_set(Coordinator *coordinator);
+
+/* Settings have changed. */
 extern void coordinator_reconfigure(Coordinator *coordinator);
 
 /* ---------- lease.c ---------- */

@@ -5,9 +5,9 @@
  */
 #include "pace.h"
 
-#include "datatype/timestamp.h"
+#include "clock.h"
 
-#include <time.h>
+#include "datatype/timestamp.h"
 
 /*
  * A turn costs as much as several calls, so that many turns with little to do
@@ -48,24 +48,15 @@ interval_of(int ntransactions, int ncoordinators, int64 call_time)
 }
 
 int64
-pace_clock(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64) now.tv_sec * USECS_PER_SEC + now.tv_nsec / 1000;
-}
-
-int64
 pace_left(const Pace *pace)
 {
-	return Max(pace->next_turn - pace_clock(), 0);
+	return Max(pace->next_turn - clock_monotonic(), 0);
 }
 
 void
 pace_begin_turn(Pace *pace)
 {
-	pace->turn_began = pace_clock();
+	pace->turn_began = clock_monotonic();
 }
 
 void
@@ -73,7 +64,7 @@ pace_count_turn(Pace *pace, int ntransactions, int ncoordinators,
 				int64 call_time)
 {
 	int64		interval = interval_of(ntransactions, ncoordinators, call_time);
-	int64		now = pace_clock();
+	int64		now = clock_monotonic();
 
 	/* a turn may have come before its time: while draining, for one */
 	pace->next_turn = interval +
@@ -83,7 +74,7 @@ pace_count_turn(Pace *pace, int ntransactions, int ncoordinators,
 void
 pace_end_turn(Pace *pace)
 {
-	int64		now = pace_clock();
+	int64		now = clock_monotonic();
 
 	pace->worked += now - pace->turn_began;
 	if (now - pace->load_since < LOAD_PERIOD)

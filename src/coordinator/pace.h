@@ -8,7 +8,7 @@
 
 #include "postgres.h"
 
-/* Times are of pace_clock(). */
+/* Times are of clock_monotonic(). */
 typedef struct Pace
 {
 	int64		next_turn;		/* no turn before this time */
@@ -17,9 +17,6 @@ typedef struct Pace
 	int64		load_since;
 	bool		busy;			/* it was busy in the period before load_since */
 } Pace;
-
-/* Monotonic time in us. */
-extern int64 pace_clock(void);
 
 /* Time until the next turn is allowed, in us. */
 extern int64 pace_left(const Pace *pace);

@@ -9,6 +9,8 @@
  */
 #include "private.h"
 
+#include "clock.h"
+
 #include "utils/timestamp.h"
 
 /* Transactions looked at in one batch. */
@@ -22,13 +24,13 @@
 #define REMOVAL_AWAY_PAUSE	USECS_PER_HOUR
 #define REMOVAL_ERROR_PAUSE	(INT64CONST(10) * USECS_PER_MINUTE)
 
-/* The next batch begins a pass, then. */
+/* The next batch begins a pass, so many us from now; -1: there is none. */
 static void
-begin_pass_at(Removal *removal, TimestampTz when)
+begin_pass_in(Removal *removal, int64 us)
 {
 	removal->after = 0;
 	removal->oldest_left = DT_NOEND;
-	removal->next = when;
+	removal->next = us < 0 ? -1 : clock_monotonic() + us;
 }
 
 static int64
@@ -44,8 +46,7 @@ removal_init(Coordinator *c)
 	c->share.number == 0;
 
 	/* not in the first moments, when there is enough to do */
-	begin_pass_at(&c->removal, wanted ? GetCurrentTimestamp() +
-				  Min(REMOVAL_PAUSE, retention_us()) : DT_NOEND);
+	begin_pass_in(&c->removal, wanted ? Min(REMOVAL_PAUSE, retention_us()) : -1);
 }
 
 /* A pass is through: when is the next one due? */
@@ -55,7 +56,7 @@ end_pass(Removal *removal)
 	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz due = Min(removal->oldest_left, now) + retention_us();
 
-	begin_pass_at(removal, Max(due, now + REMOVAL_PAUSE));
+	begin_pass_in(removal, Max(due - now, REMOVAL_PAUSE));
 }
 
 static void
@@ -74,7 +75,7 @@ remove_batch(Coordinator *c)
 	turn_commit(c);
 	if (away)
 	{
-		begin_pass_at(removal, GetCurrentTimestamp() + REMOVAL_AWAY_PAUSE);
+		begin_pass_in(removal, REMOVAL_AWAY_PAUSE);
 		return;
 	}
 	removal->after = batch.after;
@@ -84,9 +85,9 @@ remove_batch(Coordinator *c)
 }
 
 int64
-removal_due_in(const Removal *removal, TimestampTz now)
+removal_due_in(const Removal *removal)
 {
-	return removal->next == DT_NOEND ? -1 : Max(removal->next - now, 0);
+	return removal->next < 0 ? -1 : Max(removal->next - clock_monotonic(), 0);
 }
 
 void
@@ -102,7 +103,7 @@ removal_run(Coordinator *c)
 		EmitErrorReport();
 		FlushErrorState();
 		turn_roll_back(c);
-		begin_pass_at(&c->removal, GetCurrentTimestamp() + REMOVAL_ERROR_PAUSE);
+		begin_pass_in(&c->removal, REMOVAL_ERROR_PAUSE);
 	}
 	PG_END_TRY();
 }

@@ -13,17 +13,16 @@
 
 typedef struct Removal
 {
-	TimestampTz next;			/* time of the next batch; DT_NOEND: none */
-	int64		after;			/* last id that the pass has checked */
-	TimestampTz oldest_left;	/* when the oldest remaining one finished;
-								 * DT_NOEND: none */
+	int64		next;			/* next batch, clock_monotonic(); -1: none */
+	int64		after;			/* id up to which the pass has come */
+	TimestampTz oldest_left;	/* of what the pass has left; DT_NOEND: nothing */
 } Removal;
 
 /* Call it at the start, and when the settings have changed. */
 extern void removal_init(Coordinator *c);
 
 /* us until the next batch is due; -1: none. */
-extern int64 removal_due_in(const Removal *removal, TimestampTz now);
+extern int64 removal_due_in(const Removal *removal);
 
 /* Removes a batch, in its own transactions; does not throw. */
 extern void removal_run(Coordinator *c);

@@ -337,7 +337,7 @@ coordinator_turn(Coordinator *c)
 		calls_drive(&c->calls);
 		DTM_CRASH_POINT("after-send");
 	}
-	if (!c->draining && removal_due_in(&c->removal, GetCurrentTimestamp()) == 0)
+	if (!c->draining && removal_due_in(&c->removal) == 0)
 		removal_run(c);
 	flight_turn(0);
 	pace_end_turn(&c->pace);
@@ -401,7 +401,7 @@ database_due_in(Coordinator *c)
 	if (!c->draining)
 		us = earlier(us, locked_due_in(&c->locked));
 	if (!c->draining)
-		us = earlier(us, removal_due_in(&c->removal, now));
+		us = earlier(us, removal_due_in(&c->removal));
 	/* what is due, but finds no room, waits for the end of a call */
 	if (c->search.deadline != DT_NOEND && c->fixed_now == 0 &&
 		(room_left(&c->room) > 0 || c->search.deadline > now))
@@ -492,6 +492,14 @@ coordinator_set_time(Coordinator *c, TimestampTz now)
 {
 	c->fixed_now = now;
 	c->search.until = coordinator_time(c);
+}
+
+void
+coordinator_clock_set(Coordinator *c)
+{
+	/* what is due by the new time, whichever way it has gone */
+	coordinator_search(c);
+	removal_init(c);
 }
 
 void

@@ -9,6 +9,7 @@
 #include "process/prepared.h"
 #include "process/process.h"
 
+#include "clock.h"
 #include "compat.h"
 #include "coordinator/coordinator.h"
 #include "flight.h"
@@ -16,6 +17,9 @@
 #include "process/shmem.h"
 #include "process/wait_event.h"
 #include "store/store.h"
+
+#include <limits.h>
+#include <sys/timerfd.h>
 
 #include "access/xact.h"
 #include "commands/dbcommands.h"
@@ -43,11 +47,8 @@
 /* How often it looks whether the lock has become free, in ms. */
 #define LOCK_PAUSE			100
 
-/* Events waited for. */
-enum
-{
-	EVENT_LATCH, EVENT_POSTMASTER, EVENT_CALLS, NEVENTS
-};
+/* Events waited for: the latch, the postmaster's death, calls, the clock. */
+#define NEVENTS 4
 
 static DtmSharedSlot *my_slot = NULL;
 static DtmShare my_share;
@@ -172,6 +173,69 @@ others_want_to_run(void)
 	return wanted;
 }
 
+/* ---------- the wall clock ---------- */
+
+/*
+ * Due times go by the wall clock, and the wait for the next of them by the time
+ * that passes.  So a clock that is set has to be noticed: where it was set
+ * forward, the wait would be too long, and where it was set back, the searches
+ * have come further than the time.
+ *
+ * 1. A timer that the kernel cancels when the clock is set makes its descriptor
+ *    readable, which ends the wait at once.
+ * 2. Where there is no such timer, or it does not see it (another clock was put
+ *    before the kernel's), the two clocks are compared whenever the worker wakes.
+ */
+typedef struct WallClock
+{
+	int			fd;				/* a timerfd; -1: none */
+	int64		offset;			/* of the wall clock from the monotonic one, us */
+} WallClock;
+
+/* A difference that is no mere adjustment, in us. */
+#define CLOCK_SET_MIN		INT64CONST(500000)
+
+static int64
+clock_offset(void)
+{
+	return GetCurrentTimestamp() - clock_monotonic();
+}
+
+/* The timer never expires; it is there to be canceled. */
+static void
+clock_arm(WallClock *clock)
+{
+	struct itimerspec never = {.it_value.tv_sec = LONG_MAX / 4};
+
+	if (clock->fd >= 0)
+		(void) timerfd_settime(clock->fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET,
+							   &never, NULL);
+}
+
+static void
+clock_init(WallClock *clock)
+{
+	clock->fd = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC);
+	clock->offset = clock_offset();
+	clock_arm(clock);
+}
+
+/* Was it set since the last time?  By how much, in us. */
+static bool
+clock_was_set(WallClock *clock, int64 *by)
+{
+	int64		offset = clock_offset();
+	uint64		expirations;
+
+	/* canceled: ECANCELED, once */
+	if (clock->fd >= 0 && read(clock->fd, &expirations, sizeof(expirations)) < 0 &&
+		errno == ECANCELED)
+		clock_arm(clock);
+	*by = offset - clock->offset;
+	clock->offset = offset;
+	return *by > CLOCK_SET_MIN || *by < -CLOCK_SET_MIN;
+}
+
 /* Everything that the loop knows. */
 typedef struct Worker
 {
@@ -181,7 +245,8 @@ typedef struct Worker
 	Orders		orders;
 	uint32		asked;			/* DTM_ASK_ bits to be seen to */
 	int			error_pause;	/* ms; 0: no error of late */
-	TimestampTz not_before;		/* end of that pause */
+	int64		not_before;		/* end of that pause, clock_monotonic() */
+	WallClock	clock;
 } Worker;
 
 static void
@@ -199,6 +264,8 @@ start_coordinator(Worker *w)
 	AddWaitEventToSet(w->events, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
 	AddWaitEventToSet(w->events, WL_SOCKET_READABLE,
 					  coordinator_fd(w->coordinator), NULL, NULL);
+	if (w->clock.fd >= 0)
+		AddWaitEventToSet(w->events, WL_SOCKET_READABLE, w->clock.fd, NULL, NULL);
 	dtm_set_state(my_slot, DTM_COORDINATOR_RUNNING);
 }
 
@@ -245,8 +312,17 @@ static void
 turn(Worker *w)
 {
 	bool		wanted;
+	int64		by;
 
 	take_announced(w);
+	if (clock_was_set(&w->clock, &by) && w->coordinator != NULL)
+	{
+		ereport(LOG,
+				(errmsg("the clock was set %s by %lld ms: due global transactions are searched for anew",
+						by > 0 ? "forward" : "back",
+						(long long) (by > 0 ? by : -by) / 1000)));
+		coordinator_clock_set(w->coordinator);
+	}
 	if (w->asked & DTM_ASK_RECHECK)
 	{
 		w->orders = read_orders();
@@ -333,7 +409,7 @@ static void
 guarded_turn(Worker *w)
 {
 	/* commits may wake us before the pause is over */
-	if (w->error_pause > 0 && GetCurrentTimestamp() < w->not_before)
+	if (w->error_pause > 0 && clock_monotonic() < w->not_before)
 	{
 		take_announced(w);
 		return;
@@ -358,8 +434,7 @@ guarded_turn(Worker *w)
 		w->asked |= DTM_ASK_RECHECK;
 		w->error_pause = w->error_pause == 0 ? ERROR_PAUSE_MIN :
 			Min(w->error_pause * 2, ERROR_PAUSE_MAX);
-		w->not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-													w->error_pause);
+		w->not_before = clock_monotonic() + (int64) w->error_pause * 1000;
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(TopMemoryContext);
@@ -370,8 +445,7 @@ static long
 pause_of(Worker *w)
 {
 	if (w->error_pause > 0)
-		return Max(TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
-												   w->not_before), 1);
+		return Max((long) ((w->not_before - clock_monotonic() + 999) / 1000), 1);
 	if (w->coordinator != NULL)
 		return coordinator_timeout(w->coordinator);
 	if (w->orders == ORDERS_RUN)
@@ -447,6 +521,7 @@ dtm_worker_main(Datum arg)
 	BackgroundWorkerInitializeConnectionByOid(slot->database, InvalidOid, 0);
 	store_own_session();
 	prepared_watch();
+	clock_init(&w.clock);
 	pgstat_report_appname("dtm coordinator");
 
 	for (;;)
