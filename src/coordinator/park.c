@@ -139,8 +139,10 @@ park_can_return(const Park *park, const Calls *calls, const Room *room)
 	dlist_iter	iter;
 
 	dlist_foreach(iter, (dlist_head *) &park->places)
+	{
 		if (park_appetite(dlist_container(ParkedPlace, node, iter.cur), calls, room) > 0)
 			return true;
+	}
 	return false;
 }
 

@@ -102,8 +102,10 @@ needs_database(Coordinator *c)
 	if (c->attempts.n > 0 || read_can(c))
 		return true;
 	dlist_foreach(iter, &c->entries.touched)
+	{
 		if (dlist_container(Entry, node, iter.cur)->not_before <= now)
 			return true;
+	}
 	return false;
 }
 

@@ -34,8 +34,10 @@ is_wanted(const char *name)
 	if (!SplitIdentifierString(copy, ',', &names))
 		return false;
 	foreach(cell, names)
+	{
 		if (strcmp(lfirst(cell), name) == 0)
 			return true;
+	}
 	return false;
 }
 

@@ -131,8 +131,10 @@ wanted_database(Node *parsetree)
 				ListCell   *cell;
 
 				foreach(cell, statement->options)
+				{
 					if (strcmp(((DefElem *) lfirst(cell))->defname, "tablespace") == 0)
 						return statement->dbname;
+				}
 				return NULL;
 			}
 		default:
