@@ -7,6 +7,7 @@
 TOOLS is the directory with the compiled participant and client.  Every figure
 that is compared with another is measured in turns with it, three times.
 """
+import contextlib
 import json
 import os
 import platform
@@ -19,6 +20,7 @@ import urllib.request
 ROUNDS = 3
 PAIRED_ROUNDS = 9               # of a third of the time each
 CLIENTS = 8
+WAITERS = 1000
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -242,7 +244,7 @@ class Bench:
 
     # what several scenarios do
 
-    def live(self, script, rounds=ROUNDS, reset=True):
+    def live(self, script, rounds=ROUNDS, reset=True, length=None):
         """Clients submit while the coordinator works: a dict for each round."""
         found = []
         for _ in range(rounds):
@@ -253,7 +255,7 @@ class Bench:
             cpu = Cpu(self)
             before = self.query(counters)
             began = time.time()
-            submitted = self.pgbench(script) * self.seconds
+            submitted = self.pgbench(script, length) * (length or self.seconds)
             seconds = time.time() - began
             after = self.query(counters)
             backlog = self.query("SELECT count(*) FROM dtm.active WHERE next_time < now()")
@@ -263,7 +265,7 @@ class Bench:
             self.check_calls()
             finished = after[0] - before[0]
             found.append({
-                "rate": finished / seconds, "submitted": submitted / self.seconds,
+                "rate": finished / seconds, "submitted": submitted / (length or self.seconds),
                 "backlog": backlog, "wal": wal / (finished + backlog),
                 "commits": (after[1] - before[1]) / finished,
                 "cpu": {name: value / finished for name, value in used.items()}})
@@ -610,6 +612,40 @@ END $$""")
             results.ratio(f"drain: {number} / one", [r["posts"] for r in drain[number]],
                           [r["posts"] for r in drain[1]], (">=", 0.9))
 
+    def scenario_waiters(self):
+        self.results.title("waiters", f"live, while {WAITERS} sessions are in dtm_wait for a transaction that is an hour away;"
+                                      " beside: without them")
+        without, waited = [], []
+        for _ in range(PAIRED_ROUNDS):
+            without += self.live(self.saga(), 1, length=self.paired_seconds())
+            self.reset()
+            with self.waiting():
+                waited += self.live(self.saga(), 1, reset=False, length=self.paired_seconds())
+        self.results.figure("sagas a second, with waiters", [r["rate"] for r in waited], "/s")
+        self.results.figure("sagas a second, without", [r["rate"] for r in without], "/s")
+        self.results.ratio("with waiters / without", [r["rate"] for r in waited], [r["rate"] for r in without], (">=", 0.95))
+        for name, rounds in (("with waiters", waited), ("without", without)):
+            self.results.figure(f"CPU for a saga: coordinator, {name}", [r["cpu"]["coordinator"] for r in rounds], "us")
+
+    @contextlib.contextmanager
+    def waiting(self):
+        """Sessions that wait for the end of a transaction that is far away."""
+        gid = self.query(f"SELECT dtm_submit('msg', ARRAY[dtm_step('{self.url}/s/Far', payload => '{{}}')],"
+                         " options => '{\"delay\": 3600}')")
+        path = f"{self.tools}/wait.sql"
+        with open(path, "w", encoding="ascii") as file:
+            file.write(f"SELECT dtm_wait('{gid}', '1 hour');\n")
+        with subprocess.Popen([f"{self.bin}/pgbench", "-n", "-c", str(WAITERS), "-j", "2", "-t", "1", "-f", path, self.dsn],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as waiters:
+            try:
+                self.wait_for(f"SELECT count(*) >= {WAITERS} FROM pg_stat_activity"
+                              " WHERE state = 'active' AND query LIKE 'SELECT dtm_wait(%'")
+                yield
+            finally:
+                self.execute("SELECT dtm_force_stop(%s)", gid)
+        if waiters.returncode != 0:
+            raise Failed("a session in dtm_wait failed")
+
     def scenario_mixed(self):
         results = self.results
         results.title("mixed", f"other kinds of transactions, live, {CLIENTS} clients")
@@ -681,7 +717,7 @@ END $$""")
                 "settings": dict(self.cursor.fetchall())}
 
 
-SCENARIOS = ["live", "drain", "submit", "latency", "barrier", "mixed", "coordinators", "slow", "idle", "flat"]
+SCENARIOS = ["live", "drain", "submit", "latency", "barrier", "mixed", "waiters", "coordinators", "slow", "idle", "flat"]
 
 
 def run(tools, bin_dir, dsn, data, seconds, path, *scenarios):

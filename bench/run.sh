@@ -14,6 +14,7 @@
 #	latency		submit to first request; beside: one commit and one POST
 #	barrier		a transaction with dtm_barrier; beside: a plain INSERT of its row
 #	mixed		tcc, msg, concurrent and failing sagas; beside: sagas
+#	waiters		live, while 1,000 sessions are in dtm_wait; beside: without
 #	coordinators	two and four of them; beside: one
 #	slow		5,000 calls in flight that take 1 s
 #	idle		what a coordinator costs that has nothing to do
@@ -52,7 +53,7 @@ as_user cc -O2 -D_GNU_SOURCE $(curl-config --cflags) -I"$("$PG_CONFIG" --include
 	-o "$tools/client" "$SCRATCH/dtm/bench/client.c" $(curl-config --libs) -lpq
 # everything is as installed, but for what a checkpoint would add by chance
 start_cluster bench "shared_preload_libraries = 'dtm'" "shared_buffers = 1GB" \
-	"max_wal_size = 16GB" "checkpoint_timeout = 1h" "max_worker_processes = 16" \
+	"max_wal_size = 16GB" "checkpoint_timeout = 1h" "max_worker_processes = 16" "max_connections = 1100" \
 	"dtm.max_requests_per_host = 100" "dtm.retention = 0" "log_min_messages = warning"
 as_user "$PG_BIN/psql" -h "$SCRATCH" -U postgres -X -q -c "CREATE EXTENSION dtm"
 as_user /usr/bin/python3 "$SCRATCH/dtm/bench/bench.py" run "$tools" "$PG_BIN" \
