@@ -184,7 +184,7 @@ run_torture() {
 
 	say "torture for $1 s, seed $2"
 	start_cluster torture "shared_preload_libraries = 'dtm'" "max_worker_processes = 20" \
-		"max_connections = 100" "restart_after_crash = on" "dtm.retry_interval = 100ms" \
+		"max_connections = 100" "max_prepared_transactions = 10" "restart_after_crash = on" "dtm.retry_interval = 100ms" \
 		"dtm.retry_interval_max = 1s" "dtm.request_timeout = 1s" "dtm.timeout_to_fail = 3s" \
 		"dtm.alert_retry_limit = 1000000" "dtm.max_requests_per_host = 100" "log_min_messages = warning"
 	# a port of its own: sockets of both are in one directory

@@ -6,8 +6,8 @@
 Clients submit sagas, messages and TCCs that move money between accounts in three
 databases of another server, through participants that use the barrier.  Meanwhile an
 adversary, whose choices follow from the seed, kills and stops processes, restarts both
-servers, has participants fail, hang and drop connections, locks and rewrites tables, and
-changes settings.  When it has gone, everything has to come to its end, and the books to be
+servers, has participants fail, hang and drop connections, locks and rewrites tables, holds
+snapshots, and changes settings.  When it has gone, everything has to come to its end, and the books to be
 right.  Prints "ok" and "not ok" lines; FIGURES gets what happened as JSON.
 """
 import collections
@@ -28,6 +28,7 @@ import threading
 import time
 
 import psycopg2
+import psycopg2.errors
 
 import service
 from checks import check, failed
@@ -42,6 +43,14 @@ POOLED = 20                     # connections to a bank that are kept
 PER_HOST = 100                  # connections that a coordinator may keep (dtm.max_requests_per_host)
 MAX_DESCRIPTORS = PER_HOST + 100    # of a coordinator that has nothing to do
 MAX_MEMORY = 100 * 1024         # the same, kB
+
+# What a database or a role may have for its sessions, and what the adversary has for its own.
+SETTINGS = (("role", "nobody"), ("default_transaction_read_only", "on"), ("session_replication_role", "replica"),
+            ("default_transaction_isolation", "serializable"), ("statement_timeout", "50ms"), ("lock_timeout", "10ms"),
+            ("idle_in_transaction_session_timeout", "50ms"), ("search_path", "nowhere"))
+OWN_SETTINGS = ("-c role=none -c default_transaction_read_only=off -c session_replication_role=origin -c search_path=public"
+                " -c default_transaction_isolation=read\\ committed -c statement_timeout=0 -c lock_timeout=0"
+                " -c idle_in_transaction_session_timeout=0")
 
 BIN, DTM_DATA, DTM, BANKS_DATA, BANKS_DSN = sys.argv[1:6]
 seconds, seed = float(sys.argv[6]), int(sys.argv[7])
@@ -254,9 +263,10 @@ class Client(threading.Thread):
 class Adversary:
     def __init__(self):
         self.random = random.Random(seed)
+        self.count = 0
 
-    def sql(self, statement, *arguments, bank=None):
-        connection = bank_connection(bank) if bank else dtm_connection()
+    def sql(self, statement, *arguments, bank=None, **where):
+        connection = bank_connection(bank) if bank else dtm_connection(options=OWN_SETTINGS, **where)
         connection.autocommit = True
         try:
             with connection.cursor() as cursor:
@@ -264,6 +274,25 @@ class Adversary:
                 return cursor.fetchall() if cursor.description else []
         finally:
             connection.close()
+
+    def beside(self, statement):
+        """In a session of its own, while the adversary goes on."""
+        def run():
+            with contextlib.suppress(psycopg2.Error):
+                self.sql(statement)
+        threading.Thread(target=run, daemon=True).start()
+
+    def end_prepared(self, name, end, wait):
+        """After a while; tried again, since the adversary itself may wait for its locks."""
+        time.sleep(wait)
+        while True:
+            try:
+                self.sql(f"{end} PREPARED '{name}'")
+                return
+            except psycopg2.errors.UndefinedObject:
+                return
+            except psycopg2.Error:
+                time.sleep(0.2)
 
     def pids(self, backend_type):
         return [pid for pid, in self.sql(
@@ -352,6 +381,34 @@ class Adversary:
         wait = self.random.uniform(0.2, 1.5)
         self.sql(f"BEGIN; SELECT id FROM dtm.active FOR UPDATE; SELECT pg_sleep({wait}); COMMIT")
 
+    def hold_rows(self):
+        wait = self.random.uniform(1, 5)
+        self.beside("BEGIN; SELECT id FROM dtm.active ORDER BY random() LIMIT 50 FOR UPDATE SKIP LOCKED;"
+                    f" SELECT pg_sleep({wait}); COMMIT")
+
+    def hold_snapshot(self):
+        wait = self.random.uniform(1, 8)
+        self.beside(f"BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class; SELECT pg_sleep({wait}); COMMIT")
+
+    def forget_prepared(self):
+        """It submits something, and is committed or rolled back after a while."""
+        self.count += 1
+        name = f"forgotten-{self.count}"
+        end = self.random.choice(("COMMIT", "ROLLBACK"))
+        self.sql(f"BEGIN; SELECT dtm_submit('msg', ARRAY[dtm_step('sql:public.work', payload => '{{}}')], gid => '{name}');"
+                 f" PREPARE TRANSACTION '{name}'")
+        threading.Thread(target=self.end_prepared, args=(name, end, self.random.uniform(0.5, 8)), daemon=True).start()
+
+    def kill_by_function(self):
+        self.count += 1
+        self.sql("SELECT dtm_submit('msg', ARRAY[dtm_step('sql:public.die', payload => '{}')], gid => %s)", f"die-{self.count}")
+        time.sleep(self.random.uniform(0, 2))
+        self.await_server()
+        self.stop_killers()
+
+    def stop_killers(self):
+        self.sql("SELECT dtm_force_stop(gid) FROM dtm.transactions WHERE gid LIKE 'die-%' AND finished IS NULL")
+
     def slow_banks(self):
         wait = self.random.uniform(0.2, 1.5)
         self.sql(f"BEGIN; LOCK TABLE account; SELECT pg_sleep({wait}); COMMIT", bank=self.random.choice(BANKS))
@@ -373,6 +430,35 @@ class Adversary:
                              ("request_timeout", ("100ms", "1s"))):
             self.sql(f"ALTER SYSTEM SET dtm.{name} = '{self.random.choice(values)}'")
         self.sql("SELECT pg_reload_conf()")
+
+    def change_sessions(self):
+        """What sessions of the database or the role begin with."""
+        whose = self.random.choice(("DATABASE", "ROLE"))
+        for name, value in self.random.sample(SETTINGS, self.random.randint(1, 3)):
+            self.sql(f"ALTER {whose} postgres SET {name} = '{value}'")
+        if self.random.random() < 0.5:
+            self.signal(self.random.choice(("dtm coordinator", "dtm local branches")), signal.SIGTERM)
+        time.sleep(self.random.uniform(0, 2))
+        self.restore_sessions()
+
+    def restore_sessions(self):
+        self.sql("ALTER DATABASE postgres RESET ALL")
+        self.sql("ALTER ROLE postgres RESET ALL")
+
+    def publish(self):
+        self.sql("CREATE PUBLICATION everything FOR ALL TABLES")
+        time.sleep(self.random.uniform(0, 2))
+        self.sql("DROP PUBLICATION everything")
+
+    def close_database(self):
+        self.sql("ALTER DATABASE postgres ALLOW_CONNECTIONS false", dbname="template1")
+        self.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'postgres'", dbname="template1")
+        time.sleep(self.random.uniform(0, 2))
+        self.open_database()
+        self.await_server()
+
+    def open_database(self):
+        self.sql("ALTER DATABASE postgres ALLOW_CONNECTIONS true", dbname="template1")
 
     def change_server(self):
         key = self.random.choice(KEYS)
@@ -402,7 +488,9 @@ class Adversary:
     ACTIONS = ("kill_coordinator kill_backend kill_launcher kill_local_worker terminate_ours terminate_ours "
                "cancel_ours freeze_coordinator restart_server crash_server crash_banks bad_mood bad_mood bad_mood "
                "lock_table lock_rows slow_banks vacuum_full reindex drop_index change_settings change_settings "
-               "change_server pause run_due reset_cron_time switch_wal").split()
+               "change_server pause run_due reset_cron_time switch_wal hold_rows hold_rows hold_snapshot hold_snapshot "
+               "forget_prepared forget_prepared kill_by_function change_sessions change_sessions publish "
+               "close_database").split()
 
     def play(self, until):
         while time.time() < until:
@@ -412,15 +500,34 @@ class Adversary:
                 faults[action] += 1
             except (psycopg2.Error, ProcessLookupError):
                 faults[action + " (refused)"] += 1
+                with contextlib.suppress(psycopg2.Error):
+                    self.undo()
             time.sleep(self.random.uniform(0, 0.5))
+
+    def undo(self):
+        """What an action may have left that was refused midway."""
+        self.open_database()
+        self.restore_sessions()
+        self.restore_server()
+        self.sql("DROP PUBLICATION IF EXISTS everything")
 
     def go_away(self):
         """Everything as it is to be, so that what is left can come to its end."""
+        while True:             # a function may still kill its process
+            with contextlib.suppress(psycopg2.Error):
+                self.undo()
+                self.await_server()
+                self.stop_killers()
+                break
+            time.sleep(0.2)
+        time.sleep(1)
         self.await_server()
+        for name, in self.sql("SELECT gid FROM pg_prepared_xacts"):
+            with contextlib.suppress(psycopg2.Error):   # it may just be ended
+                self.sql(f"ROLLBACK PREPARED '{name}'")
         self.sql("ALTER SYSTEM RESET ALL")
         self.sql("SELECT pg_reload_conf()")
         self.sql("SELECT dtm_resume()")
-        self.restore_server()
         self.sql("CREATE INDEX IF NOT EXISTS active_due ON dtm.active (next_time, id)")
 
 
@@ -523,9 +630,14 @@ def set_up(adversary, port):
     adversary.sql("CREATE TABLE worked (gid text, branch_id text)")
     adversary.sql("""CREATE FUNCTION work(gid text, branch_id text, op text, payload jsonb) RETURNS void LANGUAGE plpgsql AS $$
         BEGIN
-          INSERT INTO worked VALUES (gid, branch_id);
+          INSERT INTO public.worked VALUES (gid, branch_id);
           IF random() < 0.1 THEN RAISE 'bad luck'; END IF;
         END $$""")
+    adversary.sql("""CREATE FUNCTION die(gid text, branch_id text, op text, payload jsonb) RETURNS void LANGUAGE plpgsql AS $$
+        BEGIN
+          IF random() < 0.5 THEN COPY (SELECT 1) TO PROGRAM 'kill -9 $PPID'; END IF;
+        END $$""")
+    adversary.sql("CREATE ROLE nobody")
     adversary.sql("GRANT ALL ON TABLE worked TO PUBLIC")
     adversary.sql(f"CREATE SERVER banks FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url 'http://127.0.0.1:{port}')")
     adversary.sql(f"CREATE USER MAPPING FOR CURRENT_USER SERVER banks OPTIONS (hmac_key '{KEYS[0]}', bearer_token 'token-of-{KEYS[0]}')")
