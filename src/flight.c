@@ -270,7 +270,8 @@ add_pending(const FlightRecord *record)
 			 (other->kind == FLIGHT_NONE || other->started < place->started)))
 			place = other;
 	}
-	*place = *record;
+	if (place != NULL)
+		*place = *record;
 }
 
 /* Was it running, and not told to quit because of another process? */

@@ -56,17 +56,25 @@ leave_to_coordinator(const Notice *notice)
 		dtm_announce(message->id);
 }
 
-/* The oldest first. */
+/* The oldest first: there may be too many for a recursion. */
 static void
-send_all(XactEvent event, const Notice *notice)
+send_all(XactEvent event)
 {
-	if (notice == NULL)
-		return;
-	send_all(event, notice->next);
-	if (event == XACT_EVENT_PRE_PREPARE)
-		leave_to_coordinator(notice);
-	else
-		store_notify(NOTICE_FINISHED_CHANNEL, notice->payload);
+	Notice	   *oldest = NULL;
+
+	while (notices != NULL)
+	{
+		Notice	   *notice = notices;
+
+		notices = notice->next;
+		notice->next = oldest;
+		oldest = notice;
+	}
+	for (; oldest != NULL; oldest = oldest->next)
+		if (event == XACT_EVENT_PRE_PREPARE)
+			leave_to_coordinator(oldest);
+		else
+			store_notify(NOTICE_FINISHED_CHANNEL, oldest->payload);
 }
 
 static void
@@ -79,9 +87,8 @@ at_transaction_end(XactEvent event, void *arg)
 			if (notices == NULL)
 				return;
 			PushActiveSnapshot(GetTransactionSnapshot());
-			send_all(event, notices);
+			send_all(event);
 			PopActiveSnapshot();
-			notices = NULL;
 			break;
 		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_ABORT:
