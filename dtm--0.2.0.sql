@@ -1026,6 +1026,206 @@ CREATE FUNCTION dtm.library_version() RETURNS text
 AS 'MODULE_PATHNAME', 'dtm_library_version' LANGUAGE C STABLE PARALLEL SAFE;
 COMMENT ON FUNCTION dtm.library_version() IS 'version of the loaded dtm library';
 
+/* ---------- the network API: docs/gateway.md ---------- */
+
+/*
+ * dtm_gateway is who the gateway logs in as: it may call the functions below,
+ * and become the roles that are granted to it.  dtm_api is the one that its
+ * clients are, unless gateway.hba names another.
+ */
+DO $$
+BEGIN
+  IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'dtm_api') THEN
+    CREATE ROLE dtm_api NOLOGIN;
+    GRANT dtm_user TO dtm_api;
+  END IF;
+  IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'dtm_gateway') THEN
+    CREATE ROLE dtm_gateway NOLOGIN NOINHERIT;
+    GRANT dtm_api TO dtm_gateway;
+  END IF;
+END
+$$;
+
+CREATE TABLE dtm.api_token (
+  hash bytea NOT NULL CONSTRAINT api_token_pkey PRIMARY KEY,
+  role dtm.submitter NOT NULL,
+  created timestamptz NOT NULL,
+  expires timestamptz,
+  note text COLLATE "C" NOT NULL
+);
+COMMENT ON TABLE dtm.api_token IS 'SHA-256 of the tokens that clients of the gateway show, and the role of each';
+SELECT pg_catalog.pg_extension_config_dump('dtm.api_token', '');
+
+CREATE FUNCTION @extschema@.dtm_create_token(role name, valid interval DEFAULT NULL, note text DEFAULT '') RETURNS text
+AS 'MODULE_PATHNAME', 'dtm_create_token' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.dtm_create_token(name, interval, text) IS
+  'creates a token with which a client of the gateway is a role; it is shown only now';
+
+CREATE VIEW dtm.api_tokens AS
+  SELECT pg_catalog.left(pg_catalog.encode(t.hash, 'hex'), 16) AS id, dtm.submitter_role(t.role) AS role, t.created, t.expires, t.note
+    FROM dtm.api_token t;
+COMMENT ON VIEW dtm.api_tokens IS 'tokens of the gateway''s clients, without the tokens; dtm_revoke_token(id) removes one';
+
+CREATE FUNCTION @extschema@.dtm_revoke_token(id text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  DELETE FROM dtm.api_token t WHERE "left"(encode(t.hash, 'hex'), 16) = id;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'there is no token of id "%"', id
+      USING ERRCODE = 'undefined_object', HINT = 'dtm.api_tokens lists those that there are.';
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.dtm_revoke_token(text) IS
+  'removes a token of a client of the gateway, which counts from the next request on';
+
+CREATE FUNCTION dtm.gateway_batch(
+  roles text[], tokens bytea[], ops text[], bodies bytea[], payload_counts integer[], payloads bytea[], careful boolean,
+  OUT n integer, OUT outcome text, OUT message text, OUT sqlstate text, OUT answer bytea[], OUT wait bigint)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'dtm_gateway_batch' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION dtm.gateway_batch(text[], bytea[], text[], bytea[], integer[], bytea[], boolean) IS
+  'requests of the gateway''s clients, each as its role: what each has come to; careful: an error is only its own';
+
+CREATE PROCEDURE dtm.gateway_wait(ids bigint[], timeout integer, INOUT ended bigint[], INOUT outcomes text[], INOUT messages text[])
+AS 'MODULE_PATHNAME', 'dtm_gateway_wait' LANGUAGE C;
+COMMENT ON PROCEDURE dtm.gateway_wait(bigint[], integer, bigint[], text[], text[]) IS
+  'waits, at most timeout milliseconds, until the first pass of some of the transactions has ended, and returns what it has come to';
+
+/* An integer of a query string, in dtm's words where it is none. */
+CREATE FUNCTION dtm.gateway_number(arguments jsonb, name text, otherwise bigint) RETURNS bigint
+LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  value text := arguments ->> name;
+BEGIN
+  IF COALESCE(value, '') = '' THEN
+    RETURN otherwise;
+  END IF;
+  IF value !~ '^[-+]?[0-9]{1,18}$' THEN
+    RAISE EXCEPTION 'convert to int error: %', value
+      USING ERRCODE = 'invalid_parameter_value', HINT = format('%s is an integer.', name);
+  END IF;
+  RETURN value::bigint;
+END
+$$;
+
+/* A page of transactions, the newest first (AP-05 to AP-08). */
+CREATE FUNCTION dtm.gateway_all(arguments jsonb) RETURNS jsonb
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+AS $$
+DECLARE
+  page bigint := LEAST(GREATEST(dtm.gateway_number(arguments, 'limit', 100), 0), 10000);
+  before bigint := dtm.gateway_number(arguments, 'position', NULL);
+  earliest bigint := dtm.gateway_number(arguments, 'createTimeStart', NULL) / 1000;
+  latest bigint := dtm.gateway_number(arguments, 'createTimeEnd', NULL) / 1000;
+  wanted_status text := NULLIF(arguments ->> 'status', '');
+  wanted_type text := NULLIF(arguments ->> 'transType', '');
+  ids bigint[];
+  found jsonb;
+BEGIN
+  IF COALESCE(arguments ->> 'gid', '') <> '' THEN
+    found := @extschema@.dtm_query(arguments ->> 'gid') -> 'transaction';
+    RETURN jsonb_build_object('transactions', CASE WHEN found <> 'null' THEN jsonb_build_array(found) END,
+                              'next_position', '');
+  END IF;
+  ids := ARRAY(SELECT t.id FROM dtm.transactions t
+                WHERE (before IS NULL OR t.id < before)
+                  AND (wanted_status IS NULL OR t.status = wanted_status)
+                  AND (wanted_type IS NULL OR t.trans_type = wanted_type)
+                  AND (earliest IS NULL OR t.created >= to_timestamp(earliest))
+                  AND (latest IS NULL OR t.created <= to_timestamp(latest))
+                ORDER BY t.id DESC LIMIT page);
+  RETURN jsonb_build_object(
+    'transactions',
+    COALESCE((SELECT jsonb_agg(@extschema@.dtm_query(t.gid) -> 'transaction' ORDER BY t.id DESC)
+                FROM dtm.transactions t WHERE t.id = ANY (ids)), '[]'),
+    'next_position', CASE WHEN cardinality(ids) < page OR page = 0 THEN '' ELSE ids[cardinality(ids)]::text END);
+END
+$$;
+
+/* Topics as the pairs of key and value that dtm keeps them as (§2). */
+CREATE FUNCTION dtm.gateway_kv(arguments jsonb, paged boolean) RETURNS jsonb
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+AS $$
+DECLARE
+  page bigint := CASE WHEN paged THEN LEAST(GREATEST(dtm.gateway_number(arguments, 'limit', 100), 0), 10000) ELSE 10000 END;
+  after text := COALESCE(arguments ->> 'position', '');
+  wanted_cat text := COALESCE(arguments ->> 'cat', '');
+  wanted_key text := NULLIF(arguments ->> 'key', '');
+  names text[];
+  kv jsonb;
+BEGIN
+  names := ARRAY(SELECT DISTINCT t.topic FROM dtm.topics t
+                  WHERE wanted_cat IN ('', 'topics') AND t.topic > after COLLATE "C"
+                    AND (paged OR wanted_key IS NULL OR t.topic = wanted_key)
+                  ORDER BY t.topic LIMIT page);
+  SELECT jsonb_agg(k.pair ORDER BY k.topic) INTO kv
+    FROM (SELECT t.topic,
+                 jsonb_build_object(
+                   'id', hashtext(t.topic)::bigint + 2147483648, 'cat', 'topics', 'k', t.topic, 'version', t.version,
+                   'v', COALESCE(jsonb_agg(jsonb_build_object('url', t.url, 'remark', t.remark) ORDER BY t.ordinal)
+                                   FILTER (WHERE t.url IS NOT NULL), '[]')::text) AS pair
+            FROM dtm.topics t WHERE t.topic = ANY (names) GROUP BY t.topic, t.version) k;
+  RETURN jsonb_build_object('kv', COALESCE(kv, '[]')) ||
+         CASE WHEN paged THEN
+           jsonb_build_object('next_position', CASE WHEN cardinality(names) < page OR page = 0 THEN ''
+                                                    ELSE names[cardinality(names)] END)
+         ELSE '{}' END;
+END
+$$;
+
+/* What a batch leaves to SQL, with the rights of the role that asks. */
+CREATE FUNCTION dtm.gateway_call(op text, arguments jsonb) RETURNS text
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+AS $$
+DECLARE
+  answer jsonb;
+BEGIN
+  IF op = 'query' THEN
+    IF COALESCE(arguments ->> 'gid', '') = '' THEN
+      RAISE EXCEPTION 'no gid specified'
+        USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass the gid of the global transaction.';
+    END IF;
+    RETURN @extschema@.dtm_query(arguments ->> 'gid');
+  ELSIF op = 'progresses' THEN
+    answer := @extschema@.dtm_query(translate(arguments ->> 'gid', E'\n\r;', ''));
+    RETURN jsonb_build_object('transaction', answer -> 'transaction', 'progresses', answer -> 'branches');
+  ELSIF op = 'all' THEN
+    RETURN dtm.gateway_all(arguments);
+  ELSIF op = 'scanKV' THEN
+    RETURN dtm.gateway_kv(arguments, true);
+  ELSIF op = 'queryKV' THEN
+    RETURN dtm.gateway_kv(arguments, false);
+  ELSIF op = 'resetCronTime' THEN
+    SELECT jsonb_build_object('succeed_count', r.succeed_count, 'has_remaining', r.has_remaining) INTO answer
+      FROM @extschema@.dtm_reset_cron_time(
+        COALESCE(make_interval(secs => dtm.gateway_number(arguments, 'timeout', NULL)),
+                 3 * current_setting('dtm.timeout_to_fail')::interval),
+        LEAST(dtm.gateway_number(arguments, 'limit', 100), 2147483647)::integer) r;
+    RETURN answer;
+  END IF;
+  CASE op
+    WHEN 'subscribe' THEN
+      PERFORM @extschema@.dtm_subscribe(arguments ->> 'topic', arguments ->> 'url', arguments ->> 'remark');
+    WHEN 'unsubscribe' THEN
+      PERFORM @extschema@.dtm_unsubscribe(arguments ->> 'topic', arguments ->> 'url');
+    WHEN 'deleteTopic' THEN
+      PERFORM @extschema@.dtm_delete_topic(arguments ->> 'topic');
+  END CASE;
+  RETURN '{"dtm_result":"SUCCESS"}';
+END
+$$;
+
 /* ---------- privileges: first only those of the owner, and then these ---------- */
 
 /*
@@ -1117,6 +1317,15 @@ GRANT EXECUTE ON FUNCTION
   dtm.administer(), dtm.host_stats()
 TO dtm_admin;
 GRANT EXECUTE ON PROCEDURE @extschema@.dtm_run_due(timestamptz, integer) TO dtm_admin;
+
+GRANT USAGE ON SCHEMA dtm TO dtm_gateway;
+GRANT EXECUTE ON FUNCTION @extschema@.dtm_create_token(name, interval, text), @extschema@.dtm_revoke_token(text) TO dtm_admin;
+GRANT SELECT ON dtm.api_tokens TO dtm_admin;
+GRANT EXECUTE ON FUNCTION dtm.gateway_batch(text[], bytea[], text[], bytea[], integer[], bytea[], boolean) TO dtm_gateway;
+GRANT EXECUTE ON PROCEDURE dtm.gateway_wait(bigint[], integer, bigint[], text[], text[]) TO dtm_gateway;
+GRANT EXECUTE ON FUNCTION
+  dtm.gateway_number(jsonb, text, bigint), dtm.gateway_all(jsonb), dtm.gateway_kv(jsonb, boolean), dtm.gateway_call(text, jsonb)
+TO dtm_user;
 
 /* ---------- the home: this server and database ---------- */
 

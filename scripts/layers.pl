@@ -40,13 +40,16 @@ my @layers = (
 		   transaction utf8 wire process/wait_event clock)],
 	['request', qw(base64 compat core endpoint errors gid local settings store transaction utf8 wire)],
 	['coordinator',
-		qw(compat core crash_point endpoint errors flight local outcome process/shmem settings store
-		   transaction transport wire clock)],
+		qw(compat core crash_point endpoint errors flight local outcome process/shmem process/waiters
+		   settings store transaction transport wire clock)],
 	['process',
 		qw(compat coordinator errors flight local process/bgworker process/shmem settings store transaction process/wait_event clock)],
 	['api',
 		qw(compat coordinator core errors gid outcome process/shmem request settings store
 		   transaction process/wait_event clock process/waiters)],
+	['gateway',
+		qw(api clock compat core errors process/wait_event process/waiters request settings store
+		   transaction)],
 	['dtm', qw(compat flight local process process/shmem settings store)]);
 
 # Headers that only some parts may see, and the parts that must not see one.

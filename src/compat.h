@@ -83,6 +83,19 @@ extern int no_such_variable
 	CreateWaitEventSet(TopMemoryContext, nevents)
 #endif
 
+/* 17: where a process has the number of its transaction */
+#if PG_VERSION_NUM >= 170000
+#define dtm_local_xid()	(MyProc->vxid.lxid)
+#else
+#define dtm_local_xid()	(MyProc->lxid)
+#endif
+
+/*
+ * The socket of the session's client, at place 0, and its latch.  It is declared
+ * in libpq/libpq.h, which wants headers of libraries that need not be there.
+ */
+extern PGDLLIMPORT WaitEventSet *FeBeWaitSet;
+
 /* 17: extensions have wait events of their own names */
 static inline uint32
 dtm_new_wait_event(const char *name)

@@ -38,6 +38,7 @@ int			dtm_sql_workers;
 int			dtm_coordinators_per_database;
 char	   *dtm_alert_webhook;
 int			dtm_retention;
+char	   *dtm_gateway_sql_roles;
 
 bool		dtm_preloaded = false;
 
@@ -167,6 +168,11 @@ settings_define(void)
 							 "\"any\" permits every URL; \"servers\" permits only foreign servers, and functions in the database.",
 							 &dtm_allowed_targets, DTM_TARGETS_ANY, targets,
 							 PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("dtm.gateway_sql_roles",
+							   "Sets the roles whose requests through the gateway may name functions as steps.",
+							   "A list of role names. Empty means that no role's may.",
+							   &dtm_gateway_sql_roles, "",
+							   PGC_SUSET, GUC_LIST_INPUT, NULL, NULL, NULL);
 	DefineCustomStringVariable("dtm.forbidden_addresses",
 							   "Sets the addresses that are never called.",
 							   "A list of networks, addresses, and the words loopback, link-local and private. Empty forbids none.",

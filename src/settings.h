@@ -36,6 +36,7 @@ extern int	dtm_sql_workers;	/* for each database */
 extern int	dtm_coordinators_per_database;
 extern char *dtm_alert_webhook;
 extern int	dtm_retention;		/* min */
+extern char *dtm_gateway_sql_roles;
 
 /*
  * Called from _PG_init: defines the settings, and reserves the prefix "dtm".

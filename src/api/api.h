@@ -15,6 +15,7 @@
 
 #include "compat.h"
 #include "outcome.h"
+#include "request/request.h"
 #include "transaction.h"
 
 /*
@@ -76,5 +77,21 @@ extern void api_write(const Outcome *outcome, Transaction *trans);
 
 /* Both. */
 extern void api_apply(Transaction *trans, DtmEventKind kind, const char *reason);
+
+/* ---------- the functions ---------- */
+
+/*
+ * What the functions of the same names do, in the name of the current role;
+ * rights to call them at all are for the caller to check.  A refusal because
+ * of what is stored (DTM_ERRCODE_WRONG_STATUS, _GID_IN_USE, _UNKNOWN_GID) comes
+ * before anything is written, and while no resource is held: see
+ * gateway/batch.c.  The transaction that is returned is the stored one.
+ */
+extern Transaction *api_begin(Request *request, bool submitted);
+extern void api_open_workflow(Request *request);
+extern void api_register_branch(const BranchRequest *branch);
+extern Transaction *api_abort(const char *gid, const char *reason);
+extern void api_force_stop(const char *gid);
+extern void api_retry_now(const char *gid);
 
 #endif							/* DTM_API_H */

@@ -15,8 +15,8 @@ PG_FUNCTION_INFO_V1(dtm_register_branch);
 PG_FUNCTION_INFO_V1(dtm_register_xa_branch);
 PG_FUNCTION_INFO_V1(dtm_register_branch_request);
 
-static void
-register_branch(const BranchRequest *branch)
+void
+api_register_branch(const BranchRequest *branch)
 {
 	Transaction *trans;
 	Outcome		outcome;
@@ -36,9 +36,9 @@ register_branch(const BranchRequest *branch)
 Datum
 dtm_register_branch(PG_FUNCTION_ARGS)
 {
-	register_branch(request_branch(DTM_TCC, TEXT_OR_NULL(0), TEXT_OR_NULL(1),
-								   STRING_OR_NULL(2), STRING_OR_NULL(3),
-								   request_json_body(JSONB_OR_NULL(4))));
+	api_register_branch(request_branch(DTM_TCC, TEXT_OR_NULL(0), TEXT_OR_NULL(1),
+									   STRING_OR_NULL(2), STRING_OR_NULL(3),
+									   request_json_body(JSONB_OR_NULL(4))));
 	PG_RETURN_VOID();
 }
 
@@ -46,8 +46,8 @@ dtm_register_branch(PG_FUNCTION_ARGS)
 Datum
 dtm_register_xa_branch(PG_FUNCTION_ARGS)
 {
-	register_branch(request_branch(DTM_XA, TEXT_OR_NULL(0), TEXT_OR_NULL(1),
-								   STRING_OR_NULL(2), STRING_OR_NULL(2), NULL));
+	api_register_branch(request_branch(DTM_XA, TEXT_OR_NULL(0), TEXT_OR_NULL(1),
+									   STRING_OR_NULL(2), STRING_OR_NULL(2), NULL));
 	PG_RETURN_VOID();
 }
 
@@ -55,6 +55,6 @@ dtm_register_xa_branch(PG_FUNCTION_ARGS)
 Datum
 dtm_register_branch_request(PG_FUNCTION_ARGS)
 {
-	register_branch(request_branch_from_object(JSONB_OR_NULL(0)));
+	api_register_branch(request_branch_from_object(JSONB_OR_NULL(0), NULL));
 	PG_RETURN_VOID();
 }

@@ -29,38 +29,53 @@ PG_FUNCTION_INFO_V1(dtm_set_home);
 PG_FUNCTION_INFO_V1(dtm_home_changed);
 PG_FUNCTION_INFO_V1(dtm_get_alert_retry_limit);
 
+Transaction *
+api_abort(const char *gid, const char *reason)
+{
+	Transaction *trans;
+
+	PreventCommandIfReadOnly("dtm_abort()");
+	trans = api_find_to_steer(gid, DTM_EVENT_ABORT);
+	api_apply(trans, DTM_EVENT_ABORT, reason);
+	return trans;
+}
+
 /* dtm_abort(gid, reason) returns void */
 Datum
 dtm_abort(PG_FUNCTION_ARGS)
 {
-	char	   *gid = api_required_gid(fcinfo, 0);
-
-	PreventCommandIfReadOnly("dtm_abort()");
-	api_apply(api_find_to_steer(gid, DTM_EVENT_ABORT), DTM_EVENT_ABORT,
-		  PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	(void) api_abort(api_required_gid(fcinfo, 0), STRING_OR_NULL(1));
 	PG_RETURN_VOID();
+}
+
+void
+api_force_stop(const char *gid)
+{
+	PreventCommandIfReadOnly("dtm_force_stop()");
+	api_apply(api_find_to_steer(gid, DTM_EVENT_FORCE_STOP), DTM_EVENT_FORCE_STOP,
+			  "stopped by dtm_force_stop");
 }
 
 /* dtm_force_stop(gid) returns void */
 Datum
 dtm_force_stop(PG_FUNCTION_ARGS)
 {
-	char	   *gid = api_required_gid(fcinfo, 0);
-
-	PreventCommandIfReadOnly("dtm_force_stop()");
-	api_apply(api_find_to_steer(gid, DTM_EVENT_FORCE_STOP), DTM_EVENT_FORCE_STOP,
-		  "stopped by dtm_force_stop");
+	api_force_stop(api_required_gid(fcinfo, 0));
 	PG_RETURN_VOID();
+}
+
+void
+api_retry_now(const char *gid)
+{
+	PreventCommandIfReadOnly("dtm_retry_now()");
+	api_apply(api_find_to_steer(gid, DTM_EVENT_RETRY_NOW), DTM_EVENT_RETRY_NOW, NULL);
 }
 
 /* dtm_retry_now(gid) returns void */
 Datum
 dtm_retry_now(PG_FUNCTION_ARGS)
 {
-	char	   *gid = api_required_gid(fcinfo, 0);
-
-	PreventCommandIfReadOnly("dtm_retry_now()");
-	api_apply(api_find_to_steer(gid, DTM_EVENT_RETRY_NOW), DTM_EVENT_RETRY_NOW, NULL);
+	api_retry_now(api_required_gid(fcinfo, 0));
 	PG_RETURN_VOID();
 }
 

@@ -64,8 +64,8 @@ check_same(const Transaction *stored, const Request *request)
 		api_error_other_type(stored, request->trans.core.type, API_GID_HINT);
 }
 
-/* A prepare or submit of a gid that is there already. */
-static void
+/* A prepare or submit of a gid that is there already; returns what is stored. */
+static Transaction *
 repeat_request(Request *request, DtmEventKind kind)
 {
 	const char *gid = request->trans.gid;
@@ -99,10 +99,11 @@ repeat_request(Request *request, DtmEventKind kind)
 		}
 	}
 	api_apply(stored, kind, NULL);
+	return stored;
 }
 
 /* The submit of a workflow says how it has ended; there is nothing to run. */
-static void
+static Transaction *
 submit_workflow(Request *request)
 {
 	Transaction *trans = api_find_to_steer(request->trans.gid, DTM_EVENT_SUBMIT);
@@ -123,6 +124,7 @@ submit_workflow(Request *request)
 		trans->result = request->trans.result;
 		store_update_result(trans);
 	}
+	return trans;
 }
 
 /* Writes a new transaction; false if its gid is there already. */
@@ -163,16 +165,24 @@ insert_transaction(Request *request, bool submitted)
 	return true;
 }
 
+Transaction *
+api_begin(Request *request, bool submitted)
+{
+	Transaction *trans = &request->trans;
+
+	PreventCommandIfReadOnly(submitted ? "dtm_submit()" : "dtm_prepare()");
+	if (submitted && request->trans.core.type == DTM_WORKFLOW)
+		trans = submit_workflow(request);
+	else if (!insert_transaction(request, submitted))
+		trans = repeat_request(request, submitted ? DTM_EVENT_SUBMIT : DTM_EVENT_PREPARE);
+	warn_no_coordinator();
+	return trans;
+}
+
 static Datum
 begin_transaction(Request *request, bool submitted)
 {
-	PreventCommandIfReadOnly(submitted ? "dtm_submit()" : "dtm_prepare()");
-	if (submitted && request->trans.core.type == DTM_WORKFLOW)
-		submit_workflow(request);
-	else if (!insert_transaction(request, submitted))
-		repeat_request(request, submitted ? DTM_EVENT_SUBMIT : DTM_EVENT_PREPARE);
-	warn_no_coordinator();
-	return CStringGetTextDatum(request->trans.gid);
+	return CStringGetTextDatum(api_begin(request, submitted)->gid);
 }
 
 /* dtm_step(action, compensate, payload) returns dtm_step */
@@ -225,12 +235,9 @@ dtm_prepare_request(PG_FUNCTION_ARGS)
 	return begin_transaction(request_from_object(JSONB_OR_NULL(0)), false);
 }
 
-/* dtm.open_workflow(request) returns text: one that is there already, too */
-Datum
-dtm_open_workflow(PG_FUNCTION_ARGS)
+void
+api_open_workflow(Request *request)
 {
-	Request    *request = request_from_object(JSONB_OR_NULL(0));
-
 	PreventCommandIfReadOnly("dtm_prepare_workflow()");
 	if (request->trans.core.type != DTM_WORKFLOW)
 		ereport(ERROR,
@@ -248,6 +255,15 @@ dtm_open_workflow(PG_FUNCTION_ARGS)
 		check_same(stored, request);
 	}
 	warn_no_coordinator();
+}
+
+/* dtm.open_workflow(request) returns text: one that is there already, too */
+Datum
+dtm_open_workflow(PG_FUNCTION_ARGS)
+{
+	Request    *request = request_from_object(JSONB_OR_NULL(0));
+
+	api_open_workflow(request);
 	return CStringGetTextDatum(request->trans.gid);
 }
 

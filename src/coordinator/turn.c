@@ -44,8 +44,10 @@
 #include "clock.h"
 #include "crash_point.h"
 #include "flight.h"
+#include "process/waiters.h"
 
 #include "access/xlog.h"
+#include "miscadmin.h"
 #include "utils/timestamp.h"
 
 /* Who can't wait (dtm_run_due, a pause) leaves a locked row after so many tries. */
@@ -120,6 +122,9 @@ release_entry(Coordinator *c, Entry *entry)
 	entry_forget(c, entry);
 	if (due)
 		read_later(c, id);
+	else
+		/* whoever waits for the end of its first pass */
+		waiters_wake_any(MyDatabaseId);
 }
 
 /* What was decided has been committed, and is done now. */

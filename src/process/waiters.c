@@ -200,4 +200,15 @@ waiters_wake(Oid database, const int64 *ids, int n)
 	for (int i = 0; i < n; i++)
 		if (pg_atomic_read_u32(list_of(ids[i])) != NOBODY)
 			wake(database, ids[i]);
+	waiters_wake_any(database);
+}
+
+void
+waiters_wake_any(Oid database)
+{
+	if (shared == NULL)
+		return;
+	pg_memory_barrier();		/* 2: after the commit */
+	if (pg_atomic_read_u32(list_of(WAITERS_ANY)) != NOBODY)
+		wake(database, WAITERS_ANY);
 }

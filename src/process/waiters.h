@@ -21,6 +21,15 @@ extern void waiters_shmem_startup(void);
 extern bool waiters_enter(int64 id);
 extern void waiters_leave(void);
 
+/*
+ * Instead of an id: whatever ends, or is put off, in the database.  For a session
+ * that waits on behalf of many.
+ */
+#define WAITERS_ANY	INT64CONST(0)
+
+/* In this database, a transaction was put off, in a commit that is visible. */
+extern void waiters_wake_any(Oid database);
+
 /* These have ended, in a commit that is visible: wakes those who wait for them. */
 extern void waiters_wake(Oid database, const int64 *ids, int n);
 

@@ -63,7 +63,7 @@ set_workflow_result(BranchRequest *request, char *op, const char *status)
 }
 
 BranchRequest *
-request_branch_from_object(Jsonb *object)
+request_branch_from_object(Jsonb *object, bytea *payload)
 {
 	enum
 	{
@@ -106,6 +106,8 @@ request_branch_from_object(Jsonb *object)
 							 values[GID] ? cstring_to_text(values[GID]) : NULL,
 							 values[BRANCH_ID] ? cstring_to_text(values[BRANCH_ID]) : NULL,
 							 forward, backward,
+							 payload != NULL ?
+							 (VARSIZE_ANY_EXHDR(payload) > 0 ? payload : NULL) :
 							 values[DATA] ? transaction_body(values[DATA]) : NULL);
 	if (type == DTM_WORKFLOW)
 		set_workflow_result(request, values[OP], values[STATUS]);

@@ -133,3 +133,15 @@ read_object(const JsonbValue *value, const char *what)
 		error_type(what, REQUIRED_OBJECT);
 	return value->val.binary.data;
 }
+
+char *
+request_string(Jsonb *object, const char *key)
+{
+	int			n;
+	JsonPair   *pairs = read_pairs(&object->root, "request", &n);
+
+	for (int i = 0; i < n; i++)
+		if (strcmp(pairs[i].key, key) == 0 && pairs[i].value.type != jbvNull)
+			return read_string(&pairs[i].value, key);
+	return NULL;
+}

@@ -44,3 +44,14 @@ request_check_name(const char *name, const char *what)
 					 errhint("Use only letters, digits and punctuation.")));
 	utf8_check(name, what);
 }
+
+void
+request_strip_gid(char *gid)
+{
+	char	   *to = gid;
+
+	for (const char *from = gid; *from; from++)
+		if (*from != '\n' && *from != '\r' && *from != ';')
+			*to++ = *from;
+	*to = '\0';
+}

@@ -245,16 +245,47 @@ request_set_end(Request *request, const char *status)
 				 errhint("Use succeed or failed.")));
 }
 
-/* steps and payloads of the object (§1.1). */
+/* Over gRPC, steps is a string that holds the array; "" and null are none (§4). */
 static void
-read_wire_steps(Request *request, const JsonbValue *steps,
-				const JsonbValue *payloads)
+parse_steps(JsonbValue *steps)
+{
+	char	   *string = read_string(steps, "steps");
+	Jsonb	   *jsonb;
+
+	steps->type = jbvNull;
+	if (string[0] == '\0' || strcmp(string, "null") == 0)
+		return;
+	jsonb = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(string)));
+	steps->type = jbvBinary;
+	steps->val.binary.data = &jsonb->root;
+	steps->val.binary.len = VARSIZE(jsonb) - VARHDRSZ;
+}
+
+/* The body of a step that was sent as bytes. */
+static bytea *
+payload_of(const RequestPayloads *payloads, int step)
+{
+	if (step < payloads->n)
+		return VARSIZE_ANY_EXHDR(payloads->payload[step]) == 0 ? NULL :
+			payloads->payload[step];
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("step %d has no payload", step + 1),
+			 errhint("BinPayloads has an element for each step; an empty one is none.")));
+}
+
+/* steps and payloads of the object (§1.1); NULL: these are strings in it. */
+static void
+read_wire_steps(Request *request, JsonbValue *steps,
+				const JsonbValue *payloads, const RequestPayloads *bytes)
 {
 	int			n = 0;
 	int			npayloads = 0;
 	JsonbValue *elements = NULL;
 	JsonbValue *bodies = NULL;
 
+	if (bytes != NULL && steps->type == jbvString)
+		parse_steps(steps);
 	if (steps->type != jbvNull)
 		elements = read_elements(steps, "steps", &n);
 	if (payloads->type != jbvNull)
@@ -289,6 +320,8 @@ read_wire_steps(Request *request, const JsonbValue *steps,
 		/* SG-07: the old place of the body wins */
 		if (data != NULL && data[0] != '\0')
 			request->trans.payload[i] = transaction_body(data);
+		else if (bytes != NULL)
+			request->trans.payload[i] = payload_of(bytes, i);
 		else if (i < npayloads)
 			request->trans.payload[i] = bodies[i].type == jbvNull ? NULL :
 				transaction_body(read_string(&bodies[i], "payloads[*]"));
@@ -416,6 +449,12 @@ read_req_extra(Request *request, const JsonbValue *value)
 Request *
 request_from_object(Jsonb *object)
 {
+	return request_from_wire(object, NULL);
+}
+
+Request *
+request_from_wire(Jsonb *object, const RequestPayloads *bytes)
+{
 	Request    *request = palloc0(sizeof(Request));
 	JsonbValue	steps = {.type = jbvNull};
 	JsonbValue	payloads = {.type = jbvNull};
@@ -458,18 +497,10 @@ request_from_object(Jsonb *object)
 				 errmsg("request has no trans_type"),
 				 errhint(TRANS_TYPES_HINT)));
 	request->trans.core.type = request_check_trans_type(trans_type);
-	if (gid != NULL)
-	{
-		/* §1.1: these are removed */
-		char	   *to = gid;
-
-		for (const char *from = gid; *from; from++)
-			if (*from != '\n' && *from != '\r' && *from != ';')
-				*to++ = *from;
-		*to = '\0';
-	}
+	if (gid != NULL && bytes == NULL)
+		request_strip_gid(gid);
 	request->trans.gid = request_gid(gid ? cstring_to_text(gid) : NULL);
-	read_wire_steps(request, &steps, &payloads);
+	read_wire_steps(request, &steps, &payloads, bytes);
 	for (int i = 0; i < n; i++)
 	{
 		bool		known = request_is_object_option(pairs[i].key) ||

@@ -50,6 +50,31 @@ extern Request *request_from_arguments(text *trans_type, ArrayType *steps,
 /* Reads the wire's object. */
 extern Request *request_from_object(Jsonb *object);
 
+/* Bodies of steps that did not come as text: any bytes. */
+typedef struct RequestPayloads
+{
+	int			n;
+	bytea	  **payload;		/* n of them, none NULL */
+} RequestPayloads;
+
+/* The same with those, as gRPC has them; NULL: the object's own payloads. */
+extern Request *request_from_wire(Jsonb *object, const RequestPayloads *bytes);
+
+/*
+ * The string under a key of an object; NULL where there is none.  An error
+ * names the key if it is no string.
+ */
+extern char *request_string(Jsonb *object, const char *key);
+
+/* What §1.1 removes from a gid that has come over HTTP, in place. */
+extern void request_strip_gid(char *gid);
+
+/*
+ * Whether requests may name functions in this database ("sql:"), until it is
+ * set again or the PostgreSQL transaction ends.
+ */
+extern void request_allow_local(bool allow);
+
 /* Does the request have steps whose URL is a topic? */
 extern bool request_has_topics(const Request *request);
 
@@ -74,12 +99,12 @@ typedef struct BranchRequest
 
 /*
  * Read it from SQL arguments, any of which may be NULL; or from the object of
- * §1.2.
+ * §1.2, whose data is replaced by payload unless that is NULL.
  */
 extern BranchRequest *request_branch(DtmTransType type, text *gid,
 									 text *branch_id, char *forward,
 									 char *backward, bytea *payload);
-extern BranchRequest *request_branch_from_object(Jsonb *object);
+extern BranchRequest *request_branch_from_object(Jsonb *object, bytea *payload);
 
 /* Adds the branch to a prepared transaction that was found and locked. */
 extern void request_add_branch(Transaction *trans, const BranchRequest *branch);

@@ -12,9 +12,22 @@
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "storage/proc.h"
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(dtm_check_url);
+
+/*
+ * Functions may not be named by what comes from a network, unless the role may.
+ * It is the current transaction's: the next one begins with what is usual.
+ */
+static LocalTransactionId local_forbidden_in = InvalidLocalTransactionId;
+
+void
+request_allow_local(bool allow)
+{
+	local_forbidden_in = allow ? InvalidLocalTransactionId : dtm_local_xid();
+}
 
 /*
  * Resolves a URL for a role that calls it, or throws an error.  InvalidOid:
@@ -82,6 +95,13 @@ request_check_url(const char *protocol, const char *url, const char *what,
 				 errhint("Register the branch as a role that has the privileges of that role.")));
 	if (server)
 		return;
+	if (local_forbidden_in != InvalidLocalTransactionId &&
+		local_forbidden_in == dtm_local_xid())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("%s must not be a function in this database", what),
+				 errdetail("URL: %s", url),
+				 errhint("Requests from the network may name functions only for the roles in dtm.gateway_sql_roles.")));
 	if (may_be == REQUEST_URL_REMOTE)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -80,7 +80,7 @@ static bool own_session = false;
 
 static const char *const tables[][2] = {
 	{"dtm", "home"}, {"dtm", "request"}, {"dtm", "active"}, {"dtm", "finished"},
-	{"dtm", "attempt"}, {"dtm", "topic"}, {"dtm_barrier", "barrier"}
+	{"dtm", "attempt"}, {"dtm", "topic"}, {"dtm", "api_token"}, {"dtm_barrier", "barrier"}
 };
 
 /* As of the last look; known is false when one of them may have changed. */

@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "datatype/timestamp.h"
+#include "utils/jsonb.h"
 
 #include "core/core.h"
 #include "transaction.h"
@@ -146,6 +147,32 @@ extern char **store_topic(const char *name, int *n);
 /* dtm_reset_cron_time: CR-05. */
 extern int	store_reset_next_time(TimestampTz later_than, TimestampTz now,
 								  int max);
+
+/* ---------- gateway.c: for the network API ---------- */
+
+/* The role that a token stands for now; InvalidOid: for none. */
+extern Oid	store_token_role(bytea *hash);
+extern void store_token_add(bytea *hash, Oid role, TimestampTz expires,
+							const char *note);
+
+/* What dtm.gateway_call() answers, run as the current role. */
+extern char *store_gateway_call(const char *op, Jsonb *arguments);
+
+/* How far a transaction has come, as of now. */
+typedef struct StorePass
+{
+	Oid			submitted_by;
+	DtmTransType type;
+	DtmStatus	status;
+	char	   *reason;			/* why it was rolled back; "": for no reason */
+	bool		put_off;		/* it waits for a later time */
+	DtmResult	result;			/* of the latest call; SUCCESS where there was
+								 * none */
+	char	   *error;			/* that call's; "": none */
+} StorePass;
+
+/* False: there is none of this id. */
+extern bool store_pass(int64 id, StorePass *pass);
 
 /* ---------- for the coordinator ---------- */
 
