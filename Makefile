@@ -55,4 +55,8 @@ install-upgrade-test:
 	  sed -n '/^\/\* -* submitting -* \*\/$$/,$$p' $(srcdir)/dtm--0.2.0.sql | sed '/^SELECT dtm.set_home();$$/d'; \
 	} >'$(DESTDIR)$(datadir)/extension/dtm--0.1.0--0.2.0.sql'
 
-.PHONY: say-what-is-left-out unit install-upgrade-test
+# The network API's daemon, see gateway/README.md
+gateway:
+	$(MAKE) -C $(srcdir)/gateway PG_CONFIG=$(PG_CONFIG)
+
+.PHONY: say-what-is-left-out unit install-upgrade-test gateway

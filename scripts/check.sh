@@ -12,7 +12,8 @@ failed=0
 
 packages=(build-essential "postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR"
 	libcurl4-openssl-dev ca-certificates libcmocka-dev libipc-run-perl python3-aiohttp
-	python3-grpcio python3-psycopg2 openssl nodejs procps util-linux)
+	python3-grpcio python3-psycopg2 openssl nodejs procps util-linux
+	libpq-dev libnghttp2-dev libssl-dev)
 case " $tiers " in *" lint "* | *" fuzz "*)
 	packages+=(cppcheck clang-tidy-14 clang-14 libclang-rt-14-dev) ;;
 esac
@@ -160,6 +161,7 @@ tap() {
 	done
 	as_root make -s -C "$SCRATCH/dtm" PG_CONFIG="$PG_CONFIG" install-upgrade-test
 	cd "$SCRATCH/dtm"
+	as_user make -s -j"$(nproc)" -C gateway PG_CONFIG="$PG_CONFIG" WERROR=1 sanitized || return 1
 	as_user PATH="$PG_BIN:$PATH" PERL5LIB="$modules" \
 		PG_REGRESS="$pgxs/src/test/regress/pg_regress" \
 		PG_TEST_TIMEOUT_DEFAULT=180 \

@@ -1,0 +1,234 @@
+/*
+ * access.c
+ *		Who may ask: the role of a connection or of a token, limits, and what
+ *		browsers are kept from.
+ */
+#include "api.h"
+
+#include "query.h"
+
+#include <arpa/inet.h>
+#include <openssl/evp.h>
+#include <openssl/sha.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+/* Roles whose requests are counted; those beyond share one count. */
+#define MAX_BUCKETS	256
+
+/* Requests that a role has left in this second. */
+typedef struct Bucket
+{
+	char		name[64];
+	int64_t		tokens;			/* times USEC_PER_SEC */
+	int64_t		counted;
+} Bucket;
+
+const char *
+access_problem(Access access)
+{
+	switch (access)
+	{
+		case ACCESS_GRANTED:
+			return "";
+		case ACCESS_NO_ROLE:
+			return "a token or a certificate is needed here";
+		case ACCESS_CROSS_SITE:
+			return "requests of pages of other sites are refused";
+		case ACCESS_OTHER_HOST:
+			return "requests for this host name are refused: start the gateway with --host";
+		case ACCESS_TOO_MANY:
+			return "too many requests of this role: try again";
+	}
+	return "";
+}
+
+/* ---------- hosts ---------- */
+
+/*
+ * A name that we do not know may be a page's own, which leads to our address
+ * (DNS rebinding).  An address can't.
+ */
+static bool
+is_our_host(const ServerConfig *config, const char *host)
+{
+	char		name[256];
+	unsigned char address[16];
+	const char *first = host;
+	size_t		len = strcspn(host, ":");
+
+	if (*host == '[')
+	{
+		first = host + 1;
+		len = strcspn(first, "]");
+	}
+	if (len == 0 || len >= sizeof(name))
+		return len == 0 && *host == '\0';
+	memcpy(name, first, len);
+	name[len] = '\0';
+	if (inet_pton(AF_INET, name, address) == 1 || inet_pton(AF_INET6, name, address) == 1 ||
+		strcasecmp(name, "localhost") == 0)
+		return true;
+	for (int i = 0; i < config->nhosts; i++)
+		if (strcasecmp(name, config->hosts[i]) == 0)
+			return true;
+	return false;
+}
+
+Access
+access_check_site(const Exchange *exchange, bool grpc)
+{
+	if (exchange->cross_site)
+		return ACCESS_CROSS_SITE;
+	/* no page can have a browser send gRPC without being asked first */
+	if (!grpc && exchange->host != NULL &&
+		!is_our_host(&exchange->conn->server->config, exchange->host))
+		return ACCESS_OTHER_HOST;
+	return ACCESS_GRANTED;
+}
+
+/* ---------- tokens ---------- */
+
+/* "Basic dXNlcjpwYXNz": what is behind the colon. */
+static bool
+basic_password(const char *encoded, Buf *password)
+{
+	size_t		len = strlen(encoded);
+	unsigned char *plain;
+	int			n;
+	char	   *colon = NULL;
+
+	if (len == 0 || len % 4 != 0 || len > 4096)
+		return false;
+	plain = xmalloc(len);
+	n = EVP_DecodeBlock(plain, (const unsigned char *) encoded, (int) len);
+	/* the padding is counted as bytes */
+	for (size_t i = len; n > 0 && i > 0 && encoded[i - 1] == '='; i--)
+		n--;
+	if (n > 0)
+		colon = memchr(plain, ':', (size_t) n);
+	if (colon != NULL)
+		buf_add(password, colon + 1, (size_t) ((char *) plain + n - colon - 1));
+	free(plain);
+	return colon != NULL;
+}
+
+static bool
+shown_token(const Exchange *exchange, Buf *token)
+{
+	const char *value = exchange->authorization;
+
+	if (value == NULL)
+		return false;
+	if (strncasecmp(value, "bearer ", 7) == 0)
+	{
+		value += 7;
+		value += strspn(value, " ");
+		buf_adds(token, value);
+		return token->len > 0;
+	}
+	if (strncasecmp(value, "basic ", 6) == 0)
+		return basic_password(value + 6 + strspn(value + 6, " "), token);
+	return false;
+}
+
+/* SDKs that take no more than a base URL have the token in its path. */
+void
+access_take_token(Exchange *exchange)
+{
+	const char *token = exchange->target + 3;
+	size_t		len;
+	char	   *rest;
+	Buf			header = {0};
+
+	if (strncmp(exchange->target, "/t/", 3) != 0)
+		return;
+	len = strcspn(token, "/?");
+	if (len == 0 || token[len] != '/')
+		return;
+	buf_adds(&header, "Bearer ");
+	query_decode(&header, token, len, false);
+	free(exchange->authorization);
+	exchange->authorization = xstrdup(buf_string(&header));
+	buf_free(&header);
+	rest = xstrdup(token + len);
+	free(exchange->target);
+	exchange->target = rest;
+}
+
+/* ---------- limits ---------- */
+
+static Bucket *
+bucket_of(const char *name, int64_t now, int rate)
+{
+	static Bucket buckets[MAX_BUCKETS];
+	int			i = 0;
+
+	while (i < MAX_BUCKETS - 1 && buckets[i].name[0] != '\0' &&
+		   strncmp(buckets[i].name, name, sizeof(buckets[i].name) - 1) != 0)
+		i++;
+	if (buckets[i].name[0] == '\0')
+	{
+		(void) snprintf(buckets[i].name, sizeof(buckets[i].name), "%s", name);
+		buckets[i].tokens = rate * USEC_PER_SEC;
+		buckets[i].counted = now;
+	}
+	return &buckets[i];
+}
+
+static bool
+is_within_rate(const Exchange *exchange, const Request *request)
+{
+	int			rate = exchange->conn->server->config.rate;
+	int64_t		now = exchange->conn->server->loop->now;
+	char		name[64];
+	Bucket	   *bucket;
+
+	if (rate == 0)
+		return true;
+	if (request->has_token)
+	{
+		for (int i = 0; i < 16; i++)
+			(void) snprintf(name + 2 * i, 3, "%02x", request->token[i]);
+	}
+	else
+		(void) snprintf(name, sizeof(name), "%s", request->role);
+	bucket = bucket_of(name, now, rate);
+	bucket->tokens += (now - bucket->counted) * rate;
+	if (bucket->tokens > rate * USEC_PER_SEC)
+		bucket->tokens = rate * USEC_PER_SEC;
+	bucket->counted = now;
+	if (bucket->tokens < USEC_PER_SEC)
+		return false;
+	bucket->tokens -= USEC_PER_SEC;
+	return true;
+}
+
+Access
+access_check(Exchange *exchange, Request *request, bool grpc)
+{
+	Access		access = access_check_site(exchange, grpc);
+	Buf			token = {0};
+
+	if (access != ACCESS_GRANTED)
+		return access;
+	if (exchange->conn->access->method == HBA_BEARER)
+	{
+		if (shown_token(exchange, &token))
+		{
+			(void) SHA256((const unsigned char *) token.data, token.len, request->token);
+			request->has_token = true;
+		}
+		buf_free(&token);
+		if (!request->has_token)
+			return ACCESS_NO_ROLE;
+	}
+	else if (exchange->conn->role == NULL)
+		return ACCESS_NO_ROLE;
+	if (!request->has_token)
+		request->role = xstrdup(exchange->conn->role);
+	if (!is_within_rate(exchange, request))
+		return ACCESS_TOO_MANY;
+	return ACCESS_GRANTED;
+}

@@ -1,0 +1,52 @@
+/*
+ * api.h
+ *		What the files of the API share: api.c has HTTP and JSON-RPC, api_grpc.c
+ *		gRPC, access.c who may ask.
+ */
+#ifndef GW_API_H
+#define GW_API_H
+
+#include "server.h"
+
+/* ---------- api.c ---------- */
+
+/* A fresh gid, as the extension makes them: it sorts by time. */
+#define GID_SIZE	27
+extern void api_new_gid(char gid[GID_SIZE]);
+
+/* Gives the database a request; its answer is told to "done" with the exchange. */
+extern void api_submit(Exchange *exchange, Request *request,
+					   void (*done) (void *owner, const Answer *answer));
+
+/* ---------- api_grpc.c ---------- */
+
+extern void grpc_handle(Exchange *exchange);
+
+/* Is it gRPC?  By its content type. */
+extern bool grpc_is(const Exchange *exchange);
+
+/* ---------- access.c ---------- */
+
+typedef enum Access
+{
+	ACCESS_GRANTED,
+	ACCESS_NO_ROLE,				/* it does not say who it is */
+	ACCESS_CROSS_SITE,			/* a browser asks for another site's page */
+	ACCESS_OTHER_HOST,			/* for a name that is not ours */
+	ACCESS_TOO_MANY				/* requests of this role in this second */
+} Access;
+
+/*
+ * May this exchange ask the database, and as whom?  Takes "/t/<token>" off the
+ * front of its target.
+ */
+extern Access access_check(Exchange *exchange, Request *request, bool grpc);
+extern const char *access_problem(Access access);
+
+/* Is this request for us, and not from a page of another site? */
+extern Access access_check_site(const Exchange *exchange, bool grpc);
+
+/* Takes "/t/<token>" off the front of the target, which then counts as shown. */
+extern void access_take_token(Exchange *exchange);
+
+#endif							/* GW_API_H */

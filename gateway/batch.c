@@ -1,0 +1,264 @@
+/*
+ * batch.c
+ *		Batches: what has come together while a session was busy is one call
+ *		of dtm.gateway_batch(), and one commit.
+ *
+ * A batch that fails is repeated once, with a subtransaction for each request,
+ * so that the one with the error is told of it, and the others have their effect.
+ */
+#include "dbprivate.h"
+
+#include "dbparams.h"
+#include "log.h"
+#include "metrics.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Bytes of a batch, unless its only request has more. */
+#define MAX_BATCH_BYTES		(1024 * 1024)
+
+/* Bytes that may wait for a session. */
+#define MAX_QUEUED_BYTES	(64 * 1024 * 1024)
+
+/* How long a gid whose row was locked is kept apart, in us. */
+#define SLOW_TIME			INT64_C(10000000)
+
+#define OVERLOAD	"too many requests are waiting for the database: try again"
+#define LOST		"the connection to the database was lost: try again"
+
+bool
+batch_is_slow(const Db *db, const Request *request)
+{
+	const SlowGid *slow = &db->slow[request->hash % SLOW_SIZE];
+
+	return request->gid != NULL && slow->hash == request->hash &&
+		slow->until > db->loop->now;
+}
+
+void
+batch_enqueue(Session *session, Request *request)
+{
+	if (session->queued_bytes + request_size(request) > MAX_QUEUED_BYTES)
+	{
+		metrics[METRIC_OVERLOAD]++;
+		request_fail(request, OUTCOME_UNAVAILABLE, OVERLOAD);
+		return;
+	}
+	request->next = NULL;
+	*session->last = request;
+	session->last = &request->next;
+	session->queued_bytes += request_size(request);
+	session->nqueued++;
+	metrics[METRIC_QUEUED]++;
+}
+
+static Request *
+dequeue(Session *session)
+{
+	Request    *request = session->first;
+
+	session->first = request->next;
+	if (session->first == NULL)
+		session->last = &session->first;
+	request->next = NULL;
+	session->queued_bytes -= request_size(request);
+	session->nqueued--;
+	metrics[METRIC_QUEUED]--;
+	return request;
+}
+
+void
+batch_expire(Session *session)
+{
+	int64_t		until = session->db->loop->now - session->db->config.queue_time;
+
+	while (session->first != NULL && session->first->arrived < until)
+	{
+		metrics[METRIC_OVERLOAD]++;
+		request_fail(dequeue(session), OUTCOME_UNAVAILABLE,
+					 session->state == SESSION_DOWN || session->state == SESSION_CONNECTING ?
+					 "the database is not available: try again" : OVERLOAD);
+	}
+}
+
+/* Sends session->batch. */
+static void
+send_batch(Session *session, bool careful)
+{
+	static Buf	params[NBATCH_PARAMS];
+	const char *values[NBATCH_PARAMS];
+	int			lengths[NBATCH_PARAMS];
+	int			formats[NBATCH_PARAMS];
+
+	session->careful = careful;
+	session->state = SESSION_BUSY;
+	batch_params(session->batch, careful, params);
+	for (int i = 0; i < NBATCH_PARAMS; i++)
+	{
+		values[i] = params[i].data;
+		lengths[i] = (int) params[i].len;
+		formats[i] = 1;
+	}
+	metrics[METRIC_BATCHES]++;
+	if (!PQsendQueryPrepared(session->conn, "batch", NBATCH_PARAMS, values, lengths, formats, 1))
+		session_lost(session, PQerrorMessage(session->conn));
+	else
+		(void) session_flush(session);
+	for (int i = 0; i < NBATCH_PARAMS; i++)
+		if (params[i].size > 4 * MAX_BATCH_BYTES)
+			buf_free(&params[i]);
+}
+
+void
+batch_send(Session *session)
+{
+	int			max = session->kind == SESSION_SLOW ? 1 : session->db->config.batch;
+	Request   **end = &session->batch;
+	size_t		bytes = 0;
+
+	for (int n = 0; n < max && session->first != NULL; n++)
+	{
+		bytes += request_size(session->first);
+		if (n > 0 && bytes > MAX_BATCH_BYTES)
+			break;
+		*end = dequeue(session);
+		end = &(*end)->next;
+		metrics[METRIC_BATCHED]++;
+	}
+	if (session->batch != NULL)
+		send_batch(session, false);
+}
+
+void
+batch_lost(Session *session)
+{
+	Request    *request;
+
+	while ((request = session->batch) != NULL)
+	{
+		session->batch = request->next;
+		request_fail(request, OUTCOME_UNAVAILABLE, LOST);
+	}
+}
+
+/* ---------- results ---------- */
+
+static const char *
+text_at(const PGresult *result, int row, int column)
+{
+	return PQgetisnull(result, row, column) ? "" : PQgetvalue(result, row, column);
+}
+
+static void
+finish(Session *session, Request *request, const PGresult *result, int row)
+{
+	Answer		answer = {0};
+	Bytes	   *parts = NULL;
+	int64_t		wait = PQgetisnull(result, row, 5) ? 0 : read_int64(PQgetvalue(result, row, 5));
+
+	if (!outcome_parse(text_at(result, row, 1), &answer.outcome))
+		answer.outcome = OUTCOME_ERROR;
+	answer.message = text_at(result, row, 2);
+	answer.sqlstate = text_at(result, row, 3);
+	if (strcmp(answer.sqlstate, "25006") == 0)
+		session->reconnect = true;
+	if (answer.outcome == OUTCOME_LOCKED && !request->slow)
+	{
+		SlowGid    *slow = &session->db->slow[request->hash % SLOW_SIZE];
+
+		metrics[METRIC_LOCKED]++;
+		slow->hash = request->hash;
+		slow->until = session->db->loop->now + SLOW_TIME;
+		request->slow = true;
+		batch_enqueue(slow_session(session->db), request);
+		return;
+	}
+	if (answer.outcome == OUTCOME_SUCCESS && wait != 0)
+	{
+		request->wait = wait;
+		waiters_add(session->db, request);
+		return;
+	}
+	if (!PQgetisnull(result, row, 4))
+		parts = array_read(PQgetvalue(result, row, 4), (size_t) PQgetlength(result, row, 4),
+						   &answer.nparts);
+	answer.parts = parts;
+	if (answer.outcome != OUTCOME_SUCCESS)
+		log_debug("gid \"%s\": %s: %s", request->gid ? request->gid : "", request->op,
+				  answer.message);
+	request_finish(request, &answer);
+	free(parts);
+}
+
+/* All of it has failed. */
+static void
+repeat_or_fail(Session *session, const PGresult *result)
+{
+	const char *message = result ? PQresultErrorMessage(result) : "no result";
+	const char *sqlstate = result ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
+	bool		ends = PQstatus(session->conn) == CONNECTION_BAD ||
+		(sqlstate != NULL && strncmp(sqlstate, "57P", 3) == 0);
+
+	if (!session->careful && !ends)
+	{
+		metrics[METRIC_REPEATED]++;
+		send_batch(session, true);
+		return;
+	}
+	/* it was no request's fault: another session may do better */
+	session_lost(session, message);
+}
+
+/* The batch is over, and its transaction has committed, if there is a result. */
+static void
+end_batch(Session *session)
+{
+	PGresult   *result = session->result;
+	Request    *batch = session->batch;
+	int			row = 0;
+
+	session->result = NULL;
+	if (result == NULL || PQresultStatus(result) != PGRES_TUPLES_OK || PQnfields(result) != 6)
+	{
+		repeat_or_fail(session, result);
+		PQclear(result);
+		return;
+	}
+	session->batch = NULL;
+	session->state = SESSION_READY;
+	while (batch != NULL)
+	{
+		Request    *request = batch;
+
+		batch = request->next;
+		request->next = NULL;
+		if (row < PQntuples(result))
+			finish(session, request, result, row++);
+		else
+			request_fail(request, OUTCOME_ERROR, "the database has not answered this request");
+	}
+	PQclear(result);
+	if (session->reconnect)
+		session_lost(session, "the server is read-only");
+}
+
+void
+batch_read(Session *session)
+{
+	while (!PQisBusy(session->conn))
+	{
+		PGresult   *result = PQgetResult(session->conn);
+
+		if (result == NULL)
+		{
+			end_batch(session);
+			return;
+		}
+		/*
+		 * The rows come before the commit: an error that follows is what counts.
+		 */
+		PQclear(session->result);
+		session->result = result;
+	}
+}

@@ -1,0 +1,50 @@
+/*
+ * config.h
+ *		Options: from flags, the environment, and a file, in this order.
+ */
+#ifndef GW_CONFIG_H
+#define GW_CONFIG_H
+
+#include <stdbool.h>
+
+#define MAX_LISTENERS	16
+#define MAX_HOSTS		64
+
+typedef struct Config
+{
+	char	   *conninfo;
+	char	   *listen[MAX_LISTENERS];
+	int			nlisten;
+	char	   *hba;			/* a file; NULL: the default */
+	bool		insecure;
+	char	   *hosts[MAX_HOSTS];
+	int			nhosts;
+	char	   *certificate;
+	char	   *key;
+	char	   *ca;
+	int			sessions;
+	int			batch;
+	int			max_body;		/* kB */
+	int			max_connections;
+	int			max_per_address;
+	int			rate;
+	int			queue_time;		/* ms */
+	int			wait_time;		/* s, as are all below */
+	int			head_time;
+	int			body_time;
+	int			idle_time;
+	int			max_age;
+	int			stop_time;
+	char	   *log_level;
+} Config;
+
+/*
+ * Reads all of them.  Ends the program for --help, --version, and for what is
+ * wrong, which is said on stderr.
+ */
+extern void config_read(Config *config, int argc, char **argv);
+
+/* A whole file as a string; NULL: it can't be read (errno). */
+extern char *config_read_file(const char *name);
+
+#endif							/* GW_CONFIG_H */

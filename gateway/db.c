@@ -1,0 +1,111 @@
+/*
+ * db.c
+ *		Sessions with PostgreSQL, and which request is whose.
+ */
+#include "dbprivate.h"
+
+#include "log.h"
+#include "metrics.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Time to connect and set up, over all hosts, in us. */
+#define CONNECT_TIME	INT64_C(10000000)
+
+/* How often what waits is looked at, in ms. */
+#define TICK			100
+
+Db *
+db_create(Loop *loop, const DbConfig *config)
+{
+	Db		   *db = xcalloc(sizeof(Db));
+
+	db->loop = loop;
+	db->config = *config;
+	db->nsessions = config->sessions + 2;
+	db->sessions = xcalloc(sizeof(Session) * (size_t) db->nsessions);
+	for (int i = 0; i < db->nsessions; i++)
+		session_init(&db->sessions[i], db, i < config->sessions ? SESSION_LANE :
+					 i == config->sessions ? SESSION_SLOW : SESSION_WAIT);
+	for (int i = 0; i < db->nsessions; i++)
+		session_connect(&db->sessions[i]);
+	return db;
+}
+
+void
+db_submit(Db *db, Request *request)
+{
+	unsigned	lane = request->gid ? request->hash : db->next_lane++;
+
+	request->arrived = db->loop->now;
+	request->slow = batch_is_slow(db, request);
+	batch_enqueue(request->slow ? slow_session(db) :
+				  &db->sessions[lane % (unsigned) db->config.sessions], request);
+}
+
+void
+db_flush(Db *db)
+{
+	for (int i = 0; i < db->nsessions; i++)
+	{
+		Session    *session = &db->sessions[i];
+
+		if (session->kind == SESSION_WAIT)
+		{
+			if (session->state == SESSION_READY || session->state == SESSION_BUSY)
+				waiters_send(session);
+		}
+		else if (session->state == SESSION_READY && session->first != NULL)
+			batch_send(session);
+	}
+}
+
+void
+db_tick(Db *db)
+{
+	for (int i = 0; i < db->nsessions; i++)
+	{
+		Session    *session = &db->sessions[i];
+
+		batch_expire(session);
+		if (session->state == SESSION_DOWN && session->retry_at <= db->loop->now)
+			session_connect(session);
+		else if ((session->state == SESSION_CONNECTING || session->state == SESSION_SETTING_UP) &&
+				 session->began + CONNECT_TIME < db->loop->now)
+			session_lost(session, "connecting took too long");
+	}
+	waiters_expire(db);
+}
+
+int
+db_timeout(const Db *db)
+{
+	if (db->waiters != NULL)
+		return TICK;
+	for (int i = 0; i < db->nsessions; i++)
+		if (db->sessions[i].first != NULL ||
+			(db->sessions[i].state != SESSION_READY && db->sessions[i].state != SESSION_BUSY))
+			return TICK;
+	return -1;
+}
+
+bool
+db_is_ready(const Db *db)
+{
+	for (int i = 0; i < db->config.sessions; i++)
+		if (db->sessions[i].state == SESSION_READY || db->sessions[i].state == SESSION_BUSY)
+			return true;
+	return false;
+}
+
+bool
+db_is_busy(const Db *db)
+{
+	if (db->waiters != NULL)
+		return true;
+	for (int i = 0; i < db->nsessions; i++)
+		if (db->sessions[i].first != NULL || db->sessions[i].batch != NULL)
+			return true;
+	return false;
+}

@@ -1,0 +1,170 @@
+/*
+ * exchange.c
+ *		A request and its response, over HTTP/1.1 or HTTP/2.
+ */
+#include "grpc.h"
+#include "server.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+
+/* Most headers of a request. */
+#define MAX_HEADERS	100
+
+Exchange *
+exchange_create(Conn *conn, int32_t stream)
+{
+	Exchange   *exchange = xcalloc(sizeof(Exchange));
+
+	exchange->conn = conn;
+	exchange->stream = stream;
+	exchange->api = "other";
+	exchange->began = conn->server->loop->now;
+	exchange->next = conn->server->exchanges;
+	if (exchange->next != NULL)
+		exchange->next->prev = exchange;
+	conn->server->exchanges = exchange;
+	return exchange;
+}
+
+void
+exchange_free(Exchange *exchange)
+{
+	if (exchange->prev != NULL)
+		exchange->prev->next = exchange->next;
+	else
+		exchange->conn->server->exchanges = exchange->next;
+	if (exchange->next != NULL)
+		exchange->next->prev = exchange->prev;
+	/* its effect stays; nobody is told of it */
+	if (exchange->request != NULL)
+		exchange->request->owner = NULL;
+	free(exchange->method);
+	free(exchange->target);
+	free(exchange->host);
+	free(exchange->content_type);
+	free(exchange->authorization);
+	free(exchange->grpc_timeout);
+	buf_free(&exchange->body);
+	buf_free(&exchange->rpc_id);
+	buf_free(&exchange->response);
+	free(exchange);
+}
+
+void
+exchange_header(Exchange *exchange, const char *name, size_t name_len,
+				const char *value, size_t value_len)
+{
+	const struct
+	{
+		const char *name;
+		char	  **place;
+	}			kept[] = {
+		{":method", &exchange->method}, {":path", &exchange->target},
+		{":authority", &exchange->host}, {"host", &exchange->host},
+		{"content-type", &exchange->content_type},
+		{"authorization", &exchange->authorization},
+		{"grpc-timeout", &exchange->grpc_timeout}
+	};
+
+	exchange->header_bytes += name_len + value_len + 32;
+	if (++exchange->nheaders > MAX_HEADERS || exchange->header_bytes > MAX_HEADER_BYTES)
+	{
+		exchange->too_large = true;
+		return;
+	}
+	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
+		if (strlen(kept[i].name) == name_len && memcmp(kept[i].name, name, name_len) == 0 &&
+			*kept[i].place == NULL)
+			*kept[i].place = xstrndup(value, value_len);
+	/* SDKs send neither; a browser does for a page that is not ours */
+	if (name_len == 6 && memcmp(name, "origin", 6) == 0)
+		exchange->cross_site = true;
+	if (name_len == 14 && memcmp(name, "sec-fetch-site", 14) == 0 &&
+		!(value_len == 11 && memcmp(value, "same-origin", 11) == 0) &&
+		!(value_len == 4 && memcmp(value, "none", 4) == 0))
+		exchange->cross_site = true;
+}
+
+/* The header Date, made once a second. */
+static const char *
+date(int64_t now)
+{
+	static char text[64];
+	static int64_t made = -1;
+
+	if (made != now / USEC_PER_SEC)
+	{
+		time_t		seconds = time(NULL);
+		struct tm	tm;
+
+		(void) gmtime_r(&seconds, &tm);
+		(void) strftime(text, sizeof(text), "%a, %d %b %Y %H:%M:%S GMT", &tm);
+		made = now / USEC_PER_SEC;
+	}
+	return text;
+}
+
+static void
+count(const Exchange *exchange, int status)
+{
+	static const MetricType types[] = {METRIC_HTTP, METRIC_JSONRPC, METRIC_GRPC};
+
+	metrics_count(types[exchange->kind], exchange->api, status,
+				  exchange->conn->server->loop->now - exchange->began);
+}
+
+void
+exchange_reply(Exchange *exchange, int status, const char *type,
+			   const char *extra, const char *body, size_t len)
+{
+	Conn	   *conn = exchange->conn;
+	bool		head = exchange->method != NULL && strcmp(exchange->method, "HEAD") == 0;
+	bool		keep_alive;
+
+	if (exchange->replied)
+		return;
+	exchange->replied = true;
+	count(exchange, status);
+	if (exchange->stream != 0)
+	{
+		if (!head)
+			buf_add(&exchange->response, body, len);
+		h2_respond(exchange, status, type, extra);
+		return;
+	}
+	keep_alive = conn->h1 != NULL && conn->h1->keep_alive && exchange->complete &&
+		!conn->server->stopping;
+	buf_printf(&conn->out, "HTTP/1.1 %d %s\r\nDate: %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n%s%s\r\n",
+			   status, h1_phrase(status), date(conn->server->loop->now), type, len,
+			   extra ? extra : "", keep_alive ? "" : "Connection: close\r\n");
+	if (!head)
+		buf_add(&conn->out, body, len);
+	conn_next(conn, keep_alive);
+}
+
+void
+exchange_reply_grpc(Exchange *exchange, int status, const char *message,
+					const Buf *reply)
+{
+	Buf			encoded = {0};
+
+	if (exchange->replied)
+		return;
+	exchange->replied = true;
+	count(exchange, status);
+	if (status == GRPC_OK)
+	{
+		size_t		begin = grpc_begin_frame(&exchange->response);
+
+		if (reply != NULL)
+			buf_add(&exchange->response, reply->data, reply->len);
+		grpc_end_frame(&exchange->response, begin);
+		exchange->trailers = true;
+	}
+	grpc_encode_message(&encoded, message ? message : "");
+	h2_respond_grpc(exchange, status, buf_string(&encoded));
+	buf_free(&encoded);
+}

@@ -1,0 +1,127 @@
+/*
+ * metrics.c
+ *		Counters, and their text for Prometheus.
+ */
+#include "metrics.h"
+
+#include <string.h>
+
+/* Series that there may be: routes times statuses. */
+#define MAX_SERIES	512
+
+/* Upper ends of the durations that are told apart, in us. */
+static const int64_t bounds[] = {
+	1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000, 500000, 1000000,
+	2500000, 5000000, 10000000
+};
+
+#define NBOUNDS (sizeof(bounds) / sizeof(bounds[0]))
+
+typedef struct Series
+{
+	MetricType	type;
+	const char *api;
+	int			status;
+	int64_t		count;
+} Series;
+
+int64_t		metrics[NMETRICS];
+
+static Series series[MAX_SERIES];
+static int	nseries;
+static int64_t buckets[NMETRIC_TYPES][NBOUNDS + 1];
+static int64_t durations[NMETRIC_TYPES];
+
+static const char *const type_names[NMETRIC_TYPES] = {"http", "jsonrpc", "grpc"};
+
+static const struct
+{
+	const char *name;
+	const char *type;
+	const char *help;
+}			descriptions[NMETRICS] = {
+	{"dtm_gateway_connections", "gauge", "open connections of clients"},
+	{"dtm_gateway_connections_total", "counter", "connections of clients that were accepted"},
+	{"dtm_gateway_connections_refused_total", "counter", "connections of clients that were refused"},
+	{"dtm_gateway_queued", "gauge", "requests that wait for a session with the database"},
+	{"dtm_gateway_waiters", "gauge", "requests that wait for the first pass of their transaction"},
+	{"dtm_gateway_sessions", "gauge", "sessions with the database"},
+	{"dtm_gateway_batches_total", "counter", "batches sent to the database"},
+	{"dtm_gateway_batched_requests_total", "counter", "requests in those batches"},
+	{"dtm_gateway_repeated_batches_total", "counter", "batches repeated because a request in them had an error"},
+	{"dtm_gateway_overload_total", "counter", "requests refused because of a limit, or of their time in the queue"},
+	{"dtm_gateway_sessions_lost_total", "counter", "sessions with the database that were lost"},
+	{"dtm_gateway_locked_total", "counter", "requests whose row somebody had locked"},
+	{"dtm_gateway_bad_requests_total", "counter", "requests that were no HTTP, or beyond its limits"}
+};
+
+void
+metrics_reset(void)
+{
+	memset(metrics, 0, sizeof(metrics));
+	memset(buckets, 0, sizeof(buckets));
+	memset(durations, 0, sizeof(durations));
+	nseries = 0;
+}
+
+void
+metrics_count(MetricType type, const char *api, int status, int64_t duration)
+{
+	size_t		bucket = 0;
+	int			i = 0;
+
+	while (bucket < NBOUNDS && duration > bounds[bucket])
+		bucket++;
+	buckets[type][bucket]++;
+	durations[type] += duration;
+	while (i < nseries && (series[i].type != type || series[i].status != status ||
+						   strcmp(series[i].api, api) != 0))
+		i++;
+	if (i == MAX_SERIES)
+		return;
+	if (i == nseries)
+		series[nseries++] = (Series) {type, api, status, 0};
+	series[i].count++;
+}
+
+static void
+write_durations(Buf *out, MetricType type)
+{
+	int64_t		total = 0;
+
+	for (size_t i = 0; i <= NBOUNDS; i++)
+	{
+		total += buckets[type][i];
+		if (i < NBOUNDS)
+			buf_printf(out, "dtm_server_response_duration_bucket{type=\"%s\",le=\"%g\"} %lld\n",
+					   type_names[type], (double) bounds[i] / 1e6, (long long) total);
+		else
+			buf_printf(out, "dtm_server_response_duration_bucket{type=\"%s\",le=\"+Inf\"} %lld\n",
+					   type_names[type], (long long) total);
+	}
+	buf_printf(out, "dtm_server_response_duration_sum{type=\"%s\"} %g\n",
+			   type_names[type], (double) durations[type] / 1e6);
+	buf_printf(out, "dtm_server_response_duration_count{type=\"%s\"} %lld\n",
+			   type_names[type], (long long) total);
+}
+
+void
+metrics_write(Buf *out, const char *version)
+{
+	buf_printf(out, "# HELP dtm_server_info The version of the gateway.\n"
+			   "# TYPE dtm_server_info gauge\ndtm_server_info{version=\"%s\"} 1\n", version);
+	buf_adds(out, "# HELP dtm_server_process_total Requests that were answered.\n"
+			 "# TYPE dtm_server_process_total counter\n");
+	for (int i = 0; i < nseries; i++)
+		buf_printf(out, "dtm_server_process_total{type=\"%s\",api=\"%s\",status=\"%d\"} %lld\n",
+				   type_names[series[i].type], series[i].api, series[i].status,
+				   (long long) series[i].count);
+	buf_adds(out, "# HELP dtm_server_response_duration Seconds that requests took.\n"
+			 "# TYPE dtm_server_response_duration histogram\n");
+	for (int i = 0; i < NMETRIC_TYPES; i++)
+		write_durations(out, (MetricType) i);
+	for (int i = 0; i < NMETRICS; i++)
+		buf_printf(out, "# HELP %s The %s.\n# TYPE %s %s\n%s %lld\n",
+				   descriptions[i].name, descriptions[i].help, descriptions[i].name,
+				   descriptions[i].type, descriptions[i].name, (long long) metrics[i]);
+}

@@ -1,0 +1,50 @@
+/*
+ * metrics.h
+ *		Counters, and their text for Prometheus.
+ */
+#ifndef GW_METRICS_H
+#define GW_METRICS_H
+
+#include "buf.h"
+
+typedef enum MetricType
+{
+	METRIC_HTTP,
+	METRIC_JSONRPC,
+	METRIC_GRPC,
+	NMETRIC_TYPES
+} MetricType;
+
+/* Counters and gauges that have no labels. */
+typedef enum Metric
+{
+	METRIC_CONNECTIONS,			/* open ones */
+	METRIC_CONNECTIONS_TOTAL,
+	METRIC_CONNECTIONS_REFUSED,
+	METRIC_QUEUED,				/* requests that wait for a session */
+	METRIC_WAITERS,				/* requests that wait for a pass */
+	METRIC_SESSIONS,			/* with PostgreSQL, ready or busy */
+	METRIC_BATCHES,
+	METRIC_BATCHED,				/* requests in them */
+	METRIC_REPEATED,			/* batches that were repeated with subtransactions */
+	METRIC_OVERLOAD,			/* requests refused because of a limit or the queue */
+	METRIC_LOST,				/* sessions lost */
+	METRIC_LOCKED,				/* requests whose row was locked */
+	METRIC_BAD_REQUESTS,		/* that were not understood as HTTP */
+	NMETRICS
+} Metric;
+
+extern int64_t metrics[NMETRICS];
+
+/*
+ * A response: "api" is one of the routes' names, a constant, so that labels are
+ * bounded; status is HTTP's, or gRPC's.
+ */
+extern void metrics_count(MetricType type, const char *api, int status,
+						  int64_t duration);
+extern void metrics_write(Buf *out, const char *version);
+
+/* For tests. */
+extern void metrics_reset(void);
+
+#endif							/* GW_METRICS_H */

@@ -1,0 +1,252 @@
+/*
+ * session.c
+ *		The life of a session with PostgreSQL: connected without blocking,
+ *		set up, lost, connected again.
+ */
+#include "dbprivate.h"
+
+#include "dbparams.h"
+#include "log.h"
+#include "metrics.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Pause before connecting again, in us: the first, and the longest. */
+#define FIRST_PAUSE		INT64_C(100000)
+#define LONGEST_PAUSE	INT64_C(2000000)
+
+#define BATCH_QUERY \
+	"SELECT n, outcome, message, sqlstate, answer, wait " \
+	"FROM dtm.gateway_batch($1, $2, $3, $4, $5, $6, $7)"
+
+static void ready(Watch *watch, uint32_t events);
+
+void
+session_init(Session *session, Db *db, SessionKind kind)
+{
+	session->db = db;
+	session->kind = kind;
+	session->watch.fd = -1;
+	session->watch.ready = ready;
+	session->watch.owner = session;
+	session->last = &session->first;
+	session->pause = FIRST_PAUSE;
+}
+
+static void
+disconnect(Session *session)
+{
+	loop_unwatch(session->db->loop, &session->watch);
+	if (session->state == SESSION_READY || session->state == SESSION_BUSY)
+	{
+		metrics[METRIC_SESSIONS]--;
+		metrics[METRIC_LOST]++;
+	}
+	session->state = SESSION_DOWN;
+	PQclear(session->result);
+	session->result = NULL;
+	PQfinish(session->conn);
+	session->conn = NULL;
+	session->outstanding = 0;
+	session->reconnect = false;
+}
+
+void
+session_lost(Session *session, const char *why)
+{
+	char	   *reason = xstrdup(why);
+	size_t		len = strlen(reason);
+
+	while (len > 0 && reason[len - 1] == '\n')
+		reason[--len] = '\0';
+	/* the same again and again is one line */
+	if (session->last_error == NULL || strcmp(session->last_error, reason) != 0)
+		log_warning("session with PostgreSQL is down: %s", reason);
+	free(session->last_error);
+	session->last_error = reason;
+	disconnect(session);
+	if (session->batch != NULL)
+		batch_lost(session);
+	session->retry_at = session->db->loop->now + session->pause;
+	session->pause = session->pause * 2 < LONGEST_PAUSE ? session->pause * 2 : LONGEST_PAUSE;
+}
+
+/* What the server sends beside results goes to our log. */
+static void
+notice(void *arg, const char *message)
+{
+	(void) arg;
+	log_debug("PostgreSQL: %s", message);
+}
+
+void
+session_connect(Session *session)
+{
+	/* what stands before dbname can be overridden by what it expands to */
+	const char *const keywords[] = {
+		"fallback_application_name", "target_session_attrs", "tcp_user_timeout",
+		"keepalives_idle", "dbname", "client_encoding", NULL
+	};
+	const char *const values[] = {
+		"dtm-gateway", "read-write", "10000", "10", session->db->config.conninfo,
+		"UTF8", NULL
+	};
+
+	session->conn = PQconnectStartParams(keywords, values, 1);
+	if (session->conn == NULL || PQstatus(session->conn) == CONNECTION_BAD)
+	{
+		session_lost(session, session->conn ? PQerrorMessage(session->conn) : "out of memory");
+		return;
+	}
+	(void) PQsetNoticeProcessor(session->conn, notice, NULL);
+	session->state = SESSION_CONNECTING;
+	session->began = session->db->loop->now;
+	loop_watch(session->db->loop, &session->watch, PQsocket(session->conn), EPOLLOUT);
+}
+
+bool
+session_flush(Session *session)
+{
+	int			rc = PQflush(session->conn);
+
+	if (rc < 0)
+	{
+		session_lost(session, PQerrorMessage(session->conn));
+		return false;
+	}
+	loop_watch(session->db->loop, &session->watch, PQsocket(session->conn),
+			   EPOLLIN | (rc > 0 ? EPOLLOUT : 0));
+	return true;
+}
+
+/* ---------- set-up ---------- */
+
+/* Sends the next statement of it; false: there is none left. */
+static bool
+send_setup(Session *session)
+{
+	int			sent = 0;
+
+	switch (session->setup_step++)
+	{
+		case 0:
+			/* who has a row locked holds the others of a batch up for so long */
+			sent = PQsendQuery(session->conn, session->kind == SESSION_LANE ?
+							   "SET lock_timeout = '100ms'" :
+							   "SET lock_timeout = '1s'");
+			break;
+		case 1:
+			if (session->kind == SESSION_WAIT)
+				return false;
+			sent = PQsendPrepare(session->conn, "batch", BATCH_QUERY, NBATCH_PARAMS,
+								 batch_types);
+			break;
+		default:
+			return false;
+	}
+	if (!sent)
+		session_lost(session, PQerrorMessage(session->conn));
+	else
+		(void) session_flush(session);
+	return true;
+}
+
+static void
+set_up(Session *session)
+{
+	if (session->setup_step > 0)
+	{
+		if (!PQconsumeInput(session->conn))
+		{
+			session_lost(session, PQerrorMessage(session->conn));
+			return;
+		}
+		for (;;)
+		{
+			PGresult   *result;
+			bool		good;
+
+			if (PQisBusy(session->conn))
+				return;
+			result = PQgetResult(session->conn);
+			if (result == NULL)
+				break;
+			good = PQresultStatus(result) == PGRES_COMMAND_OK;
+			if (!good)
+				session_lost(session, PQresultErrorMessage(result));
+			PQclear(result);
+			if (!good)
+				return;
+		}
+	}
+	if (send_setup(session))
+		return;
+	if (session->kind == SESSION_WAIT && !PQenterPipelineMode(session->conn))
+	{
+		session_lost(session, "could not enter pipeline mode");
+		return;
+	}
+	session->state = SESSION_READY;
+	session->pause = FIRST_PAUSE;
+	metrics[METRIC_SESSIONS]++;
+	if (session->last_error != NULL)
+		log_info("session with PostgreSQL is up again: %s port %s", PQhost(session->conn),
+				 PQport(session->conn));
+	free(session->last_error);
+	session->last_error = NULL;
+	if (session->kind == SESSION_WAIT)
+		session->db->waiters_changed = session->db->waiters != NULL;
+	(void) session_flush(session);
+}
+
+static void
+poll_connection(Session *session)
+{
+	PostgresPollingStatusType status = PQconnectPoll(session->conn);
+	uint32_t	events = status == PGRES_POLLING_READING ? EPOLLIN : EPOLLOUT;
+
+	/* it may be another socket now, even with the same number */
+	loop_unwatch(session->db->loop, &session->watch);
+	if (status == PGRES_POLLING_FAILED)
+		session_lost(session, PQerrorMessage(session->conn));
+	else if (status == PGRES_POLLING_OK)
+	{
+		(void) PQsetnonblocking(session->conn, 1);
+		session->state = SESSION_SETTING_UP;
+		session->setup_step = 0;
+		set_up(session);
+	}
+	else
+		loop_watch(session->db->loop, &session->watch, PQsocket(session->conn), events);
+}
+
+static void
+ready(Watch *watch, uint32_t events)
+{
+	Session    *session = watch->owner;
+
+	if (session->state == SESSION_CONNECTING)
+	{
+		poll_connection(session);
+		return;
+	}
+	if ((events & EPOLLOUT) && !session_flush(session))
+		return;
+	if ((events & ~(uint32_t) EPOLLOUT) == 0)
+		return;
+	if (session->state == SESSION_SETTING_UP)
+	{
+		set_up(session);
+		return;
+	}
+	if (!PQconsumeInput(session->conn))
+	{
+		session_lost(session, PQerrorMessage(session->conn));
+		return;
+	}
+	if (session->kind == SESSION_WAIT)
+		waiters_read(session);
+	else if (session->state == SESSION_BUSY)
+		batch_read(session);
+}
