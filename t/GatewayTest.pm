@@ -18,10 +18,12 @@ use Test::More;
 our @EXPORT = qw(
   gateway_program start_gateway stop_gateway gateway_log gateway_pid
   url ask get post raw metric
+  start_grpc_client grpc_call grpc_calls message
 );
 
 my $json = JSON::PP->new->canonical->ascii->allow_nonref;
 my %gateway;
+my %grpc;
 
 # The daemon with sanitizers; the test is skipped where it has not been built.
 sub gateway_program
@@ -90,6 +92,7 @@ END
 {
 	local $?;
 	$gateway{handle}->kill_kill if $gateway{handle};
+	$grpc{handle}->kill_kill if $grpc{handle};
 }
 
 sub url { return "http://127.0.0.1:$gateway{ports}[$_[1] || 0]$_[0]"; }
@@ -124,6 +127,61 @@ sub raw
 	shutdown($socket, 1);
 	while (sysread($socket, my $part, 65536)) { $answer .= $part; }
 	return $answer;
+}
+
+# A client of gRPC, for as long as the test runs.
+sub start_grpc_client
+{
+	my (@arguments) = @_;
+	my ($in, $out) = ('', '');
+	my $handle = IPC::Run::start(
+		[ '/usr/bin/python3', dirname(__FILE__) . '/../test/grpc_client.py', @arguments ],
+		'<', \$in, '>', \$out, IPC::Run::timeout(600));
+
+	%grpc = (handle => $handle, in => \$in, out => \$out);
+	return;
+}
+
+# What test/grpc_client.py is asked, and answers.
+sub grpc_calls
+{
+	my ($call) = @_;
+
+	${ $grpc{out} } = '';
+	${ $grpc{in} } .= $json->encode($call) . "\n";
+	IPC::Run::pump($grpc{handle}) until ${ $grpc{out} } =~ /\n/;
+	return $json->decode(${ $grpc{out} });
+}
+
+# A call of dtm's service, with a message from message().
+sub grpc_call
+{
+	my ($method, $message, %more) = @_;
+
+	return grpc_calls({ path => "/dtmgimp.Dtm/$method", message => unpack('H*', $message // ''), %more });
+}
+
+# A protobuf message: pairs of a field number and a value.  A number is a varint,
+# if it is a reference to one; all else is bytes.
+sub message
+{
+	my $message = '';
+
+	while (my ($number, $value) = splice(@_, 0, 2))
+	{
+		$message .= ref $value ? varint($number << 3) . varint($$value)
+		  : varint($number << 3 | 2) . varint(length $value) . $value;
+	}
+	return $message;
+}
+
+sub varint
+{
+	my ($value) = @_;
+	my $bytes = '';
+
+	while ($value >= 128) { $bytes .= chr($value & 127 | 128); $value >>= 7; }
+	return $bytes . chr($value);
 }
 
 # The value of a series of /api/metrics.
