@@ -51,16 +51,14 @@ static void process(Conn *conn);
 static void
 watch(Conn *conn)
 {
-	uint32_t	events = EPOLLRDHUP;
+	uint32_t	events = 0;
 
 	if (conn->closed)
 		return;
 	if (!conn->paused && !conn->peer_done)
-		events |= EPOLLIN;
+		events |= EPOLLIN | EPOLLRDHUP;
 	if (conn->out.len > conn->out_sent || conn->want_write)
 		events |= EPOLLOUT;
-	if (conn->peer_done)
-		events &= ~(uint32_t) EPOLLRDHUP;
 	loop_watch(conn->server->loop, &conn->watch, conn->watch.fd, events);
 }
 
@@ -312,7 +310,11 @@ server_listen(Server *server, const char *name, SSL_CTX *tls)
 	return true;
 }
 
-/* Reads some bytes; 0: none now; -1: that was the end. */
+/* What receive() returns instead of a number of bytes. */
+#define NOTHING_NOW		0
+#define AT_END			(-1)
+#define BROKEN			(-2)
+
 static ssize_t
 receive(Conn *conn, char *data, size_t size)
 {
@@ -322,8 +324,8 @@ receive(Conn *conn, char *data, size_t size)
 	{
 		n = recv(conn->watch.fd, data, size, 0);
 		if (n < 0)
-			return errno == EAGAIN || errno == EINTR ? 0 : -1;
-		return n == 0 ? -1 : n;
+			return errno == EAGAIN || errno == EINTR ? NOTHING_NOW : BROKEN;
+		return n == 0 ? AT_END : n;
 	}
 	ERR_clear_error();
 	n = SSL_read(conn->ssl, data, (int) size);
@@ -333,11 +335,13 @@ receive(Conn *conn, char *data, size_t size)
 	{
 		case SSL_ERROR_WANT_WRITE:
 			conn->want_write = true;
-			return 0;
+			return NOTHING_NOW;
 		case SSL_ERROR_WANT_READ:
-			return 0;
+			return NOTHING_NOW;
+		case SSL_ERROR_ZERO_RETURN:
+			return AT_END;
 		default:
-			return -1;
+			return BROKEN;
 	}
 }
 
@@ -526,7 +530,7 @@ conn_next(Conn *conn, bool keep_alive)
 		/* what TLS has read already does not make the socket ready */
 		conn_ready(&conn->watch, EPOLLIN);
 	}
-	else if (keep_alive && conn->in.len > 0)
+	else if (keep_alive && (conn->in.len > 0 || conn->peer_done))
 		process(conn);
 }
 
@@ -571,6 +575,12 @@ process_h1(Conn *conn)
 			break;
 	}
 	conn->processing = false;
+	/* that was the last, or half of one */
+	if (conn->peer_done && (conn->exchange == NULL || !conn->exchange->complete))
+	{
+		conn->closing = true;
+		conn_touch(conn);
+	}
 }
 
 /* ---------- both ---------- */
@@ -651,12 +661,14 @@ shake_hands(Conn *conn)
 static void
 end_of_input(Conn *conn)
 {
+	bool		answering = conn->kind == CONN_H1 &&
+		(conn->closing || (conn->exchange != NULL && conn->exchange->complete));
+
 	conn->peer_done = true;
-	if (conn->lingering || conn->kind == CONN_H2 || conn->ssl != NULL || conn->exchange == NULL ||
-		!conn->exchange->complete)
+	if (conn->lingering || (!answering && conn->out.len == 0))
 		conn_close(conn);
-	else
-		conn->h1->keep_alive = false;
+	else if (!answering)
+		conn->closing = true;
 }
 
 static void
@@ -667,12 +679,13 @@ read_conn(Conn *conn)
 	{
 		ssize_t		n = receive(conn, buf_room(&conn->in, READ_SIZE), READ_SIZE);
 
-		if (n < 0)
-		{
+		if (n == AT_END)
 			end_of_input(conn);
+		if (n == BROKEN)
+			conn_close(conn);
+		if (n < 0)
 			return;
-		}
-		if (n == 0)
+		if (n == NOTHING_NOW)
 		{
 			if (conn->in.len == 0)
 				buf_free(&conn->in);
@@ -715,8 +728,6 @@ conn_ready(Watch *w, uint32_t events)
 	}
 	if ((events & (EPOLLIN | EPOLLRDHUP)) || conn->ssl != NULL)
 		read_conn(conn);
-	if (!conn->closed && (events & EPOLLRDHUP) && conn->paused)
-		end_of_input(conn);
 	watch(conn);
 }
 

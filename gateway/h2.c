@@ -237,6 +237,12 @@ h2_feed(Conn *conn, const char *data, size_t len)
 	{
 		log_debug("%s: HTTP/2: %s", conn->address, nghttp2_strerror((int) n));
 		metrics[METRIC_BAD_REQUESTS]++;
+		/* why, if it can still be told */
+		(void) nghttp2_session_terminate_session(conn->h2->session,
+												 n == NGHTTP2_ERR_BAD_CLIENT_MAGIC ?
+												 NGHTTP2_PROTOCOL_ERROR :
+												 NGHTTP2_ENHANCE_YOUR_CALM);
+		(void) h2_send(conn);
 		return false;
 	}
 	return true;

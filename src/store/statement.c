@@ -34,7 +34,9 @@ static const struct
 	{"enable_bitmapscan", "off"},
 	{"enable_hashjoin", "off"},
 	{"enable_mergejoin", "off"},
-	{"enable_sort", "off"}
+	{"enable_sort", "off"},
+	/* what is switched off, and needed all the same, looks as if it cost a lot */
+	{"jit", "off"}
 };
 
 static void
