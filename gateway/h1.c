@@ -341,11 +341,12 @@ feed_head(H1 *h1, const char *data, size_t len, size_t *used)
 	}
 	take = len < H1_MAX_HEAD - before ? len : H1_MAX_HEAD - before;
 	buf_add(&h1->head, data, take);
-	for (size_t i = before; i < h1->head.len; i++)
-		if (h1->head.data[i] == '\n' && (i == 0 || h1->head.data[i - 1] != '\r'))
-			return refuse(h1, 400, "bare LF");
 	end = h1->head.len < 4 ? NULL :
 		memmem(h1->head.data + h1->searched, h1->head.len - h1->searched, "\r\n\r\n", 4);
+	/* what it ends with may never come then */
+	for (size_t i = before; i < (end ? (size_t) (end - h1->head.data) : h1->head.len); i++)
+		if (h1->head.data[i] == '\n' && (i == 0 || h1->head.data[i - 1] != '\r'))
+			return refuse(h1, 400, "bare LF");
 	if (end == NULL)
 	{
 		*used = take;

@@ -15,8 +15,6 @@ my $busi = start_participant();
 my $json = JSON::PP->new->canonical;
 start_gateway($node);
 
-sub sql { return $node->safe_psql('postgres', $_[0]); }
-
 sub saga
 {
 	my ($gid, %more) = @_;

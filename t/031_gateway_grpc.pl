@@ -15,7 +15,6 @@ my ($busi, $grpc) = start_participant('--grpc');
 my ($http_port, $grpc_port) = start_gateway($node);
 start_grpc_client("127.0.0.1:$grpc_port");
 
-sub sql { return $node->safe_psql('postgres', $_[0]); }
 sub steps { return encode_json([ map { { action => "$grpc/busi.Busi/$_", compensate => "$grpc/busi.Busi/${_}Revert" } } @_ ]); }
 
 # A DtmRequest of a saga
