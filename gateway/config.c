@@ -156,8 +156,8 @@ set_option(Config *config, const Option *option, const char *value, bool fresh)
 			{
 				int		   *n = (int *) (base + option->count);
 
-				if (fresh)
-					*n = 0;
+				while (fresh && *n > 0)
+					free(((char **) (base + option->offset))[--*n]);
 				if (*n == option->max)
 					complain("there are too many of --%s%s", option->name, "");
 				((char **) (base + option->offset))[(*n)++] = xstrdup(value);

@@ -39,22 +39,19 @@ sub start_gateway
 {
 	my ($node, @options) = @_;
 	my $log = "$PostgreSQL::Test::Utils::log_path/" . $node->name . '_gateway.log';
-	my @ports = map { PostgreSQL::Test::Cluster::get_free_port() } 1 .. 2;
+	my @ports = map { m{^127\.0\.0\.1:(\d+)} ? $1 : () } @options;
 	my $conninfo = 'host=' . $node->host . ' port=' . $node->port . ' dbname=postgres';
 
 	@options = ('--conninfo', $conninfo, @options) unless grep { $_ eq '--conninfo' } @options;
-	@options = (@options, map { ('--listen', "127.0.0.1:$_") } @ports)
-	  unless grep { $_ eq '--listen' } @options;
+	unless (@ports)
+	{
+		@ports = map { PostgreSQL::Test::Cluster::get_free_port() } 1 .. 2;
+		@options = (@options, map { ('--listen', "127.0.0.1:$_") } @ports);
+	}
 	my $handle = IPC::Run::start([ gateway_program(), @options ],
 		'>', '/dev/null', '2>', $log, IPC::Run::timeout(900));
 	%gateway = (handle => $handle, log => $log, ports => \@ports);
-	wait_for_log(qr/listening on/);
-	# a request is queued while it connects: this one tells that it has
-	for (1 .. 600)
-	{
-		last if ask('GET', '/api/dtmsvr/query?gid=none')->{status} == 200 || grep { $_ eq '--hba' } @options;
-		select(undef, undef, undef, 0.1);
-	}
+	wait_for_log(qr/listening on .*listening on .*\n/s);
 	return @ports;
 }
 
@@ -95,7 +92,10 @@ END
 	$grpc{handle}->kill_kill if $grpc{handle};
 }
 
-sub url { return "http://127.0.0.1:$gateway{ports}[$_[1] || 0]$_[0]"; }
+# Another port than the first, for requests.
+our $port;
+
+sub url { return 'http://127.0.0.1:' . ($port || $gateway{ports}[$_[1] || 0]) . $_[0]; }
 
 # A request, with a body that is encoded unless it is text; what has come back
 # has its JSON decoded in {json}.

@@ -1,0 +1,180 @@
+# The gateway while what is behind it, or itself, goes away and comes back.  If
+# this fails, a client is told of a success that is not there, or is told of
+# nothing.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use DtmTest;
+use GatewayTest;
+use JSON::PP;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use POSIX ();
+
+gateway_program();
+my $node = start_server('gateway_failover', init => { allows_streaming => 1 });
+my $folder = PostgreSQL::Test::Utils::tempdir();
+my @ports = map { PostgreSQL::Test::Cluster::get_free_port() } 1 .. 2;
+my @listen = map { ('--listen', "127.0.0.1:$_") } @ports;
+my @children;
+my $round = 0;
+
+# Clients that submit messages one after the other, each gid again until it is
+# answered with a success, and note these.
+sub start_load
+{
+	my ($n) = @_;
+
+	$round++;
+	unlink glob("$folder/done*"), "$folder/stop";
+	for my $child (1 .. $n)
+	{
+		my $pid = fork;
+		die "fork: $!" unless defined $pid;
+		if ($pid == 0)
+		{
+			open(my $done, '>', "$folder/done$child") or POSIX::_exit(1);
+			for (my $i = 0; !-e "$folder/stop"; $i++)
+			{
+				my $gid = "load$round-$child-$i";
+				for (my $status = 0; $status != 200 && !-e "$folder/stop"; )
+				{
+					my $answer = HTTP::Tiny->new(timeout => 10)->request('POST', "http://127.0.0.1:$ports[0]/api/dtmsvr/submit",
+						{ content => "{\"gid\":\"$gid\",\"trans_type\":\"msg\"}" });
+					# one that is there already was submitted by the request whose answer was lost
+					$status = $answer->{status} == 409 && $answer->{content} =~ /'succeed'/ ? 200 : $answer->{status};
+					syswrite($done, $status == 200 ? "$gid\n" : "error $answer->{status}\n");
+					select(undef, undef, undef, 0.05) if $status != 200;
+				}
+			}
+			POSIX::_exit(0);
+		}
+		push @children, $pid;
+	}
+	return;
+}
+
+# Has the load gone on since then?
+sub progress
+{
+	my $n = 0;
+	for my $file (glob("$folder/done*")) { open(my $in, '<', $file) or die $!; $n += grep { !/^error/ } <$in>; }
+	return $n;
+}
+
+sub wait_for_progress
+{
+	my ($more) = @_;
+	my $before = progress();
+
+	for (1 .. 1200) { return 1 if progress() >= $before + $more; select(undef, undef, undef, 0.1); }
+	return 0;
+}
+
+# Ends it; the gids that were answered with a success, and the errors.
+sub stop_load
+{
+	my (@gids, %errors);
+
+	append_to_file("$folder/stop", 'x');
+	waitpid $_, 0 for splice @children;
+	for my $file (glob("$folder/done*"))
+	{
+		open(my $in, '<', $file) or die $!;
+		while (<$in>) { chomp; if (/^error (\d+)/) { $errors{$1}++ } else { push @gids, $_ } }
+	}
+	return (\@gids, \%errors);
+}
+
+sub all_are_there
+{
+	my ($server, $gids, $what) = @_;
+	my $stored = $server->safe_psql('postgres', "SELECT count(*) FROM dtm.transactions WHERE gid = ANY ('{" . join(',', @$gids) . "}')");
+
+	is($stored, scalar(@$gids), "$what: all that were answered with a success are there");
+	is($server->poll_query_until('postgres', "SELECT count(*) = 0 FROM dtm.active"), 1, "$what: and they end");
+	return;
+}
+
+# a restart of PostgreSQL, under load
+start_gateway($node, @listen);
+start_load(4);
+ok(wait_for_progress(20), 'there is load');
+$node->restart;
+ok(wait_for_progress(20), 'it goes on after a restart');
+$node->stop('immediate');
+select(undef, undef, undef, 3);
+is(ask('GET', '/api/dtmsvr/query?gid=x')->{status}, 503, 'without a database');
+is(ask('GET', '/api/dtmsvr/query?gid=x')->{headers}{'retry-after'}, 1, 'try again');
+is(ask('GET', '/api/ping')->{status}, 200, 'a ping needs none');
+start_grpc_client("127.0.0.1:$ports[1]");
+is(grpc_calls({ path => '/grpc.health.v1.Health/Check' })->{reply}, '0802', 'not serving');
+is(grpc_call('Submit', message(1 => 'x', 2 => 'msg'))->{code}, 14, 'UNAVAILABLE');
+$node->start;
+ok(wait_for_progress(20), 'it goes on after a crash');
+my ($gids, $errors) = stop_load();
+all_are_there($node, $gids, 'restarts');
+is(join(' ', grep { $_ != 503 } sort keys %$errors), '', 'no other error than 503');
+like(gateway_log(), qr/session with PostgreSQL is down.*session with PostgreSQL is up again/s, 'its log');
+
+# kill -9 of the gateway, under load
+start_load(4);
+ok(wait_for_progress(20), 'there is load');
+stop_gateway('KILL');
+start_gateway($node, @listen);
+ok(wait_for_progress(20), 'it goes on after kill -9');
+($gids, $errors) = stop_load();
+all_are_there($node, $gids, 'kill -9');
+
+# a clean stop answers what it has accepted, and takes no more
+start_load(4);
+ok(wait_for_progress(20), 'there is load');
+is(stop_gateway(), 0, 'stopped');
+my $before = progress();
+select(undef, undef, undef, 0.5);
+is(progress(), $before, 'and nobody is answered any more');
+start_gateway($node, @listen);
+ok(wait_for_progress(5), 'another takes its place');
+($gids, $errors) = stop_load();
+all_are_there($node, $gids, 'a stop');
+is(join(' ', grep { $_ != 599 } sort keys %$errors), '', 'no request was cut off with another error');
+
+# rows that somebody has locked, for long: the others do not notice
+ask('POST', '/api/dtmsvr/prepare', { gid => "locked$_", trans_type => 'tcc' }) for 1 .. 3;
+my $holder = $node->background_psql('postgres');
+$holder->query_safe("BEGIN; SELECT count(*) FROM (SELECT 1 FROM dtm.request r JOIN dtm.active a USING (id) WHERE gid LIKE 'locked%' FOR UPDATE OF r, a) x");
+start_load(2);
+
+my @locked = map { ask('POST', '/api/dtmsvr/submit', { gid => "locked$_", trans_type => 'tcc' })->{status} } 1 .. 3;
+is("@locked", '503 503 503', 'those that are locked are put off');
+ok(wait_for_progress(50), 'the others go on');
+$holder->query_safe('COMMIT');
+$holder->quit;
+is(ask('POST', '/api/dtmsvr/submit', { gid => 'locked1', trans_type => 'tcc' })->{status}, 200, 'and then it is done');
+($gids, $errors) = stop_load();
+is(join(' ', keys %$errors), '', 'without an error');
+is(ask('POST', '/api/dtmsvr/submit', { gid => "locked$_", trans_type => 'tcc' })->{status}, 200, "locked$_, too") for 2, 3;
+cmp_ok(metric('dtm_gateway_locked_total'), '>=', 1, 'is counted');
+is(stop_gateway(), 0, 'stopped');
+
+# a failover to a standby
+$node->backup('backup');
+my $standby = PostgreSQL::Test::Cluster->new('gateway_standby');
+$standby->init_from_backup($node, 'backup', has_streaming => 1);
+$standby->start;
+my $conninfo = 'dbname=postgres host=' . $standby->host . ',' . $node->host . ' port=' . $standby->port . ',' . $node->port;
+start_gateway($node, '--conninfo', $conninfo, @listen);
+start_load(4);
+ok(wait_for_progress(20), 'it finds the server that can write');
+$node->wait_for_catchup($standby);
+
+$node->stop('fast');
+$standby->promote;
+ok(wait_for_progress(20), 'it goes on with the standby that was promoted');
+($gids, $errors) = stop_load();
+all_are_there($standby, $gids, 'a failover');
+is(join(' ', grep { $_ != 503 } sort keys %$errors), '', 'no other error than 503');
+is(stop_gateway(), 0, 'stopped');
+done_testing();
