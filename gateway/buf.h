@@ -50,4 +50,13 @@ extern void buf_free(Buf *buf);
 /* The bytes with a zero behind them, which does not count. */
 extern char *buf_string(Buf *buf);
 
+/* A letter of ASCII in lower case; anything else as it is. */
+static inline char
+ascii_lower(char c)
+{
+	if (c >= 'A' && c <= 'Z')
+		c = (char) (c - 'A' + 'a');
+	return c;
+}
+
 #endif							/* GW_BUF_H */

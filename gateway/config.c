@@ -27,7 +27,7 @@ typedef struct Option
 	const char *argument;		/* what it is called in --help */
 	OptionKind	kind;
 	size_t		offset;			/* in Config */
-	size_t		count;			/* of a list: of the number of its elements */
+	size_t		count;			/* offset of the number of a list's elements */
 	int			min;			/* of a number */
 	int			max;
 	int			otherwise;		/* its default */
@@ -243,7 +243,13 @@ read_environment(Config *config)
 		bool		fresh = true;
 
 		for (const char *c = options[i].name; *c; c++)
-			name[len++] = *c == '-' ? '_' : (char) toupper((unsigned char) *c);
+		{
+			char		upper = (char) toupper((unsigned char) *c);
+
+			if (upper == '-')
+				upper = '_';
+			name[len++] = upper;
+		}
 		name[len] = '\0';
 		value = getenv(name);
 		if (value == NULL || *value == '\0')

@@ -134,12 +134,8 @@ equal_ignoring_case(const char *a, size_t len, const char *b)
 	if (strlen(b) != len)
 		return false;
 	for (size_t i = 0; i < len; i++)
-	{
-		char		c = a[i] >= 'A' && a[i] <= 'Z' ? (char) (a[i] + 32) : a[i];
-
-		if (c != b[i])
+		if (ascii_lower(a[i]) != b[i])
 			return false;
-	}
 	return true;
 }
 
@@ -206,7 +202,7 @@ parse_request_line(H1 *h1, char *line)
 	if (strcmp(version, "HTTP/1.1") == 0)
 		h1->keep_alive = true;
 	else if (strcmp(version, "HTTP/1.0") != 0)
-		return refuse(h1, strncmp(version, "HTTP/", 5) == 0 ? 505 : 400,
+		return refuse(h1, strncmp(version, "HTTP/", 5) == 0 && strlen(version) == 8 ? 505 : 400,
 					  "unknown version of HTTP");
 	/* the form that only proxies need */
 	if (strncmp(h1->target, "http://", 7) == 0)
@@ -232,8 +228,7 @@ parse_header(H1 *h1, char *line)
 	if (*c == ' ' || *c == '\t')
 		return refuse(h1, 400, "folded header");
 	for (; is_token(*c); c++)
-		if (*c >= 'A' && *c <= 'Z')
-			*c = (char) (*c + 32);
+		*c = ascii_lower(*c);
 	if (c == line || *c != ':')
 		return refuse(h1, 400, "malformed header");
 	*c++ = '\0';

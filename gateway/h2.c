@@ -328,7 +328,7 @@ h2_respond(Exchange *exchange, int status, const char *type, const char *extra)
 		size_t		len = strcspn(extra, ":");
 
 		for (size_t i = 0; i < len; i++)
-			name[i] = extra[i] >= 'A' && extra[i] <= 'Z' ? (char) (extra[i] + 32) : extra[i];
+			name[i] = ascii_lower(extra[i]);
 		name[len] = '\0';
 		value = xstrndup(extra + len + 2, strcspn(extra + len + 2, "\r"));
 		nv[n++] = header(name, value);

@@ -8,6 +8,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,7 +33,7 @@ parse_address(const char *text, HbaLine *line)
 		return true;
 	if (len >= sizeof(address))
 		return false;
-	memcpy(address, text, len);
+	(void) snprintf(address, sizeof(address), "%.*s", (int) len, text);
 	if (inet_pton(AF_INET, address, line->address) == 1)
 		line->family = AF_INET;
 	else if (inet_pton(AF_INET6, address, line->address) == 1)

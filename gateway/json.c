@@ -346,7 +346,10 @@ json_unescape(const JsonValue *string, Buf *out)
 			add_utf8(out, (code & 0xfffff800) == 0xd800 ? 0xfffd : code);
 			continue;
 		}
-		buf_addc(out, escape ? to[escape - from] : *c);
+		if (escape != NULL)
+			buf_addc(out, to[escape - from]);
+		else
+			buf_addc(out, *c);
 		c++;
 	}
 }

@@ -50,7 +50,7 @@ notify(const char *state)
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return;
-	(void) strcpy(address.sun_path, path);
+	memcpy(address.sun_path, path, strlen(path) + 1);
 	/* an abstract one is written with @ */
 	if (path[0] == '@')
 		address.sun_path[0] = '\0';

@@ -27,8 +27,10 @@ query_decode(Buf *out, const char *text, size_t len, bool form)
 			buf_addc(out, (char) (hex_digit(text[i + 1]) << 4 | hex_digit(text[i + 2])));
 			i += 2;
 		}
+		else if (form && text[i] == '+')
+			buf_addc(out, ' ');
 		else
-			buf_addc(out, form && text[i] == '+' ? ' ' : text[i]);
+			buf_addc(out, text[i]);
 	}
 }
 
@@ -99,7 +101,7 @@ query_value(const char *query, const char *name, Buf *value)
 	bool		is_there = false;
 
 	while (!is_there && next_parameter(&query, &found, value))
-		is_there = found.len == strlen(name) &&
+		is_there = found.len > 0 && found.len == strlen(name) &&
 			memcmp(found.data, name, found.len) == 0;
 	buf_free(&found);
 	return is_there;

@@ -73,7 +73,7 @@ char *
 tls_common_name(SSL *ssl)
 {
 	X509	   *certificate = SSL_get1_peer_certificate(ssl);
-	char		name[256];
+	char		name[256] = "";
 	int			len = -1;
 
 	if (certificate == NULL)

@@ -101,9 +101,9 @@ lint() {
 	perl scripts/lint_spec.pl || status=1
 	INCLUDES=$("$PG_CONFIG" --includedir-server)
 	export INCLUDES
-	for folder in src src/*/ test/unit bench; do
+	for folder in src src/*/ test/unit bench gateway gateway/*/; do
 		if as_user cppcheck --quiet --std=c99 --enable=warning,performance,portability \
-			--suppress=missingInclude --suppress=unknownMacro --error-exitcode=1 -I src \
+			--suppress=missingInclude --suppress=unknownMacro --error-exitcode=1 -I src -I gateway \
 			"$folder"/*.c; then
 			echo "ok - cppcheck ${folder%/}"
 		else
@@ -111,8 +111,8 @@ lint() {
 			status=1
 		fi
 	done
-	if ls src/*.c src/*/*.c | xargs -P "$(nproc)" -n 8 sh -c 'clang-tidy-14 --quiet "$@" -- \
-			-std=gnu11 -D_GNU_SOURCE -DDTM_VERSION=\"0\" -Isrc -I"$INCLUDES" -Wno-ignored-attributes 2>/dev/null' sh; then
+	if ls src/*.c src/*/*.c gateway/*.c | xargs -P "$(nproc)" -n 8 sh -c 'clang-tidy-14 --quiet "$@" -- \
+			-std=gnu11 -D_GNU_SOURCE -DDTM_VERSION=\"0\" -Isrc -Igateway -I"$INCLUDES" -I"${INCLUDES%/*/server}" -Wno-ignored-attributes 2>/dev/null' sh; then
 		echo "ok - clang-tidy"
 	else
 		echo "not ok - clang-tidy"
@@ -123,6 +123,7 @@ lint() {
 
 unit() {
 	as_user make -s -C "$SCRATCH/dtm" PG_CONFIG="$PG_CONFIG" unit
+	as_user make -s -j"$(nproc)" -C "$SCRATCH/dtm/gateway" PG_CONFIG="$PG_CONFIG" WERROR=1 check
 }
 
 # Some seconds of scripts/fuzz.sh.

@@ -213,6 +213,20 @@ run_fuzz() {
 		fuzz_one "$target" "$1" corpus || status=1
 		DTM_FUZZ_SWELL=1 fuzz_one "$target" $((($1 + 1) / 2)) large || status=1
 	done
+	cd "$SCRATCH/dtm/gateway"
+	as_user make -s -j"$(nproc)" PG_CONFIG="$PG_CONFIG" CLANG=clang-14 fuzz || return 1
+	for target in h1 json grpc h2; do
+		as_user mkdir "$SCRATCH/new_gateway_$target"
+		if as_user "./fuzz_$target" -max_total_time="$1" -timeout=20 -rss_limit_mb=2000 \
+			-artifact_prefix="$SCRATCH/artifacts/" "$SCRATCH/new_gateway_$target" \
+			"fuzz/corpus/$target" >"$SCRATCH/fuzz_gateway_$target.log" 2>&1; then
+			echo "ok - fuzz gateway $target: $(grep -o '^Done [0-9]* runs' "$SCRATCH/fuzz_gateway_$target.log")"
+		else
+			echo "not ok - fuzz gateway $target"
+			tail -30 "$SCRATCH/fuzz_gateway_$target.log"
+			status=1
+		fi
+	done
 	cd "$SCRATCH"
 	return $status
 }

@@ -1,0 +1,129 @@
+/*
+ * test_hba.c
+ *		gateway.hba, and the metrics.  If this fails, a client is a role that it
+ *		is not.
+ */
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "hba.h"
+#include "metrics.h"
+
+/* The role of a client, "-" for none told, "reject", or NULL where no line fits. */
+static const char *
+role_of(const HbaLine *lines, const char *listener, const char *address)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET};
+	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6};
+	const HbaLine *line;
+
+	if (inet_pton(AF_INET, address, &in.sin_addr) == 1)
+		line = hba_find(lines, listener, (struct sockaddr *) &in);
+	else
+	{
+		assert_int_equal(inet_pton(AF_INET6, address, &in6.sin6_addr), 1);
+		line = hba_find(lines, listener, (struct sockaddr *) &in6);
+	}
+	if (line == NULL)
+		return NULL;
+	return line->method == HBA_REJECT ? "reject" : line->role ? line->role : "-";
+}
+
+static void
+test_first_that_fits(void **state)
+{
+	HbaLine    *lines;
+	char	   *problem;
+
+	(void) state;
+	assert_true(hba_parse("# comment\n\n a:1 10.0.0.0/9 trust one # behind\n"
+						  "a:1\t10.128.0.0/9\tcert\tmap=cn\r\nall 10.1.2.3 trust two\n"
+						  "all fe80::/10 bearer -\nall 0.0.0.0/0 cert three\nall all reject -", &lines, &problem));
+	assert_string_equal(role_of(lines, "a:1", "10.127.255.255"), "one");
+	assert_string_equal(role_of(lines, "a:1", "10.128.0.0"), "-");
+	assert_string_equal(role_of(lines, "b:1", "10.1.2.3"), "two");
+	assert_string_equal(role_of(lines, "b:1", "10.1.2.4"), "three");
+	assert_string_equal(role_of(lines, "b:1", "::ffff:10.1.2.3"), "two");
+	assert_string_equal(role_of(lines, "b:1", "febf::1"), "-");
+	assert_string_equal(role_of(lines, "b:1", "fec0::1"), "reject");
+	assert_string_equal(hba_insecure(lines)->role, "one");
+	hba_free(lines);
+	assert_true(hba_parse("", &lines, &problem));
+	assert_null(role_of(lines, "a:1", "127.0.0.1"));
+}
+
+static void
+test_default(void **state)
+{
+	HbaLine    *lines = hba_default();
+
+	(void) state;
+	assert_string_equal(role_of(lines, "a:1", "127.1.2.3"), "dtm_api");
+	assert_string_equal(role_of(lines, "a:1", "::1"), "dtm_api");
+	assert_string_equal(role_of(lines, "a:1", "::2"), "reject");
+	assert_string_equal(role_of(lines, "a:1", "10.0.0.1"), "reject");
+	assert_null(hba_insecure(lines));
+	hba_free(lines);
+}
+
+static void
+test_malformed(void **state)
+{
+	static const char *const texts[] = {
+		"all", "all all", "all all trust", "all all trust -", "all all cert", "all all cert map=x", "all all bearer r",
+		"all all reject r", "all all md5 r", "all 1.2.3 trust r", "all 1.2.3.4/33 trust r", "all 1.2.3.4/ trust r",
+		"all 1.2.3.4/-1 trust r", "all ::/129 trust r", "all all trust r more", "all localhost trust r"
+	};
+
+	(void) state;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+	{
+		HbaLine    *lines;
+		char	   *problem;
+
+		assert_false(hba_parse(texts[i], &lines, &problem));
+		assert_memory_equal(problem, "line 1: ", 8);
+		free(problem);
+	}
+}
+
+static void
+test_metrics(void **state)
+{
+	Buf			out = {0};
+
+	(void) state;
+	metrics_reset();
+	metrics_count(METRIC_HTTP, "submit", 200, 3000);
+	metrics_count(METRIC_HTTP, "submit", 200, 20000000);
+	metrics_count(METRIC_GRPC, "Submit", 10, 0);
+	metrics_write(&out, "1.2.3");
+	assert_non_null(strstr(buf_string(&out), "dtm_server_info{version=\"1.2.3\"} 1\n"));
+	assert_non_null(strstr(out.data, "dtm_server_process_total{type=\"http\",api=\"submit\",status=\"200\"} 2\n"));
+	assert_non_null(strstr(out.data, "dtm_server_process_total{type=\"grpc\",api=\"Submit\",status=\"10\"} 1\n"));
+	assert_non_null(strstr(out.data, "dtm_server_response_duration_bucket{type=\"http\",le=\"0.005\"} 1\n"));
+	assert_non_null(strstr(out.data, "dtm_server_response_duration_bucket{type=\"http\",le=\"+Inf\"} 2\n"));
+	/* however many statuses there are */
+	for (int i = 0; i < 10000; i++)
+		metrics_count(METRIC_HTTP, "x", i, 0);
+	buf_free(&out);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_first_that_fits), cmocka_unit_test(test_default),
+		cmocka_unit_test(test_malformed), cmocka_unit_test(test_metrics)
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
