@@ -208,7 +208,7 @@ accept_ready(Watch *w, uint32_t events)
 	(void) events;
 	for (int i = 0; i < BACKLOG; i++)
 	{
-		struct sockaddr_storage address;
+		struct sockaddr_storage address = {0};
 		socklen_t	len = sizeof(address);
 		int			fd = accept4(w->fd, (struct sockaddr *) &address, &len,
 								 SOCK_NONBLOCK | SOCK_CLOEXEC);
