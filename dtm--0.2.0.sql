@@ -1065,6 +1065,11 @@ CREATE VIEW dtm.api_tokens AS
   SELECT pg_catalog.left(pg_catalog.encode(t.hash, 'hex'), 16) AS id, dtm.submitter_role(t.role) AS role, t.created, t.expires, t.note
     FROM dtm.api_token t;
 COMMENT ON VIEW dtm.api_tokens IS 'tokens of the gateway''s clients, without the tokens; dtm_revoke_token(id) removes one';
+COMMENT ON COLUMN dtm.api_tokens.id IS 'what dtm_revoke_token() takes: the first digits of the hash';
+COMMENT ON COLUMN dtm.api_tokens.role IS 'role that a client with the token is; NULL: it does not exist any more';
+COMMENT ON COLUMN dtm.api_tokens.created IS 'when it was created';
+COMMENT ON COLUMN dtm.api_tokens.expires IS 'until when it is valid; NULL: until it is revoked';
+COMMENT ON COLUMN dtm.api_tokens.note IS 'what whoever created it has noted';
 
 CREATE FUNCTION @extschema@.dtm_revoke_token(id text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
