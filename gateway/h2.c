@@ -75,6 +75,10 @@ on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t stream,
 	Conn	   *conn = data;
 
 	(void) flags;
+	/*
+	 * Of one that is answered already, the rest is let in for a while: a stream
+	 * that is reset might take the response with it.
+	 */
 	if (exchange == NULL || exchange->replied)
 		return 0;
 	if (len > conn->server->config.max_body - exchange->body.len)
@@ -127,6 +131,8 @@ on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, void *data)
 			return 0;
 	}
 	exchange = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
+	if (exchange != NULL && exchange->replied && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
+		exchange->complete = true;
 	if (exchange == NULL || exchange->replied)
 		return 0;
 	if (exchange->too_large)
@@ -155,23 +161,6 @@ on_stream_close(nghttp2_session *session, int32_t stream, uint32_t error, void *
 	return 0;
 }
 
-/* The response has gone out before the request came whole: no more of that. */
-static int
-on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *data)
-{
-	Exchange   *exchange;
-
-	(void) data;
-	if (!(frame->hd.flags & NGHTTP2_FLAG_END_STREAM) ||
-		(frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA))
-		return 0;
-	exchange = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
-	if (exchange != NULL && !exchange->complete)
-		(void) nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
-										 NGHTTP2_NO_ERROR);
-	return 0;
-}
-
 static nghttp2_session *
 make_session(Conn *conn)
 {
@@ -190,7 +179,6 @@ make_session(Conn *conn)
 	nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
 	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data_chunk);
 	nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame_recv);
-	nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_send);
 	nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
 	/* closed streams are not kept for priorities */
 	nghttp2_option_set_no_closed_streams(option, 1);
@@ -400,9 +388,9 @@ h2_expire(Conn *conn)
 			continue;
 		if (!exchange->complete && !exchange->replied)
 			api_refuse(exchange, 408, "the request did not come in time");
-		else if (exchange->replied && conn->active < until)
+		else if (exchange->replied && (!exchange->complete || conn->active < until))
 		{
-			/* its client opens no window for it */
+			/* its client still sends, or opens no window for it */
 			(void) nghttp2_submit_rst_stream(conn->h2->session, NGHTTP2_FLAG_NONE,
 											 exchange->stream, NGHTTP2_CANCEL);
 			conn_touch(conn);
