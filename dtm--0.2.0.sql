@@ -1078,8 +1078,8 @@ AS $$
 BEGIN
   DELETE FROM dtm.api_token t WHERE "left"(encode(t.hash, 'hex'), 16) = id;
   IF NOT FOUND THEN
-    RAISE EXCEPTION 'there is no token of id "%"', id
-      USING ERRCODE = 'undefined_object', HINT = 'dtm.api_tokens lists those that there are.';
+    RAISE EXCEPTION 'token "%" does not exist', id
+      USING ERRCODE = 'undefined_object', HINT = 'Look for its id in dtm.api_tokens.';
   END IF;
 END
 $$;
