@@ -55,12 +55,17 @@ GRANT EXECUTE ON FUNCTION dtm_subscribe(text, text, text), dtm_unsubscribe(text,
   dtm_reset_cron_time(interval, integer) TO dtm_api;
 SQL
 
-say "a dtm server: http://localhost:36789/api/dtmsvr and, for gRPC, localhost:36790"
+case " $* " in
+*" --listen"*) say "a dtm server, at the addresses below" ;;
+*) say "a dtm server: http://localhost:36789/api/dtmsvr and, for gRPC, localhost:36790" ;;
+esac
 echo "its database: psql -h $SCRATCH -U postgres postgres"
 echo "Ctrl-C ends it."
-as_user "$SCRATCH/dtm/gateway/dtm-gateway" --conninfo "host=$SCRATCH user=dtm_gateway dbname=postgres" "$@" &
-gateway=$!
-trap 'kill -TERM $gateway 2>/dev/null || true' INT TERM
+# its own id, not that of what starts it as another user, is what is to be stopped
+as_user sh -c 'echo $$ >"$0"; exec "$@"' "$SCRATCH/gateway.pid" \
+	"$SCRATCH/dtm/gateway/dtm-gateway" --conninfo "host=$SCRATCH user=dtm_gateway dbname=postgres" "$@" &
+starter=$!
+trap 'kill -TERM "$(cat "$SCRATCH/gateway.pid")" 2>/dev/null || true' INT TERM
 status=0
-while kill -0 $gateway 2>/dev/null; do wait $gateway || status=$?; done
+while kill -0 $starter 2>/dev/null; do wait $starter || status=$?; done
 exit $status
