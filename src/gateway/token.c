@@ -27,12 +27,13 @@ new_token(void)
 	static const char digits[] = "0123456789abcdef";
 	uint8		bytes[TOKEN_BYTES];
 	char	   *token = palloc(sizeof(TOKEN_PREFIX) + 2 * TOKEN_BYTES);
-	char	   *end = token + strlen(strcpy(token, TOKEN_PREFIX));
+	char	   *end = token + strlen(TOKEN_PREFIX);
 
 	if (!pg_strong_random(bytes, sizeof(bytes)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INTERNAL_ERROR),
 				 errmsg("could not generate a random token")));
+	memcpy(token, TOKEN_PREFIX, strlen(TOKEN_PREFIX));
 	for (int i = 0; i < TOKEN_BYTES; i++)
 	{
 		*end++ = digits[bytes[i] >> 4];
