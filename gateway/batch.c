@@ -93,6 +93,7 @@ send_batch(Session *session, bool careful)
 
 	session->careful = careful;
 	session->state = SESSION_BUSY;
+	session->began = session->db->loop->now;
 	batch_params(session->batch, careful, params);
 	for (int i = 0; i < NBATCH_PARAMS; i++)
 	{

@@ -57,6 +57,7 @@ static const Option options[] = {
 	NUMBER("max-connections-per-address", "N", max_per_address, 0, 1000000, 0, "the same of an address; 0: any number"),
 	NUMBER("rate", "N", rate, 0, 1000000, 0, "requests a second of a role at most; 0: any number"),
 	NUMBER("queue-time", "MS", queue_time, 1, 60000, 2000, "time that a request may wait for the database before it is refused"),
+	NUMBER("batch-time", "S", batch_time, 1, 3600, 30, "time that the database may take for a batch before the session is given up"),
 	NUMBER("wait-time", "S", wait_time, 1, 86400, 60, "time that a wait_result may take"),
 	NUMBER("head-time", "S", head_time, 1, 3600, 10, "time that the head of a request, or a TLS handshake, may take"),
 	NUMBER("body-time", "S", body_time, 1, 3600, 30, "time that the body of a request may take, and its response may stay unread"),

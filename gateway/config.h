@@ -29,7 +29,8 @@ typedef struct Config
 	int			max_per_address;
 	int			rate;
 	int			queue_time;		/* ms */
-	int			wait_time;		/* s, as are all below */
+	int			batch_time;		/* s, as are all below */
+	int			wait_time;
 	int			head_time;
 	int			body_time;
 	int			idle_time;

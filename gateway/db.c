@@ -74,6 +74,9 @@ db_tick(Db *db)
 		else if ((session->state == SESSION_CONNECTING || session->state == SESSION_SETTING_UP) &&
 				 session->began + CONNECT_TIME < db->loop->now)
 			session_lost(session, "connecting took too long");
+		else if (session->state == SESSION_BUSY && session->batch != NULL &&
+				 session->began + db->config.batch_time < db->loop->now)
+			session_lost(session, "the server did not answer in time");
 	}
 	waiters_expire(db);
 }
@@ -84,7 +87,7 @@ db_timeout(const Db *db)
 	if (db->waiters != NULL)
 		return TICK;
 	for (int i = 0; i < db->nsessions; i++)
-		if (db->sessions[i].first != NULL ||
+		if (db->sessions[i].first != NULL || db->sessions[i].batch != NULL ||
 			(db->sessions[i].state != SESSION_READY && db->sessions[i].state != SESSION_BUSY))
 			return TICK;
 	return -1;

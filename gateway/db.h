@@ -16,6 +16,7 @@ typedef struct DbConfig
 								 * for waiters */
 	int			batch;			/* requests in a batch at most */
 	int64_t		queue_time;		/* us that a request may wait for a session */
+	int64_t		batch_time;		/* us that a batch may take */
 	int64_t		wait_time;		/* us that a wait_result may take */
 } DbConfig;
 

@@ -40,7 +40,7 @@ typedef struct Session
 	int			setup_step;		/* statements of the set-up that were sent */
 	int64_t		retry_at;		/* Loop.now */
 	int64_t		pause;			/* us; doubles with each failure */
-	int64_t		began;			/* to connect */
+	int64_t		began;			/* to connect, or the batch */
 	char	   *last_error;		/* why it is down; logged once */
 
 	/* lanes */

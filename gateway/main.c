@@ -264,6 +264,7 @@ main(int argc, char **argv)
 	db.sessions = config.sessions;
 	db.batch = config.batch;
 	db.queue_time = config.queue_time * INT64_C(1000);
+	db.batch_time = config.batch_time * USEC_PER_SEC;
 	db.wait_time = config.wait_time * USEC_PER_SEC;
 	server.db = db_create(&loop, &db);
 	listen_on_all(&config);

@@ -159,6 +159,22 @@ is(ask('POST', '/api/dtmsvr/submit', { gid => "locked$_", trans_type => 'tcc' })
 cmp_ok(metric('dtm_gateway_locked_total'), '>=', 1, 'is counted');
 is(stop_gateway(), 0, 'stopped');
 
+# a server that does not answer any more, and does not go away either
+start_gateway($node, @listen, '--batch-time', 1);
+ask('POST', '/api/dtmsvr/submit', { gid => "hang$_", trans_type => 'msg' }) for 1 .. 8;
+my @backends = split /\n/, sql(q(SELECT pid FROM pg_stat_activity WHERE query LIKE '%gateway_batch%' AND pid <> pg_backend_pid()));
+kill 'STOP', @backends;
+is(ask('POST', '/api/dtmsvr/submit', { gid => 'hang', trans_type => 'msg' })->{status}, 503, 'no answer in time');
+my $status = 0;
+for (1 .. 100)
+{
+	$status = ask('POST', '/api/dtmsvr/submit', { gid => 'hang', trans_type => 'msg' })->{status};
+	last if $status == 200 || $status == 409;
+}
+like($status, qr/^(200|409)$/, 'another session does it');
+kill 'CONT', @backends;
+is(stop_gateway(), 0, 'stopped');
+
 # a failover to a standby
 $node->backup('backup');
 my $standby = PostgreSQL::Test::Cluster->new('gateway_standby');
