@@ -128,7 +128,7 @@ go_client() {
 python_sdk() {
 	as_user /usr/bin/python3 -m pip install -q --no-deps --require-hashes --no-cache-dir \
 		--target "$SCRATCH/python" -r "$SOURCES/python/requirements.txt"
-	run "Python dtmcli 1.7.7" PYTHONPATH="$SCRATCH/python" /usr/bin/python3 "$SOURCES/python/interop.py"
+	run "Python dtmcli 1.7.7" env PYTHONPATH="$SCRATCH/python" /usr/bin/python3 "$SOURCES/python/interop.py"
 }
 
 java_sdk() {

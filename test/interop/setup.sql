@@ -1,5 +1,6 @@
 -- What the interop tier needs in its database.
 CREATE EXTENSION dtm;
+ALTER ROLE dtm_gateway LOGIN;
 
 -- The participants: what docs/compatibility.md grants to the barriers of SDKs.
 CREATE ROLE service LOGIN;
