@@ -30,7 +30,7 @@ import (
 type order struct {
 	Account string `json:"account"`
 	Amount  int    `json:"amount"`
-	Refuse  bool   `json:"refuse,omitempty"`  // FAILURE
+	Refuse  bool   `json:"refuse,omitempty"`  // FAILURE, when it has been through these
 	Ongoing int    `json:"ongoing,omitempty"` // calls that are answered ONGOING first
 	Errors  int    `json:"errors,omitempty"`  // calls that fail first
 	Undo    int    `json:"undo,omitempty"`    // the same of those that finish or undo
@@ -69,9 +69,9 @@ func openBank() *bank {
 	must(err)
 	b.db.SetMaxOpenConns(30)
 
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	httpListener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(err)
-	b.http = "http://" + listener.Addr().String()
+	b.http = "http://" + httpListener.Addr().String()
 	mux := http.NewServeMux()
 	for path, handler := range map[string]func(*http.Request, order) error{
 		"/bank": b.httpBank, "/nested": b.httpNested, "/xa": b.httpXa, "/query": b.httpQuery,
@@ -79,11 +79,11 @@ func openBank() *bank {
 		mux.HandleFunc(path, answered(handler))
 	}
 	mux.HandleFunc("/rpc", b.jsonRPC)
-	go func() { must(http.Serve(listener, mux)) }()
+	go func() { must(http.Serve(httpListener, mux)) }()
 
-	listener, err = net.Listen("tcp", "127.0.0.1:0")
+	grpcListener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(err)
-	b.grpc = listener.Addr().String()
+	b.grpc = grpcListener.Addr().String()
 	server := grpc.NewServer()
 	server.RegisterService(&grpcBank, b)
 	// one protocol for all workflows of a process: the last that is chosen
@@ -91,7 +91,7 @@ func openBank() *bank {
 	if os.Args[1] == "http" {
 		workflow.InitHTTP(httpServer, b.http+"/workflow")
 	}
-	go func() { must(server.Serve(listener)) }()
+	go func() { must(server.Serve(grpcListener)) }()
 	return b
 }
 
@@ -153,12 +153,12 @@ func (b *bank) decide(o order, n int, gid, op string) error {
 		}
 	}
 	switch {
-	case o.Refuse:
-		return dtmcli.ErrorMessage2Error("not enough money on "+o.Account, dtmcli.ErrFailure)
 	case n < o.Ongoing:
 		return dtmcli.ErrOngoing
 	case n < o.Ongoing+o.Errors:
 		return errors.New("not now")
+	case o.Refuse:
+		return dtmcli.ErrorMessage2Error("not enough money on "+o.Account, dtmcli.ErrFailure)
 	}
 	return nil
 }

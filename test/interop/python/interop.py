@@ -117,12 +117,12 @@ def decide(order, times, op):
         if times < order.get('undo', 0):
             raise RuntimeError('later')
         return
-    if order.get('refuse'):
-        raise utils.DTMFailureError('not enough money')
     if times < order.get('ongoing', 0):
         raise BlockingIOError
     if times < order.get('errors', 0):
         raise RuntimeError('not now')
+    if order.get('refuse'):
+        raise utils.DTMFailureError('not enough money')
 
 
 def change(cursor, op, order):
