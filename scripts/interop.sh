@@ -77,10 +77,12 @@ stop_server() {
 
 start_server() {
 	read -r pg_port http_port grpc_port <<<"$(free_ports 3)"
-	# intervals that a transaction has not of its own are these; dtm's are 10 and 35 s
+	# for transactions that have none of their own, as those of some SDKs can not;
+	# long enough for a machine that has other things to do
 	start_cluster interop "port = $pg_port" "listen_addresses = '127.0.0.1'" \
 		"shared_preload_libraries = 'dtm'" "max_connections = 200" \
-		"max_prepared_transactions = 50" "dtm.retry_interval = 1s" "dtm.timeout_to_fail = 3s"
+		"max_prepared_transactions = 50" "dtm.retry_interval = 1s" "dtm.timeout_to_fail = 20s" \
+		"dtm.request_timeout = 20s"
 	as_user "$PG_BIN/psql" -X -q -v ON_ERROR_STOP=1 -h "$SCRATCH" -p "$pg_port" -U postgres \
 		-f "$SOURCES/setup.sql" postgres
 	write_control
@@ -137,7 +139,7 @@ java_sdk() {
 	as_user mkdir "$classes"
 	as_user mvn -q -B -f "$SOURCES/java/pom.xml" -Dmaven.repo.local="$CACHE/m2" \
 		dependency:build-classpath -Dmdep.outputFile="$classes/path"
-	as_user javac -Xlint:all -cp "$(cat "$classes/path")" -d "$classes" "$SOURCES"/java/*.java
+	as_user javac -proc:none -cp "$(cat "$classes/path")" -d "$classes" "$SOURCES"/java/*.java
 	# the SDK reads where the server is from a file of its class path
 	echo "dtm.ipport=127.0.0.1:$http_port" | as_user tee "$classes/dtm-conf.properties" >/dev/null
 	run "Java dtmcli-java 2.1.4" java -cp "$classes:$(cat "$classes/path")" Interop

@@ -144,7 +144,7 @@ func (b *bank) decide(o order, n int, gid, op string) error {
 	if n == 0 && o.Slow > 0 {
 		time.Sleep(time.Duration(o.Slow) * time.Millisecond)
 	}
-	for end := time.Now().Add(2 * time.Second); o.Await != ""; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(10 * time.Second); o.Await != ""; time.Sleep(10 * time.Millisecond) {
 		if strings.Contains(b.calls(gid)+" ", o.Await+" ") {
 			break
 		}

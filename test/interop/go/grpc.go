@@ -123,8 +123,8 @@ func grpcSagaScenarios() {
 		t.moved(0, 0)
 	})
 	add("saga: retry_limit and request_timeout", func(t *test) {
-		saga := t.grpcSaga(order{}, order{Slow: 1500, Errors: 9})
-		saga.RetryLimit, saga.RequestTimeout = 2, 1
+		saga := t.grpcSaga(order{}, order{Slow: 4500, Errors: 9})
+		saga.RetryLimit, saga.RequestTimeout = 2, 3
 		t.noError("submit", saga.Submit())
 		t.reasonHas(t.ends("failed"), "RetryLimit: 2")
 		t.calls("01/action 02/action 02/action 02/action 02/compensate 01/compensate")
@@ -197,8 +197,8 @@ func grpcTccScenarios() {
 	})
 	add("tcc: time-out before the submit", func(t *test) {
 		outOrder, inOrder := t.orders()
-		err := dtmgrpc.TccGlobalTransaction2(grpcServer, t.gid, func(tcc *dtmgrpc.TccGrpc) { tcc.TimeoutToFail = 1 },
-			transfer(t, outOrder, inOrder, "Bank", func() { t.reasonHas(t.ends("failed"), "Timeout after 1 seconds") }))
+		err := dtmgrpc.TccGlobalTransaction2(grpcServer, t.gid, func(tcc *dtmgrpc.TccGrpc) { tcc.TimeoutToFail = 5 },
+			transfer(t, outOrder, inOrder, "Bank", func() { t.reasonHas(t.ends("failed"), "Timeout after 5 seconds") }))
 		t.code(err, codes.Aborted)
 		t.is("failed")
 		t.calls("01/try 01/cancel")
@@ -245,7 +245,7 @@ func grpcMsgScenarios() {
 	})
 	add("msg: the client is gone after its commit: the server asks, and submits", func(t *test) {
 		msg := t.grpcMsg(order{})
-		msg.TimeoutToFail = 1
+		msg.TimeoutToFail = 5
 		t.noError("prepare", msg.Prepare(bankMethod("Query")))
 		barrier, err := dtmcli.BarrierFrom("msg", t.gid, "00", "msg")
 		t.noError("barrier", err)
@@ -256,7 +256,7 @@ func grpcMsgScenarios() {
 	})
 	add("msg: the client is gone before its commit: the server asks, and gives up", func(t *test) {
 		msg := t.grpcMsg(order{})
-		msg.TimeoutToFail = 1
+		msg.TimeoutToFail = 5
 		t.noError("prepare", msg.Prepare(bankMethod("Query")))
 		t.ends("failed")
 		t.calls("00/query")
@@ -299,7 +299,7 @@ func grpcMsgScenarios() {
 	})
 	addRestart("msg: a restart of the server between prepare and query", func(t *test) {
 		msg := t.grpcMsg(order{})
-		msg.TimeoutToFail = 1
+		msg.TimeoutToFail = 5
 		t.noError("prepare", msg.Prepare(bankMethod("Query")))
 		barrier, err := dtmcli.BarrierFrom("msg", t.gid, "00", "msg")
 		t.noError("barrier", err)
@@ -339,8 +339,8 @@ func grpcXaScenarios() {
 		t.moved(0, 0)
 	})
 	add("xa on PostgreSQL: time-out before the submit", func(t *test) {
-		err := dtmgrpc.XaGlobalTransaction2(grpcServer, t.gid, func(xa *dtmgrpc.XaGrpc) { xa.TimeoutToFail = 1 },
-			transfer(t, false, func() { t.reasonHas(t.ends("failed"), "Timeout after 1 seconds") }))
+		err := dtmgrpc.XaGlobalTransaction2(grpcServer, t.gid, func(xa *dtmgrpc.XaGrpc) { xa.TimeoutToFail = 5 },
+			transfer(t, false, func() { t.reasonHas(t.ends("failed"), "Timeout after 5 seconds") }))
 		t.want(err != nil, "no error after a time-out")
 		t.is("failed")
 		t.noneHeld()

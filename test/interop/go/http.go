@@ -179,8 +179,8 @@ func sagaOptionScenarios() {
 		t.moved(0, 0)
 	})
 	add("saga: request_timeout, and a barrier that stops the second call", func(t *test) {
-		saga := t.saga(order{}, order{Slow: 1500})
-		saga.RequestTimeout = 1
+		saga := t.saga(order{}, order{Slow: 4500})
+		saga.RequestTimeout = 3
 		t.noError("submit", saga.Submit())
 		t.ends("succeed")
 		t.want(strings.Count(theBank.calls(t.gid), "02/action") >= 2, "no second call: %s", theBank.calls(t.gid))
@@ -253,12 +253,12 @@ func tccScenarios() {
 	})
 	add("tcc: time-out before the submit", func(t *test) {
 		outOrder, inOrder := t.orders()
-		err := dtmcli.TccGlobalTransaction2(httpServer, t.gid, func(tcc *dtmcli.Tcc) { tcc.TimeoutToFail = 1 },
+		err := dtmcli.TccGlobalTransaction2(httpServer, t.gid, func(tcc *dtmcli.Tcc) { tcc.TimeoutToFail = 5 },
 			func(tcc *dtmcli.Tcc) (*resty.Response, error) {
 				if r, err := callTcc(tcc, "/bank", outOrder); err != nil {
 					return r, err
 				}
-				t.reasonHas(t.ends("failed"), "Timeout after 1 seconds")
+				t.reasonHas(t.ends("failed"), "Timeout after 5 seconds")
 				return callTcc(tcc, "/bank", inOrder)
 			})
 		t.errorHas(err, "FAILURE")
@@ -348,7 +348,7 @@ func msgScenarios() {
 	})
 	add("msg: the client is gone after its commit: the server asks, and submits", func(t *test) {
 		msg := t.msg(order{})
-		msg.TimeoutToFail = 1
+		msg.TimeoutToFail = 5
 		t.noError("prepare", msg.Prepare(theBank.http+"/query"))
 		barrier, err := dtmcli.BarrierFrom("msg", t.gid, "00", "msg")
 		t.noError("barrier", err)
@@ -359,7 +359,7 @@ func msgScenarios() {
 	})
 	add("msg: the client is gone before its commit: the server asks, and gives up", func(t *test) {
 		msg := t.msg(order{})
-		msg.TimeoutToFail = 1
+		msg.TimeoutToFail = 5
 		t.noError("prepare", msg.Prepare(theBank.http+"/query"))
 		t.ends("failed")
 		t.calls("00/query")
@@ -411,7 +411,7 @@ func msgScenarios() {
 	})
 	addRestart("msg: a restart of the server between prepare and query", func(t *test) {
 		msg := t.msg(order{})
-		msg.TimeoutToFail = 1
+		msg.TimeoutToFail = 5
 		t.noError("prepare", msg.Prepare(theBank.http+"/query?"))
 		barrier, err := dtmcli.BarrierFrom("msg", t.gid, "00", "msg")
 		t.noError("barrier", err)
@@ -477,8 +477,8 @@ func xaScenarios() {
 		t.moved(0, 0)
 	})
 	add("xa on PostgreSQL: time-out before the submit", func(t *test) {
-		err := dtmcli.XaGlobalTransaction2(httpServer, t.gid, func(xa *dtmcli.Xa) { xa.TimeoutToFail = 1 },
-			transfer(t, false, func() { t.reasonHas(t.ends("failed"), "Timeout after 1 seconds") }))
+		err := dtmcli.XaGlobalTransaction2(httpServer, t.gid, func(xa *dtmcli.Xa) { xa.TimeoutToFail = 5 },
+			transfer(t, false, func() { t.reasonHas(t.ends("failed"), "Timeout after 5 seconds") }))
 		t.want(err != nil, "no error after a time-out")
 		t.is("failed")
 		t.noneHeld()

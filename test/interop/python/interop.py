@@ -404,7 +404,7 @@ def _(t):
 @scenario('msg: the client is gone after its commit: the server asks, and submits')
 def _(t):
     message = t.msg()
-    message.trans_base.timeout_to_fail = 1
+    message.trans_base.timeout_to_fail = 5
     message.prepare(BANK + '/query')
     with contextlib.closing(Cursor()) as cursor, contextlib.closing(cursor.connection):
         barrier.BranchBarrier('msg', t.gid, '00', 'msg').call(cursor, take_out(t))
@@ -416,7 +416,7 @@ def _(t):
 @scenario('msg: the client is gone before its commit: the server asks, and gives up')
 def _(t):
     message = t.msg()
-    message.trans_base.timeout_to_fail = 1
+    message.trans_base.timeout_to_fail = 5
     message.prepare(BANK + '/query')
     t.ends('failed')
     t.calls('00/query')
@@ -443,7 +443,7 @@ def _(t):
 @scenario('msg: a restart of the server between prepare and query')
 def _(t):
     message = t.msg()
-    message.trans_base.timeout_to_fail = 1
+    message.trans_base.timeout_to_fail = 5
     message.prepare(BANK + '/query')
     with contextlib.closing(Cursor()) as cursor, contextlib.closing(cursor.connection):
         barrier.BranchBarrier('msg', t.gid, '00', 'msg').call(cursor, take_out(t))
