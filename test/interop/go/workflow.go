@@ -76,14 +76,30 @@ func workflowConn() *grpc.ClientConn {
 	return workflowConnection.ClientConn
 }
 
+// registered makes two workflows of a function: one that is for its client alone,
+// and one that the server resumes soon, with another name.
 func registered(name string, f func(wf *workflow.Workflow, p plan, run int) ([]byte, error)) {
-	must(workflow.Register2(name, func(wf *workflow.Workflow, data []byte) ([]byte, error) {
-		var p plan
-		if err := json.Unmarshal(data, &p); err != nil {
-			return nil, err
-		}
-		return f(wf, p, countRun(p.Gid))
-	}, func(wf *workflow.Workflow) { wf.RetryInterval = 1 }))
+	for suffix, interval := range map[string]int64{"": 60, resumed: 3} {
+		interval := interval
+		must(workflow.Register2(name+suffix, func(wf *workflow.Workflow, data []byte) ([]byte, error) {
+			var p plan
+			if err := json.Unmarshal(data, &p); err != nil {
+				return nil, err
+			}
+			return f(wf, p, countRun(p.Gid))
+		}, func(wf *workflow.Workflow) { wf.RetryInterval = interval }))
+	}
+}
+
+const resumed = " resumed"
+
+// interruption is what a run ends with: an error that its client sees, and to the
+// server what makes it come again without more delay each time.
+func interruption(run int) error {
+	if run == 0 {
+		return errors.New("interrupted")
+	}
+	return dtmcli.ErrOngoing
 }
 
 func registerWorkflows() {
@@ -98,7 +114,7 @@ func registerWorkflows() {
 			return nil, err
 		}
 		if run < p.Interrupt {
-			return nil, errors.New("interrupted")
+			return nil, interruption(run)
 		}
 		wf.NewBranch().OnRollback(func(*dtmcli.BranchBarrier) error { return remote(wf, p, p.In) })
 		if err = remote(wf, p, p.In); err != nil {
@@ -140,7 +156,7 @@ func registerWorkflows() {
 				return nil, err
 			}
 			if run < p.Interrupt {
-				return nil, errors.New("interrupted")
+				return nil, interruption(run)
 			}
 		}
 		return result, nil
@@ -153,6 +169,9 @@ func (t *test) start(name string, p plan) ([]byte, error) {
 	p.In.Account, p.In.Amount = t.in, 30
 	data, err := json.Marshal(p)
 	must(err)
+	if p.Interrupt > 0 {
+		name += resumed
+	}
 	return workflow.Execute2(name, t.gid, data)
 }
 
