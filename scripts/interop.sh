@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# dtm's own SDKs, as their registries have them, against dtm-gateway: installs
-# what is missing, builds, starts a server with the extension and the gateway,
-# and runs what is in test/interop.  Ends with one line: N passed, N failed.
+# Interoperability: dtm's SDKs, as their registries have them, against dtm-gateway.
+# Installs what is missing, builds, starts a cluster with the extension and the
+# gateway, and runs test/interop.  Ends with one line: N passed, N failed.
 #
 #	scripts/interop.sh [go] [go-client] [python] [java]	(default: all)
 #
-# INTEROP_CACHE is a folder for what the registries have sent, to be kept.
+# INTEROP_CACHE=folder keeps the downloads for the next run; the ordinary user must
+# be able to write there.
 . "$(dirname "$0")/common.sh"
 
 set -o pipefail
@@ -26,7 +27,7 @@ case " $sdks " in *" java "*)
 esac
 install "${packages[@]}" python3
 make_scratch
-trap 'status=$?; stop_server; (exit $status) || true; clean_up' EXIT
+trap 'status=$?; stop_server; set +e; (exit $status); clean_up' EXIT
 
 CACHE=${INTEROP_CACHE:-$SCRATCH/cache}
 SOURCES=$SCRATCH/dtm/test/interop
@@ -40,8 +41,8 @@ sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(int(sys.argv[1]
 print(*(s.getsockname()[1] for s in sockets))' "$1"
 }
 
-# The gateway and the cluster, stopped without mercy and started: a script, since
-# the programs of the SDKs do it, too.
+# Writes a script that kills and starts the gateway and the cluster; the programs
+# of the SDKs call it as well.
 write_control() {
 	as_user tee "$SCRATCH/control" >/dev/null <<-END
 	#!/bin/bash
@@ -77,8 +78,8 @@ stop_server() {
 
 start_server() {
 	read -r pg_port http_port grpc_port <<<"$(free_ports 3)"
-	# for transactions that have none of their own, as those of some SDKs can not;
-	# long enough for a machine that has other things to do
+	# for transactions without options, which some SDKs cannot set; long enough for a
+	# busy machine
 	start_cluster interop "port = $pg_port" "listen_addresses = '127.0.0.1'" \
 		"shared_preload_libraries = 'dtm'" "max_connections = 200" \
 		"max_prepared_transactions = 50" "dtm.retry_interval = 1s" "dtm.timeout_to_fail = 20s" \
@@ -103,7 +104,7 @@ run() {
 	fi
 }
 
-# go_sdk NAME VERSION FOLDER: both transports of a version of the SDK
+# go_sdk NAME VERSION FOLDER: a version of the SDK, over HTTP and over gRPC
 go_sdk() {
 	local transport
 
@@ -114,7 +115,7 @@ go_sdk() {
 	done
 }
 
-# The old SDK has the same packages at another place.
+# The old SDK has the same packages, with other import paths.
 go_client() {
 	local old=$SCRATCH/go-client file
 
@@ -137,10 +138,10 @@ java_sdk() {
 	local classes=$SCRATCH/java
 
 	as_user mkdir "$classes"
-	as_user mvn -q -B -f "$SOURCES/java/pom.xml" -Dmaven.repo.local="$CACHE/m2" \
+	as_user mvn -q -B -Dstyle.color=never -f "$SOURCES/java/pom.xml" -Dmaven.repo.local="$CACHE/m2" \
 		dependency:build-classpath -Dmdep.outputFile="$classes/path"
 	as_user javac -proc:none -cp "$(cat "$classes/path")" -d "$classes" "$SOURCES"/java/*.java
-	# the SDK reads where the server is from a file of its class path
+	# the SDK reads the server's address from this file
 	echo "dtm.ipport=127.0.0.1:$http_port" | as_user tee "$classes/dtm-conf.properties" >/dev/null
 	run "Java dtmcli-java 2.1.4" java -cp "$classes:$(cat "$classes/path")" Interop
 }

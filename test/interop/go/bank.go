@@ -26,19 +26,19 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 )
 
-// order is the payload of all branches: what to do, and how to answer first.
+// order is the payload of each branch: what to do, and how to respond before that.
 type order struct {
 	Account string `json:"account"`
 	Amount  int    `json:"amount"`
-	Refuse  bool   `json:"refuse,omitempty"`  // FAILURE, when it has been through these
-	Ongoing int    `json:"ongoing,omitempty"` // calls that are answered ONGOING first
-	Errors  int    `json:"errors,omitempty"`  // calls that fail first
-	Undo    int    `json:"undo,omitempty"`    // the same of those that finish or undo
-	Await   string `json:"await,omitempty"`   // a call that must have come, such as 02/action
-	Slow    int    `json:"slow,omitempty"`    // milliseconds that the first call takes
-	Header  string `json:"header,omitempty"`  // that the request must have
-	Child   *order `json:"child,omitempty"`   // of a nested TCC
-	Note    string `json:"note,omitempty"`    // of any text
+	Refuse  bool   `json:"refuse,omitempty"`  // FAILURE, after the calls below
+	Ongoing int    `json:"ongoing,omitempty"` // number of first calls that return ONGOING
+	Errors  int    `json:"errors,omitempty"`  // number of calls after these that fail
+	Undo    int    `json:"undo,omitempty"`    // number of first calls of the second phase that fail
+	Await   string `json:"await,omitempty"`   // a call to wait for, such as 02/action
+	Slow    int    `json:"slow,omitempty"`    // duration of the first call, in milliseconds
+	Header  string `json:"header,omitempty"`  // value of the header that the request must have
+	Child   *order `json:"child,omitempty"`   // the branch below this one, in a nested TCC
+	Note    string `json:"note,omitempty"`    // any text
 }
 
 const headerName = "x-interop"
@@ -86,7 +86,7 @@ func openBank() *bank {
 	b.grpc = grpcListener.Addr().String()
 	server := grpc.NewServer()
 	server.RegisterService(&grpcBank, b)
-	// one protocol for all workflows of a process: the last that is chosen
+	// all workflows of a process have one protocol, the last that was chosen
 	workflow.InitGrpc(grpcServer, b.grpc, server)
 	if os.Args[1] == "http" {
 		workflow.InitHTTP(httpServer, b.http+"/workflow")
@@ -121,7 +121,7 @@ func (b *bank) calls(gid string) string {
 	return strings.Join(b.log[gid], " ")
 }
 
-// note writes a call down, and returns how many like it there have been.
+// note records a call, and returns the number of earlier calls like it.
 func (b *bank) note(gid, branch, op string) int {
 	b.mutex.Lock()
 	defer b.mutex.Unlock()
@@ -131,7 +131,7 @@ func (b *bank) note(gid, branch, op string) int {
 	return b.times[gid+"/"+call] - 1
 }
 
-// decide is the answer that the order demands for its n-th call.
+// decide returns the response that the order prescribes for its n-th call, from 0.
 func (b *bank) decide(o order, n int, gid, op string) error {
 	switch op {
 	case "action", "try", "msg":
@@ -149,7 +149,7 @@ func (b *bank) decide(o order, n int, gid, op string) error {
 			break
 		}
 		if time.Now().After(end) {
-			return errors.New("what it waits for has not come")
+			return errors.New("the awaited call did not arrive")
 		}
 	}
 	switch {
@@ -163,7 +163,7 @@ func (b *bank) decide(o order, n int, gid, op string) error {
 	return nil
 }
 
-// change does the op of an order in a transaction.
+// change executes an op of an order in a transaction.
 func change(tx interface {
 	Exec(string, ...interface{}) (sql.Result, error)
 }, op string, o order) error {
@@ -187,7 +187,7 @@ func change(tx interface {
 	return err
 }
 
-// run is a branch on a barrier.
+// run executes a branch on a barrier.
 func (b *bank) run(barrier *dtmcli.BranchBarrier, o order) error {
 	n := b.note(barrier.Gid, barrier.BranchID, barrier.Op)
 	return barrier.CallWithDB(b.db, func(tx *sql.Tx) error {
@@ -198,7 +198,7 @@ func (b *bank) run(barrier *dtmcli.BranchBarrier, o order) error {
 	})
 }
 
-// runXa is a branch as a local XA transaction.
+// runXa executes a branch in a local XA transaction.
 func (b *bank) runXa(db *sql.DB, gid, branch, op string, o order) error {
 	if err := b.decide(o, b.note(gid, branch, op), gid, op); err != nil {
 		return err
@@ -280,8 +280,8 @@ func (b *bank) httpWorkflow(r *http.Request, _ order) error {
 	return workflow.ExecuteByQS(r.URL.Query(), body)
 }
 
-// jsonRPC is a branch that is called by JSON-RPC: what HTTP has in the query
-// string is in its params.
+// jsonRPC is a branch that is called by JSON-RPC: the parameters of HTTP's query
+// string are in its params.
 func (b *bank) jsonRPC(w http.ResponseWriter, r *http.Request) {
 	var request struct {
 		ID     string `json:"id"`
@@ -322,8 +322,8 @@ func (b *bank) jsonRPC(w http.ResponseWriter, r *http.Request) {
 	must(json.NewEncoder(w).Encode(answer))
 }
 
-// A service of gRPC without a generated file: all messages are structs, whose
-// numbers have bytes that are no text.
+// A gRPC service without generated code. All messages are structs; their numbers
+// are bytes that are not valid text.
 var grpcBank = grpc.ServiceDesc{
 	ServiceName: "interop.Bank",
 	HandlerType: (*interface{})(nil),

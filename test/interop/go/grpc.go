@@ -4,7 +4,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -62,7 +61,7 @@ func grpcSagaScenarios() {
 		t.calls("01/action 02/action")
 		t.moved(-30, 30)
 	})
-	add("saga is refused and rolled back, last step first", func(t *test) {
+	add("saga is rejected and rolled back, last step first", func(t *test) {
 		t.noError("submit", t.grpcSaga(order{Undo: 1}, order{Refuse: true}).Submit())
 		t.reasonHas(t.ends("failed"), "not enough money")
 		t.calls("01/action 02/action 02/compensate 01/compensate 01/compensate")
@@ -79,14 +78,14 @@ func grpcSagaScenarios() {
 		t.ends("succeed")
 		t.moved(-30, 30)
 	})
-	add("saga concurrent with orders is refused: what could not start is not compensated", func(t *test) {
+	add("saga concurrent with orders is rejected: what could not start is not compensated", func(t *test) {
 		t.noError("submit", t.grpcSaga(order{Refuse: true}, order{}).EnableConcurrent().
 			AddBranchOrder(1, []int{0}).Submit())
 		t.ends("failed")
 		t.calls("01/action 01/compensate")
 		t.moved(0, 0)
 	})
-	add("saga that has ended can not be submitted again", func(t *test) {
+	add("saga that has ended cannot be submitted again", func(t *test) {
 		t.noError("submit", t.grpcSaga(order{}, order{}).Submit())
 		t.ends("succeed")
 		t.code(t.grpcSaga(order{}, order{}).Submit(), codes.Aborted)
@@ -139,7 +138,7 @@ func grpcSagaScenarios() {
 		t.calls("01/action 02/action 02/action 02/action")
 		t.moved(-30, 30)
 	})
-	addRestart("saga: a submit to a stopped server fails, and can be repeated", func(t *test) {
+	addRestart("saga: a submit to a stopped server fails and can be repeated", func(t *test) {
 		saga := t.grpcSaga(order{}, order{})
 		t.stopped()
 		t.code(saga.Submit(), codes.Unavailable)
@@ -169,7 +168,7 @@ func grpcTccScenarios() {
 		t.calls("01/try 02/try 02/confirm 01/confirm")
 		t.moved(-30, 30)
 	})
-	add("tcc is refused and cancelled", func(t *test) {
+	add("tcc is rejected and cancelled", func(t *test) {
 		outOrder, inOrder := t.orders()
 		inOrder.Refuse, outOrder.Undo = true, 1
 		err := dtmgrpc.TccGlobalTransaction2(grpcServer, t.gid, func(tcc *dtmgrpc.TccGrpc) { tcc.RetryInterval = 1 },
@@ -187,7 +186,7 @@ func grpcTccScenarios() {
 		t.calls("01/try 0201/try 02/try 0201/confirm 02/confirm 01/confirm")
 		t.moved(-30, 37)
 	})
-	add("tcc nested is refused", func(t *test) {
+	add("tcc nested is rejected", func(t *test) {
 		outOrder, inOrder := t.orders()
 		inOrder.Child, inOrder.Refuse = &order{Account: t.in, Amount: 7}, true
 		t.code(dtmgrpc.TccGlobalTransaction(grpcServer, t.gid, transfer(t, outOrder, inOrder, "Nested", nothing)), codes.Aborted)
@@ -243,7 +242,7 @@ func grpcMsgScenarios() {
 		t.calls("")
 		t.moved(0, 0)
 	})
-	add("msg: the client is gone after its commit: the server asks, and submits", func(t *test) {
+	add("msg: the client stops after its commit; the query-back submits", func(t *test) {
 		msg := t.grpcMsg(order{})
 		msg.TimeoutToFail = 5
 		t.noError("prepare", msg.Prepare(bankMethod("Query")))
@@ -254,7 +253,7 @@ func grpcMsgScenarios() {
 		t.calls("00/query 01/action")
 		t.moved(-30, 30)
 	})
-	add("msg: the client is gone before its commit: the server asks, and gives up", func(t *test) {
+	add("msg: the client stops before its commit; the query-back ends it", func(t *test) {
 		msg := t.grpcMsg(order{})
 		msg.TimeoutToFail = 5
 		t.noError("prepare", msg.Prepare(bankMethod("Query")))
@@ -273,28 +272,26 @@ func grpcMsgScenarios() {
 		t.want(time.Since(start) >= 2*time.Second, "it came too early")
 		t.moved(0, 30)
 	})
-	add("msg: a topic with two URLs, subscribed over gRPC", func(t *test) {
+	add("msg: a topic that is subscribed over gRPC", func(t *test) {
 		client := dtmgimp.MustGetDtmClient(grpcServer)
-		for i := 1; i <= 2; i++ {
-			_, err := client.Subscribe(context.Background(), &dtmgpb.DtmTopicRequest{Topic: "t" + t.gid,
-				URL: strings.Replace(bankMethod("Bank"), "127.0.0.1", fmt.Sprintf("127.0.0.%d", i), 1), Remark: "interop"})
-			// the second name of the participant leads nowhere else, but is another URL
-			t.noError("subscribe", err)
-			if i == 1 {
-				_, err = client.Subscribe(context.Background(), &dtmgpb.DtmTopicRequest{Topic: "t" + t.gid,
-					URL: bankMethod("Bank"), Remark: "again"})
-				t.code(err, codes.Unknown)
-			}
+		topic := func(url string) *dtmgpb.DtmTopicRequest {
+			return &dtmgpb.DtmTopicRequest{Topic: "t" + t.gid, URL: url, Remark: "interop"}
 		}
-		_, err := client.Unsubscribe(context.Background(), &dtmgpb.DtmTopicRequest{Topic: "t" + t.gid,
-			URL: strings.Replace(bankMethod("Bank"), "127.0.0.1", "127.0.0.2", 1)})
+		other := strings.Replace(bankMethod("Bank"), "127.0.0.1", "127.0.0.2", 1)
+		_, err := client.Subscribe(context.Background(), topic(bankMethod("Bank")))
+		t.noError("subscribe", err)
+		_, err = client.Subscribe(context.Background(), topic(bankMethod("Bank")))
+		t.code(err, codes.Unknown)
+		_, err = client.Subscribe(context.Background(), topic(other))
+		t.noError("subscribe", err)
+		_, err = client.Unsubscribe(context.Background(), topic(other))
 		t.noError("unsubscribe", err)
 		t.noError("submit", dtmgrpc.NewMsgGrpc(grpcServer, t.gid).
 			AddTopic("t"+t.gid, messageFrom(order{Account: t.in, Amount: 30})).Submit())
 		t.ends("succeed")
 		t.calls("01/action")
 		t.moved(0, 30)
-		_, err = client.DeleteTopic(context.Background(), &dtmgpb.DtmTopicRequest{Topic: "t" + t.gid})
+		_, err = client.DeleteTopic(context.Background(), topic(""))
 		t.noError("delete topic", err)
 	})
 	addRestart("msg: a restart of the server between prepare and query", func(t *test) {
@@ -331,7 +328,7 @@ func grpcXaScenarios() {
 		t.noneHeld()
 		t.moved(-30, 30)
 	})
-	add("xa on PostgreSQL is refused", func(t *test) {
+	add("xa on PostgreSQL is rejected", func(t *test) {
 		t.code(dtmgrpc.XaGlobalTransaction(grpcServer, t.gid, transfer(t, true, t.oneHeld)), codes.Aborted)
 		t.ends("failed")
 		t.calls("01/action 02/action 01/rollback")

@@ -2,9 +2,9 @@
 //
 //	interop http|grpc
 //
-// The participants are in this program, on the barriers of the SDK.  Scenarios
-// run at the same time, each with accounts of its own; those that need a restart
-// of the server share one, after all others have ended.
+// The participants are in this program and use the barriers of the SDK.  Scenarios
+// run concurrently, each with its own accounts.  Those that need a restart of the
+// server share one, after all others have ended.
 package main
 
 import (
@@ -25,8 +25,7 @@ import (
 	"github.com/dtm-labs/logger"
 )
 
-// How long something may take that the server does by itself; dtm's own retry
-// interval is 10 s.
+// The time to wait for the server to do something by itself.
 const patience = 90 * time.Second
 
 type scenario struct {
@@ -35,7 +34,7 @@ type scenario struct {
 	run      func(t *test)
 }
 
-// test is a scenario that runs: what it has found, and what it needs.
+// test is a running scenario: its state and its failures.
 type test struct {
 	*scenario
 	gid    string
@@ -64,7 +63,7 @@ func addRestart(name string, run func(t *test)) {
 	scenarios = append(scenarios, &scenario{name: name, restarts: true, run: run})
 }
 
-// gate is passed by all parties together; the last one does the work.
+// gate is passed by all parties together; the last one to arrive does the work.
 type gate struct {
 	mutex  sync.Mutex
 	absent int
@@ -86,7 +85,7 @@ func (g *gate) arrive() {
 	}
 }
 
-// stopped returns when the server is down, started when it is up again.
+// stopped returns after the server was stopped, started after it is up again.
 func (t *test) stopped() { t.pass() }
 func (t *test) started() { t.pass() }
 
@@ -115,7 +114,7 @@ func (t *test) noError(what string, err error) {
 	t.want(err == nil, "%s: %v", what, err)
 }
 
-// state is what the server says of a transaction.
+// state is the server's response to a query of a transaction.
 type state struct {
 	Transaction *struct {
 		Status         string `json:"status"`
@@ -158,7 +157,7 @@ func waitFor(condition func() bool) bool {
 	return false
 }
 
-// ends waits until the transaction is in a status, and returns what it is then.
+// ends waits for a status of the transaction, and returns its state.
 func (t *test) ends(status string) (s state) {
 	var err error
 
@@ -171,7 +170,7 @@ func (t *test) ends(status string) (s state) {
 	return s
 }
 
-// is demands a status now.
+// is checks the status without waiting.
 func (t *test) is(status string) (s state) {
 	s, err := query(t.gid)
 	t.noError("query", err)
@@ -179,7 +178,7 @@ func (t *test) is(status string) (s state) {
 	return s
 }
 
-// moved demands that the accounts have their money moved, or not.
+// moved checks the accounts: the amounts are what was added to each.
 func (t *test) moved(out, in int) {
 	for account, want := range map[string]int{t.out: 100 + out, t.in: 100 + in} {
 		balance, trading, err := theBank.balance(account)
@@ -189,7 +188,7 @@ func (t *test) moved(out, in int) {
 	}
 }
 
-// calls demands the calls that the participants have had, in order.
+// calls checks the calls that the participants have received, in order.
 func (t *test) calls(want string) {
 	have := theBank.calls(t.gid)
 	t.want(have == want, "calls: %q, not %q", have, want)
@@ -241,7 +240,7 @@ func (t *test) report() {
 	fmt.Printf("#   gid %s, calls %q, at the server %s %v\n", t.gid, theBank.calls(t.gid), text, err)
 }
 
-// runAll runs them, those with a restart last.
+// runAll runs the scenarios, those with a restart last.
 func runAll(newGid func() string) {
 	for _, restarts := range []bool{false, true} {
 		var running sync.WaitGroup

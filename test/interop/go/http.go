@@ -15,7 +15,7 @@ import (
 	"github.com/go-resty/resty/v2"
 )
 
-// jsonRPCServer is where the SDK posts to in this protocol.
+// jsonRPCServer is the URL of the server for JSON-RPC.
 func jsonRPCServer() string {
 	return strings.Replace(httpServer, "/api/dtmsvr", "/api/json-rpc", 1)
 }
@@ -71,7 +71,7 @@ func sagaScenarios() {
 		t.calls("01/action 02/action")
 		t.moved(-30, 30)
 	})
-	add("saga is refused and rolled back, last step first", func(t *test) {
+	add("saga is rejected and rolled back, last step first", func(t *test) {
 		t.noError("submit", t.saga(order{}, order{Refuse: true}).Submit())
 		s := t.ends("failed")
 		t.reasonHas(s, "not enough money")
@@ -93,7 +93,7 @@ func sagaScenarios() {
 		t.calls("01/action")
 		t.moved(-30, 0)
 	})
-	add("saga that has ended can not be submitted again", func(t *test) {
+	add("saga that has ended cannot be submitted again", func(t *test) {
 		t.noError("submit", t.saga(order{}, order{}).Submit())
 		t.ends("succeed")
 		t.errorHas(t.saga(order{}, order{}).Submit(), "FAILURE")
@@ -113,7 +113,7 @@ func sagaScenarios() {
 		t.want(strings.HasSuffix(theBank.calls(t.gid), " 03/action"), "03 was not last: %s", theBank.calls(t.gid))
 		t.moved(-30, 35)
 	})
-	add("saga concurrent with orders is refused: what could not start is not compensated", func(t *test) {
+	add("saga concurrent with orders is rejected: what could not start is not compensated", func(t *test) {
 		saga := t.saga(order{Refuse: true}, order{}).SetConcurrent().AddBranchOrder(1, []int{0})
 		t.noError("submit", saga.Submit())
 		t.ends("failed")
@@ -129,7 +129,7 @@ func sagaScenarios() {
 		t.calls("01/action 02/action 02/action 02/action")
 		t.moved(-30, 30)
 	})
-	addRestart("saga: a submit to a stopped server fails, and can be repeated", func(t *test) {
+	addRestart("saga: a submit to a stopped server fails and can be repeated", func(t *test) {
 		saga := t.saga(order{}, order{})
 		t.stopped()
 		t.want(saga.Submit() != nil, "submit to a stopped server has no error")
@@ -208,7 +208,7 @@ func tccScenarios() {
 		t.calls("01/try 02/try 02/confirm 01/confirm")
 		t.moved(-30, 30)
 	})
-	add("tcc is refused and cancelled", func(t *test) {
+	add("tcc is rejected and cancelled", func(t *test) {
 		outOrder, inOrder := t.orders()
 		inOrder.Refuse, outOrder.Undo = true, 1
 		err := dtmcli.TccGlobalTransaction2(httpServer, t.gid, func(tcc *dtmcli.Tcc) { tcc.RetryInterval = 1 },
@@ -237,7 +237,7 @@ func tccScenarios() {
 		t.calls("01/try 0201/try 02/try 0201/confirm 02/confirm 01/confirm")
 		t.moved(-30, 37)
 	})
-	add("tcc nested is refused", func(t *test) {
+	add("tcc nested is rejected", func(t *test) {
 		outOrder, inOrder := t.orders()
 		inOrder.Child, inOrder.Refuse = &order{Account: t.in, Amount: 7}, true
 		err := dtmcli.TccGlobalTransaction(httpServer, t.gid, func(tcc *dtmcli.Tcc) (*resty.Response, error) {
@@ -340,13 +340,13 @@ func msgScenarios() {
 		t.calls("")
 		t.moved(0, 0)
 	})
-	add("msg DoAndSubmit: another error is looked into by a query", func(t *test) {
+	add("msg DoAndSubmit: another error is resolved by a query-back", func(t *test) {
 		t.errorHas(t.msg(order{}).DoAndSubmitDB(theBank.http+"/query", theBank.db, t.takeOut(errors.New("broken"))), "broken")
 		t.ends("failed")
 		t.calls("00/query")
 		t.moved(0, 0)
 	})
-	add("msg: the client is gone after its commit: the server asks, and submits", func(t *test) {
+	add("msg: the client stops after its commit; the query-back submits", func(t *test) {
 		msg := t.msg(order{})
 		msg.TimeoutToFail = 5
 		t.noError("prepare", msg.Prepare(theBank.http+"/query"))
@@ -357,7 +357,7 @@ func msgScenarios() {
 		t.calls("00/query 01/action")
 		t.moved(-30, 30)
 	})
-	add("msg: the client is gone before its commit: the server asks, and gives up", func(t *test) {
+	add("msg: the client stops before its commit; the query-back ends it", func(t *test) {
 		msg := t.msg(order{})
 		msg.TimeoutToFail = 5
 		t.noError("prepare", msg.Prepare(theBank.http+"/query"))
@@ -423,7 +423,7 @@ func msgScenarios() {
 	})
 }
 
-// subscribe is what no SDK has over HTTP.
+// subscribe subscribes by HTTP, which the SDK has no function for.
 func (t *test) subscribe(topic, target string) {
 	response, err := http.Get(httpServer + "/subscribe?topic=" + topic + "&remark=interop&url=" + url.QueryEscape(target))
 	if err != nil {
@@ -434,8 +434,8 @@ func (t *test) subscribe(topic, target string) {
 	t.want(response.StatusCode == http.StatusOK, "subscribe: %s", response.Status)
 }
 
-// oneHeld demands that a branch is prepared and can not be seen, noneHeld that
-// nothing is left so.
+// oneHeld checks that one branch is prepared and not visible yet, noneHeld that
+// none is left.
 func (t *test) oneHeld() {
 	n, err := theBank.preparedTransactions(t.gid)
 	t.noError("pg_prepared_xacts", err)
@@ -469,7 +469,7 @@ func xaScenarios() {
 		t.noneHeld()
 		t.moved(-30, 30)
 	})
-	add("xa on PostgreSQL is refused", func(t *test) {
+	add("xa on PostgreSQL is rejected", func(t *test) {
 		t.failure(dtmcli.XaGlobalTransaction(httpServer, t.gid, transfer(t, true, t.oneHeld)))
 		t.ends("failed")
 		t.calls("01/action 02/action 01/rollback")
@@ -504,7 +504,7 @@ func jsonRPCScenarios() {
 		t.moved(-30, 30)
 		t.errorHas(saga.Submit(), "-32901")
 	})
-	add("JSON-RPC: tcc is refused and cancelled", func(t *test) {
+	add("JSON-RPC: tcc is rejected and cancelled", func(t *test) {
 		outOrder, inOrder := t.orders()
 		inOrder.Refuse = true
 		t.failure(dtmcli.TccGlobalTransaction2(jsonRPCServer(), t.gid, func(tcc *dtmcli.Tcc) { tcc.Protocol = "json-rpc" },

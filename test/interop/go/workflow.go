@@ -1,4 +1,4 @@
-// Scenarios of workflows: the same for both protocols.
+// Scenarios of workflows, for both protocols.
 package main
 
 import (
@@ -23,7 +23,7 @@ type plan struct {
 	Grpc      bool // the second step
 }
 
-// no text
+// bytes that are not valid text
 var result = []byte{0xAC, 0x02, 0x00, 0xFF, 'r'}
 
 var runs struct {
@@ -31,7 +31,7 @@ var runs struct {
 	of map[string]int
 }
 
-// run counts the runs of a workflow, from 0.
+// countRun counts the runs of a workflow, from 0.
 func countRun(gid string) int {
 	runs.Lock()
 	defer runs.Unlock()
@@ -52,8 +52,7 @@ func remote(wf *workflow.Workflow, p plan, o order) error {
 	if err := workflowConn().Invoke(wf.Context, "/interop.Bank/Bank", messageFrom(o), reply); err != nil {
 		return err
 	}
-	// also when the reply comes from the progress that the server has kept; the
-	// replies to undoing are not asked for
+	// also if the reply comes from the progress that the server has stored
 	if orderFrom(reply) != o {
 		return errors.New("the reply of a step is not what it was")
 	}
@@ -76,8 +75,8 @@ func workflowConn() *grpc.ClientConn {
 	return workflowConnection.ClientConn
 }
 
-// registered makes two workflows of a function: one that is for its client alone,
-// and one that the server resumes soon, with another name.
+// registered registers a function as two workflows: one that only its client runs,
+// and one with another name that the server resumes soon.
 func registered(name string, f func(wf *workflow.Workflow, p plan, run int) ([]byte, error)) {
 	for suffix, interval := range map[string]int64{"": 60, resumed: 3} {
 		interval := interval
@@ -93,8 +92,8 @@ func registered(name string, f func(wf *workflow.Workflow, p plan, run int) ([]b
 
 const resumed = " resumed"
 
-// interruption is what a run ends with: an error that its client sees, and to the
-// server what makes it come again without more delay each time.
+// interruption is the error that ends a run: any error for the client, and ONGOING
+// for the server, which then keeps its retry interval.
 func interruption(run int) error {
 	if run == 0 {
 		return errors.New("interrupted")
@@ -189,7 +188,7 @@ func workflowScenarios(kind string) {
 		t.calls("01/action 02/action")
 		t.moved(-30, 30)
 	})
-	add(kind+" is refused and rolled back; executed again, it says so", func(t *test) {
+	add(kind+" is rejected and rolled back; executed again, it returns the failure", func(t *test) {
 		p := p
 		p.In.Refuse = true
 		for i := 0; i < 2; i++ {
@@ -230,7 +229,7 @@ func workflowScenarios(kind string) {
 		t.calls("01/try 02/try 02/confirm 01/confirm")
 		t.moved(-30, 30)
 	})
-	add(kind+": tcc is refused", func(t *test) {
+	add(kind+": tcc is rejected", func(t *test) {
 		p := p
 		p.In.Refuse = true
 		_, err := t.start("tcc", p)
@@ -248,7 +247,7 @@ func workflowScenarios(kind string) {
 		t.calls("01/action 02/action")
 		t.moved(-30, 30)
 	})
-	add(kind+": xa on PostgreSQL is refused", func(t *test) {
+	add(kind+": xa on PostgreSQL is rejected", func(t *test) {
 		p := p
 		p.In.Refuse = true
 		_, err := t.start("xa", p)

@@ -23,7 +23,7 @@ import pub.dtm.client.barrier.BranchBarrier;
 
 /** The participants: accounts whose balance is changed by the SDK's barrier, over HTTP. */
 final class Bank {
-	/** The payload of all branches: what to do, and how to answer first. */
+	/** The payload of each branch: what to do, and how to respond before that. */
 	@JsonInclude(JsonInclude.Include.NON_DEFAULT)
 	public static final class Order {
 		public String account = "";
@@ -78,7 +78,7 @@ final class Bank {
 		server.stop(0);
 	}
 
-	/** A connection on which the SDK's statement for MySQL is one for PostgreSQL. */
+	/** A connection that turns the barrier's statement for MySQL into one for PostgreSQL. */
 	private static Connection connect() throws SQLException {
 		Connection real = DriverManager.getConnection(DATABASE);
 
@@ -124,7 +124,7 @@ final class Bank {
 		return String.join(" ", calls.getOrDefault(gid, Collections.emptyList()));
 	}
 
-	/** Writes a call down, and returns how many like it there have been. */
+	/** Records a call, and returns the number of earlier calls like it. */
 	private synchronized int note(String gid, String call) {
 		List<String> list = calls.computeIfAbsent(gid, key -> new ArrayList<>());
 
@@ -182,7 +182,7 @@ final class Bank {
 		}
 		for (int i = 0; !order.await.isEmpty() && !(calls(gid) + " ").contains(order.await + " "); i++) {
 			if (i == 1000) {
-				throw new Answer(500, "what it waits for has not come");
+				throw new Answer(500, "the awaited call did not arrive");
 			}
 			Thread.sleep(10);
 		}
@@ -199,7 +199,7 @@ final class Bank {
 
 	private static void change(Connection connection, String op, Order order) throws SQLException {
 		int balance = op.equals("action") || op.equals("confirm") ? order.amount
-				// the SDK's barrier knows of an action that has not been only in TCC
+				// the SDK's barrier does not detect a compensation without an action
 				: op.equals("compensate") && !order.refuse ? -order.amount : 0;
 		int trading = op.equals("try") ? order.amount
 				: op.equals("confirm") || op.equals("cancel") ? -order.amount : 0;

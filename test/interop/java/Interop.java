@@ -20,8 +20,8 @@ import pub.dtm.client.tcc.Tcc;
 /**
  * The SDK of Java against a server that speaks dtm's protocol.
  *
- * Scenarios run at the same time, each with accounts of its own; those that need a
- * restart of the server share one, after all others have ended.
+ * Scenarios run concurrently, each with its own accounts. Those that need a restart
+ * of the server share one, after all others have ended.
  */
 public final class Interop {
 	private static final String SERVER = System.getenv("INTEROP_HTTP");
@@ -114,7 +114,7 @@ public final class Interop {
 		}
 	}
 
-	private static void refused(Callable<?> call) throws Exception {
+	private static void rejected(Callable<?> call) throws Exception {
 		try {
 			call.call();
 		} catch (FailureException e) {
@@ -167,7 +167,7 @@ public final class Interop {
 			waitFor(() -> get("/query?gid=" + gid).path("transaction").path("status").asText().equals("succeed"));
 			t.moved(-30, 0);
 		});
-		add("saga is refused and rolled back, last step first", t -> {
+		add("saga is rejected and rolled back, last step first", t -> {
 			t.in.refuse = true;
 			t.out.undo = 1;
 			t.saga().submit();
@@ -186,7 +186,7 @@ public final class Interop {
 			}
 			t.moved(-30, 35);
 		});
-		add("saga concurrent with orders is refused: what could not start is not compensated", t -> {
+		add("saga concurrent with orders is rejected: what could not start is not compensated", t -> {
 			t.out.refuse = true;
 			t.saga().enableConcurrent().addBranchOrder(1, Arrays.asList(0)).submit();
 			t.ends("failed");
@@ -200,7 +200,7 @@ public final class Interop {
 		});
 		add("saga: wait_result is an error when it is rolled back", t -> {
 			t.in.refuse = true;
-			refused(() -> t.saga().enableWaitResult().submit());
+			rejected(() -> t.saga().enableWaitResult().submit());
 			t.is("failed");
 			t.moved(0, 0);
 		});
@@ -213,10 +213,10 @@ public final class Interop {
 			t.ends("succeed");
 			t.calls("01/action 02/action");
 		});
-		add("saga that has ended can not be submitted again", t -> {
+		add("saga that has ended cannot be submitted again", t -> {
 			t.saga().submit();
 			t.ends("succeed");
-			refused(() -> t.saga().submit());
+			rejected(() -> t.saga().submit());
 			t.moved(-30, 30);
 		});
 		addRestart("saga goes on after a restart of the server", t -> {
@@ -229,9 +229,9 @@ public final class Interop {
 			t.calls("01/action 02/action 02/action 02/action");
 			t.moved(-30, 30);
 		});
-		addRestart("saga: a submit to a stopped server fails, and can be repeated", t -> {
+		addRestart("saga: a submit to a stopped server fails and can be repeated", t -> {
 			t.nextPhase();
-			refused(() -> t.saga().submit());
+			rejected(() -> t.saga().submit());
 			t.nextPhase();
 			t.saga().submit();
 			t.ends("succeed");
@@ -251,10 +251,10 @@ public final class Interop {
 			t.calls("01/try 02/try 02/confirm 02/confirm 01/confirm");
 			t.moved(-30, 30);
 		});
-		add("tcc is refused and cancelled", t -> {
+		add("tcc is rejected and cancelled", t -> {
 			t.in.refuse = true;
 			t.out.undo = 1;
-			refused(() -> DTM.tccGlobalTransaction(t.gid, tcc -> {
+			rejected(() -> DTM.tccGlobalTransaction(t.gid, tcc -> {
 				t.call(tcc, t.out);
 				t.call(tcc, t.in);
 			}));
@@ -271,7 +271,7 @@ public final class Interop {
 				});
 				throw new Fault("no error after a time-out");
 			} catch (feign.FeignException | FailureException e) {
-				// the SDK lets the refused registration abort, and that is refused, too
+				// the registration is rejected, so the SDK aborts, which is rejected as well
 			}
 			t.calls("01/try 01/cancel");
 			t.moved(0, 0);

@@ -1,8 +1,8 @@
 """The SDK of Python against a server that speaks dtm's protocol.
 
-The participants are in this program, on the SDK's own barrier.  Scenarios run at
-the same time, each with accounts of its own; one that yields needs a restart of
-the server there, and shares it with the others that do.
+The participants are in this program, on the SDK's own barrier.  Scenarios run
+concurrently, each with its own accounts. One that yields needs a restart of
+the server at that point. All of these share one restart.
 """
 import collections
 import contextlib
@@ -30,8 +30,8 @@ DATABASE = 'host={INTEROP_PGHOST} port={INTEROP_PGPORT} user={INTEROP_PGUSER} db
 
 
 class Cursor:
-    """What the SDK expects of a cursor of pymysql: MySQL's way to insert if
-    absent and to quote, and an execute() that returns the number of rows."""
+    """A cursor as the SDK's barrier expects it from pymysql: it accepts MySQL's
+    INSERT IGNORE and double quotes, and execute() returns the number of rows."""
 
     def __init__(self):
         self.connection = psycopg2.connect(DATABASE)
@@ -51,7 +51,7 @@ class Cursor:
 
 
 class Bank(http.server.BaseHTTPRequestHandler):
-    """The participants.  What they are sent says what to do, and how to answer."""
+    """The participants.  The payload tells them what to do and how to respond."""
     protocol_version = 'HTTP/1.1'
     lock = threading.Lock()
     calls = collections.defaultdict(list)
@@ -221,7 +221,7 @@ def _(t):
     t.moved(-30, 30)
 
 
-@scenario('saga is refused and rolled back, last step first')
+@scenario('saga is rejected and rolled back, last step first')
 def _(t):
     t.saga(into={'refuse': True}).submit()
     t.ends('failed')
@@ -229,7 +229,7 @@ def _(t):
     t.moved(0, 0)
 
 
-@scenario('saga: ONGOING is asked again')
+@scenario('saga: ONGOING is retried')
 def _(t):
     transaction = t.saga(out={'ongoing': 1})
     transaction.trans_base.retry_interval = 1
@@ -275,7 +275,7 @@ def _(t):
     t.ends('succeed')
 
 
-@scenario('saga that has ended can not be submitted again')
+@scenario('saga that has ended cannot be submitted again')
 def _(t):
     t.saga().submit()
     t.ends('succeed')
@@ -310,7 +310,7 @@ def _(t):
     t.moved(-30, 30)
 
 
-@scenario('tcc is refused and cancelled')
+@scenario('tcc is rejected and cancelled')
 def _(t):
     def transfer(transaction):
         call_tcc(transaction, '/bank', t.order_out(undo=1))
@@ -338,7 +338,7 @@ def _(t):
         call_tcc(transaction, '/bank', t.order_out())
         t.ends('failed')
         call_tcc(transaction, '/bank', t.order_in())
-    # the SDK lets the refused registration abort, and that is refused, too
+    # the registration is rejected, so the SDK aborts, which is rejected as well
     raises(utils.DTMFailureError, lambda: tcc.tcc_global_transaction(SERVER, t.gid, transfer))
     t.calls('01/try 01/cancel')
     t.moved(0, 0)
@@ -393,7 +393,7 @@ def _(t):
     t.moved(0, 0)
 
 
-@scenario('msg do_and_submit: another error is looked into by a query')
+@scenario('msg do_and_submit: another error is resolved by a query-back')
 def _(t):
     raises(ZeroDivisionError, lambda: do_and_submit(t, ZeroDivisionError()))
     t.ends('failed')
@@ -401,7 +401,7 @@ def _(t):
     t.moved(0, 0)
 
 
-@scenario('msg: the client is gone after its commit: the server asks, and submits')
+@scenario('msg: the client stops after its commit; the query-back submits')
 def _(t):
     message = t.msg()
     message.trans_base.timeout_to_fail = 5
@@ -413,7 +413,7 @@ def _(t):
     t.moved(-30, 30)
 
 
-@scenario('msg: the client is gone before its commit: the server asks, and gives up')
+@scenario('msg: the client stops before its commit; the query-back ends it')
 def _(t):
     message = t.msg()
     message.trans_base.timeout_to_fail = 5
@@ -519,7 +519,7 @@ def server_is_up():
 httpd = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Bank)
 BANK = f'http://127.0.0.1:{httpd.server_address[1]}'
 threading.Thread(target=httpd.serve_forever, daemon=True).start()
-# the SDK prints what it does
+# the SDK prints its calls to stdout
 RESULTS, sys.stdout, sys.stderr = sys.stdout, io.StringIO(), io.StringIO()
 runs = [Run(*s) for s in SCENARIOS if len(sys.argv) < 2 or sys.argv[1] in s[0]]
 together([run.first for run in runs])
