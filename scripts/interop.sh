@@ -111,7 +111,7 @@ go_sdk() {
 	as_user env -C "$3" GOMODCACHE="$CACHE/mod" GOCACHE="$CACHE/build" GOTOOLCHAIN=local \
 		GOFLAGS="-modcacherw -buildvcs=false" go build -o interop .
 	for transport in http grpc; do
-		run "$1 $2, $transport" env LOG_LEVEL=fatal "$3/interop" "$transport"
+		run "$1 $2, $transport" env LOG_LEVEL=error "$3/interop" "$transport"
 	done
 }
 
