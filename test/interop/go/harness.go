@@ -125,6 +125,7 @@ type state struct {
 		BranchID string `json:"branch_id"`
 		Op       string `json:"op"`
 		Status   string `json:"status"`
+		BinData  []byte `json:"bin_data"`
 	} `json:"branches"`
 }
 
