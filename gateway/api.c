@@ -39,8 +39,8 @@ typedef struct Route
 {
 	const char *method;			/* NULL: any */
 	const char *path;
-	const char *op;				/* as dtm.gateway_batch() has it; the name in the
-								 * metrics, too */
+	const char *op;				/* as dtm.gateway_batch() has it; the name in
+								 * the metrics, too */
 	RouteKind	kind;
 } Route;
 
@@ -141,8 +141,8 @@ reply_error(Exchange *exchange, int status, const char *result, const char *mess
 		status == 401 ? "WWW-Authenticate: Bearer\r\n" : NULL;
 
 	/*
-	 * Go's workflow client takes any JSON for a transaction, and crashes on an
-	 * error: so it must not be JSON.
+	 * Go's workflow client takes any JSON for a transaction, and crashes on
+	 * an error: so it must not be JSON.
 	 */
 	if (exchange->plain_errors)
 	{

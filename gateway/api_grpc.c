@@ -37,7 +37,10 @@ static const Method methods[] = {
 bool
 grpc_is(const Exchange *exchange)
 {
-	/* a path of a service: then the wrong content type is told, not a wrong path */
+	/*
+	 * a path of a service: then the wrong content type is told, not a wrong
+	 * path
+	 */
 	return (exchange->content_type != NULL &&
 			strncasecmp(exchange->content_type, "application/grpc", 16) == 0) ||
 		(exchange->target != NULL &&

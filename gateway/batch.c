@@ -256,8 +256,10 @@ batch_read(Session *session)
 			end_batch(session);
 			return;
 		}
+
 		/*
-		 * The rows come before the commit: an error that follows is what counts.
+		 * The rows come before the commit: an error that follows is what
+		 * counts.
 		 */
 		PQclear(session->result);
 		session->result = result;

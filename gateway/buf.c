@@ -106,7 +106,7 @@ buf_addc(Buf *buf, char c)
 }
 
 void
-buf_printf(Buf *buf, const char *format, ...)
+buf_printf(Buf *buf, const char *format,...)
 {
 	va_list		args;
 	int			len;

@@ -32,7 +32,7 @@ extern char *xstrndup(const char *string, size_t len);
 extern void buf_add(Buf *buf, const void *data, size_t len);
 extern void buf_adds(Buf *buf, const char *string);
 extern void buf_addc(Buf *buf, char c);
-extern void buf_printf(Buf *buf, const char *format, ...)
+extern void buf_printf(Buf *buf, const char *format,...)
 			__attribute__((format(printf, 2, 3)));
 
 /* Big-endian, as PostgreSQL and gRPC have numbers. */

@@ -743,7 +743,8 @@ tick_conn(Conn *conn)
 	if ((conn->out.len > conn->out_sent && conn->active + config->body_time < now) ||
 		(conn->lingering && conn->begun + LINGER_TIME < now))
 	{
-		conn_close(conn);		/* it does not read its response, or never ends */
+		conn_close(conn);		/* it does not read its response, or never
+								 * ends */
 		return;
 	}
 	if (conn->lingering)

@@ -11,7 +11,7 @@
 
 #include "buf.h"
 
-#define H1_MAX_HEAD		(16 * 1024)	/* request line and headers */
+#define H1_MAX_HEAD		(16 * 1024) /* request line and headers */
 #define H1_MAX_HEADERS	64
 
 typedef struct H1Header
@@ -25,7 +25,8 @@ typedef enum H1Result
 	H1_MORE,					/* the request is not complete */
 	H1_HEAD,					/* its head is: call again for the body */
 	H1_DONE,					/* all of it */
-	H1_BAD						/* not to be answered but by status, and closed */
+	H1_BAD						/* not to be answered but by status, and
+								 * closed */
 } H1Result;
 
 typedef enum H1State

@@ -38,7 +38,7 @@ typedef struct H2
 /* ---------- what comes ---------- */
 
 static int
-on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *data)
+on_begin_headers(nghttp2_session * session, const nghttp2_frame * frame, void *data)
 {
 	Conn	   *conn = data;
 	Exchange   *exchange;
@@ -52,7 +52,7 @@ on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *dat
 }
 
 static int
-on_header(nghttp2_session *session, const nghttp2_frame *frame,
+on_header(nghttp2_session * session, const nghttp2_frame * frame,
 		  const uint8_t *name, size_t name_len, const uint8_t *value,
 		  size_t value_len, uint8_t flags, void *data)
 {
@@ -68,16 +68,17 @@ on_header(nghttp2_session *session, const nghttp2_frame *frame,
 }
 
 static int
-on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t stream,
+on_data_chunk(nghttp2_session * session, uint8_t flags, int32_t stream,
 			  const uint8_t *bytes, size_t len, void *data)
 {
 	Exchange   *exchange = nghttp2_session_get_stream_user_data(session, stream);
 	Conn	   *conn = data;
 
 	(void) flags;
+
 	/*
-	 * Of one that is answered already, the rest is let in for a while: a stream
-	 * that is reset might take the response with it.
+	 * Of one that is answered already, the rest is let in for a while: a
+	 * stream that is reset might take the response with it.
 	 */
 	if (exchange == NULL || exchange->replied)
 		return 0;
@@ -107,7 +108,7 @@ spend(Conn *conn)
 }
 
 static int
-on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, void *data)
+on_frame_recv(nghttp2_session * session, const nghttp2_frame * frame, void *data)
 {
 	Conn	   *conn = data;
 	Exchange   *exchange;
@@ -146,7 +147,7 @@ on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, void *data)
 }
 
 static int
-on_stream_close(nghttp2_session *session, int32_t stream, uint32_t error, void *data)
+on_stream_close(nghttp2_session * session, int32_t stream, uint32_t error, void *data)
 {
 	Exchange   *exchange = nghttp2_session_get_stream_user_data(session, stream);
 	Conn	   *conn = data;
@@ -192,7 +193,7 @@ make_session(Conn *conn)
 void
 h2_start(Conn *conn)
 {
-	const nghttp2_settings_entry settings[] = {
+	const		nghttp2_settings_entry settings[] = {
 		{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, MAX_STREAMS},
 		{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, WINDOW_SIZE},
 		{NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, MAX_HEADER_BYTES}
@@ -270,8 +271,8 @@ header(const char *name, const char *value)
 
 /* Takes the next bytes of a response, and puts its trailers behind them. */
 static ssize_t
-read_response(nghttp2_session *session, int32_t stream, uint8_t *bytes,
-			  size_t len, uint32_t *flags, nghttp2_data_source *source, void *data)
+read_response(nghttp2_session * session, int32_t stream, uint8_t *bytes,
+			  size_t len, uint32_t *flags, nghttp2_data_source * source, void *data)
 {
 	Exchange   *exchange = source->ptr;
 	size_t		left = exchange->response.len - exchange->sent;

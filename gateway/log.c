@@ -18,7 +18,7 @@
 LogLevel	log_level = LOG_LEVEL_INFO;
 
 void
-log_line(LogLevel level, const char *format, ...)
+log_line(LogLevel level, const char *format,...)
 {
 	static const char *const names[] = {"debug", "info", "warning", "error"};
 	char		text[MAX_LINE];

@@ -19,7 +19,7 @@ extern LogLevel log_level;
  * Control characters in what is logged are shown as \xNN: what clients send
  * can't forge a line.
  */
-extern void log_line(LogLevel level, const char *format, ...)
+extern void log_line(LogLevel level, const char *format,...)
 			__attribute__((format(printf, 2, 3)));
 
 #define log_debug(...)		log_line(LOG_LEVEL_DEBUG, __VA_ARGS__)

@@ -23,7 +23,8 @@ typedef struct Watch
 typedef struct Loop
 {
 	int			epoll;
-	int64_t		now;			/* us, by a clock that nobody sets; of this turn */
+	int64_t		now;			/* us, by a clock that nobody sets; of this
+								 * turn */
 } Loop;
 
 extern void loop_init(Loop *loop);

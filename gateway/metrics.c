@@ -80,7 +80,10 @@ metrics_count(MetricType type, const char *api, int status, int64_t duration)
 	if (i == MAX_SERIES)
 		return;
 	if (i == nseries)
-		series[nseries++] = (Series) {type, api, status, 0};
+		series[nseries++] = (Series)
+	{
+		type, api, status, 0
+	};
 	series[i].count++;
 }
 

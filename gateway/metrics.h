@@ -26,8 +26,10 @@ typedef enum Metric
 	METRIC_SESSIONS,			/* with PostgreSQL, ready or busy */
 	METRIC_BATCHES,
 	METRIC_BATCHED,				/* requests in them */
-	METRIC_REPEATED,			/* batches that were repeated with subtransactions */
-	METRIC_OVERLOAD,			/* requests refused because of a limit or the queue */
+	METRIC_REPEATED,			/* batches that were repeated with
+								 * subtransactions */
+	METRIC_OVERLOAD,			/* requests refused because of a limit or the
+								 * queue */
 	METRIC_LOST,				/* sessions lost */
 	METRIC_LOCKED,				/* requests whose row was locked */
 	METRIC_BAD_REQUESTS,		/* that were not understood as HTTP */

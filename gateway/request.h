@@ -48,11 +48,12 @@ typedef struct Request
 	uint32_t	hash;			/* of the gid: which lane it is for */
 	int64_t		arrived;		/* Loop.now */
 	bool		slow;			/* its row was locked: it is tried alone */
-	int64_t		wait;			/* id of the transaction whose pass is waited for */
+	int64_t		wait;			/* id of the transaction whose pass is waited
+								 * for */
 
 	/*
-	 * Called once, with the owner, who is NULL when nobody wants the answer any
-	 * more.  The answer is gone when it returns.
+	 * Called once, with the owner, who is NULL when nobody wants the answer
+	 * any more.  The answer is gone when it returns.
 	 */
 	void		(*done) (void *owner, const Answer *answer);
 	void	   *owner;

@@ -21,8 +21,8 @@
 typedef struct ServerConfig
 {
 	const HbaLine *hba;
-	char	  **hosts;			/* names that requests may be for, beside addresses
-								 * and localhost; nhosts of them */
+	char	  **hosts;			/* names that requests may be for, beside
+								 * addresses and localhost; nhosts of them */
 	int			nhosts;
 	size_t		max_body;		/* bytes of a request */
 	int			max_connections;
@@ -79,7 +79,8 @@ typedef struct Conn
 	bool		closing;		/* when all has been sent */
 	bool		paused;			/* not to be read from now */
 	bool		processing;		/* process_h1() is at it */
-	bool		lingering;		/* all is sent; what still comes is thrown away */
+	bool		lingering;		/* all is sent; what still comes is thrown
+								 * away */
 	bool		peer_done;		/* it sends no more */
 	ConnKind	kind;
 	SSL		   *ssl;			/* NULL: in clear */
@@ -93,7 +94,8 @@ typedef struct Conn
 	size_t		out_sent;
 	int64_t		since;			/* when it was opened */
 	int64_t		active;			/* when something was read or written last */
-	int64_t		begun;			/* when the request that is read began; 0: none is */
+	int64_t		begun;			/* when the request that is read began; 0:
+								 * none is */
 	bool		has_head;		/* its head is there */
 	H1		   *h1;				/* only while a request is read or answered */
 	struct Exchange *exchange;	/* of HTTP/1.1: the one that is answered */
@@ -120,7 +122,8 @@ typedef struct Exchange
 	char	   *content_type;
 	char	   *authorization;
 	char	   *grpc_timeout;
-	bool		cross_site;		/* a browser sends it, for a page of another site */
+	bool		cross_site;		/* a browser sends it, for a page of another
+								 * site */
 	size_t		header_bytes;
 	int			nheaders;
 	Buf			body;

@@ -59,7 +59,10 @@ typedef struct FlightFile
 	uint64		inode;			/* of the data directory's PG_VERSION */
 	int64		birth;			/* the same, in ns; 0: not known */
 
-	/* functions[nplaces], turns[nplaces], pending[nplaces * PENDING_PER_PLACE] */
+	/*
+	 * functions[nplaces], turns[nplaces], pending[nplaces *
+	 * PENDING_PER_PLACE]
+	 */
 	FlightRecord records[FLEXIBLE_ARRAY_MEMBER];
 } FlightFile;
 

@@ -30,7 +30,8 @@
 typedef struct Notice
 {
 	struct Notice *next;		/* remembered before this one */
-	SubTransactionId subtransaction;	/* that forgets it if it is rolled back */
+	SubTransactionId subtransaction;	/* that forgets it if it is rolled
+										 * back */
 	Oid			role;			/* of the message */
 	char		payload[FLEXIBLE_ARRAY_MEMBER];
 } Notice;

@@ -17,7 +17,7 @@ typedef enum DtmTargets
 } DtmTargets;
 
 /* Settings (GUCs), in the units of their definitions in settings.c. */
-extern int	dtm_retry_interval;	/* ms */
+extern int	dtm_retry_interval; /* ms */
 extern int	dtm_retry_interval_max; /* ms */
 extern int	dtm_timeout_to_fail;	/* ms */
 extern int	dtm_request_timeout;	/* ms */

@@ -72,8 +72,8 @@ typedef struct Transaction
 	const char *protocol;		/* NULL: http */
 	const char *query_prepared; /* NULL: none */
 	char	  **branch_id;		/* core.nsteps ids of registered branches, or
-								 * of steps that came from a topic; NULL: steps
-								 * are numbered */
+								 * of steps that came from a topic; NULL:
+								 * steps are numbered */
 	char	  **topic;			/* for each step that came from a topic, its
 								 * topic URL; NULL: none */
 	char	  **action;			/* core.nsteps URLs, "" for none; or confirm,

@@ -32,8 +32,10 @@ convert(const char *text)
 
 	if (GetDatabaseEncoding() == PG_UTF8 || utf8_is_ascii(text))
 		return text;
+
 	if (GetDatabaseEncoding() == PG_SQL_ASCII)
 		return pg_verify_mbstr(PG_UTF8, text, (int) strlen(text), true) ? text : NULL;
+
 	PG_TRY();
 	{
 		utf8 = pg_server_to_any(text, (int) strlen(text), PG_UTF8);
@@ -87,6 +89,7 @@ utf8_to_server(const char *utf8, size_t len)
 
 	if (utf8_is_ascii(text))
 		return text;
+
 	PG_TRY();
 	{
 		converted = pg_any_to_server(text, (int) strlen(text), PG_UTF8);
@@ -116,6 +119,7 @@ utf8_or_marks(const char *text)
 
 	if (utf8_has(text))
 		return text;
+
 	marked = pstrdup(text);
 	for (char *c = marked; *c; c++)
 		if (IS_HIGHBIT_SET(*c))

@@ -89,7 +89,11 @@ test_messages(void **state)
 	(void) state;
 	check_object(grpc_read_request, BYTES("\x0a\x01g\x12\x03msg"),
 				 "{\"gid\":\"g\",\"trans_type\":\"msg\",\"protocol\":\"grpc\"}", 0);
-	/* the last of a field counts; payloads are bytes; unknown fields of all types are skipped */
+
+	/*
+	 * the last of a field counts; payloads are bytes; unknown fields of all
+	 * types are skipped
+	 */
 	check_object(grpc_read_request, BYTES("\x0a\x01x\x0a\x01\"\x2a\x00\x2a\x02\x00\xff\xf8\x06\x01\xf9\x06" "12345678\xfd\x06" "1234\xfa\x06\x01z"),
 				 "{\"gid\":\"\\\"\",\"protocol\":\"grpc\"}", 2);
 	check_object(grpc_read_request, BYTES("\x1a\x10\x08\x01\x10\x88\x0e\x22\x01p\x2a\x06\x0a\x01" "a\x12\x01" "b"),

@@ -75,7 +75,10 @@ api_time_after(TimestampTz time, const Interval *interval)
 TimestampTz
 api_time_before(TimestampTz time, const Interval *interval)
 {
-	/* the least values have no opposite, and are as far away as their neighbors */
+	/*
+	 * the least values have no opposite, and are as far away as their
+	 * neighbors
+	 */
 	Interval	opposite = {
 		.month = -Max(interval->month, -PG_INT32_MAX),
 		.day = -Max(interval->day, -PG_INT32_MAX),

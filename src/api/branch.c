@@ -27,7 +27,7 @@ api_register_branch(const BranchRequest *branch)
 	api_decide(&outcome, trans, DTM_EVENT_REGISTER, NULL, false);
 	if (trans->core.type != branch->type)
 		api_error_other_type(trans, branch->type,
-						 "Pass URLs for confirm and cancel to register a branch of a tcc, one URL for a branch of an xa, or op and status for a workflow.");
+							 "Pass URLs for confirm and cancel to register a branch of a tcc, one URL for a branch of an xa, or op and status for a workflow.");
 	request_add_branch(trans, branch);
 	store_update_branches(trans);
 }

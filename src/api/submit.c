@@ -149,7 +149,11 @@ insert_transaction(Request *request, bool submitted)
 				 errmsg("workflow has no name"),
 				 errhint("Pass a name in option name or in custom_data; the callback receives it as op.")));
 	no_topic = request_expand_topics(request);
-	/* "topic not found" are dtm's words, which clients match (MS-05): they stay */
+
+	/*
+	 * "topic not found" are dtm's words, which clients match (MS-05): they
+	 * stay
+	 */
 	if (no_topic != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),

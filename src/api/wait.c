@@ -123,6 +123,6 @@ dtm_wait(PG_FUNCTION_ARGS)
 	PG_END_ENSURE_ERROR_CLEANUP(stop_waiting, (Datum) 0);
 	waiters_leave();
 	if (found == STORE_ABSENT)
-		api_error_unknown(gid);		/* removed meanwhile */
+		api_error_unknown(gid); /* removed meanwhile */
 	PG_RETURN_TEXT_P(cstring_to_text(dtm_status_name(peek.status)));
 }

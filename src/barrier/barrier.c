@@ -28,7 +28,8 @@ typedef struct Counter
 {
 	size_t		key_len;
 	int			count;
-	char		key[FLEXIBLE_ARRAY_MEMBER]; /* gid, branch and op, NUL-separated */
+	char		key[FLEXIBLE_ARRAY_MEMBER]; /* gid, branch and op,
+											 * NUL-separated */
 } Counter;
 
 /* Finds it by its key. */

@@ -33,7 +33,8 @@ typedef enum EntryRow
 	ROW_CHECK,					/* must be read: somebody may have changed it
 								 * or has locked it; take the row if its
 								 * version differs */
-	ROW_REREAD,					/* must be read, and taken whatever its version */
+	ROW_REREAD,					/* must be read, and taken whatever its
+								 * version */
 	ROW_GONE					/* no longer active; the entry must be
 								 * forgotten */
 } EntryRow;
@@ -74,7 +75,8 @@ typedef struct Entry
 	TransactionId holder;		/* who had it locked; invalid: not known */
 	int			nrefused;		/* times in a row that it was not written */
 	Reply	   *replies;		/* in the order they came */
-	Outcome		outcome;		/* what core has said since the row was written */
+	Outcome		outcome;		/* what core has said since the row was
+								 * written */
 	Call	   *ready;			/* to be sent when the turn has committed */
 	Call	   *calls;			/* under way */
 	int			ncalls;

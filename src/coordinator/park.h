@@ -22,8 +22,8 @@ typedef struct ParkedPlace
 	dlist_node	node;			/* in Park.places */
 	bool		for_room;		/* for room: only the role counts */
 	CallPlace	place;
-	Size		wanted;			/* for room: bytes that the first one takes, if
-								 * that was too much; or 0 */
+	Size		wanted;			/* for room: bytes that the first one takes,
+								 * if that was too much; or 0 */
 	bool		urgent;			/* for room: some were announced */
 	IdQueue		ids;
 } ParkedPlace;
@@ -34,8 +34,8 @@ typedef struct Park
 	dlist_head	places;			/* ParkedPlace */
 	int			n;				/* transactions in them */
 	HTAB	   *ids;			/* of these */
-	int			came;			/* transactions that others have brought, of which
-								 * parked ones have not had their part */
+	int			came;			/* transactions that others have brought, of
+								 * which parked ones have not had their part */
 	int64		latest;			/* when some were put aside, clock_monotonic() */
 } Park;
 

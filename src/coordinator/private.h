@@ -48,7 +48,8 @@
 typedef struct Reading
 {
 	IdQueue		announced;		/* not read yet */
-	int			batch;			/* rows read by one statement; 1 after an error */
+	int			batch;			/* rows read by one statement; 1 after an
+								 * error */
 	int64		suspect;		/* the row that is just read alone; 0: none */
 	int			looked_at;		/* ids in this turn */
 	bool		failed;			/* rows were taken in a turn that was rolled

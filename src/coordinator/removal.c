@@ -43,7 +43,7 @@ void
 removal_init(Coordinator *c)
 {
 	bool		wanted = dtm_retention > 0 && c->mode == STORE_WORKER &&
-	c->share.number == 0;
+		c->share.number == 0;
 
 	/* not in the first moments, when there is enough to do */
 	begin_pass_in(&c->removal, wanted ? Min(REMOVAL_PAUSE, retention_us()) : -1);

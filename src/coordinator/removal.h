@@ -15,7 +15,8 @@ typedef struct Removal
 {
 	int64		next;			/* next batch, clock_monotonic(); -1: none */
 	int64		after;			/* id up to which the pass has come */
-	TimestampTz oldest_left;	/* of what the pass has left; DT_NOEND: nothing */
+	TimestampTz oldest_left;	/* of what the pass has left; DT_NOEND:
+								 * nothing */
 } Removal;
 
 /* Call it at the start, and when the settings have changed. */

@@ -28,7 +28,8 @@ typedef struct Room
 	int			used;			/* transactions in memory */
 	int64		bytes;			/* of all of them */
 	HTAB	   *roles;			/* RoomOfRole, of those that have any */
-	int64		budget;			/* how many may still be taken up; -1: any number */
+	int64		budget;			/* how many may still be taken up; -1: any
+								 * number */
 	bool		closed;			/* none are taken up */
 	int			owed_to_search; /* places that it was not given yet, times
 								 * LATER_SHARE */

@@ -91,7 +91,11 @@ search_end(Search *search, DtmShare share)
 {
 	search->running = false;
 	search->done_until = search->until;
-	/* those that the next one finds only from the beginning are not in the table */
+
+	/*
+	 * those that the next one finds only from the beginning are not in the
+	 * table
+	 */
 	search->deadline = Min(search->from_beginning ? search->deadline : DT_NOEND,
 						   store_next_deadline(share, search->done_until));
 }

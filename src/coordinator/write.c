@@ -76,7 +76,11 @@ note_saved(Coordinator *c, Entry *entry, const StoreSaved *saved)
 			tell(c, entry);
 			return;
 		case STORE_CHANGED:
-			/* read again in the next turn, with a snapshot that has the change */
+
+			/*
+			 * read again in the next turn, with a snapshot that has the
+			 * change
+			 */
 			entry->row = ROW_CHECK;
 			entry->not_before = 0;
 			return;

@@ -110,8 +110,8 @@ typedef struct DtmBranchOp
 	bool		has_url;		/* an op without a URL succeeds without a call */
 	bool		local;			/* effects and status are one commit */
 	bool		running;		/* a call is in flight; not stored */
-	bool		waiting;		/* called again at next_time, after a non-final
-								 * reply; not stored */
+	bool		waiting;		/* called again at next_time, after a
+								 * non-final reply; not stored */
 	bool		blocked;		/* scratch space of one dtm_core_step() */
 } DtmBranchOp;
 
@@ -148,8 +148,9 @@ typedef struct DtmTrans
 	int			nops;
 	DtmBranchOp *ops;			/* nops elements */
 	DtmOrders	orders;
-	char		reason[DTM_REASON_SIZE];	/* rollback_reason, in UTF-8 or the
-											 * encoding of the event's text */
+	char		reason[DTM_REASON_SIZE];	/* rollback_reason, in UTF-8 or
+											 * the encoding of the event's
+											 * text */
 } DtmTrans;
 
 /* Settings that the rules depend on; times are in us. */
@@ -187,6 +188,7 @@ typedef struct DtmEvent
 	int			op;				/* index in ops, or DTM_CALL_QUERY */
 	DtmResult	result;
 	const char *url;			/* URL that was called, for the reason */
+
 	/*
 	 * REPLY: the reply's body or the error; ABORT, FORCE_STOP, SUBMIT of a
 	 * workflow: the reason, or NULL
@@ -198,8 +200,8 @@ typedef struct DtmEvent
 typedef enum DtmReject
 {
 	DTM_ACCEPTED,
-	DTM_REJECT_STATUS,			/* the status does not allow this event (409 of
-								 * §1.3) */
+	DTM_REJECT_STATUS,			/* the status does not allow this event (409
+								 * of §1.3) */
 	DTM_REJECT_TYPE				/* the trans_type does not allow this event */
 } DtmReject;
 
@@ -208,8 +210,8 @@ typedef struct DtmUpdate
 {
 	bool		changed;		/* the row must be written before any call */
 	DtmReject	reject;			/* SQL events only: why nothing was changed */
-	int			alert_op;		/* op that failed often enough for an alert, or
-								 * DTM_NO_ALERT */
+	int			alert_op;		/* op that failed often enough for an alert,
+								 * or DTM_NO_ALERT */
 	int			alert_failures; /* how many there were in a row, of that one;
 								 * the transaction may be further by now */
 	int			ncalls;			/* calls to make, in this order */

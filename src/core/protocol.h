@@ -17,8 +17,8 @@ typedef struct DtmProtocol
 	DtmTime		(*prepared_until) (const DtmTrans *t, const DtmConfig *cfg);
 
 	/*
-	 * Starts the calls that can start now, and changes the status when nothing
-	 * is left to do.  Must be harmless to repeat.
+	 * Starts the calls that can start now, and changes the status when
+	 * nothing is left to do.  Must be harmless to repeat.
 	 */
 	void		(*advance) (DtmTrans *t, const DtmConfig *cfg,
 							const DtmEvent *ev, DtmUpdate *u);

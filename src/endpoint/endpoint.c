@@ -142,6 +142,7 @@ endpoint_resolve(const char *url, Oid role, Endpoint *endpoint,
 			return fail(problem, ERRCODE_UNDEFINED_OBJECT,
 						"role that submitted no longer exists",
 						"End the global transaction with dtm_force_stop().");
+
 		/*
 		 * check first, because dtm_can_use_server() throws for a dropped
 		 * server
@@ -245,7 +246,7 @@ bool
 endpoint_request(const Transaction *trans, WireBranch *branch, DtmCall *call,
 				 const char **reason)
 {
-	Transaction	with = *trans;
+	Transaction with = *trans;
 	Endpoint	endpoint;
 	EndpointProblem problem;
 

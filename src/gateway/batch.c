@@ -93,9 +93,11 @@ body_of(const GatewayItem *item)
 		return NULL;
 	text = pg_any_to_server(VARDATA_ANY(item->body),
 							VARSIZE_ANY_EXHDR(item->body), PG_UTF8);
+
 	/* it may be the body itself, which has no end */
 	text = text == VARDATA_ANY(item->body) ?
 		pnstrdup(text, VARSIZE_ANY_EXHDR(item->body)) : text;
+
 	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
 }
 
@@ -298,7 +300,7 @@ is_listed(const char *list, Oid role)
 		return false;
 	foreach(cell, names)
 		if (strcmp(lfirst(cell), name) == 0)
-			return true;
+		return true;
 	return false;
 }
 

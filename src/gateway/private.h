@@ -42,8 +42,8 @@ typedef struct GatewayItem
 	int			sqlerrcode;		/* the same */
 	Datum	   *answer;			/* of success: nanswer byteas */
 	int			nanswer;
-	int64		wait;			/* id of a transaction whose pass is to be waited
-								 * for; 0: none is */
+	int64		wait;			/* id of a transaction whose pass is to be
+								 * waited for; 0: none is */
 } GatewayItem;
 
 /* The requests of a batch, n of them, from its arguments. */

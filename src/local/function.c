@@ -88,6 +88,7 @@ local_call(const char *url, const char *gid, const char *branch_id,
 		   const char *op, const bytea *payload)
 {
 	FmgrInfo	function;
+
 	LOCAL_FCINFO(fcinfo, NARGS);
 
 	fmgr_info(local_function(url), &function);

@@ -37,7 +37,8 @@ typedef struct LocalTask
 	int64		id;				/* of the global transaction */
 	int			op;				/* index in its ops */
 	Oid			role;			/* role that submitted it */
-	int			timeout;		/* ms; 0: only the role's own statement_timeout */
+	int			timeout;		/* ms; 0: only the role's own
+								 * statement_timeout */
 	int64		expires;		/* when its outcome has no use any longer, by
 								 * clock_monotonic(); 0: never */
 	TimestampTz now;			/* the time for core; 0: the clock's */

@@ -23,8 +23,8 @@ typedef enum LocalState
 	LOCAL_BUSY,					/* has the task below; set by the coordinator,
 								 * also before the worker has started */
 	LOCAL_DONE,					/* has an outcome; set by the worker */
-	LOCAL_ENDED					/* the worker has exited; the coordinator frees
-								 * the slot */
+	LOCAL_ENDED					/* the worker has exited; the coordinator
+								 * frees the slot */
 } LocalState;
 
 /* A worker, and its task. */
@@ -44,10 +44,11 @@ typedef struct LocalWorker
 	int			op;
 	int			timeout;
 	TimestampTz now;
-	int64		deadline;		/* when it should have ended, clock_monotonic();
-								 * 0: whenever it likes */
+	int64		deadline;		/* when it should have ended,
+								 * clock_monotonic(); 0: whenever it likes */
 	int64		stopped;		/* when it was told to end; 0: it was not */
-	bool		over;			/* the function has ended, with the outcome below */
+	bool		over;			/* the function has ended, with the outcome
+								 * below */
 	bool		recorded;		/* its outcome, see LocalTask */
 	DtmResult	result;
 	bool		final;
@@ -88,7 +89,8 @@ typedef struct LocalRoles
 	MemoryContext context;
 	dlist_head	list;			/* LocalRole, served longest ago first */
 	int			nwaiting;		/* tasks of all */
-	int64		expires;		/* when one of those does, or did; 0: none does */
+	int64		expires;		/* when one of those does, or did; 0: none
+								 * does */
 } LocalRoles;
 
 extern void roles_init(LocalRoles *roles, MemoryContext context);

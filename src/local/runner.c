@@ -224,6 +224,7 @@ apply(LocalWorker *task, DtmResult result, const char *text)
 	attempt.duration = GetCurrentTimestamp() - task->started;
 	attempt.result = task->result = result;
 	attempt.error = result == DTM_RESULT_SUCCESS ? NULL : text;
+
 	task->duration = attempt.duration;
 	set_error(task, text);
 	/* a session may hold the row as long as it likes, but not us with it */
@@ -241,6 +242,7 @@ apply(LocalWorker *task, DtmResult result, const char *text)
 	event.result = result;
 	event.url = branch.url;
 	event.text = text;
+
 	event.now = task->now != 0 ? task->now : GetCurrentTimestamp();
 	event.jitter = task->now != 0 ? 0 : (uint32) random() << 1;
 	dtm_core_config(&config);

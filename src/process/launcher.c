@@ -54,8 +54,8 @@ typedef struct Child
 	int64		not_before;		/* of the next start */
 	int			pause;			/* ms, doubles while it keeps dying */
 	int			limit;			/* of a database's first: so many coordinators
-								 * there, since no worker is free for more; 0: as
-								 * dtm.coordinators_per_database says */
+								 * there, since no worker is free for more; 0:
+								 * as dtm.coordinators_per_database says */
 	int64		grow_at;		/* the same: one more is tried then */
 } Child;
 
@@ -491,8 +491,8 @@ dtm_launcher_main(Datum arg)
 	SpinLockRelease(&dtm_shared->mutex);
 
 	/*
-	 * If we were started again, there may be workers of our predecessor.
-	 * They are told to stop; what they leave is found by their successors.
+	 * If we were started again, there may be workers of our predecessor. They
+	 * are told to stop; what they leave is found by their successors.
 	 */
 	for (int i = 0; i < dtm_shared->nslots; i++)
 		if (OidIsValid(dtm_shared->slots[i].database))

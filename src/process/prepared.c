@@ -106,7 +106,11 @@ prepared_after_commit(void)
 	committing = true;
 	AcceptInvalidationMessages();
 	committing = false;
-	/* CREATE EXTENSION, or the first submit of a database, may have been prepared */
+
+	/*
+	 * CREATE EXTENSION, or the first submit of a database, may have been
+	 * prepared
+	 */
 	if (dtm_slot_of(MyDatabaseId) == NULL &&
 		OidIsValid(get_extension_oid("dtm", true)))
 		dtm_ask_launcher(MyDatabaseId);

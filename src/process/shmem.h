@@ -43,8 +43,8 @@ typedef enum DtmCoordinatorState
 	DTM_COORDINATOR_PAUSED,
 	DTM_COORDINATOR_YIELDING,	/* dtm_run_due has taken over */
 	DTM_COORDINATOR_STOPPED,	/* died or could not start; will be restarted */
-	DTM_COORDINATOR_GONE		/* the extension is not installed; the slot can
-								 * be freed */
+	DTM_COORDINATOR_GONE		/* the extension is not installed; the slot
+								 * can be freed */
 } DtmCoordinatorState;
 
 /*
@@ -55,23 +55,24 @@ typedef struct DtmSharedSlot
 {
 	slock_t		mutex;			/* protects the fields up to the ring */
 	Oid			database;		/* InvalidOid: the slot is free */
-	DtmShare	share;			/* the share of the transactions that it drives */
+	DtmShare	share;			/* the share of the transactions that it
+								 * drives */
 	pid_t		pid;			/* 0: not running */
 	Latch	   *latch;			/* of that process */
 	DtmCoordinatorState state;
 	int			home;			/* StoreHome: why it is paused */
-	Oid			marker;			/* what a prepared transaction that concerns its
-								 * coordinator invalidates; InvalidOid: not
-								 * known yet.  Read without the mutex */
+	Oid			marker;			/* what a prepared transaction that concerns
+								 * its coordinator invalidates; InvalidOid:
+								 * not known yet.  Read without the mutex */
 	bool		present;		/* it has found the extension */
 	uint32		asked;			/* DTM_ASK_ bits that were not taken yet */
 	bool		dozing;			/* it will read the ring soon, without being
 								 * woken */
-	int			holds;			/* first slot of a database: number of commands
-								 * (DROP DATABASE and others) that prevent a
-								 * start */
-	int			yields;			/* first slot of a database: number of sessions
-								 * that want to run instead */
+	int			holds;			/* first slot of a database: number of
+								 * commands (DROP DATABASE and others) that
+								 * prevent a start */
+	int			yields;			/* first slot of a database: number of
+								 * sessions that want to run instead */
 	XLogRecPtr	committed;		/* end of the latest commit that announced an
 								 * id */
 	uint32		ring_head;		/* next element to take */
@@ -84,7 +85,8 @@ typedef struct DtmSharedSlot
 	pg_atomic_uint64 nfinished;
 	pg_atomic_uint64 ncalls;
 	pg_atomic_uint64 ncall_errors;
-	pg_atomic_uint64 nerrors;	/* rows that were postponed because of an error */
+	pg_atomic_uint64 nerrors;	/* rows that were postponed because of an
+								 * error */
 	pg_atomic_uint32 loaded;	/* transactions in memory */
 	pg_atomic_uint32 in_flight; /* calls */
 	pg_atomic_uint32 queued;	/* calls that wait for their turn */

@@ -189,7 +189,8 @@ others_want_to_run(void)
 typedef struct WallClock
 {
 	int			fd;				/* a timerfd; -1: none */
-	int64		offset;			/* of the wall clock from the monotonic one, us */
+	int64		offset;			/* of the wall clock from the monotonic one,
+								 * us */
 } WallClock;
 
 /* A difference that is no mere adjustment, in us. */
@@ -342,7 +343,7 @@ turn(Worker *w)
 		start_coordinator(w);
 	if (w->coordinator == NULL)
 	{
-		w->asked &= ~DTM_ASK_SEARCH; /* it begins with one */
+		w->asked &= ~DTM_ASK_SEARCH;	/* it begins with one */
 		if (!wanted)
 			dtm_set_state(my_slot, w->orders == ORDERS_PAUSE ?
 						  DTM_COORDINATOR_PAUSED : DTM_COORDINATOR_YIELDING);

@@ -166,6 +166,7 @@ request_add_branch(Transaction *trans, const BranchRequest *branch)
 	trans->payload[n] = branch->payload;
 	core->nsteps = n + 1;
 	core->nops = dtm_core_ops_of(core->type, core->nsteps);
+
 	/*
 	 * results of a workflow have a status; ops of other types have not been
 	 * called yet

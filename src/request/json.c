@@ -53,7 +53,7 @@ read_pairs(JsonbContainer *container, const char *what, int *n)
 {
 	JsonbIterator *it;
 	JsonbValue	v;
-	JsonPair	   *pairs;
+	JsonPair   *pairs;
 
 	if (!JsonContainerIsObject(container))
 		error_type(what, REQUIRED_OBJECT);

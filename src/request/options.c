@@ -55,7 +55,7 @@ read_orders(Request *request, JsonbContainer *container)
 	DtmTrans   *core = &request->trans.core;
 	int			nsteps = core->nsteps;
 	int			npairs;
-	JsonPair	   *pairs = read_pairs(container, "orders", &npairs);
+	JsonPair   *pairs = read_pairs(container, "orders", &npairs);
 	bool	   *before = palloc0(sizeof(bool) * (nsteps * nsteps + 1));
 	uint16	   *start = palloc0(sizeof(uint16) * (nsteps + 1));
 	uint16	   *pre = palloc(sizeof(uint16) * DTM_MAX_ORDERS);
@@ -79,7 +79,7 @@ read_orders(Request *request, JsonbContainer *container)
 		for (int j = 0; j < n; j++)
 		{
 			double		number = read_number(&elements[j], "orders[*]",
-										   DTM_MAX_STEPS);
+											 DTM_MAX_STEPS);
 
 			if (number != floor(number) || number >= nsteps)
 				ereport(ERROR,
@@ -123,7 +123,7 @@ read_headers(Request *request, JsonbContainer *container)
 {
 	Transaction *trans = &request->trans;
 	int			n;
-	JsonPair	   *pairs = read_pairs(container, "branch_headers", &n);
+	JsonPair   *pairs = read_pairs(container, "branch_headers", &n);
 
 	if (n > MAX_HEADERS)
 		ereport(ERROR,
@@ -214,10 +214,11 @@ struct Option
 	const char *key;
 	void		(*read) (Request *request, const Option *option,
 						 const JsonbValue *value);
-	bool		in_object;		/* it is a key of the wire's object, too (§1.1) */
+	bool		in_object;		/* it is a key of the wire's object, too
+								 * (§1.1) */
 	size_t		field;			/* of Transaction, as offset */
-	size_t		size;			/* of that, to be taken over from a late submit;
-								 * 0: there is more to it */
+	size_t		size;			/* of that, to be taken over from a late
+								 * submit; 0: there is more to it */
 };
 
 #define FIELD_OF(option, request, type) \

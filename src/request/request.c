@@ -297,8 +297,8 @@ read_wire_steps(Request *request, JsonbValue *steps,
 		char	   *compensate = pstrdup("");
 		char	   *data = NULL;
 		int			npairs;
-		JsonPair	   *pairs = read_pairs(read_object(&elements[i], "steps[*]"),
-									 "steps[*]", &npairs);
+		JsonPair   *pairs = read_pairs(read_object(&elements[i], "steps[*]"),
+									   "steps[*]", &npairs);
 
 		for (int j = 0; j < npairs; j++)
 		{
@@ -341,7 +341,7 @@ request_from_arguments(text *trans_type, ArrayType *steps, text *gid,
 {
 	Request    *request = palloc0(sizeof(Request));
 	int			n;
-	JsonPair	   *pairs;
+	JsonPair   *pairs;
 
 	if (trans_type == NULL)
 		ereport(ERROR,
@@ -384,7 +384,7 @@ read_custom_data(Request *request, const JsonbValue *value)
 	ErrorContextCallback callback = {.callback = say_custom_data};
 	Jsonb	   *custom_data;
 	int			n;
-	JsonPair	   *pairs;
+	JsonPair   *pairs;
 	DtmTransType type = request->trans.core.type;
 
 	if (string[0] == '\0')
@@ -463,7 +463,7 @@ request_from_wire(Jsonb *object, const RequestPayloads *bytes)
 	char	   *trans_type = NULL;
 	char	   *gid = NULL;
 	int			n;
-	JsonPair	   *pairs;
+	JsonPair   *pairs;
 
 	if (object == NULL)
 		ereport(ERROR,
@@ -517,4 +517,3 @@ request_from_wire(Jsonb *object, const RequestPayloads *bytes)
 	check_whole(request);
 	return request;
 }
-

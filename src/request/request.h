@@ -25,7 +25,7 @@ typedef enum RequestEnd
 
 typedef struct Request
 {
-	Transaction	trans;			/* without id, version, submitted_by, and
+	Transaction trans;			/* without id, version, submitted_by, and
 								 * core's status and schedule */
 	bool		has_steps;
 	uint32		given;			/* options that were given, a bit for each */
@@ -90,8 +90,8 @@ typedef struct BranchRequest
 	DtmTransType type;
 	char	   *gid;
 	char	   *branch_id;
-	char	   *forward;		/* URL of confirm, commit; "" for no call; of a
-								 * workflow, the op */
+	char	   *forward;		/* URL of confirm, commit; "" for no call; of
+								 * a workflow, the op */
 	char	   *backward;		/* URL of cancel, rollback */
 	bytea	   *payload;		/* body for both, or NULL */
 	DtmBranchStatus status;		/* of a workflow's */

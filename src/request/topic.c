@@ -36,7 +36,7 @@ const char *
 request_expand_topics(Request *request)
 {
 	Transaction *trans = &request->trans;
-	Transaction	given = *trans;
+	Transaction given = *trans;
 
 	if (!request_has_topics(request))
 		return NULL;

@@ -143,6 +143,7 @@ request_check_payload(const char *protocol, const char *url, const char *what,
 	callback.previous = error_context_stack;
 	error_context_stack = &callback;
 	text = utf8_to_server(VARDATA_ANY(payload), VARSIZE_ANY_EXHDR(payload));
+
 	jsonb = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
 	error_context_stack = callback.previous;
 	if (kind == WIRE_JSONRPC && !JB_ROOT_IS_OBJECT(jsonb))

@@ -76,7 +76,11 @@ store_gateway_call(const char *op, Jsonb *arguments)
 	/* not as the owner: whoever asks has to have the rights */
 	owner_leave(&session);
 	statement_run(&statement, values, arguments == NULL ? " n" : NULL);
-	/* result_row() is not for here: that function may have run statements of ours */
+
+	/*
+	 * result_row() is not for here: that function may have run statements of
+	 * ours
+	 */
 	answer = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
 	if (answer != NULL)
 		answer = MemoryContextStrdup(context, answer);

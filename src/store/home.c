@@ -146,8 +146,8 @@ store_set_home(bool paused)
 
 	/*
 	 * One after the other: a second dtm_pause() or dtm_resume() would not see
-	 * the row that the first one inserts, and leave it there.  This lock is in
-	 * the way of nobody else, not even of the coordinator.
+	 * the row that the first one inserts, and leave it there.  This lock is
+	 * in the way of nobody else, not even of the coordinator.
 	 */
 	(void) RangeVarGetRelid(makeRangeVar("dtm", "home", -1),
 							ShareUpdateExclusiveLock, false);

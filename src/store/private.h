@@ -203,7 +203,8 @@ typedef enum TabLock
 {
 	TAB_LOCKED,
 	TAB_BUSY,					/* somebody else has it locked */
-	TAB_CHANGED					/* it has been changed since the table was opened */
+	TAB_CHANGED					/* it has been changed since the table was
+								 * opened */
 } TabLock;
 
 /* Locks the row that was found, if it can be had at once. */

@@ -390,7 +390,7 @@ const char	request_names[] =
 #define REQUEST_COLUMN(name, type, kind, field, writes) "r." #name ", "
 #include "request_columns.h"
 #undef REQUEST_COLUMN
-;
+		   ;
 
 const ColumnSet *
 row_columns(ColumnWrites writes)

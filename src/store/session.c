@@ -96,6 +96,7 @@ store_find(const char *gid, bool lock, Transaction **trans)
 		"WHERE r.gid" EQUALS "$1",
 		1, {TEXTOID}, true, true
 	};
+
 	/*
 	 * Both, since registering a branch changes both: whoever has waited for
 	 * one has to see the other as it is then.
@@ -143,6 +144,7 @@ store_find_id(int64 id, bool lock, Transaction **trans)
 		"WHERE a.id" EQUALS "$1",
 		1, {INT8OID}, true, true
 	};
+
 	/* of a submitted one, whose request does not change any more */
 	static Statement locked = {
 		ACTIVE_COLUMNS

@@ -35,7 +35,11 @@ static const struct
 	{"enable_hashjoin", "off"},
 	{"enable_mergejoin", "off"},
 	{"enable_sort", "off"},
-	/* what is switched off, and needed all the same, looks as if it cost a lot */
+
+	/*
+	 * what is switched off, and needed all the same, looks as if it cost a
+	 * lot
+	 */
 	{"jit", "off"}
 };
 

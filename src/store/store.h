@@ -232,10 +232,10 @@ extern TimestampTz store_next_deadline(DtmShare share, TimestampTz after);
 typedef enum StoreWrite
 {
 	STORE_WRITTEN,
-	STORE_CHANGED,				/* not: its row has another version by now, or is
-								 * gone */
-	STORE_LOCKED				/* not: somebody has it locked, or a trigger is
-								 * against it */
+	STORE_CHANGED,				/* not: its row has another version by now, or
+								 * is gone */
+	STORE_LOCKED				/* not: somebody has it locked, or a trigger
+								 * is against it */
 } StoreWrite;
 
 typedef struct StoreSaved
@@ -282,8 +282,8 @@ extern bool store_set_aside(Transaction *trans, TimestampTz next_time,
  */
 typedef struct StoreCleanup
 {
-	int64		after;			/* id after which it continues; set to the last
-								 * id of the batch */
+	int64		after;			/* id after which it continues; set to the
+								 * last id of the batch */
 	TimestampTz finished_until; /* transactions that finished before may be
 								 * removed */
 	int			max;			/* number of transactions to check */

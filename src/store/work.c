@@ -37,7 +37,11 @@ store_own_session(void)
 		{"idle_in_transaction_session_timeout", "0"},
 		{"idle_session_timeout", "0"},
 		{"exit_on_error", "off"},
-		/* what would have its statements read whole tables; see statement.c, too */
+
+		/*
+		 * what would have its statements read whole tables; see statement.c,
+		 * too
+		 */
 		{"enable_indexscan", "on"},
 		{"enable_indexonlyscan", "on"},
 		{"enable_nestloop", "on"},

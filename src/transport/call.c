@@ -41,18 +41,18 @@ const char *const dtm_default_headers[DTM_NDEFAULT_HEADERS] = {
 static size_t
 on_reply(char *data, size_t size, size_t nmemb, void *arg)
 {
-	DtmSlot    *slot = arg;
-	DtmCall    *call = slot->call;
+	DtmRequest *request = arg;
+	DtmCall    *call = request->call;
 	size_t		len = size * nmemb;
 
-	if (call->reply_len + len > slot->transport->limits.max_reply_size)
+	if (call->reply_len + len > request->transport->limits.max_reply_size)
 	{
-		slot->too_long = true;
+		request->too_long = true;
 		return 0;				/* ends the transfer */
 	}
-	if (call->reply_len + len + 1 > slot->reply_size)
+	if (call->reply_len + len + 1 > request->reply_size)
 	{
-		size_t		new_size = slot->reply_size ? slot->reply_size : REPLY_BUFFER_SIZE;
+		size_t		new_size = request->reply_size ? request->reply_size : REPLY_BUFFER_SIZE;
 		char	   *reply;
 
 		while (new_size < call->reply_len + len + 1)
@@ -61,7 +61,7 @@ on_reply(char *data, size_t size, size_t nmemb, void *arg)
 		if (reply == NULL)
 			return 0;
 		call->reply = reply;
-		slot->reply_size = new_size;
+		request->reply_size = new_size;
 	}
 	memcpy(call->reply + call->reply_len, data, len);
 	call->reply_len += len;
@@ -74,9 +74,9 @@ on_reply(char *data, size_t size, size_t nmemb, void *arg)
  * not take what it was given.
  */
 static bool
-reject(DtmSlot *slot, const char *format, const char *detail)
+reject(DtmRequest *request, const char *format, const char *detail)
 {
-	snprintf(slot->rejected, sizeof(slot->rejected), format, detail);
+	snprintf(request->rejected, sizeof(request->rejected), format, detail);
 	return false;
 }
 
@@ -118,9 +118,9 @@ take_grpc_status(DtmCall *call, const char *value, size_t len)
 
 /* grpc-message is percent-encoded; where it is not well-formed, it is kept. */
 static void
-take_grpc_message(DtmSlot *slot, const char *value, size_t len)
+take_grpc_message(DtmRequest *request, const char *value, size_t len)
 {
-	DtmCall    *call = slot->call;
+	DtmCall    *call = request->call;
 	int			decoded_len;
 	char	   *decoded;
 
@@ -128,7 +128,7 @@ take_grpc_message(DtmSlot *slot, const char *value, size_t len)
 		return;
 	if (len > MAX_GRPC_MESSAGE)
 		len = MAX_GRPC_MESSAGE;
-	decoded = curl_easy_unescape(slot->easy, value, (int) len, &decoded_len);
+	decoded = curl_easy_unescape(request->easy, value, (int) len, &decoded_len);
 	if (decoded == NULL)
 		return;
 	free(call->grpc_message);
@@ -166,70 +166,70 @@ content_length_of(const char *value, size_t len)
  * end for a whole one.
  */
 static bool
-take_framing(DtmSlot *slot, const char *line, size_t len)
+take_framing(DtmRequest *request, const char *line, size_t len)
 {
 	const char *value;
 	size_t		value_len;
 	char		text[40];
-	bool		was_framing = slot->in_framing;
+	bool		was_framing = request->in_framing;
 
-	slot->in_framing = true;
+	request->in_framing = true;
 	if ((value = value_of(line, len, "content-length", &value_len)) != NULL)
 	{
 		int64_t		number = content_length_of(value, value_len);
 
 		snprintf(text, sizeof(text), "%.*s", (int) value_len, value);
 		if (number < 0)
-			return reject(slot, "reply has the Content-Length \"%s\", which is no number", text);
-		if (slot->content_length >= 0 && slot->content_length != number)
-			return reject(slot, "reply has two different Content-Lengths, the second is %s", text);
-		slot->content_length = number;
+			return reject(request, "reply has the Content-Length \"%s\", which is no number", text);
+		if (request->content_length >= 0 && request->content_length != number)
+			return reject(request, "reply has two different Content-Lengths, the second is %s", text);
+		request->content_length = number;
 		return true;
 	}
 	if ((value = value_of(line, len, "content-encoding", &value_len)) != NULL)
 	{
 		snprintf(text, sizeof(text), "%.*s", (int) value_len, value);
-		slot->is_encoded = value_len > 0 && strcasecmp(text, "identity") != 0;
-		return !slot->is_encoded ||
-			reject(slot, "reply has the Content-Encoding \"%s\", but identity was asked for", text);
+		request->is_encoded = value_len > 0 && strcasecmp(text, "identity") != 0;
+		return !request->is_encoded ||
+			reject(request, "reply has the Content-Encoding \"%s\", but identity was asked for", text);
 	}
 	if ((value = value_of(line, len, "transfer-encoding", &value_len)) != NULL)
 	{
 		snprintf(text, sizeof(text), "%.*s", (int) value_len, value);
 		return strcasecmp(text, "chunked") == 0 || strcasecmp(text, "identity") == 0 ||
-			reject(slot, "reply has the Transfer-Encoding \"%s\", but chunked at most was asked for", text);
+			reject(request, "reply has the Transfer-Encoding \"%s\", but chunked at most was asked for", text);
 	}
-	slot->in_framing = was_framing && (line[0] == ' ' || line[0] == '\t');
-	return !slot->in_framing ||
-		reject(slot, "reply has a header on two lines that says where it ends%s", "");
+	request->in_framing = was_framing && (line[0] == ' ' || line[0] == '\t');
+	return !request->in_framing ||
+		reject(request, "reply has a header on two lines that says where it ends%s", "");
 }
 
 /* Headers and trailers; of a reply that has no body they are all headers. */
 static size_t
 on_header(char *data, size_t size, size_t nmemb, void *arg)
 {
-	DtmSlot    *slot = arg;
+	DtmRequest *request = arg;
 	size_t		len = size * nmemb;
 	const char *value;
 	size_t		value_len;
 
-	slot->header_len += len;
-	if (slot->header_len > MAX_HEADER_LEN)
+	request->header_len += len;
+	if (request->header_len > MAX_HEADER_LEN)
 		return 0;				/* ends the transfer */
 	if (len <= 2)
 	{
 		/* the empty line: behind an interim reply another one begins */
-		slot->content_length = -1;
-		slot->in_framing = false;
+		request->content_length = -1;
+		request->in_framing = false;
 	}
-	else if (!take_framing(slot, data, len))
+	else if (!take_framing(request, data, len))
 		return 0;
-	if (!slot->call->http2)
+	if (!request->call->http2)
 		return len;
 	if ((value = value_of(data, len, "grpc-status", &value_len)) != NULL)
-		take_grpc_status(slot->call, value, value_len);
+		take_grpc_status(request->call, value, value_len);
 	else if ((value = value_of(data, len, "grpc-message", &value_len)) != NULL)
-		take_grpc_message(slot, value, value_len);
+		take_grpc_message(request, value, value_len);
 	return len;
 }
 
@@ -241,15 +241,15 @@ on_header(char *data, size_t size, size_t nmemb, void *arg)
 static int
 on_connected(void *arg, char *address, char *local_address, int port, int local_port)
 {
-	DtmSlot    *slot = arg;
+	DtmRequest *request = arg;
 
 	(void) local_address;
 	(void) port;
 	(void) local_port;
-	if (slot->transport->limits.forbidden.n == 0 ||
-		!dtm_address_text_listed(&slot->transport->limits.forbidden, address))
+	if (request->transport->limits.forbidden.n == 0 ||
+		!dtm_address_text_listed(&request->transport->limits.forbidden, address))
 		return CURL_PREREQFUNC_OK;
-	snprintf(slot->forbidden, sizeof(slot->forbidden), "%s", address);
+	snprintf(request->forbidden, sizeof(request->forbidden), "%s", address);
 	return CURL_PREREQFUNC_ABORT;
 }
 #endif
@@ -269,26 +269,26 @@ on_connected(void *arg, char *address, char *local_address, int port, int local_
 
 /* Options that are the same for every call. */
 static bool
-prepare_handle(DtmSlot *slot, char *error)
+prepare_handle(DtmRequest *request, char *error)
 {
-	CURL	   *easy = slot->easy;
+	CURL	   *easy = request->easy;
 	CURLcode	rc = CURLE_OK;
 
 	SETOPT(CURLOPT_NOSIGNAL, 1L);
-	SETOPT(CURLOPT_PRIVATE, slot);
-	SETOPT(CURLOPT_ERRORBUFFER, slot->error);
+	SETOPT(CURLOPT_PRIVATE, request);
+	SETOPT(CURLOPT_ERRORBUFFER, request->error);
 	SETOPT(CURLOPT_WRITEFUNCTION, on_reply);
-	SETOPT(CURLOPT_WRITEDATA, slot);
+	SETOPT(CURLOPT_WRITEDATA, request);
 	SETOPT(CURLOPT_HEADERFUNCTION, on_header);
-	SETOPT(CURLOPT_HEADERDATA, slot);
+	SETOPT(CURLOPT_HEADERDATA, request);
 	SETOPT(CURLOPT_OPENSOCKETFUNCTION, open_socket);
-	SETOPT(CURLOPT_OPENSOCKETDATA, slot);
+	SETOPT(CURLOPT_OPENSOCKETDATA, request);
 #if LIBCURL_VERSION_NUM >= 0x075000
 	SETOPT(CURLOPT_PREREQFUNCTION, on_connected);
-	SETOPT(CURLOPT_PREREQDATA, slot);
+	SETOPT(CURLOPT_PREREQDATA, request);
 #endif
 	SETOPT(CURLOPT_CLOSESOCKETFUNCTION, close_socket);
-	SETOPT(CURLOPT_CLOSESOCKETDATA, slot->transport);
+	SETOPT(CURLOPT_CLOSESOCKETDATA, request->transport);
 	SETOPT(CURLOPT_FOLLOWLOCATION, 0L);
 	SETOPT(CURLOPT_BUFFERSIZE, RECEIVE_BUFFER_SIZE);
 	SETOPT(CURLOPT_SSL_VERIFYPEER, 1L);
@@ -314,40 +314,40 @@ prepare_handle(DtmSlot *slot, char *error)
 	return rc == CURLE_OK;
 }
 
-DtmSlot *
-slot_get(DtmTransport *t, char *error)
+DtmRequest *
+request_get(DtmTransport *t, char *error)
 {
-	DtmSlot    *slot = t->free_slots;
+	DtmRequest *request = t->free_requests;
 
-	if (slot != NULL)
+	if (request != NULL)
 	{
-		t->free_slots = slot->next;
-		return slot;
+		t->free_requests = request->next;
+		return request;
 	}
-	slot = calloc(1, sizeof(DtmSlot));
-	if (slot == NULL)
+	request = calloc(1, sizeof(DtmRequest));
+	if (request == NULL)
 		return NULL;
-	slot->transport = t;
-	slot->easy = curl_easy_init();
-	if (slot->easy == NULL || !prepare_handle(slot, error))
+	request->transport = t;
+	request->easy = curl_easy_init();
+	if (request->easy == NULL || !prepare_handle(request, error))
 	{
-		curl_easy_cleanup(slot->easy);
-		free(slot);
+		curl_easy_cleanup(request->easy);
+		free(request);
 		return NULL;
 	}
-	slot->next_of_all = t->all_slots;
-	t->all_slots = slot;
-	return slot;
+	request->next_of_all = t->all_requests;
+	t->all_requests = request;
+	return request;
 }
 
 void
-slot_put(DtmTransport *t, DtmSlot *slot)
+request_put(DtmTransport *t, DtmRequest *request)
 {
-	curl_slist_free_all(slot->headers);
-	slot->headers = NULL;
-	slot->call = NULL;
-	slot->next = t->free_slots;
-	t->free_slots = slot;
+	curl_slist_free_all(request->headers);
+	request->headers = NULL;
+	request->call = NULL;
+	request->next = t->free_requests;
+	t->free_requests = request;
 }
 
 static bool
@@ -358,9 +358,9 @@ is_tls(const DtmCall *call)
 
 /* Which HTTP it speaks, and on what connection. */
 static CURLcode
-prepare_connection(DtmTransport *t, DtmSlot *slot, const DtmCall *call, char *error)
+prepare_connection(DtmTransport *t, DtmRequest *request, const DtmCall *call, char *error)
 {
-	CURL	   *easy = slot->easy;
+	CURL	   *easy = request->easy;
 	CURLcode	rc = CURLE_OK;
 	bool		tls = is_tls(call);
 	long		fresh = call->http2 && !http2_can_reuse();
@@ -376,12 +376,12 @@ prepare_connection(DtmTransport *t, DtmSlot *slot, const DtmCall *call, char *er
 		return rc;
 	if (call->ca_file != NULL || t->limits.ca_file[0] != '\0')
 	{
-		slot->has_ca_file = true;
+		request->has_ca_file = true;
 		SETOPT(CURLOPT_CAINFO, call->ca_file != NULL ? call->ca_file : t->limits.ca_file);
 	}
 	if (call->client_cert != NULL)
 	{
-		slot->has_client_cert = true;
+		request->has_client_cert = true;
 		SETOPT(CURLOPT_SSLCERT, call->client_cert);
 		SETOPT(CURLOPT_SSLKEY, call->client_key != NULL ? call->client_key : call->client_cert);
 	}
@@ -442,7 +442,10 @@ prepare_url(CURL *easy, const DtmCall *call, char *error)
 	const char *target = call->host->url != NULL ? ready_target(call->url) : NULL;
 	CURLcode	rc = CURLE_OK;
 
-	/* in this order: from 8.12 on, the handle (even none) takes the place of what was set before */
+	/*
+	 * in this order: from 8.12 on, the handle (even none) takes the place of
+	 * what was set before
+	 */
 	SETOPT(CURLOPT_CURLU, target != NULL ? call->host->url : NULL);
 	SETOPT(CURLOPT_URL, target != NULL ? call->host->name : call->url);
 	SETOPT(CURLOPT_REQUEST_TARGET, target);
@@ -451,42 +454,45 @@ prepare_url(CURL *easy, const DtmCall *call, char *error)
 
 /* Options of one call. */
 bool
-slot_prepare(DtmTransport *t, DtmSlot *slot, DtmCall *call)
+request_prepare(DtmTransport *t, DtmRequest *request, DtmCall *call)
 {
-	CURL	   *easy = slot->easy;
+	CURL	   *easy = request->easy;
 	char	   *error = call->error;
 	struct curl_slist *headers = t->default_headers;
 	CURLcode	rc;
 
 	for (int i = 0; i < call->nheaders; i++)
 	{
-		struct curl_slist *list = curl_slist_append(slot->headers,
+		struct curl_slist *list = curl_slist_append(request->headers,
 													call->headers[i]);
 
 		if (list == NULL)
 			return false;
-		slot->headers = list;
+		request->headers = list;
 		headers = list;
 	}
 	if (is_tls(call) &&
-		((slot->has_ca_file && call->ca_file == NULL && t->limits.ca_file[0] == '\0') ||
-		 (slot->has_client_cert && call->client_cert == NULL)))
+		((request->has_ca_file && call->ca_file == NULL && t->limits.ca_file[0] == '\0') ||
+		 (request->has_client_cert && call->client_cert == NULL)))
 	{
-		/* back to showing nothing, and to the system's authorities, whose place libcurl knows */
+		/*
+		 * back to showing nothing, and to the system's authorities, whose
+		 * place libcurl knows
+		 */
 		curl_easy_reset(easy);
-		if (!prepare_handle(slot, error))
+		if (!prepare_handle(request, error))
 			return false;
-		slot->has_ca_file = slot->has_client_cert = false;
+		request->has_ca_file = request->has_client_cert = false;
 	}
 	for (int i = 0; i < DTM_NOWN_HEADERS; i++)
 		if (call->own_headers[i] != NULL)
 		{
 			/* libcurl takes no copy of a list, and changes nothing in it */
-			slot->own_headers[i].data = (char *) call->own_headers[i];
-			slot->own_headers[i].next = headers;
-			headers = &slot->own_headers[i];
+			request->own_headers[i].data = (char *) call->own_headers[i];
+			request->own_headers[i].next = headers;
+			headers = &request->own_headers[i];
 		}
-	rc = prepare_connection(t, slot, call, error);
+	rc = prepare_connection(t, request, call, error);
 	if (rc == CURLE_OK)
 		rc = prepare_url(easy, call, error);
 	if (call->post)

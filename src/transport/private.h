@@ -34,7 +34,8 @@ typedef struct DtmHost
 	int64_t		probe_at;		/* time of the next probe if the breaker is
 								 * open, monotonic us */
 	const DtmCall *probe;		/* the latest probe in flight, or NULL */
-	int64_t		pause;			/* us between probes; doubles with each failure */
+	int64_t		pause;			/* us between probes; doubles with each
+								 * failure */
 	bool		reported_open;	/* state of the breaker that was reported last */
 	bool		changed;		/* in transport->changed_hosts */
 	struct DtmHost *next_changed;
@@ -64,29 +65,30 @@ typedef struct DtmShard
 typedef struct DtmSocket
 {
 	uint32_t	events;			/* events to wait for; 0: not in epoll */
-	bool		ours;			/* opened by our callback, which is also called
-								 * when it is closed */
+	bool		ours;			/* opened by our callback, which is also
+								 * called when it is closed */
 	bool		idle;			/* libcurl does not wait for it at present */
 } DtmSocket;
 
 /* One libcurl handle, used for call after call. */
-typedef struct DtmSlot
+typedef struct DtmRequest
 {
 	DtmTransport *transport;
 	DtmShard   *shard;			/* shard of its call */
 	CURL	   *easy;
 	DtmCall    *call;			/* NULL: free */
 	struct curl_slist *headers; /* NULL: the transport's default headers */
-	struct curl_slist own_headers[DTM_NOWN_HEADERS]; /* before them */
+	struct curl_slist own_headers[DTM_NOWN_HEADERS];	/* before them */
 	bool		has_ca_file;	/* CAINFO is set */
 	bool		has_client_cert;	/* SSLCERT and SSLKEY are set */
 	bool		too_long;		/* the reply exceeded max_reply_size */
 	size_t		header_len;		/* size of headers and trailers, in bytes */
 	int64_t		content_length; /* of its header; -1: it has none */
-	bool		in_framing;		/* its last header says where it ends, or how it is
-								 * encoded */
+	bool		in_framing;		/* its last header says where it ends, or how
+								 * it is encoded */
 	bool		is_encoded;		/* its body, which is why we ended it */
-	char		rejected[128];	/* why we ended it by its headers; "": we did not */
+	char		rejected[128];	/* why we ended it by its headers; "": we did
+								 * not */
 	char		forbidden[64];	/* the forbidden address; "": none */
 	size_t		reply_size;		/* allocated for call->reply */
 	int64_t		started;		/* monotonic */
@@ -96,9 +98,9 @@ typedef struct DtmSlot
 	char		unwatched[128]; /* why epoll does not watch its socket; "": it
 								 * does */
 	char		error[CURL_ERROR_SIZE];
-	struct DtmSlot *next;		/* list of free slots */
-	struct DtmSlot *next_of_all;
-} DtmSlot;
+	struct DtmRequest *next;	/* list of free requests */
+	struct DtmRequest *next_of_all;
+} DtmRequest;
 
 struct DtmTransport
 {
@@ -111,11 +113,11 @@ struct DtmTransport
 	char		ca_file[PATH_MAX];	/* copy to which limits.ca_file points */
 	int			max_requests;	/* limits.max_requests, or less if descriptors
 								 * are short */
-	int64_t		next_expiry;	/* earliest time-out of the calls in flight, or
-								 * earlier */
+	int64_t		next_expiry;	/* earliest time-out of the calls in flight,
+								 * or earlier */
 	struct curl_slist *default_headers;
-	DtmSlot    *free_slots;
-	DtmSlot    *all_slots;
+	DtmRequest *free_requests;
+	DtmRequest *all_requests;
 	DtmHost    *hosts[HOST_BUCKETS];
 	DtmHost    *waiting_hosts;	/* ring, from the host that is served next */
 	DtmHost    *places[DTM_MAX_HOSTS];	/* hosts with statistics, kept when
@@ -125,8 +127,9 @@ struct DtmTransport
 	DtmCall    *last_done;
 	int			in_flight;
 	int			waiting;
-	char		problem[DTM_CALL_ERROR_SIZE];	/* of no call, which the owner has
-												 * not been told of; "": none */
+	char		problem[DTM_CALL_ERROR_SIZE];	/* of no call, which the owner
+												 * has not been told of; "":
+												 * none */
 };
 
 /* ---------- transport.c ---------- */
@@ -157,7 +160,7 @@ extern CURL *shards_next_done(DtmTransport *t, CURLcode *rc);
 
 extern void shards_free(DtmTransport *t);
 
-/* libcurl's callbacks for sockets to hosts; the argument is the slot. */
+/* libcurl's callbacks for sockets to hosts; the argument is the request. */
 extern curl_socket_t open_socket(void *arg, curlsocktype purpose,
 								 struct curl_sockaddr *address);
 
@@ -170,11 +173,11 @@ extern int	close_socket(void *arg, curl_socket_t fd);
  * A handle for a call, and back.  NULL, with the reason in "error" (of
  * DTM_CALL_ERROR_SIZE), or out of memory.
  */
-extern DtmSlot *slot_get(DtmTransport *t, char *error);
-extern void slot_put(DtmTransport *t, DtmSlot *slot);
+extern DtmRequest *request_get(DtmTransport *t, char *error);
+extern void request_put(DtmTransport *t, DtmRequest *request);
 
 /* Sets its options for a call.  False, with call->error or out of memory. */
-extern bool slot_prepare(DtmTransport *t, DtmSlot *slot, DtmCall *call);
+extern bool request_prepare(DtmTransport *t, DtmRequest *request, DtmCall *call);
 
 /* Makes the default headers; NULL: out of memory. */
 extern struct curl_slist *make_default_headers(void);

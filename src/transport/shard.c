@@ -52,8 +52,8 @@ forget_socket(DtmTransport *t, curl_socket_t fd)
 curl_socket_t
 open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
-	DtmSlot    *slot = arg;
-	DtmTransport *t = slot->transport;
+	DtmRequest *request = arg;
+	DtmTransport *t = request->transport;
 	curl_socket_t fd;
 	DtmSocket  *known;
 
@@ -61,10 +61,10 @@ open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 	/* the address that the name has led to, rather than the name */
 	if (dtm_address_listed(&t->limits.forbidden, &address->addr))
 	{
-		dtm_address_name(&address->addr, slot->forbidden, sizeof(slot->forbidden));
+		dtm_address_name(&address->addr, request->forbidden, sizeof(request->forbidden));
 		return CURL_SOCKET_BAD;
 	}
-	slot->forbidden[0] = '\0';	/* of another address of the name */
+	request->forbidden[0] = '\0';	/* of another address of the name */
 	fd = socket(address->family, address->socktype | SOCK_CLOEXEC,
 				address->protocol);
 	if (fd < 0)
@@ -94,16 +94,16 @@ note_unwatched(DtmTransport *t, CURL *easy, const char *what)
 {
 	int			error = errno;
 	char	   *private = NULL;
-	DtmSlot    *slot;
+	DtmRequest *request;
 
 	(void) curl_easy_getinfo(easy, CURLINFO_PRIVATE, &private);
-	slot = (DtmSlot *) private;
-	if (slot == NULL || slot->call == NULL)
+	request = (DtmRequest *) private;
+	if (request == NULL || request->call == NULL)
 		snprintf(t->problem, sizeof(t->problem), "epoll_ctl(%s) failed: %s", what,
 				 strerror(error));
 	else
 	{
-		snprintf(slot->unwatched, sizeof(slot->unwatched), "epoll_ctl(%s) failed: %s",
+		snprintf(request->unwatched, sizeof(request->unwatched), "epoll_ctl(%s) failed: %s",
 				 what, strerror(error));
 		t->next_expiry = 0;
 	}
@@ -129,7 +129,11 @@ watch(DtmTransport *t, curl_socket_t fd, bool known, struct epoll_event *event,
 	*what = known ? "EPOLL_CTL_MOD" : "EPOLL_CTL_ADD";
 	if (epoll_ctl(t->epoll, known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, event) == 0)
 		return true;
-	/* libcurl has closed one and opened another, or we have not been told of its end */
+
+	/*
+	 * libcurl has closed one and opened another, or we have not been told of
+	 * its end
+	 */
 	if (errno != (known ? ENOENT : EEXIST))
 		return false;
 	*what = known ? "EPOLL_CTL_ADD" : "EPOLL_CTL_MOD";

@@ -76,9 +76,9 @@ fail_to_start(DtmTransport *t, DtmCall *call)
 }
 
 static bool
-add_handle(DtmSlot *slot, DtmCall *call)
+add_handle(DtmRequest *request, DtmCall *call)
 {
-	CURLMcode	rc = curl_multi_add_handle(slot->shard->multi, slot->easy);
+	CURLMcode	rc = curl_multi_add_handle(request->shard->multi, request->easy);
 
 	if (rc != CURLM_OK)
 		snprintf(call->error, sizeof(call->error), "could not start request: %s",
@@ -89,33 +89,33 @@ add_handle(DtmSlot *slot, DtmCall *call)
 static void
 start(DtmTransport *t, DtmCall *call)
 {
-	DtmSlot    *slot = slot_get(t, call->error);
+	DtmRequest *request = request_get(t, call->error);
 
 	call->started = realtime_us();
-	if (slot == NULL)
+	if (request == NULL)
 	{
 		fail_to_start(t, call);
 		return;
 	}
-	slot->call = call;
-	slot->too_long = slot->was_late = slot->in_framing = slot->is_encoded = false;
-	slot->header_len = slot->reply_size = 0;
-	slot->content_length = -1;
-	slot->forbidden[0] = slot->rejected[0] = slot->unwatched[0] = slot->error[0] = '\0';
-	slot->started = clock_us(CLOCK_MONOTONIC);
-	slot->expires = slot->started + call->timeout;
-	if (slot->expires < t->next_expiry)
-		t->next_expiry = slot->expires;
-	slot->shard = shard_enter(t, call->host, call->error);
-	if (slot->shard == NULL || !slot_prepare(t, slot, call) || !add_handle(slot, call))
+	request->call = call;
+	request->too_long = request->was_late = request->in_framing = request->is_encoded = false;
+	request->header_len = request->reply_size = 0;
+	request->content_length = -1;
+	request->forbidden[0] = request->rejected[0] = request->unwatched[0] = request->error[0] = '\0';
+	request->started = clock_us(CLOCK_MONOTONIC);
+	request->expires = request->started + call->timeout;
+	if (request->expires < t->next_expiry)
+		t->next_expiry = request->expires;
+	request->shard = shard_enter(t, call->host, call->error);
+	if (request->shard == NULL || !request_prepare(t, request, call) || !add_handle(request, call))
 	{
-		if (slot->shard != NULL)
-			shard_leave(call->host, slot->shard);
-		slot_put(t, slot);
+		if (request->shard != NULL)
+			shard_leave(call->host, request->shard);
+		request_put(t, request);
 		fail_to_start(t, call);
 		return;
 	}
-	call->slot = slot;
+	call->request = request;
 	host_started(t, call->host, call);
 	t->in_flight++;
 }
@@ -178,15 +178,15 @@ start_waiting(DtmTransport *t)
 
 /* A call is not in flight any more. */
 static void
-leave(DtmTransport *t, DtmSlot *slot)
+leave(DtmTransport *t, DtmRequest *request)
 {
-	DtmCall    *call = slot->call;
+	DtmCall    *call = request->call;
 	DtmHost    *host = call->host;
 
-	curl_multi_remove_handle(slot->shard->multi, slot->easy);
-	shard_leave(host, slot->shard);
-	slot_put(t, slot);
-	call->slot = NULL;
+	curl_multi_remove_handle(request->shard->multi, request->easy);
+	shard_leave(host, request->shard);
+	request_put(t, request);
+	call->request = NULL;
 	call->host = NULL;
 	host_left(t, host, call);
 	t->in_flight--;
@@ -220,44 +220,44 @@ is_no_answer(CURLcode rc, const DtmCall *call)
 }
 
 static void
-finish(DtmTransport *t, DtmSlot *slot, CURLcode rc)
+finish(DtmTransport *t, DtmRequest *request, CURLcode rc)
 {
-	DtmCall    *call = slot->call;
+	DtmCall    *call = request->call;
 	long		status = 0;
-	bool		forbidden = slot->forbidden[0] != '\0';
+	bool		forbidden = request->forbidden[0] != '\0';
 
-	call->duration = clock_us(CLOCK_MONOTONIC) - slot->started;
+	call->duration = clock_us(CLOCK_MONOTONIC) - request->started;
 	if (rc == CURLE_OK)
 	{
-		curl_easy_getinfo(slot->easy, CURLINFO_RESPONSE_CODE, &status);
+		curl_easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &status);
 		call->http_status = (int) status;
 	}
 	else if (forbidden)
 		snprintf(call->error, sizeof(call->error),
-				 "address %s is forbidden by dtm.forbidden_addresses", slot->forbidden);
-	else if (slot->unwatched[0] != '\0')
-		snprintf(call->error, sizeof(call->error), "%s", slot->unwatched);
-	else if (slot->header_len > MAX_HEADER_LEN)
+				 "address %s is forbidden by dtm.forbidden_addresses", request->forbidden);
+	else if (request->unwatched[0] != '\0')
+		snprintf(call->error, sizeof(call->error), "%s", request->unwatched);
+	else if (request->header_len > MAX_HEADER_LEN)
 		snprintf(call->error, sizeof(call->error),
 				 "response headers are longer than %d bytes", MAX_HEADER_LEN);
-	else if ((slot->too_long || slot->is_encoded) &&
-			 curl_easy_getinfo(slot->easy, CURLINFO_RESPONSE_CODE, &status) == CURLE_OK &&
+	else if ((request->too_long || request->is_encoded) &&
+			 curl_easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &status) == CURLE_OK &&
 			 (status == 409 || status == 425))
 		call->http_status = (int) status;	/* says enough by itself */
-	else if (slot->rejected[0] != '\0')
-		snprintf(call->error, sizeof(call->error), "%s", slot->rejected);
-	else if (slot->too_long)
+	else if (request->rejected[0] != '\0')
+		snprintf(call->error, sizeof(call->error), "%s", request->rejected);
+	else if (request->too_long)
 		snprintf(call->error, sizeof(call->error),
 				 "response is longer than %zu bytes", t->limits.max_reply_size);
 	else
 		snprintf(call->error, sizeof(call->error), "%s",
-				 slot->error[0] ? slot->error : curl_easy_strerror(rc));
-	if (rc == CURLE_OK || status != 0 || slot->too_long || slot->rejected[0] != '\0' ||
-		slot->header_len > MAX_HEADER_LEN)
+				 request->error[0] ? request->error : curl_easy_strerror(rc));
+	if (rc == CURLE_OK || status != 0 || request->too_long || request->rejected[0] != '\0' ||
+		request->header_len > MAX_HEADER_LEN)
 		host_answered(t, call->host, call->duration);
 	else if (!forbidden && is_no_answer(rc, call))
 		host_failed(t, call->host, call);
-	leave(t, slot);
+	leave(t, request);
 	append_done(t, call);
 }
 
@@ -337,7 +337,7 @@ init_reply(DtmCall *call)
 {
 	call->next = NULL;
 	call->host = NULL;
-	call->slot = NULL;
+	call->request = NULL;
 	call->http_status = 0;
 	call->reply = NULL;
 	call->reply_len = 0;
@@ -377,10 +377,10 @@ dtm_transport_cancel(DtmTransport *t, DtmCall *call)
 {
 	sigset_t	before;
 
-	if (call->slot != NULL)
+	if (call->request != NULL)
 	{
 		block_signals(&before);
-		leave(t, call->slot);
+		leave(t, call->request);
 		restore_signals(&before);
 	}
 	else if (call->host != NULL)
@@ -452,29 +452,29 @@ expire(DtmTransport *t)
 	if (now < t->next_expiry)
 		return;
 	t->next_expiry = INT64_MAX;
-	for (DtmSlot *slot = t->all_slots; slot != NULL; slot = slot->next_of_all)
+	for (DtmRequest *request = t->all_requests; request != NULL; request = request->next_of_all)
 	{
-		if (slot->call == NULL)
+		if (request->call == NULL)
 			continue;
-		if (slot->unwatched[0] != '\0')
+		if (request->unwatched[0] != '\0')
 		{
-			finish(t, slot, CURLE_ABORTED_BY_CALLBACK);
+			finish(t, request, CURLE_ABORTED_BY_CALLBACK);
 			continue;
 		}
-		if (slot->expires + LATE < now && !slot->was_late)
+		if (request->expires + LATE < now && !request->was_late)
 		{
-			slot->was_late = true;
-			slot->expires = now + GRACE;
+			request->was_late = true;
+			request->expires = now + GRACE;
 		}
-		if (slot->expires <= now)
+		if (request->expires <= now)
 		{
-			snprintf(slot->error, sizeof(slot->error),
+			snprintf(request->error, sizeof(request->error),
 					 "timed out after %lld ms",
-					 (long long) (now - slot->started) / 1000);
-			finish(t, slot, CURLE_OPERATION_TIMEDOUT);
+					 (long long) (now - request->started) / 1000);
+			finish(t, request, CURLE_OPERATION_TIMEDOUT);
 		}
-		else if (slot->expires < t->next_expiry)
-			t->next_expiry = slot->expires;
+		else if (request->expires < t->next_expiry)
+			t->next_expiry = request->expires;
 	}
 }
 
@@ -495,7 +495,7 @@ dtm_transport_drive(DtmTransport *t)
 		char	   *private;
 
 		curl_easy_getinfo(easy, CURLINFO_PRIVATE, &private);
-		finish(t, (DtmSlot *) private, rc);
+		finish(t, (DtmRequest *) private, rc);
 	}
 	if (all)
 		expire(t);
@@ -559,19 +559,19 @@ dtm_transport_destroy(DtmTransport *t)
 	block_signals(&before);
 	for (DtmCall *call = t->done; call != NULL; call = call->next)
 		dtm_call_release(call);
-	while (t->all_slots != NULL)
+	while (t->all_requests != NULL)
 	{
-		DtmSlot    *slot = t->all_slots;
+		DtmRequest *request = t->all_requests;
 
-		t->all_slots = slot->next_of_all;
-		if (slot->call != NULL)
+		t->all_requests = request->next_of_all;
+		if (request->call != NULL)
 		{
-			curl_multi_remove_handle(slot->shard->multi, slot->easy);
-			dtm_call_release(slot->call);
+			curl_multi_remove_handle(request->shard->multi, request->easy);
+			dtm_call_release(request->call);
 		}
-		curl_easy_cleanup(slot->easy);
-		curl_slist_free_all(slot->headers);
-		free(slot);
+		curl_easy_cleanup(request->easy);
+		curl_slist_free_all(request->headers);
+		free(request);
 	}
 	hosts_free(t);
 	curl_slist_free_all(t->default_headers);

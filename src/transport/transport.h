@@ -35,7 +35,8 @@ typedef struct DtmTransportLimits
 	int			breaker_failures;	/* consecutive calls without response that
 									 * open the circuit breaker; 0: never */
 	int64_t		breaker_pause_max;	/* us: longest time between two probes */
-	DtmAddressList forbidden;	/* addresses to which connections are forbidden */
+	DtmAddressList forbidden;	/* addresses to which connections are
+								 * forbidden */
 	const char *ca_file;		/* certificate authorities for TLS; "": the
 								 * system's */
 } DtmTransportLimits;
@@ -68,7 +69,8 @@ typedef struct DtmCall
 	const char *own_headers[DTM_NOWN_HEADERS];	/* headers besides the list;
 												 * NULL: none */
 	int64_t		timeout;		/* us, from the start of the request */
-	int64_t		connect_timeout;	/* us of timeout for the connection; 0: all */
+	int64_t		connect_timeout;	/* us of timeout for the connection; 0:
+									 * all */
 	const char *ca_file;		/* certificate authorities for TLS; NULL: the
 								 * transport's */
 	const char *client_cert;	/* certificate of the client; NULL: none */
@@ -86,8 +88,8 @@ typedef struct DtmCall
 								 * dtm_call_release() frees it */
 	size_t		reply_len;
 	int			grpc_status;	/* from headers or trailers; -1: none */
-	char	   *grpc_message;	/* percent-decoded, or NULL; dtm_call_release()
-								 * frees it */
+	char	   *grpc_message;	/* percent-decoded, or NULL;
+								 * dtm_call_release() frees it */
 	char		error[DTM_CALL_ERROR_SIZE]; /* why http_status is 0 */
 	int64_t		started;		/* us since the Unix epoch; 0: it was not sent */
 	int64_t		duration;		/* us */
@@ -97,21 +99,21 @@ typedef struct DtmCall
 	struct DtmCall *previous;	/* in the list of calls that wait for the same
 								 * host */
 	struct DtmHost *host;
-	struct DtmSlot *slot;
+	struct DtmRequest *request;
 } DtmCall;
 
 /* Is the call in flight, so that the host may have received it? */
 static inline bool
 dtm_call_is_in_flight(const DtmCall *call)
 {
-	return call->slot != NULL;
+	return call->request != NULL;
 }
 
 /* Does the call wait for its turn? */
 static inline bool
 dtm_call_is_waiting(const DtmCall *call)
 {
-	return call->slot == NULL && call->host != NULL;
+	return call->request == NULL && call->host != NULL;
 }
 
 /*
@@ -209,11 +211,11 @@ typedef struct DtmHostStats
 	int			window;			/* calls that may be in flight while the host
 								 * recovers; 0: as the limits allow */
 	int			failed_in_a_row;
-	uint64_t	calls;			/* ended calls, since the transport was created
-								 * or the host was forgotten */
+	uint64_t	calls;			/* ended calls, since the transport was
+								 * created or the host was forgotten */
 	uint64_t	failures;		/* of these, without a response */
-	uint64_t	refused;		/* calls that were not made because the breaker
-								 * was open */
+	uint64_t	refused;		/* calls that were not made because the
+								 * breaker was open */
 	int64_t		total_time;		/* us, sum of the response times */
 	int64_t		recent_time;	/* us, moving average of the response times */
 	int64_t		next_probe;		/* us since the Unix epoch; 0: none */

@@ -71,7 +71,7 @@ frame_of(const Transaction *trans, const WireBranch *branch, size_t *len)
 	if (trans->core.type == DTM_WORKFLOW && payload_len > 0)
 	{
 		appendStringInfoChar(&frame, WORKFLOW_DATA_TAG);
-		for (size_t rest = payload_len; ; rest >>= 7)
+		for (size_t rest = payload_len;; rest >>= 7)
 		{
 			appendStringInfoChar(&frame, (char) ((rest & 0x7F) |
 												 (rest > 0x7F ? 0x80 : 0)));

@@ -89,7 +89,7 @@ jsonrpc_request(const Transaction *trans, const WireBranch *branch,
 	initStringInfo(&body);
 	appendStringInfoString(&body, "{\"id\": ");
 	escape_json(&body, utf8_of(psprintf("%s-%s-%s", trans->gid, branch->branch_id,
-										  branch->op)));
+										branch->op)));
 	appendStringInfoString(&body, ", \"jsonrpc\": \"2.0\", \"method\": ");
 	escape_json(&body, method);
 	appendStringInfo(&body, ", \"params\": %s}", params_of(trans, branch));

@@ -50,6 +50,7 @@ extern DtmResult jsonrpc_result(const DtmCall *call, const char **text);
 extern const char *grpc_url_problem(const char *url);
 extern void grpc_request(const Transaction *trans, const WireBranch *branch,
 						 DtmCall *call);
+
 /* The message inside the frame of a request. */
 extern const char *grpc_message(const DtmCall *call, size_t *len);
 extern DtmResult grpc_result(const DtmCall *call, const char **text);

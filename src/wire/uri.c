@@ -55,7 +55,8 @@ look_alike(uint32_t c)
 		case 0x2026:
 		case 0xFE52:			/* small and full-width forms */
 		case 0xFF0E:
-		case 0x3002:			/* ideographic full stop, and its half-width form */
+		case 0x3002:			/* ideographic full stop, and its half-width
+								 * form */
 		case 0xFF61:
 			return '.';
 		case 0x2044:			/* fraction, division, big solidus, full-width */
@@ -63,7 +64,8 @@ look_alike(uint32_t c)
 		case 0x29F8:
 		case 0xFF0F:
 			return '/';
-		case 0x2216:			/* set minus, reverse solidus operator, small, full-width */
+		case 0x2216:			/* set minus, reverse solidus operator, small,
+								 * full-width */
 		case 0x29F5:
 		case 0xFE68:
 		case 0xFF3C:
