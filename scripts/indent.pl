@@ -7,6 +7,7 @@
 # With --check nothing is written: prints "ok" or "not ok" and what differs.
 use strict;
 use warnings;
+use File::Temp qw(tempdir);
 use FindBin;
 
 my $check = @ARGV && $ARGV[0] eq '--check' && shift;
@@ -34,14 +35,14 @@ for my $file (glob('/usr/include/postgresql/*/server/*.h /usr/include/postgresql
 }
 delete $types{name};
 $types{counters_hash} = 1;		# made by lib/simplehash.h
-my $list = "/tmp/dtm-typedefs.$$";
+my $folder = tempdir(CLEANUP => 1);
+my $list = "$folder/typedefs";
 for my $kind ('', '.plain')
 {
 	open(my $out, '>', "$list$kind") or die "$list$kind: $!\n";
 	print $out "$_\n" for grep { $kind eq '' || $_ ne 'text' } sort keys %types;
 	close($out);
 }
-END { unlink $list, "$list.plain", "$list.c" if $list; }
 
 sub laid_out
 {
