@@ -33,7 +33,7 @@ new_token(void)
 		ereport(ERROR,
 				(errcode(ERRCODE_INTERNAL_ERROR),
 				 errmsg("could not generate a random token")));
-	memcpy(token, TOKEN_PREFIX, strlen(TOKEN_PREFIX));
+	strlcpy(token, TOKEN_PREFIX, sizeof(TOKEN_PREFIX));
 	for (int i = 0; i < TOKEN_BYTES; i++)
 	{
 		*end++ = digits[bytes[i] >> 4];

@@ -14,12 +14,12 @@ int			LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* In a piece of memory of its own, so that reading beyond its end is seen. */
 static void
 hand_over(size_t (*callback) (char *, size_t, size_t, void *), const char *data,
-		  size_t size, DtmSlot *slot)
+		  size_t size, DtmRequest *request)
 {
 	char	   *copy = malloc(size > 0 ? size : 1);
 
 	memcpy(copy, data, size);
-	(void) callback(copy, 1, size, slot);
+	(void) callback(copy, 1, size, request);
 	free(copy);
 }
 
@@ -33,7 +33,7 @@ LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
 	bool		swollen = len > size;
 	DtmTransport transport;
 	DtmCall		call;
-	DtmSlot		slot;
+	DtmRequest		request;
 	const char *data = text;
 	const char *end = text + len;
 
@@ -41,21 +41,21 @@ LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
 		easy = curl_easy_init();
 	memset(&transport, 0, sizeof(transport));
 	memset(&call, 0, sizeof(call));
-	memset(&slot, 0, sizeof(slot));
+	memset(&request, 0, sizeof(request));
 	transport.limits.max_reply_size = swollen ? 2 * SWOLLEN : 1000;
-	slot.transport = &transport;
-	slot.easy = easy;
-	slot.call = &call;
+	request.transport = &transport;
+	request.easy = easy;
+	request.call = &call;
 	call.http2 = true;
 	call.grpc_status = -1;
-	slot.content_length = -1;
+	request.content_length = -1;
 	/* lines until an empty one, then the body */
 	while (data < end)
 	{
 		const char *line_end = memchr(data, '\n', (size_t) (end - data));
 		size_t		piece = line_end ? (size_t) (line_end + 1 - data) : (size_t) (end - data);
 
-		hand_over(on_header, data, piece, &slot);
+		hand_over(on_header, data, piece, &request);
 		data += piece;
 		if (piece <= 2)
 			break;
@@ -65,7 +65,7 @@ LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
 		size_t		most = swollen ? 1024 : 7;
 		size_t		piece = (size_t) (end - data) < most ? (size_t) (end - data) : most;
 
-		hand_over(on_reply, data, piece, &slot);
+		hand_over(on_reply, data, piece, &request);
 		data += piece;
 	}
 	if (call.reply_len > transport.limits.max_reply_size ||

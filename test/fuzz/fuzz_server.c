@@ -39,7 +39,7 @@ read_request(char *text, size_t len)
 static void
 read_branch(char *text, size_t len)
 {
-	(void) request_branch_from_object(DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text))));
+	(void) request_branch_from_object(DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text))), NULL);
 }
 
 static void
