@@ -74,9 +74,10 @@ for my $setting (
 {
 	my $gid = 'set' . ++$number;
 
-	# an error of the coordinator would be a pause of a second and more
-	$node->safe_psql('template1', "ALTER DATABASE postgres SET $setting");
-	$node->safe_psql('template1', "SELECT pg_terminate_backend(pid, 180000) FROM pg_stat_activity WHERE datname = 'postgres' AND backend_type = 'dtm coordinator'");
+	# a coordinator that is told to leave comes back without the pause of one that died
+	$node->safe_psql('template1', "ALTER DATABASE postgres SET $setting; ALTER DATABASE postgres ALLOW_CONNECTIONS false");
+	$node->poll_query_until('template1', "SELECT count(*) = 0 FROM pg_stat_activity WHERE datname = 'postgres'") or die;
+	$node->safe_psql('template1', 'ALTER DATABASE postgres ALLOW_CONNECTIONS true');
 	is($node->safe_psql('postgres', qq{
 SET ROLE none; SET search_path = public; SET statement_timeout = 0; SET lock_timeout = 0; SET idle_session_timeout = 0; SET default_transaction_read_only = off; SET idle_in_transaction_session_timeout = 0;
 SET default_transaction_isolation = 'read committed'; SET session_replication_role = origin;

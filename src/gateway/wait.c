@@ -14,6 +14,7 @@
 #include "process/waiters.h"
 #include "store/store.h"
 
+#include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
