@@ -281,8 +281,8 @@ do_with_fewer(Oid database)
 	if (nrunning != first->limit)
 		ereport(LOG,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("could start only %d of %d dtm coordinators for database %u",
-						nrunning, dtm_coordinators_per_database, database),
+				 errmsg("could start only %d of %d background workers \"%s\"",
+						nrunning, dtm_coordinators_per_database, title_of(database)),
 				 errdetail("No background worker slot is free. The running coordinators share the work of the missing ones."),
 				 errhint("Increase max_worker_processes, or decrease dtm.coordinators_per_database.")));
 	first->limit = nrunning;
