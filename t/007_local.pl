@@ -142,7 +142,7 @@ for my $statement ('RESET SESSION AUTHORIZATION', 'RESET ROLE', 'SET SESSION sea
 	'SELECT pg_advisory_lock(42)', 'PREPARE p AS SELECT 1', 'SET default_transaction_read_only = on')
 {
 	as_app("SELECT dtm_submit('msg', ARRAY[dtm_step('sql:bank.climb', payload => jsonb_build_object('sql', '$statement'))], gid => '$statement')");
-	is(sql("SELECT dtm_wait('$statement'), who, session_who FROM bank.seen WHERE gid = '$statement'"), 'succeed|app|app', $statement);
+	is(sql("SELECT dtm_wait('$statement'); SELECT who, session_who FROM bank.seen WHERE gid = '$statement'"), "succeed\napp|app", $statement);
 }
 is(sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 42"), '0', 'no advisory lock is left');
 as_app("SELECT dtm_submit('msg', ARRAY[dtm_step('sql:bank.climb', payload => jsonb_build_object('sql', 'DO \$x\$ BEGIN ASSERT current_setting(''search_path'') <> ''nowhere''; ASSERT to_regclass(''pg_temp.account'') IS NULL; ASSERT NOT EXISTS (SELECT FROM pg_prepared_statements); END \$x\$'))], gid => 'clean')");
@@ -183,7 +183,7 @@ is(sql("SELECT rolsuper FROM pg_roles WHERE rolname = 'boss'"), 'f', 'operators 
 # a role that has another one as its default
 sql("CREATE ROLE owner_role; GRANT owner_role TO app; ALTER ROLE app SET role = 'owner_role'");
 as_app("SELECT dtm_submit('msg', ARRAY[dtm_step('sql:bank.climb', payload => '{\"sql\": \"SELECT\"}')], gid => 'default role')");
-is(sql("SELECT dtm_wait('default role'), who, session_who FROM bank.seen WHERE gid = 'default role'"), 'succeed|app|app', 'it is the role that submitted, whatever its default');
+is(sql("SELECT dtm_wait('default role'); SELECT who, session_who FROM bank.seen WHERE gid = 'default role'"), "succeed\napp|app", 'it is the role that submitted, whatever its default');
 sql("ALTER ROLE app RESET role");
 as_app("SELECT dtm_submit('msg', ARRAY[dtm_step('sql:bank.climb', payload => '{\"sql\": \"DECLARE c CURSOR WITH HOLD FOR SELECT 1\"}')], gid => 'cursor ' || n) FROM generate_series(1, 3) n");
 is(sql("SELECT string_agg(dtm_wait('cursor ' || n), ' ') FROM generate_series(1, 3) n"), 'succeed succeed succeed', 'cursors are closed');
@@ -213,7 +213,8 @@ as_app("SELECT dtm_submit('msg', ARRAY[dtm_step('sql:bank.wait', payload => '{\"
 eventually($node, $waiting, '2');
 as_app("SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/Quick', payload => '{}')], gid => 'quick')");
 is(sql("SELECT dtm_wait('quick')"), 'succeed', 'slow functions do not hold up calls of others');
-is(sql("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'dtm local branches'"), '2', 'all workers but one');
+# a worker of before may still have to end
+ok(eventually($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'dtm local branches'", '2'), 'all workers but one');
 like(`ps -o args= -p @{[ sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'dtm local branches' LIMIT 1") ]}`, qr/dtm local branches in database "postgres" of role "app"/, 'whose titles have names');
 ok(eventually($node, "SELECT in_flight, queued FROM dtm.stat_coordinator", '2|2'), 'the others wait');
 as_app("SELECT dtm_submit('msg', ARRAY[dtm_step('sql:bank.wait', payload => '{\"lock\": 7}')], gid => 'limited', options => '{\"request_timeout\": 0.1}')");

@@ -267,10 +267,10 @@ dtm_barrier(PG_FUNCTION_ARGS)
 	if (origin != NULL)
 	{
 		row.op = cstring_to_text(origin);
-		origin_inserted = barrier_row_insert(&row);
+		origin_inserted = barrier_row_insert(&row, &caller);
 	}
 	row.op = op;
-	inserted = barrier_row_insert(&row);
+	inserted = barrier_row_insert(&row, &caller);
 	store_leave_owner(&caller);
 
 	if (strcmp(op_name, dtm_op_name(DTM_OP_MSG)) == 0 && !inserted)
@@ -308,7 +308,7 @@ dtm_query_prepared(PG_FUNCTION_ARGS)
 	char	   *reason;
 
 	store_enter_owner(&caller);
-	(void) barrier_row_insert(&row);
+	(void) barrier_row_insert(&row, &caller);
 	reason = barrier_row_reason(&row);
 	store_leave_owner(&caller);
 	PG_RETURN_BOOL(reason != NULL && strcmp(reason, "rollback") != 0);

@@ -178,7 +178,7 @@ run_deferred(void)
  * an error, not a branch that is skipped.
  */
 bool
-barrier_row_insert(const BarrierRow *row)
+barrier_row_insert(const BarrierRow *row, const StoreCaller *caller)
 {
 	static SPIPlanPtr plan = NULL;
 	bool		inserted;
@@ -192,7 +192,8 @@ barrier_row_insert(const BarrierRow *row)
 		"ON CONFLICT ON CONSTRAINT uniq_barrier DO NOTHING",
 		row);
 	inserted = SPI_processed > 0;
-	run_deferred();
+	if (!caller->as_made)
+		run_deferred();
 	SPI_finish();
 	return inserted;
 }

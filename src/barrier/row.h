@@ -7,6 +7,8 @@
 
 #include "postgres.h"
 
+#include "store/store.h"
+
 /* The columns without id and times, not longer than allowed (§8.1). */
 typedef struct BarrierRow
 {
@@ -28,7 +30,7 @@ typedef struct BarrierRow
  *
  * Call both functions between store_enter_owner() and store_leave_owner().
  */
-extern bool barrier_row_insert(const BarrierRow *row);
+extern bool barrier_row_insert(const BarrierRow *row, const StoreCaller *caller);
 
 /* The reason in the stored row, palloc'd; NULL: there is no such row. */
 extern char *barrier_row_reason(const BarrierRow *row);

@@ -26,6 +26,7 @@
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
+#include "storage/lmgr.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -79,9 +80,11 @@ static bool own_session = false;
 /* ---------- what is added to the tables ---------- */
 
 static const char *const tables[][2] = {
-	{"dtm", "home"}, {"dtm", "request"}, {"dtm", "active"}, {"dtm", "finished"},
-	{"dtm", "attempt"}, {"dtm", "topic"}, {"dtm", "api_token"}, {"dtm_barrier", "barrier"}
+	{"dtm_barrier", "barrier"}, {"dtm", "home"}, {"dtm", "request"}, {"dtm", "active"},
+	{"dtm", "finished"}, {"dtm", "attempt"}, {"dtm", "topic"}, {"dtm", "api_token"}
 };
+
+#define BARRIER_TABLE	0
 
 /* As of the last look; known is false when one of them may have changed. */
 static bool known = false;
@@ -408,7 +411,37 @@ owner_leave(const Session *session)
 		SetUserIdAndSecContext(session->user, session->sec_context);
 }
 
-/* With search_path at least: what runs then looks its names up there. */
+/*
+ * Has the caller's search path changed since the last call?  A plan is made
+ * again for each other path, so whoever changes its own often gets ours.
+ */
+static bool
+path_varies(void)
+{
+	static char *last = NULL;
+	static bool varies = false;
+
+	if (varies || namespace_search_path == NULL)
+		return true;
+	if (last == NULL)
+		last = MemoryContextStrdup(TopMemoryContext, namespace_search_path);
+	varies = strcmp(last, namespace_search_path) != 0;
+	return varies;
+}
+
+/*
+ * May the barrier's statements run with the caller's settings?  A table that is
+ * locked stays as it is; and what was done to it before is known from then on.
+ */
+static bool
+is_barrier_as_made(void)
+{
+	if (path_varies() || !is_as_made())
+		return false;
+	LockRelationOid(table_oids[BARRIER_TABLE], RowExclusiveLock);
+	return is_as_made();
+}
+
 void
 store_enter_owner(StoreCaller *caller)
 {
@@ -418,12 +451,13 @@ store_enter_owner(StoreCaller *caller)
 	caller->user = session.user;
 	caller->sec_context = session.sec_context;
 	caller->nest_level = 0;
-	if (own_session)
+	caller->as_made = is_barrier_as_made();
+	if (caller->as_made || own_session)
 		return;
 	caller->nest_level = NewGUCNestLevel();
+	/* the path at least; the barrier has its own care for deferred triggers */
 	(void) set_config_option(own_settings[0].name, own_settings[0].value,
 							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	/* the barrier has its own care for deferred triggers */
 	if (own_needs_settings())
 		set_own(GUC_ACTION_SAVE);
 }

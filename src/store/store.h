@@ -351,16 +351,18 @@ extern const char *store_other_version(void);
 extern Oid	dtm_extension_owner(void);
 
 /*
- * As the owner of the extension, under a search path that the caller has not
- * chosen: what somebody has added to our tables (triggers, checks, defaults)
- * runs then, and looks its names up there.  Leaving restores both; an error
- * does so by itself.
+ * As the owner of the extension, to write to the barrier's table.  What
+ * somebody has added to our tables (triggers, checks, defaults) runs under a
+ * search path and settings that the caller has not chosen.  Leaving restores
+ * both; an error does so by itself.
  */
 typedef struct StoreCaller
 {
 	Oid			user;
 	int			sec_context;
 	int			nest_level;		/* of settings */
+	bool		as_made;		/* nothing was added: nothing of anybody's
+								 * runs, and none of its triggers is deferred */
 } StoreCaller;
 
 extern void store_enter_owner(StoreCaller *caller);
