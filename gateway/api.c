@@ -520,21 +520,8 @@ handle_http(Exchange *exchange)
 	}
 }
 
-void
-api_handle(Exchange *exchange)
-{
-	if (exchange->too_large)
-		api_refuse(exchange, 431, "headers too large");
-	else if (exchange->method == NULL || exchange->target == NULL || exchange->target[0] != '/')
-		api_refuse(exchange, 400, "a method and a path are needed");
-	else if (exchange->stream != 0 && grpc_is(exchange))
-		grpc_handle(exchange);
-	else
-		handle_http(exchange);
-}
-
-void
-api_refuse(Exchange *exchange, int status, const char *message)
+static void
+refuse(Exchange *exchange, int status, const char *message)
 {
 	if (exchange->stream != 0 && grpc_is(exchange))
 	{
@@ -546,8 +533,21 @@ api_refuse(Exchange *exchange, int status, const char *message)
 		reply_error(exchange, status, NULL, message);
 }
 
-void
-api_expire(Exchange *exchange)
+static void
+handle(Exchange *exchange)
+{
+	if (exchange->too_large)
+		refuse(exchange, 431, "headers too large");
+	else if (exchange->method == NULL || exchange->target == NULL || exchange->target[0] != '/')
+		refuse(exchange, 400, "a method and a path are needed");
+	else if (exchange->stream != 0 && grpc_is(exchange))
+		grpc_handle(exchange);
+	else
+		handle_http(exchange);
+}
+
+static void
+expire(Exchange *exchange)
 {
 	/* only gRPC has deadlines; what was asked for is done all the same */
 	if (exchange->request != NULL)
@@ -555,3 +555,5 @@ api_expire(Exchange *exchange)
 	exchange->request = NULL;
 	exchange_reply_grpc(exchange, GRPC_DEADLINE_EXCEEDED, "deadline exceeded", NULL);
 }
+
+const ServerHandler api_handler = {handle, refuse, expire};

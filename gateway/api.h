@@ -6,9 +6,12 @@
 #ifndef GW_API_H
 #define GW_API_H
 
+#include "db.h"
 #include "server.h"
 
 /* ---------- api.c ---------- */
+
+extern const ServerHandler api_handler;
 
 /* A fresh gid, as the extension makes them: it sorts by time. */
 #define GID_SIZE	27

@@ -2,8 +2,9 @@
  * exchange.c
  *		A request and its response, over HTTP/1.1 or HTTP/2.
  */
+#include "netprivate.h"
+
 #include "grpc.h"
-#include "server.h"
 
 #include <stdlib.h>
 #include <string.h>

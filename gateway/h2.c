@@ -6,7 +6,7 @@
  * What nghttp2 does not limit by itself is limited here: streams at a time,
  * bytes of headers and bodies, and frames that cost more to answer than to send.
  */
-#include "server.h"
+#include "netprivate.h"
 
 #include "log.h"
 
@@ -85,7 +85,7 @@ on_data_chunk(nghttp2_session * session, uint8_t flags, int32_t stream,
 	if (len > conn->server->config.max_body - exchange->body.len)
 	{
 		exchange->too_large = true;
-		api_refuse(exchange, 413, "body too large");
+		conn->server->handler->refuse(exchange, 413, "body too large");
 		return 0;
 	}
 	buf_add(&exchange->body, bytes, len);
@@ -137,11 +137,11 @@ on_frame_recv(nghttp2_session * session, const nghttp2_frame * frame, void *data
 	if (exchange == NULL || exchange->replied)
 		return 0;
 	if (exchange->too_large)
-		api_refuse(exchange, 431, "headers too large");
+		conn->server->handler->refuse(exchange, 431, "headers too large");
 	else if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM)
 	{
 		exchange->complete = true;
-		api_handle(exchange);
+		conn->server->handler->handle(exchange);
 	}
 	return 0;
 }
@@ -388,7 +388,7 @@ h2_expire(Conn *conn)
 		if (exchange->conn != conn || exchange->began >= until)
 			continue;
 		if (!exchange->complete && !exchange->replied)
-			api_refuse(exchange, 408, "the request did not come in time");
+			conn->server->handler->refuse(exchange, 408, "the request did not come in time");
 		else if (exchange->replied && (!exchange->complete || conn->active < until))
 		{
 			/* its client still sends, or opens no window for it */

@@ -2,6 +2,7 @@
  * main.c
  *		dtm-gateway: how its parts are joined, and signals.
  */
+#include "api.h"
 #include "buf.h"
 #include "config.h"
 #include "db.h"
@@ -259,6 +260,7 @@ main(int argc, char **argv)
 	configure(&config);
 	loop_init(&loop);
 	server.loop = &loop;
+	server.handler = &api_handler;
 	watch_signals();
 	db.conninfo = config.conninfo;
 	db.sessions = config.sessions;

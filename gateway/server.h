@@ -1,12 +1,11 @@
 /*
  * server.h
- *		What the parts between sockets and the database share: the server, its
- *		connections, and exchanges, a request and its response each.
+ *		The server: its connections, and exchanges, a request and its response
+ *		each.  What requests mean is not known here.
  */
 #ifndef GW_SERVER_H
 #define GW_SERVER_H
 
-#include "db.h"
 #include "h1.h"
 #include "hba.h"
 #include "loop.h"
@@ -43,10 +42,26 @@ typedef struct Listener
 	struct Listener *next;
 } Listener;
 
+struct Exchange;
+
+/* Who answers: what stands above sockets is told of requests by this. */
+typedef struct ServerHandler
+{
+	/* a request has come whole */
+	void		(*handle) (struct Exchange *exchange);
+
+	/* one is refused for what is known of it so far: 413, 431 and the like */
+	void		(*refuse) (struct Exchange *exchange, int status, const char *message);
+
+	/* its deadline is over */
+	void		(*expire) (struct Exchange *exchange);
+} ServerHandler;
+
 typedef struct Server
 {
 	Loop	   *loop;
-	Db		   *db;
+	struct Db  *db;				/* the handler's */
+	const ServerHandler *handler;
 	ServerConfig config;
 	Listener   *listeners;
 	struct Conn *conns;			/* all that are open */
@@ -78,7 +93,7 @@ typedef struct Conn
 	bool		closed;
 	bool		closing;		/* when all has been sent */
 	bool		paused;			/* not to be read from now */
-	bool		processing;		/* process_h1() is at it */
+	bool		processing;		/* h1_process() is at it */
 	bool		lingering;		/* all is sent; what still comes is thrown
 								 * away */
 	bool		peer_done;		/* it sends no more */
@@ -159,20 +174,11 @@ extern void exchange_reply(Exchange *exchange, int status, const char *type,
 extern void exchange_reply_grpc(Exchange *exchange, int status,
 								const char *message, const Buf *reply);
 
-/* ---------- api.c ---------- */
-
-/* A request that has come whole. */
-extern void api_handle(Exchange *exchange);
-
-/* One that is refused for what is known of it so far: 413, 431 and the like. */
-extern void api_refuse(Exchange *exchange, int status, const char *message);
-
-/* Its deadline is over. */
-extern void api_expire(Exchange *exchange);
-
-/* ---------- conn.c ---------- */
+/* ---------- listen.c ---------- */
 
 extern bool server_listen(Server *server, const char *name, SSL_CTX *tls);
+
+/* ---------- server.c ---------- */
 
 /* At the end of each turn: sends, and frees. */
 extern void server_flush(Server *server);
@@ -184,42 +190,22 @@ extern void server_tick(Server *server);
 extern void server_stop(Server *server);
 extern bool server_is_done(const Server *server);
 
+/* ---------- conn.c ---------- */
+
 extern void conn_close(Conn *conn);
 
 /* There is something to be sent. */
 extern void conn_touch(Conn *conn);
 
+/* ---------- conn_h1.c ---------- */
+
 /* The response of HTTP/1.1 is in conn->out: on to the next request. */
 extern void conn_next(Conn *conn, bool keep_alive);
-
-/* ---------- h2.c ---------- */
-
-extern void h2_start(Conn *conn);
-
-/* False: the connection is to be closed. */
-extern bool h2_feed(Conn *conn, const char *data, size_t len);
-
-/* Puts what there is to send into conn->out; false: nothing will come any more. */
-extern bool h2_send(Conn *conn);
-extern void h2_respond(Exchange *exchange, int status, const char *type,
-					   const char *extra);
-extern void h2_respond_grpc(Exchange *exchange, int status, const char *message);
-
-/* No new streams; those that are open are finished. */
-extern void h2_shut_down(Conn *conn);
-extern int	h2_streams(const Conn *conn);
-extern void h2_free(Conn *conn);
-
-/* Streams whose request does not come are given up. */
-extern void h2_expire(Conn *conn);
 
 /* ---------- tls.c ---------- */
 
 /* NULL: it is logged why. */
 extern SSL_CTX *tls_create(const char *certificate, const char *key,
 						   const char *ca);
-
-/* The CN of the certificate that the client has shown; NULL: none. */
-extern char *tls_common_name(SSL *ssl);
 
 #endif							/* GW_SERVER_H */

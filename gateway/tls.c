@@ -2,7 +2,7 @@
  * tls.c
  *		TLS of listeners: certificate, clients' certificates, ALPN.
  */
-#include "server.h"
+#include "netprivate.h"
 
 #include "log.h"
 

@@ -1,8 +1,9 @@
 #!/usr/bin/perl
-# The layers of src/: which part may include which, and what else the structure
-# forbids.  Prints "ok" or "not ok" for each rule; exits with 1 if one is broken.
+# The layers of src/ and of gateway/: which part may include which, and what else the
+# structure forbids.  Prints "ok" or "not ok" for each rule; exits with 1 if one is
+# broken.
 #
-#	scripts/layers.pl [folder with src/]
+#	scripts/layers.pl [folder with src/ and gateway/]
 use strict;
 use warnings;
 
@@ -12,7 +13,7 @@ chdir($ARGV[0] // '.') or die "$ARGV[0]: $!\n";
 # From the bottom to the top.  A part is a folder, or a file with its header.  It
 # may include those that are listed for it, and those only; each of them stands
 # above it in this list, so that the list itself has no circle.
-my @layers = (
+my @src = (
 	['errors'],
 	['compat'],
 	['crash_point'],
@@ -52,70 +53,116 @@ my @layers = (
 		   transaction)],
 	['dtm', qw(compat flight local process process/shmem settings store)]);
 
-# Headers that only some parts may see, and the parts that must not see one.
+# The same of the gateway, where a part may have several files; what has none
+# listed is a file with its header.
+my @gateway = (
+	['buf'],
+	['log', qw(buf)],
+	['loop', qw(log)],
+	['config', qw(buf)],
+	['metrics', qw(buf)],
+	['json', qw(buf)],
+	['query', qw(buf json)],
+	['jsonrpc', qw(buf json)],
+	['grpc', qw(buf json)],
+	['h1', qw(buf)],
+	['hba', qw(buf)],
+	['request', qw(buf)],
+	['db', qw(buf log loop metrics request)],
+	['net', qw(buf grpc h1 hba log loop metrics request)],
+	['api', qw(buf db grpc json jsonrpc log metrics net query request)],
+	['main', qw(api buf config db hba log loop net)]);
+
+my %gateway_files = (
+	db => [qw(batch db dbparams dbprivate session waiters)],
+	net => [qw(channel conn conn_h1 exchange h2 listen netprivate server tls)],
+	api => [qw(access api api_grpc)]);
+
+# Headers that only some parts may see.
 my @reserved = (
-	['executor/spi.h' => qw(store barrier)],
-	['curl/curl.h' => qw(transport)]);
+	['src', 'executor/spi.h' => qw(store barrier)],
+	['src', 'curl/curl.h' => qw(transport)],
+	['gateway', 'libpq-fe.h' => qw(db)],
+	['gateway', 'nghttp2/nghttp2.h' => qw(net)],
+	['gateway', 'openssl/ssl.h' => qw(net)]);
 
 use constant { MAX_FILE => 600, MAX_FUNCTION => 80 };
 
-my (%may, %height, %broken);
-my $height = 0;
-for my $layer (@layers)
-{
-	my ($part, @below) = @$layer;
-
-	exists $height{$_} or die "$part: $_ does not stand below it\n" for @below;
-	$may{$part} = { map { $_ => 1 } @below };
-	$height{$part} = $height++;
-}
-
+my %broken;
 sub broken { my ($rule, $what) = @_; push @{ $broken{$rule} }, $what; }
 
-# The part that a file of src/ belongs to.
-sub part_of
+# What a folder's table allows: {part}{part it may include}.
+sub arrows
 {
-	my $file = shift;
+	my %may;
+
+	for my $layer (@_)
+	{
+		my ($part, @below) = @$layer;
+
+		exists $may{$_} or die "$part: $_ does not stand below it\n" for @below;
+		$may{$part} = { map { $_ => 1 } @below };
+	}
+	return \%may;
+}
+
+# The part that a file of src/ belongs to.
+sub part_of_src
+{
+	my ($file, $may) = @_;
 	my ($name) = $file =~ m{^(.*)\.[ch]$};
 
-	return $name if exists $may{$name};
-	return $1 if $file =~ m{^(.*)/} && exists $may{$1};
+	return $name if exists $may->{$name};
+	return $1 if $file =~ m{^(.*)/} && exists $may->{$1};
 	return undef;
 }
 
-my @files = map { s{^src/}{}r } glob('src/*.[ch] src/*/*.[ch]');
-my %includes;
-for my $file (@files)
+sub part_of_gateway
 {
-	my $part = part_of($file);
-	my ($folder) = $file =~ m{^(.*/)};
-	my ($lines, $begin, $name, $previous) = (0, 0, '', '');
+	my ($file, $may) = @_;
+	my ($name) = $file =~ m{^(.*)\.[ch]$};
 
-	broken('every file belongs to a part', $file) unless defined $part;
+	for my $part (keys %gateway_files)
+	{
+		return $part if grep { $_ eq $name } @{ $gateway_files{$part} };
+	}
+	return exists $may->{$name} ? $name : undef;
+}
+
+# Reads one file: what it includes, and how long its functions are.
+sub read_file
+{
+	my ($top, $file, $may, $part_of, $includes) = @_;
+	my $part = $part_of->($file, $may);
+	my ($folder) = $file =~ m{^(.*/)};
+	my ($lines, $begin, $name) = (0, 0, '');
+
+	broken('every file belongs to a part', "$top/$file") unless defined $part;
 	$part //= '';
-	open(my $in, '<', "src/$file") or die "src/$file: $!\n";
+	open(my $in, '<', "$top/$file") or die "$top/$file: $!\n";
 	while (my $line = <$in>)
 	{
 		$lines++;
 		if ($line =~ /^#include ["<]([^">]+)[">]/)
 		{
 			my $header = $1;
-			my ($target) = grep { -e "src/$_" } (defined $folder ? "$folder$header" : ()), $header;
+			my ($target) = grep { -e "$top/$_" } (defined $folder ? "$folder$header" : ()), $header;
 
-			broken('core knows no PostgreSQL', "$file:$lines: $header")
-			  if $part eq 'core' && !defined $target && $header !~ /^(std|string|limits|math|inttypes|ctype|assert|errno|time)[a-z]*\.h$/;
+			broken('core knows no PostgreSQL', "$top/$file:$lines: $header")
+			  if $top eq 'src' && $part eq 'core' && !defined $target &&
+			  $header !~ /^(std|string|limits|math|inttypes|ctype|assert|errno|time)[a-z]*\.h$/;
 			for my $rule (@reserved)
 			{
-				my ($reserved, @parts) = @$rule;
+				my ($where, $reserved, @parts) = @$rule;
 
-				broken("$reserved is for @parts alone", "$file:$lines")
-				  if $header eq $reserved && !grep { $_ eq $part } @parts;
+				broken("$reserved is for @parts alone", "$top/$file:$lines")
+				  if $top eq $where && $header eq $reserved && !grep { $_ eq $part } @parts;
 			}
 			next unless defined $target;
-			push @{ $includes{$file} }, $target;
-			my $to = part_of($target) // '';
-			broken('arrows point downwards, as the table has them', "$file:$lines: $part -> $to")
-			  unless $to eq $part || $may{$part}{$to};
+			push @{ $includes->{$file} }, $target;
+			my $to = $part_of->($target, $may) // '';
+			broken('arrows point downwards, as the table has them', "$top/$file:$lines: $part -> $to")
+			  unless $to eq $part || $may->{$part}{$to};
 		}
 		$name = $1 if $line =~ /^([a-z_0-9]+)\(/;
 		$begin = $lines if $line =~ /^\{/;
@@ -123,34 +170,44 @@ for my $file (@files)
 		{
 			my $length = $lines - $begin + 1;
 
-			broken('no function is longer than ' . MAX_FUNCTION . ' lines', "$file: $name, $length lines")
+			broken('no function is longer than ' . MAX_FUNCTION . ' lines', "$top/$file: $name, $length lines")
 			  if $length > MAX_FUNCTION;
 			$begin = 0;
 		}
 	}
 	close($in);
-	broken('no file is longer than ' . MAX_FILE . ' lines', "$file: $lines lines") if $lines > MAX_FILE;
+	broken('no file is longer than ' . MAX_FILE . ' lines', "$top/$file: $lines lines") if $lines > MAX_FILE;
 }
 
 # Between parts the table leaves no circle; within one, headers must not make it.
-my %seen;
 sub walk
 {
-	my ($header, @way) = @_;
+	my ($top, $includes, $seen, $header, @way) = @_;
 
 	if (my ($i) = grep { $way[$_] eq $header } 0 .. $#way)
 	{
-		broken('no headers include each other in a circle', join(' -> ', @way[$i .. $#way], $header));
+		broken('no headers include each other in a circle',
+			join(' -> ', map { "$top/$_" } @way[$i .. $#way], $header));
 		return;
 	}
-	return if $seen{$header}++;
-	walk($_, @way, $header) for @{ $includes{$header} // [] };
+	return if $seen->{$header}++;
+	walk($top, $includes, $seen, $_, @way, $header) for @{ $includes->{$header} // [] };
 }
-walk($_) for grep { /\.h$/ } @files;
+
+for my $tree (['src', \@src, \&part_of_src], ['gateway', \@gateway, \&part_of_gateway])
+{
+	my ($top, $layers, $part_of) = @$tree;
+	my $may = arrows(@$layers);
+	my @files = map { s{^$top/}{}r } glob("$top/*.[ch] " . ($top eq 'src' ? "$top/*/*.[ch]" : ''));
+	my (%includes, %seen);
+
+	read_file($top, $_, $may, $part_of, \%includes) for @files;
+	walk($top, \%includes, \%seen, $_) for grep { /\.h$/ } @files;
+}
 
 my @rules = ('every file belongs to a part', 'arrows point downwards, as the table has them',
 	'no headers include each other in a circle', 'core knows no PostgreSQL',
-	(map { my ($reserved, @parts) = @$_; "$reserved is for @parts alone" } @reserved),
+	(map { my ($where, $reserved, @parts) = @$_; "$reserved is for @parts alone" } @reserved),
 	'no file is longer than ' . MAX_FILE . ' lines',
 	'no function is longer than ' . MAX_FUNCTION . ' lines');
 for my $rule (@rules)

@@ -6,8 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api.h"
 #include "log.h"
-#include "server.h"
+#include "netprivate.h"
 
 int			LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -48,7 +49,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static HbaLine line = {.method = HBA_TRUST};
 	Loop		loop = {.epoll = -1, .now = 1};
-	Server		server = {.loop = &loop};
+	Server		server = {.loop = &loop, .handler = &api_handler};
 	Conn	   *conn = xcalloc(sizeof(Conn));
 
 	log_level = LOG_LEVEL_ERROR;
