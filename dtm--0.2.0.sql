@@ -120,7 +120,8 @@ CREATE TABLE dtm.request (
   workflow_data bytea,
   result text COLLATE "C",
   notify boolean,
-  on_finish text COLLATE "C"
+  on_finish text COLLATE "C",
+  step_options jsonb
 );
 COMMENT ON TABLE dtm.request IS 'global transactions as they were submitted';
 COMMENT ON COLUMN dtm.request.timeout_to_fail IS 'microseconds, as are retry_interval and delay';
@@ -132,6 +133,7 @@ COMMENT ON COLUMN dtm.request.branch_id IS 'ids of registered branches, and of s
 COMMENT ON COLUMN dtm.request.topic IS 'for each step that came from a topic, the URL of the topic';
 COMMENT ON COLUMN dtm.request.workflow IS 'name of a workflow; workflow_data is the body of its callback';
 COMMENT ON COLUMN dtm.request.result IS 'result of a submitted workflow, in base64';
+COMMENT ON COLUMN dtm.request.step_options IS 'for each step, an object of its options, or null; NULL: no step has any';
 COMMENT ON COLUMN dtm.request.notify IS 'whether a NOTIFY is sent when the transaction ends; on_finish is a URL that is called then';
 
 /* States.  The only table that the coordinator searches: small and hot. */
@@ -223,15 +225,16 @@ SELECT pg_catalog.pg_extension_config_dump('dtm_barrier.barrier_seq', '');
 CREATE TYPE @extschema@.dtm_step AS (
   action text,
   compensate text,
-  payload bytea
+  payload bytea,
+  options jsonb
 );
 COMMENT ON TYPE @extschema@.dtm_step IS 'a step of a saga or msg; payload is the body of its requests';
 
-CREATE FUNCTION @extschema@.dtm_step(action text, compensate text DEFAULT '', payload jsonb DEFAULT NULL)
+CREATE FUNCTION @extschema@.dtm_step(action text, compensate text DEFAULT '', payload jsonb DEFAULT NULL, options jsonb DEFAULT NULL)
 RETURNS @extschema@.dtm_step
 AS 'MODULE_PATHNAME', 'dtm_step' LANGUAGE C IMMUTABLE PARALLEL SAFE;
-COMMENT ON FUNCTION @extschema@.dtm_step(text, text, jsonb) IS
-  'returns a step of a saga or msg: the URL of its action, the URL of its compensation, and the body for both';
+COMMENT ON FUNCTION @extschema@.dtm_step(text, text, jsonb, jsonb) IS
+  'returns a step of a saga or msg: the URL of its action, the URL of its compensation, the body for both, and its options';
 
 CREATE FUNCTION @extschema@.dtm_new_gid() RETURNS text
 AS 'MODULE_PATHNAME', 'dtm_new_gid' LANGUAGE C VOLATILE PARALLEL SAFE;
@@ -1292,7 +1295,7 @@ GRANT USAGE ON SCHEMA dtm TO dtm_user;
 GRANT USAGE ON TYPE @extschema@.dtm_step TO dtm_user;
 GRANT SELECT ON dtm.transactions, dtm.branches, dtm.calls, dtm.stuck, dtm.topics, dtm.stat_coordinator TO dtm_user;
 GRANT EXECUTE ON FUNCTION
-  @extschema@.dtm_step(text, text, jsonb), @extschema@.dtm_new_gid(),
+  @extschema@.dtm_step(text, text, jsonb, jsonb), @extschema@.dtm_new_gid(),
   @extschema@.dtm_submit(text, @extschema@.dtm_step[], text, jsonb), @extschema@.dtm_submit(jsonb),
   @extschema@.dtm_prepare(text, text, @extschema@.dtm_step[], jsonb), @extschema@.dtm_prepare(jsonb),
   @extschema@.dtm_abort(text, text),

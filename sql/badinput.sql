@@ -99,7 +99,7 @@ SELECT c.* FROM (VALUES
   (83, $$SELECT dtm_register_branch(dtm_prepare('tcc'), E'01\r\nx: y', '', '')$$),
   (84, $$SELECT dtm_prepare('workflow', options => '{"name": "w\r\nx: y"}')$$),
   (85, $$SELECT dtm_register_branch(jsonb_build_object('gid', dtm_prepare('workflow', options => '{"name": "w"}'), 'trans_type', 'workflow', 'branch_id', '01', 'op', E'a\nb', 'status', 'succeed'))$$),
-  (86, $$SELECT dtm_submit('msg', ARRAY[ROW('http://a/?method=m', '', convert_to('{"a":1}', 'UTF8') || '\x00')::dtm_step], options => '{"protocol": "json-rpc"}')$$),
+  (86, $$SELECT dtm_submit('msg', ARRAY[ROW('http://a/?method=m', '', convert_to('{"a":1}', 'UTF8') || '\x00', NULL)::dtm_step], options => '{"protocol": "json-rpc"}')$$),
   (87, $$SELECT dtm_submit('msg', ARRAY[dtm_step('h:1/p.S/M')], gid => dtm_prepare('msg', steps => ARRAY[dtm_step('h:1/p.S/M')], options => '{"protocol": "grpc"}'), options => '{"protocol": "json-rpc"}')$$),
   (88, $$SELECT dtm_submit('msg', gid => dtm_prepare('msg', 'p', ARRAY[dtm_step('h:1/p.S/M')], '{"protocol": "grpc"}'), options => '{"protocol": "http"}')$$),
   (89, $$SELECT dtm_submit('msg', options => '{"traceparent": "00-0af7651916cd43dd8448eb211c80319C-b7ad6b7169203331-01"}')$$),

@@ -63,7 +63,7 @@ SELECT url, c.* FROM unnest(ARRAY['http://h/rpc?method=m%ff', 'http://h/rpc?meth
 SELECT dtm_subscribe('urls', 'http://h/rpc?method=m%ff');
 SELECT c.* FROM complain($$SELECT dtm_submit('msg', ARRAY[dtm_step('topic://urls')], options => '{"protocol": "json-rpc"}')$$) c;
 SELECT dtm_delete_topic('urls');
-SELECT c.* FROM complain($$SELECT dtm_submit('msg', ARRAY[ROW('http://h/rpc?method=m', '', '\x7b2261223a22ff227d')::dtm_step], options => '{"protocol": "json-rpc"}')$$) c;
+SELECT c.* FROM complain($$SELECT dtm_submit('msg', ARRAY[ROW('http://h/rpc?method=m', '', '\x7b2261223a22ff227d', NULL)::dtm_step], options => '{"protocol": "json-rpc"}')$$) c;
 -- nor headers that say what a call is about, as gRPC's metadata does
 SELECT header, c.* FROM unnest(ARRAY['dtm-gid', 'Dtm-Op', 'dtm-branch_id', 'DTM_TRANS_TYPE', 'dtm-dtm', 'dtm-phase2-url', 'Accept-Encoding', 'dtm-gids', 'x-dtm-gid', 'x-ü'
 ]) WITH ORDINALITY h(header, n), LATERAL complain(format($$SELECT dtm_submit('msg', options => jsonb_build_object('branch_headers', jsonb_build_object(%L, 'x')))$$, header)) c ORDER BY n;

@@ -20,6 +20,23 @@ transaction_allocate_steps(Transaction *trans, int n)
 		palloc(sizeof(char *) * (n + 1)) : NULL;
 	trans->branch_id = has_branches ? palloc(sizeof(char *) * (n + 1)) : NULL;
 	trans->payload = palloc0(sizeof(bytea *) * (n + 1));
+	trans->step = NULL;
+}
+
+void
+transaction_set_step(Transaction *trans, int i, StepOptions *options)
+{
+	if (options == NULL)
+		return;
+	if (trans->step == NULL)
+		trans->step = palloc0(sizeof(StepOptions *) * (trans->core.nsteps + 1));
+	trans->step[i] = options;
+}
+
+void
+transaction_set_policy(Transaction *trans)
+{
+	trans->core.policy = step_options_policy(trans->step, trans->core.nsteps);
 }
 
 bytea *

@@ -11,6 +11,7 @@
 #include "datatype/timestamp.h"
 
 #include "core/core.h"
+#include "step_options.h"
 
 /* Maximum length of a gid or branch id, in characters (§1.1, §8.1). */
 #define DTM_MAX_GID_CHARS		128
@@ -82,6 +83,8 @@ typedef struct Transaction
 								 * msg or workflow */
 	bytea	  **payload;		/* the same; an element is NULL if there is no
 								 * payload */
+	StepOptions **step;			/* options of each step, an element is NULL if
+								 * it has none; NULL: no step has any */
 	int			nheaders;
 	char	  **header_name;
 	char	  **header_value;
@@ -97,6 +100,19 @@ typedef struct Transaction
 
 /* Allocates arrays for n steps or branches; payloads are NULL. */
 extern void transaction_allocate_steps(Transaction *trans, int n);
+
+/* Sets the options of a step; NULL: does nothing. */
+extern void transaction_set_step(Transaction *trans, int i, StepOptions *options);
+
+/* The options of a step; NULL: none. */
+static inline StepOptions *
+transaction_step(const Transaction *trans, int i)
+{
+	return trans->step == NULL ? NULL : trans->step[i];
+}
+
+/* Sets what core has of the steps' options, when all of these are set. */
+extern void transaction_set_policy(Transaction *trans);
 
 /*
  * Converts a text in the server's encoding to the bytes of a body; NULL for an

@@ -85,7 +85,7 @@ for my $method ([ "txt('dc')", "\x{dc}" ], [ "'%C3%9C'", "\x{dc}" ], [ "'%E2%82%
 	is($body->{params}{a} . substr($body->{params}{gid}, 0, 2), "\x{e4}g\x{fc}", 'latin1: its parameters');
 }
 
-refused('latin1', "SELECT dtm_submit('msg', ARRAY[ROW('$busi/rpc?method=m', '', '\\x7b2261223a22e282ac227d')::dtm_step], options => '{\"protocol\": \"json-rpc\"}')", qr/22P05.*LATIN1/s, 'a payload that has to be read here');
+refused('latin1', "SELECT dtm_submit('msg', ARRAY[ROW('$busi/rpc?method=m', '', '\\x7b2261223a22e282ac227d', NULL)::dtm_step], options => '{\"protocol\": \"json-rpc\"}')", qr/22P05.*LATIN1/s, 'a payload that has to be read here');
 
 # ---------- SQL_ASCII: bytes that may be no text ----------
 

@@ -189,14 +189,14 @@ begin_transaction(Request *request, bool submitted)
 	return CStringGetTextDatum(api_begin(request, submitted)->gid);
 }
 
-/* dtm_step(action, compensate, payload) returns dtm_step */
+/* dtm_step(action, compensate, payload, options) returns dtm_step */
 Datum
 dtm_step(PG_FUNCTION_ARGS)
 {
 	TupleDesc	desc = lookup_rowtype_tupdesc(get_func_rettype(fcinfo->flinfo->fn_oid), -1);
 	bytea	   *payload = request_json_body(JSONB_OR_NULL(2));
-	bool		nulls[3] = {PG_ARGISNULL(0), PG_ARGISNULL(1), payload == NULL};
-	Datum		values[3] = {PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), PointerGetDatum(payload)};
+	bool		nulls[4] = {PG_ARGISNULL(0), PG_ARGISNULL(1), payload == NULL, PG_ARGISNULL(3)};
+	Datum		values[4] = {PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), PointerGetDatum(payload), PG_GETARG_DATUM(3)};
 	HeapTuple	tuple = heap_form_tuple(desc, values, nulls);
 
 	ReleaseTupleDesc(desc);

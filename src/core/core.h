@@ -125,6 +125,23 @@ typedef struct DtmOrders
 	const uint16_t *pre;		/* steps, from 0 */
 } DtmOrders;
 
+/* What becomes of a step that has failed max_attempts times. */
+typedef enum DtmExhausted
+{
+	DTM_EXHAUSTED_UNSET,		/* the default of its op */
+	DTM_EXHAUSTED_ABORT,		/* action of a saga: it is rolled back */
+	DTM_EXHAUSTED_PARK,			/* it waits for somebody to resume it */
+	DTM_EXHAUSTED_DISCARD		/* message: it is left out */
+} DtmExhausted;
+
+/* How one step is retried; 0 where it says nothing. */
+typedef struct DtmStepPolicy
+{
+	int64_t		retry_interval; /* us; first interval of its back-off */
+	int32_t		max_attempts;
+	DtmExhausted on_exhausted;
+} DtmStepPolicy;
+
 /* A global transaction. */
 typedef struct DtmTrans
 {
@@ -148,6 +165,7 @@ typedef struct DtmTrans
 	int			nops;
 	DtmBranchOp *ops;			/* nops elements */
 	DtmOrders	orders;
+	const DtmStepPolicy *policy;	/* nsteps elements; NULL: no step has one */
 	char		reason[DTM_REASON_SIZE];	/* rollback_reason, in UTF-8 or
 											 * the encoding of the event's
 											 * text */
@@ -280,6 +298,38 @@ extern void dtm_core_lay_out(DtmTrans *t);
  */
 extern bool dtm_core_orders_cyclic(const DtmOrders *orders, int nsteps,
 								   uint16_t *scratch);
+
+/* ---------- the meaning of a response ---------- */
+
+/* HTTP statuses, 100 to 599. */
+#define DTM_STATUS_MIN		100
+#define DTM_STATUS_MAX		599
+
+typedef struct DtmStatusSet
+{
+	uint64_t	bits[(DTM_STATUS_MAX - DTM_STATUS_MIN + 64) / 64];
+} DtmStatusSet;
+
+/*
+ * Reads a list as "2xx", "400,402,404-410"; false if it is none, or empty.
+ * The text need not end with a NUL.
+ */
+extern bool dtm_status_set_parse(const char *text, size_t len, DtmStatusSet *set);
+extern bool dtm_status_set_has(const DtmStatusSet *set, int status);
+
+/*
+ * What responses of a branch mean, where that is not as for dtm's own services
+ * (§6.1).  A set that is NULL is the default.
+ */
+typedef struct DtmReplyRules
+{
+	const DtmStatusSet *success;	/* 2xx */
+	const DtmStatusSet *final;	/* 409 */
+	const DtmStatusSet *ongoing;	/* 425 */
+	const DtmStatusSet *compensate_ok;	/* none; for what undoes: done */
+	bool		ignore_words;	/* FAILURE and ONGOING in bodies do not count */
+	bool		retry_after;	/* 429, 503: not before that time */
+} DtmReplyRules;
 
 /* The meaning of the response of an HTTP branch (§6.1). */
 extern DtmResult dtm_classify_http(int http_status, const char *body,

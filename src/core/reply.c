@@ -15,6 +15,78 @@
 #define JSONRPC_FAILURE		(-32901)
 #define JSONRPC_ONGOING		(-32902)
 
+bool
+dtm_status_set_has(const DtmStatusSet *set, int status)
+{
+	int			bit = status - DTM_STATUS_MIN;
+
+	return status >= DTM_STATUS_MIN && status <= DTM_STATUS_MAX &&
+		(set->bits[bit / 64] >> (bit % 64) & 1) != 0;
+}
+
+/* "404", "4xx"; from 0 on failure. */
+static size_t
+parse_status(const char *text, size_t len, int *first, int *last)
+{
+	if (len < 3 || text[0] < '1' || text[0] > '5')
+		return 0;
+	*first = (text[0] - '0') * 100;
+	*last = *first + 99;
+	if ((text[1] == 'x' || text[1] == 'X') && (text[2] == 'x' || text[2] == 'X'))
+		return 3;
+	if (text[1] < '0' || text[1] > '9' || text[2] < '0' || text[2] > '9')
+		return 0;
+	*first += (text[1] - '0') * 10 + text[2] - '0';
+	*last = *first;
+	return 3;
+}
+
+static size_t
+skip_blanks(const char *text, size_t len)
+{
+	size_t		n = 0;
+
+	while (n < len && (text[n] == ' ' || text[n] == '\t'))
+		n++;
+	return n;
+}
+
+bool
+dtm_status_set_parse(const char *text, size_t len, DtmStatusSet *set)
+{
+	size_t		i = 0;
+
+	memset(set, 0, sizeof(*set));
+	for (;;)
+	{
+		int			first;
+		int			last;
+		int			end;
+		size_t		n;
+
+		i += skip_blanks(text + i, len - i);
+		n = parse_status(text + i, len - i, &first, &last);
+		if (n == 0)
+			return false;
+		i += n;
+		if (i < len && text[i] == '-')
+		{
+			n = parse_status(text + i + 1, len - i - 1, &end, &last);
+			if (n == 0 || end < first)
+				return false;
+			i += n + 1;
+		}
+		for (int status = first; status <= last; status++)
+			set->bits[(status - DTM_STATUS_MIN) / 64] |=
+				UINT64_C(1) << ((status - DTM_STATUS_MIN) % 64);
+		i += skip_blanks(text + i, len - i);
+		if (i == len)
+			return true;
+		if (text[i++] != ',')
+			return false;
+	}
+}
+
 static bool
 contains(const char *text, size_t len, const char *word)
 {

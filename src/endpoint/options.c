@@ -233,8 +233,8 @@ check_header(const char *option, const char *value)
 				(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
 				 errmsg("option \"%s\" does not name a valid header", option),
 				 errhint("For example, option header_x_api_key sets the header x-api-key.")));
-	if (wire_is_framing_header(header_name(option)) ||
-		wire_is_own_header(header_name(option)) || pg_strcasecmp(name, "host") == 0)
+	if (header_is_framing(header_name(option)) ||
+		header_is_own(header_name(option)) || pg_strcasecmp(name, "host") == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
 				 errmsg("option \"%s\" names a header that cannot be set", option),

@@ -9,6 +9,7 @@
 #include "endpoint.h"
 
 #include "compat.h"
+#include "header.h"
 #include "utf8.h"
 #include "settings.h"
 

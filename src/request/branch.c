@@ -159,6 +159,11 @@ request_add_branch(Transaction *trans, const BranchRequest *branch)
 	if (trans->compensate != NULL)
 		trans->compensate = repalloc(trans->compensate, sizeof(char *) * (n + 1));
 	trans->payload = repalloc(trans->payload, sizeof(bytea *) * (n + 1));
+	if (trans->step != NULL)
+	{
+		trans->step = repalloc(trans->step, sizeof(StepOptions *) * (n + 1));
+		trans->step[n] = NULL;
+	}
 	trans->branch_id[n] = branch->branch_id;
 	trans->action[n] = branch->forward;
 	if (trans->compensate != NULL)
@@ -166,6 +171,7 @@ request_add_branch(Transaction *trans, const BranchRequest *branch)
 	trans->payload[n] = branch->payload;
 	core->nsteps = n + 1;
 	core->nops = dtm_core_ops_of(core->type, core->nsteps);
+	transaction_set_policy(trans);
 
 	/*
 	 * results of a workflow have a status; ops of other types have not been

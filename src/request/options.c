@@ -25,7 +25,7 @@ check_header(const char *name, const char *value)
 	static const char token[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-.^_`|~";
 	bool		good = name[0] != '\0' && name[strspn(name, token)] == '\0';
 
-	if (wire_is_framing_header(name) || wire_is_own_header(name))
+	if (header_is_framing(name) || header_is_own(name))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("header \"%s\" cannot be set in branch_headers", name),

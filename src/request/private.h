@@ -9,6 +9,7 @@
 
 #include "compat.h"
 #include "errors.h"
+#include "header.h"
 #include "settings.h"
 #include "transaction.h"
 #include "utf8.h"

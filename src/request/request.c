@@ -99,6 +99,21 @@ check_urls(const Transaction *trans)
 						  GetUserId());
 }
 
+/* Each name is one step's. */
+static void
+check_names(const Transaction *trans)
+{
+	for (int i = 0; trans->step != NULL && i < trans->core.nsteps; i++)
+		for (int j = 0; trans->step[i] != NULL && trans->step[i]->name != NULL && j < i; j++)
+			if (trans->step[j] != NULL && trans->step[j]->name != NULL &&
+				strcmp(trans->step[i]->name, trans->step[j]->name) == 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_DUPLICATE_OBJECT),
+						 errmsg("steps %d and %d have the same name \"%s\"", j + 1, i + 1,
+								trans->step[i]->name),
+						 errhint("Give each step another name.")));
+}
+
 /* What can be judged only when all is known. */
 static void
 check_whole(Request *request)
@@ -106,6 +121,8 @@ check_whole(Request *request)
 	DtmTrans   *core = &request->trans.core;
 
 	request_set_traceparent(&request->trans, request->traceparent);
+	check_names(&request->trans);
+	transaction_set_policy(&request->trans);
 	check_urls(&request->trans);
 	if (request->trans.workflow != NULL &&
 		(request->trans.workflow[0] == '\0' ||
@@ -174,6 +191,21 @@ set_step(Request *request, int i, char *action, char *compensate, bool strict)
 				 errhint("The steps of a msg are retried until they succeed. Use a saga for steps that can be rejected.")));
 }
 
+/* The options of a step, or an error that names it. */
+static void
+set_options(Request *request, int i, const Jsonb *object)
+{
+	StepProblem problem;
+	StepOptions *options = step_options_read(object, &problem);
+
+	if (problem.message != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid options of step %d: %s", i + 1, problem.message),
+				 errhint("%s", problem.hint)));
+	transaction_set_step(&request->trans, i, options);
+}
+
 /* An array of dtm_step. */
 static void
 read_steps(Request *request, ArrayType *steps)
@@ -202,6 +234,7 @@ read_steps(Request *request, ArrayType *steps)
 		Datum		action;
 		Datum		compensate;
 		Datum		payload;
+		Datum		options;
 
 		if (nulls[i])
 			ereport(ERROR,
@@ -221,6 +254,9 @@ read_steps(Request *request, ArrayType *steps)
 		payload = GetAttributeByNum(step, 3, &isnull);
 		if (!isnull)
 			request->trans.payload[i] = DatumGetByteaPCopy(payload);
+		options = GetAttributeByNum(step, 4, &isnull);
+		if (!isnull)
+			set_options(request, i, DatumGetJsonbPCopy(options));
 	}
 }
 

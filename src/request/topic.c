@@ -19,6 +19,8 @@ make_room(Transaction *trans, int n)
 	trans->topic = first ? palloc(size) : repalloc(trans->topic, size);
 	trans->branch_id = first ? palloc(size) : repalloc(trans->branch_id, size);
 	trans->payload = first ? palloc(size) : repalloc(trans->payload, size);
+	if (trans->step != NULL)
+		trans->step = first ? palloc(size) : repalloc(trans->step, size);
 }
 
 bool
@@ -76,11 +78,14 @@ request_expand_topics(Request *request)
 			trans->branch_id[n] = nurls == 1 ? pstrdup(id) :
 				psprintf("%s-%02d", id, j + 1);
 			trans->payload[n] = given.payload[i];
+			if (trans->step != NULL)
+				trans->step[n] = given.step[i];
 		}
 	}
 	trans->core.nops = dtm_core_ops_of(trans->core.type, trans->core.nsteps);
 	trans->core.ops = palloc0(sizeof(DtmBranchOp) * (trans->core.nops + 1));
 	dtm_core_lay_out(&trans->core);
+	transaction_set_policy(trans);
 	request_check_size(trans);
 	return NULL;
 }
@@ -100,6 +105,15 @@ next_step(const Transaction *trans, int i)
 		   strncmp(trans->branch_id[next], trans->branch_id[i], len) == 0)
 		next++;
 	return next;
+}
+
+static bool
+same_options(const StepOptions *a, const StepOptions *b)
+{
+	if (a == NULL || b == NULL)
+		return a == b;
+	return compareJsonbContainers(unconstify(JsonbContainer *, &a->json->root),
+								  unconstify(JsonbContainer *, &b->json->root)) == 0;
 }
 
 /* The URL of a branch's step as it was given. */
@@ -133,6 +147,8 @@ request_same_steps(const Transaction *a, const Transaction *b)
 		if (pa != NULL &&
 			(VARSIZE_ANY_EXHDR(pa) != VARSIZE_ANY_EXHDR(pb) ||
 			 memcmp(VARDATA_ANY(pa), VARDATA_ANY(pb), VARSIZE_ANY_EXHDR(pa)) != 0))
+			return false;
+		if (!same_options(transaction_step(a, i), transaction_step(b, j)))
 			return false;
 		i = next_step(a, i);
 		j = next_step(b, j);

@@ -362,6 +362,60 @@ WRITER(payloads)
 	return *isnull ? (Datum) 0 : array_of(values, nulls, n, BYTEAOID);
 }
 
+/* An array with an object, or null, for each step; they have been checked. */
+READER(step_options)
+{
+	bool		isnull;
+	Datum		datum = column_datum(row, number, &isnull);
+	Jsonb	   *array;
+	JsonbIterator *it;
+	JsonbValue	v;
+	int			n = 0;
+
+	if (isnull)
+		return NULL;
+	array = DatumGetJsonbPCopy(datum);
+	if (!JB_ROOT_IS_ARRAY(array) || JB_ROOT_COUNT(array) != trans->core.nsteps)
+		return "numbers of step options and steps differ";
+	it = JsonbIteratorInit(&array->root);
+	JsonbIteratorNext(&it, &v, true);	/* the array's beginning */
+	for (; JsonbIteratorNext(&it, &v, true) == WJB_ELEM; n++)
+	{
+		StepProblem problem;
+
+		if (v.type == jbvNull)
+			continue;
+		transaction_set_step(trans, n, step_options_read(JsonbValueToJsonb(&v), &problem));
+		if (problem.message != NULL)
+			return psprintf("options of step %d: %s", n + 1, problem.message);
+	}
+	transaction_set_policy(trans);
+	return NULL;
+}
+
+WRITER(step_options)
+{
+	StringInfoData array;
+
+	*isnull = trans->step == NULL;
+	if (*isnull)
+		return (Datum) 0;
+	initStringInfo(&array);
+	for (int i = 0; i < trans->core.nsteps; i++)
+	{
+		const StepOptions *options = transaction_step(trans, i);
+
+		appendStringInfoString(&array, i == 0 ? "[" : ", ");
+		if (options == NULL)
+			appendStringInfoString(&array, "null");
+		else
+			(void) JsonbToCString(&array, unconstify(JsonbContainer *, &options->json->root),
+								  VARSIZE(options->json));
+	}
+	appendStringInfoChar(&array, ']');
+	return DirectFunctionCall1(jsonb_in, CStringGetDatum(array.data));
+}
+
 /* ---------- the list ---------- */
 
 static const struct

@@ -138,7 +138,7 @@ is_reserved(const char *name)
 {
 	return pg_strcasecmp(name, "content-type") == 0 ||
 		pg_strcasecmp(name, WIRE_TRACEPARENT) == 0 ||
-		wire_is_own_header(name) ||
+		header_is_own(name) ||
 		pg_strcasecmp(name, "te") == 0 ||
 		pg_strncasecmp(name, "grpc-", 5) == 0;
 }

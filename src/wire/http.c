@@ -88,44 +88,6 @@ url_of(const Transaction *trans, const char *target, const char *branch_id,
 }
 
 bool
-wire_is_framing_header(const char *name)
-{
-	static const char *const framing[] = {
-		"Content-Length", "Transfer-Encoding", "Connection", "Keep-Alive",
-		"Upgrade", "TE", "Trailer", "Expect", "Proxy-Connection",
-		"Accept-Encoding"
-	};
-
-	for (size_t i = 0; i < lengthof(framing); i++)
-		if (pg_strcasecmp(name, framing[i]) == 0)
-			return true;
-	return false;
-}
-
-bool
-wire_is_own_header(const char *name)
-{
-	static const char *const own[] = {
-		"dtm-gid", "dtm-trans_type", "dtm-branch_id", "dtm-op", "dtm-dtm",
-		"dtm-phase2_url"
-	};
-
-	for (size_t i = 0; i < lengthof(own); i++)
-	{
-		size_t		n = 0;
-
-		/* for many a server "-" and "_" are the same */
-		while (own[i][n] != '\0' &&
-			   ((char) pg_tolower((unsigned char) name[n]) == own[i][n] ||
-				(strchr("-_", own[i][n]) != NULL && name[n] != '\0' && strchr("-_", name[n]) != NULL)))
-			n++;
-		if (own[i][n] == '\0' && name[n] == '\0')
-			return true;
-	}
-	return false;
-}
-
-bool
 http_is_blank(const char *value)
 {
 	return value[strspn(value, " \t")] == '\0';

@@ -8,6 +8,7 @@
 #include "wire.h"
 
 #include "compat.h"
+#include "header.h"
 #include "transaction.h"
 #include "utf8.h"
 

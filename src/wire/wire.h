@@ -76,19 +76,6 @@ extern const char *wire_body(WireKind kind, const DtmCall *call, size_t *len);
 extern DtmResult wire_result(WireKind kind, const DtmCall *call,
 							 const char **text);
 
-/*
- * Is it a header that says where a request ends, or how its reply may be
- * encoded?  Those are the transport's: others' requests share the connection,
- * and it reads nothing but identity.
- */
-extern bool wire_is_framing_header(const char *name);
-
-/*
- * Is it a header that says what a call is about, as gRPC's metadata does?
- * Those are dtm's to set.
- */
-extern bool wire_is_own_header(const char *name);
-
 /* The header that makes a call part of a trace (W3C Trace Context). */
 #define WIRE_TRACEPARENT "traceparent"
 

@@ -28,6 +28,7 @@ COMMENT ON COLUMN dtm.home.directory IS
   'inode and creation time of a file in the data directory, which differ in a copy of the whole server; NULL: the coordinator has not run yet';
 COMMENT ON TABLE dtm.home IS
   'the server and database that this coordinator belongs to, and whether it was paused';
+ALTER TABLE dtm.request ADD COLUMN step_options jsonb;
 COMMENT ON TABLE dtm.request IS 'global transactions as they were submitted';
 COMMENT ON COLUMN dtm.request.timeout_to_fail IS 'microseconds, as are retry_interval and delay';
 COMMENT ON COLUMN dtm.request.request_timeout IS 'milliseconds';
@@ -38,6 +39,7 @@ COMMENT ON COLUMN dtm.request.branch_id IS 'ids of registered branches, and of s
 COMMENT ON COLUMN dtm.request.topic IS 'for each step that came from a topic, the URL of the topic';
 COMMENT ON COLUMN dtm.request.workflow IS 'name of a workflow; workflow_data is the body of its callback';
 COMMENT ON COLUMN dtm.request.result IS 'result of a submitted workflow, in base64';
+COMMENT ON COLUMN dtm.request.step_options IS 'for each step, an object of its options, or null; NULL: no step has any';
 COMMENT ON COLUMN dtm.request.notify IS 'whether a NOTIFY is sent when the transaction ends; on_finish is a URL that is called then';
 COMMENT ON TABLE dtm.active IS 'state of the global transactions that are not final';
 COMMENT ON COLUMN dtm.active.version IS 'changes with every write; a writer that has read another version starts over';

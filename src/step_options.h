@@ -1,0 +1,108 @@
+/*
+ * step_options.h
+ *		Options of a step: what its request looks like, what its responses mean,
+ *		and how it is retried.
+ *
+ * A step has them as a JSON object; a foreign server has those that may stand
+ * there as options of its own, which are strings.  Both go through one table of
+ * keys.  What a step says goes before what its server says, and that before the
+ * defaults.
+ *
+ * A new key is a line in that table (step_options.c), a field here, and a line
+ * in docs/sql-reference.md.
+ */
+#ifndef DTM_STEP_OPTIONS_H
+#define DTM_STEP_OPTIONS_H
+
+#include "postgres.h"
+
+#include "utils/jsonb.h"
+
+#include "core/core.h"
+
+/* A flag that need not be given. */
+typedef enum StepFlag
+{
+	STEP_FLAG_UNSET,
+	STEP_FLAG_OFF,
+	STEP_FLAG_ON
+} StepFlag;
+
+/* Where a key may stand. */
+typedef enum StepPlace
+{
+	STEP_IN_STEP = 1,
+	STEP_IN_SERVER = 2
+} StepPlace;
+
+/* NULL, 0 or UNSET where it was not given. */
+typedef struct StepOptions
+{
+	const Jsonb *json;			/* the object as it was given; NULL: of a server */
+	/* the request */
+	const char *name;			/* unique among the steps */
+	const char *method;			/* of the action */
+	const char *compensate_method;
+	int			nheaders;
+	const char **header_name;
+	const char **header_value;
+	const char *content_type;
+	StepFlag	query_parameters;	/* dtm's four in the URL */
+	/* the meaning of its response */
+	StepFlag	words;			/* FAILURE and ONGOING in bodies count */
+	const DtmStatusSet *success;
+	const DtmStatusSet *final;
+	const DtmStatusSet *ongoing;
+	const DtmStatusSet *compensate_ok;
+	StepFlag	retry_after;
+	/* how it is retried */
+	int			request_timeout;	/* ms */
+	int64		retry_interval; /* us */
+	int			max_attempts;
+	DtmExhausted on_exhausted;
+} StepOptions;
+
+/* Why an option is invalid. */
+typedef struct StepProblem
+{
+	const char *message;		/* a fragment; NULL: nothing is wrong */
+	const char *hint;			/* a sentence */
+} StepProblem;
+
+/*
+ * Reads the options of a step, in the current memory context; throws nothing
+ * but for want of memory.  NULL: there are none, or one is invalid, and
+ * problem->message says so.
+ */
+extern StepOptions *step_options_read(const Jsonb *object, StepProblem *problem);
+
+/*
+ * Reads one option of a server; false, with the problem, if it is invalid.  The
+ * key is one that step_options_has().
+ */
+extern bool step_options_read_text(StepOptions *options, const char *key,
+								   const char *value, StepProblem *problem);
+
+extern bool step_options_has(const char *key, StepPlace place);
+
+/* The keys of a place, for a hint: "name, method, ...". */
+extern const char *step_options_keys(StepPlace place);
+
+/*
+ * A hint for an unknown key: the nearest of the keys of a place and "others",
+ * or else all of them.
+ */
+extern const char *step_options_hint(const char *key, StepPlace place,
+									 const char *const *others, int nothers);
+
+/* What responses mean by a step's options and its server's; either may be NULL. */
+extern void step_options_rules(const StepOptions *step, const StepOptions *server,
+							   DtmReplyRules *rules);
+
+/*
+ * The policies of steps, for core; NULL if no step has one.  "step" has an
+ * element for each of nsteps, or is NULL.
+ */
+extern DtmStepPolicy *step_options_policy(StepOptions *const *step, int nsteps);
+
+#endif							/* DTM_STEP_OPTIONS_H */
