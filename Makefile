@@ -16,16 +16,16 @@ GNU_CFLAGS = -fvisibility=hidden -Wextra -Wno-unused-parameter -Wno-sign-compare
 SHLIB_LINK = $(shell curl-config --libs)
 
 # One test a line, in the order of the layers
-REGRESS = install submit idempotent options steps badinput query barrier barrier_owner msg_barrier topics workflow orphans cleanup roles submitters additions renames run_due servers urls gateway
+REGRESS = install submit idempotent options steps badinput query barrier barrier_input barrier_owner barrier_extension msg_barrier topics workflow orphans cleanup roles submitters additions renames run_due servers urls gateway
 REGRESS_OPTS = --inputdir=$(srcdir)
 # The server that is tested may be a stock one
 REGRESS_PREP = say-what-is-left-out
-ISOLATION = barrier_concurrency submit_concurrency branch_concurrency home_concurrency
+ISOLATION = barrier_concurrency barrier_additions submit_concurrency branch_concurrency home_concurrency
 # Not at the top: with an empty element in LIBRARY_PATH, gcc reads "specs" there
 ISOLATION_OPTS = --inputdir=$(srcdir)/isolation
 TAP_TESTS = 1
 
-EXTRA_CLEAN = test/unit/test_core test/unit/test_random test/unit/test_address test/unit/test_breaker test/unit/test_uri test/unit/test_transport
+EXTRA_CLEAN = output_participant test/unit/test_core test/unit/test_random test/unit/test_address test/unit/test_breaker test/unit/test_uri test/unit/test_transport
 
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
@@ -41,6 +41,11 @@ $(OBJS): $(wildcard $(srcdir)/src/*.h $(srcdir)/src/*/*.h)
 
 say-what-is-left-out:
 	@$(bindir)/psql -X -A -t -d postgres -c "SELECT 'installcheck leaves out the test orphans: max_prepared_transactions is ' || setting || ', and it needs 10' FROM pg_settings WHERE name = 'max_prepared_transactions' AND setting::int < 10"
+
+# The barrier's tests with sql/participant.sql, in a database without the extension
+installcheck-participant:
+	$(pg_regress_installcheck) --inputdir=$(srcdir) --outputdir=output_participant --dbname=dtm_participant participant_install barrier barrier_input
+	$(pg_isolation_regress_installcheck) --inputdir=$(srcdir)/isolation --outputdir=output_participant --dbname=dtm_participant --use-existing barrier_concurrency
 
 unit:
 	$(MAKE) -C $(srcdir)/test/unit check
@@ -59,4 +64,4 @@ install-upgrade-test:
 gateway:
 	$(MAKE) -C $(srcdir)/gateway PG_CONFIG=$(PG_CONFIG)
 
-.PHONY: say-what-is-left-out unit install-upgrade-test gateway
+.PHONY: say-what-is-left-out installcheck-participant unit install-upgrade-test gateway

@@ -147,8 +147,10 @@ regress() {
 	as_user "$PG_BIN/pg_ctl" -D "$SCRATCH/stock" -m fast -w stop >/dev/null
 	start_cluster plain "max_prepared_transactions = 10"
 	installcheck || status=$?
+	as_user make -s -C "$SCRATCH/dtm" PG_CONFIG="$PG_CONFIG" PGHOST="$SCRATCH" PGUSER=postgres \
+		installcheck-participant || status=$?
 	[ $status = 0 ] || cat "$SCRATCH"/dtm/regression.diffs \
-		"$SCRATCH"/dtm/output_iso/regression.diffs 2>/dev/null || true
+		"$SCRATCH"/dtm/output_iso/regression.diffs "$SCRATCH"/dtm/output_participant/regression.diffs 2>/dev/null || true
 	as_user "$PG_BIN/pg_ctl" -D "$SCRATCH/plain" -m fast -w stop >/dev/null
 	return $status
 }
