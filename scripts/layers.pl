@@ -30,7 +30,7 @@ my @src = (
 	['transaction', qw(compat core gid step_options utf8)],
 	['settings', qw(core transaction transport)],
 	['wire', qw(base64 compat core header settings step_options transaction transport utf8)],
-	['endpoint', qw(compat core errors header settings step_options transaction transport utf8 wire)],
+	['endpoint', qw(compat core errors header nearest settings step_options transaction transport utf8 wire)],
 	['store', qw(compat core errors flight settings step_options transaction)],
 	['barrier', qw(compat errors store transaction)],
 	['process/waiters'],

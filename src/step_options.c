@@ -423,7 +423,8 @@ read_value(StepOptions *options, const StepKey *key, const JsonbValue *value,
 		return true;
 	}
 	if (problem->message == NULL)
-		problem->message = psprintf("invalid value for \"%s\"", key->name);
+		problem->message = psprintf(place == STEP_IN_SERVER ? "invalid value for option \"%s\"" :
+									"invalid value for \"%s\"", key->name);
 	return false;
 }
 
@@ -512,14 +513,28 @@ set_of(const StepOptions *step, const StepOptions *server, size_t field)
 
 void
 step_options_rules(const StepOptions *step, const StepOptions *server,
-				   DtmReplyRules *rules)
+				   bool undoes, DtmReplyRules *rules)
 {
 	rules->success = set_of(step, server, FIELD(success));
 	rules->final = set_of(step, server, FIELD(final));
 	rules->ongoing = set_of(step, server, FIELD(ongoing));
-	rules->compensate_ok = set_of(step, server, FIELD(compensate_ok));
+	rules->compensate_ok = undoes ? set_of(step, server, FIELD(compensate_ok)) : NULL;
 	rules->ignore_words = flag_of(step, server, FIELD(words)) == STEP_FLAG_OFF;
 	rules->retry_after = flag_of(step, server, FIELD(retry_after)) == STEP_FLAG_ON;
+}
+
+const char *
+step_options_content_type(const StepOptions *step, const StepOptions *server)
+{
+	if (step != NULL && step->content_type != NULL)
+		return step->content_type;
+	return server != NULL ? server->content_type : NULL;
+}
+
+bool
+step_options_query_parameters(const StepOptions *step, const StepOptions *server)
+{
+	return flag_of(step, server, FIELD(query_parameters)) != STEP_FLAG_OFF;
 }
 
 DtmStepPolicy *

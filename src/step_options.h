@@ -95,9 +95,16 @@ extern const char *step_options_keys(StepPlace place);
 extern const char *step_options_hint(const char *key, StepPlace place,
 									 const char *const *others, int nothers);
 
-/* What responses mean by a step's options and its server's; either may be NULL. */
+/*
+ * What a step's options and its server's say together; either may be NULL.
+ * compensate_ok is for what undoes.
+ */
 extern void step_options_rules(const StepOptions *step, const StepOptions *server,
-							   DtmReplyRules *rules);
+							   bool undoes, DtmReplyRules *rules);
+extern const char *step_options_content_type(const StepOptions *step,
+											 const StepOptions *server);
+extern bool step_options_query_parameters(const StepOptions *step,
+										  const StepOptions *server);
 
 /*
  * The policies of steps, for core; NULL if no step has one.  "step" has an

@@ -109,25 +109,30 @@ run_due($node);
 status_is('SG-06', 'succeed', 'P S P S', 'TransOut', 'empty URLs');
 
 submit('saga', 'R-04', "ARRAY[dtm_step('$busi/a', '$busi/A', '{}')]");
-reply('/a', { status => 201 }, { status => 204, body => '' }, { status => 302 },
+reply('/a', { status => 402 }, { status => 500, body => '{"error":"INTERNAL_FAILURE, please try again"}' }, { status => 302 },
 	{ status => 404 }, { drop => JSON::PP::true }, { half => JSON::PP::true });
 my $due = 0;
 for my $n (1 .. 6)
 {
 	run_due($node, $due);
-	status_is('R-04', 'submitted', 'P P', join(' ', ('a') x $n), "only 200 is success ($n)");
+	status_is('R-04', 'submitted', 'P P', join(' ', ('a') x $n), "what is neither success nor a final no ($n)");
 	$due = $due + 10 * 2**$n + 1;
 }
 run_due($node, $due);
 status_is('R-04', 'succeed', 'P S', join(' ', ('a') x 7), 'at last');
 is( sql("SELECT string_agg(coalesce(http_status::text, '-') || ' ' || result, ', ' ORDER BY started) FROM dtm.calls WHERE gid = 'R-04'"),
-	'201 ERROR, 204 ERROR, 302 ERROR, 404 ERROR, - ERROR, - ERROR, 200 SUCCESS',
+	'402 ERROR, 500 ERROR, 302 ERROR, 404 ERROR, - ERROR, - ERROR, 200 SUCCESS',
 	'every call is in dtm.calls');
 
 for my $case (
 	[ 'R-01', { status => 409, body => '' }, 'failed' ],
 	[ 'R-02a', { status => 200, body => '{"dtm_result":"FAILURE"}' }, 'failed' ],
-	[ 'R-02b', { status => 500, body => 'FAILURE' }, 'failed' ],
+	[ 'R-02b', { status => 400, body => 'FAILURE' }, 'failed' ],
+	# here, a 5xx is never final, 2xx is success, and the words are no part of others' data
+	[ 'R-02c', { status => 500, body => 'FAILURE' }, 'submitted' ],
+	[ 'R-02d', { status => 200, body => '{"title":"FAILURE Is Not an Option"}' }, 'succeed' ],
+	[ 'R-04a', { status => 201, body => '{"id":"ch_1"}' }, 'succeed' ],
+	[ 'R-04b', { status => 204, body => '' }, 'succeed' ],
 	[ 'R-03a', { status => 200, body => '{"dtm_result":"ONGOING"}' }, 'submitted' ],
 	[ 'R-03b', { status => 409, body => 'ONGOING FAILURE' }, 'submitted' ])
 {

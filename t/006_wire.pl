@@ -283,7 +283,11 @@ my @replies = (
 	[ '{"error":{"code":1,"code":-32901}}', 'FAILURE' ], [ '{"error":{"code":-32901,"code":1}}', 'ERROR' ], [ '{"error":{"code":-32901},"\\u0065rror":{"code":-32902}}', 'ONGOING' ],
 	[ '{"error":{"code":-32901},"error":{}}', 'ERROR' ], [ '{"Error":{"code":-32901}}', 'SUCCESS' ],
 	# the words of HTTP's rules, in escapes, too
-	[ '{"result":"\\u0046AILURE"}', 'FAILURE' ], [ '{"result":{"x":["ON\\u0047OING","F\\u0041ILURE"]}}', 'ONGOING' ], [ '{"FAIL\\u0055RE":1}', 'FAILURE' ],
+	[ '{"result":"\\u0046AILURE"}', 'FAILURE' ], [ '{"result":{"dtm_\\u0072esult":"ON\\u0047OING"}}', 'ONGOING' ], [ '{"dtm_result":"FAIL\\u0055RE"}', 'FAILURE' ],
+	[ '{"error":{"code":1,"message":"FAILURE"}}', 'FAILURE' ],
+	# not as a part of others' data
+	[ '{"result":{"x":["ONGOING","FAILURE"]}}', 'SUCCESS' ], [ '{"FAILURE":1}', 'SUCCESS' ], [ '{"result":{"list":[{"dtm_result":"FAILURE"}]}}', 'SUCCESS' ],
+	[ '{"result":{"title":"FAILURE Is Not an Option"}}', 'SUCCESS' ], [ '{"error":{"code":1,"message":"an INTERNAL_FAILURE"}}', 'ERROR' ],
 	[ '{"result":"\\\\u0046AILURE"}', 'SUCCESS' ],
 	# no JSON
 	map({ [ $_, 'ERROR', qr/^reply is not JSON: / ] } '', ' ', 'nul', 'null x', '{"result":1', '{"result":01}', "{'result':1}", '{"result":"\\x"}', '{"result":"\\u12"}', '{} {}', "{}\0", "\xff\xfe{}", "{\"a\":\"\n\"}"),

@@ -29,6 +29,7 @@ typedef struct RemoteCall
 {
 	Call		base;
 	DtmCall		http;			/* http.owner is the call */
+	const DtmReplyRules *rules; /* NULL: the usual ones */
 	const char *refused;		/* why it is not made; NULL: it is */
 	char		text[FLEXIBLE_ARRAY_MEMBER];	/* of call_make_post() */
 } RemoteCall;
@@ -111,6 +112,7 @@ call_make(const Transaction *trans, int op, TimestampTz now)
 	if (!endpoint_request(trans, &branch, &call->http, &call->refused))
 		call->http.url = branch.url;
 	call->base.kind = branch.kind;
+	call->rules = branch.rules;
 	return &call->base;
 }
 
@@ -316,9 +318,11 @@ static Call *
 take_remote(Calls *calls, DtmCall *http)
 {
 	Call	   *call = http->owner;
+	const DtmReplyRules *rules = ((RemoteCall *) call)->rules;
 
 	call->end = CALL_REPLIED;
-	call->result = wire_result(call->kind, http, &call->text);
+	call->result = wire_result(call->kind, rules, http, &call->text);
+	call->retry_after = wire_retry_after(rules, http);
 	call->text_len = call->text == http->reply ? http->reply_len :
 		strlen(call->text);
 	call->answered = http->http_status != 0;

@@ -54,6 +54,7 @@ typedef struct Call
 								 * encoding in which it arrived; valid until
 								 * call_free() */
 	size_t		text_len;
+	int64		retry_after;	/* us that the response asks to wait; 0: none */
 	bool		is_final;		/* RECORDED: the transaction has ended */
 	int			failures;		/* RECORDED: consecutive failures if an alert
 								 * is due, else 0 */

@@ -289,6 +289,7 @@ apply_reply(Coordinator *c, Entry *entry, const Reply *reply)
 	event.result = reply->result;
 	event.url = branch.url;
 	event.text = reply->text;
+	event.retry_after = reply->retry_after;
 	step(c, entry, &event);
 }
 
@@ -349,6 +350,7 @@ take_reply(Coordinator *c, Entry *entry, const Call *call)
 
 	reply->op = call->op;
 	reply->result = call->result;
+	reply->retry_after = call->retry_after;
 	reply->applied = false;
 	reply->next = NULL;
 	MemoryContextSwitchTo(entry->context);

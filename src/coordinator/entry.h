@@ -19,6 +19,7 @@ typedef struct Reply
 {
 	int			op;
 	DtmResult	result;
+	int64		retry_after;	/* us that the branch asks to wait; 0: none */
 	char	   *text;			/* in the server's encoding */
 	bool		applied;		/* core has applied it to the row in memory */
 	struct Reply *next;

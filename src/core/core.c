@@ -317,6 +317,27 @@ part_of(int64_t us, uint32_t parts)
 	return us / 65536 * parts + us % 65536 * parts / 65536;
 }
 
+/*
+ * Not before the time that the branch asks for, up to the longest interval; up to
+ * an eighth later, because others were asked to wait for the same time.
+ */
+static void
+wait_as_asked(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev, DtmUpdate *u)
+{
+	int64_t		most = cfg->retry_interval_max;
+	int64_t		wait = ev->retry_after < most ? ev->retry_after : most;
+	DtmTime		until;
+
+	if (wait <= 0)
+		return;
+	wait += part_of(wait / 8, ev->jitter >> 16);
+	until = dtm_core_after(ev->now, wait < most ? wait : most);
+	if (t->next_time >= until)
+		return;
+	t->next_time = until;
+	u->changed = true;
+}
+
 void
 dtm_core_retry_later(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
 					 bool *waiting, DtmUpdate *u)
@@ -347,6 +368,7 @@ dtm_core_retry_later(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
 		t->next_time = dtm_core_after(ev->now, interval);
 		u->changed = true;
 	}
+	wait_as_asked(t, cfg, ev, u);
 	if (grow && t->failures >= cfg->alert_retry_limit)
 	{
 		u->alert_op = ev->op;

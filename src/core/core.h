@@ -213,6 +213,8 @@ typedef struct DtmEvent
 	 */
 	const char *text;
 	bool		succeeded;		/* SUBMIT of a workflow: it has succeeded */
+	int64_t		retry_after;	/* REPLY, if not final: us that the branch asks
+								 * to wait; 0: it does not */
 } DtmEvent;
 
 typedef enum DtmReject
@@ -326,14 +328,26 @@ typedef struct DtmReplyRules
 	const DtmStatusSet *success;	/* 2xx */
 	const DtmStatusSet *final;	/* 409 */
 	const DtmStatusSet *ongoing;	/* 425 */
-	const DtmStatusSet *compensate_ok;	/* none; for what undoes: done */
+	const DtmStatusSet *compensate_ok;	/* none; NULL for what does not undo */
 	bool		ignore_words;	/* FAILURE and ONGOING in bodies do not count */
 	bool		retry_after;	/* 429, 503: not before that time */
 } DtmReplyRules;
 
-/* The meaning of the response of an HTTP branch (§6.1). */
-extern DtmResult dtm_classify_http(int http_status, const char *body,
-								   size_t body_len);
+/* The meaning of the response of an HTTP branch (§6.1); NULL: the usual rules. */
+extern DtmResult dtm_classify_http(const DtmReplyRules *rules, int status,
+								   const char *body, size_t body_len);
+
+/*
+ * What a body says whatever its status, as dtm's SDKs say it: in the value of
+ * dtm_result, or by nothing but the words themselves.  TEMPORARY: nothing.
+ */
+extern DtmResult dtm_classify_words(const char *body, size_t body_len);
+
+/*
+ * The seconds of a Retry-After header, from "now", in seconds of the Unix
+ * epoch: it is a number of them, or a date (RFC 9110).  0: neither, or past.
+ */
+extern int64_t dtm_retry_after(const char *value, size_t len, int64_t now);
 
 /* The meaning of a gRPC status, and its message or NULL (§6.2). */
 extern DtmResult dtm_classify_grpc(int grpc_status, const char *message);

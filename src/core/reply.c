@@ -87,39 +87,172 @@ dtm_status_set_parse(const char *text, size_t len, DtmStatusSet *set)
 	}
 }
 
+/* ---------- words in bodies ---------- */
+
 static bool
-contains(const char *text, size_t len, const char *word)
+is_blank(char c)
 {
-	size_t		word_len = strlen(word);
+	return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
 
-	while (len >= word_len)
-	{
-		const char *first = memchr(text, word[0], len - word_len + 1);
+static bool
+is_word(const char *text, size_t len, const char *word)
+{
+	return len == strlen(word) && memcmp(text, word, len) == 0;
+}
 
-		if (first == NULL)
-			return false;
-		if (memcmp(first, word, word_len) == 0)
-			return true;
-		len -= (size_t) (first - text) + 1;
-		text = first + 1;
-	}
-	return false;
+/* The meaning of one word; TEMPORARY: it has none. */
+static DtmResult
+meaning_of(const char *text, size_t len)
+{
+	if (is_word(text, len, "ONGOING"))
+		return DTM_RESULT_ONGOING;
+	if (is_word(text, len, "FAILURE"))
+		return DTM_RESULT_FAILURE;
+	return DTM_RESULT_TEMPORARY;
 }
 
 /*
- * R-01 to R-04: ongoing is looked for first, the words count whatever the
- * status, and only 200 is success.
+ * Of a body that has no other words than these two (R-02, R-03), with or without
+ * quotes; ongoing goes before failure.
+ */
+static DtmResult
+bare_words(const char *body, size_t len)
+{
+	static const char between[] = " \t\n\r\"'.,;:!";
+	DtmResult	result = DTM_RESULT_TEMPORARY;
+
+	for (size_t i = 0; i < len;)
+	{
+		size_t		begin = i;
+		DtmResult	meaning;
+
+		while (i < len && (body[i] == '\0' || strchr(between, body[i]) == NULL))
+			i++;
+		meaning = meaning_of(body + begin, i - begin);
+		if (i > begin && meaning == DTM_RESULT_TEMPORARY)
+			return DTM_RESULT_TEMPORARY;
+		if (meaning != DTM_RESULT_TEMPORARY && result != DTM_RESULT_ONGOING)
+			result = meaning;
+		if (i == begin)
+			i++;
+	}
+	return result;
+}
+
+/* The end of a JSON string whose first quote is at i: behind its last one. */
+static size_t
+end_of_string(const char *json, size_t len, size_t i)
+{
+	for (i++; i < len && json[i] != '"'; i++)
+		if (json[i] == '\\')
+			i++;
+	return i < len ? i + 1 : len;
+}
+
+/*
+ * The value of "dtm_result", if the body is a JSON object that has it: as dtm's
+ * SDKs send it, not somewhere within others' data.  The last one counts.  One
+ * pass, whatever the bytes are.
+ */
+static DtmResult
+dtm_result(const char *json, size_t len)
+{
+	static const char key[] = "\"dtm_result\"";
+	DtmResult	result = DTM_RESULT_TEMPORARY;
+	int			depth = 0;
+	bool		is_key = false; /* the string before was the key */
+	bool		is_value = false;	/* and then came a colon */
+	size_t		i = 0;
+
+	while (i < len && is_blank(json[i]))
+		i++;
+	if (i == len || json[i] != '{')
+		return result;
+	while (i < len)
+	{
+		size_t		begin = i;
+
+		switch (json[i])
+		{
+			case '"':
+				i = end_of_string(json, len, i);
+				if (is_value && i - begin >= 2 && json[i - 1] == '"')
+					result = meaning_of(json + begin + 1, i - begin - 2);
+				is_key = depth == 1 && !is_value && is_word(json + begin, i - begin, key);
+				is_value = false;
+				continue;
+			case '{':
+			case '[':
+				depth++;
+				break;
+			case '}':
+			case ']':
+				depth--;
+				break;
+			case ':':
+				is_value = is_key;
+				is_key = false;
+				i++;
+				continue;
+			default:
+				if (is_blank(json[i]))
+				{
+					i++;
+					continue;
+				}
+				break;
+		}
+		is_key = is_value = false;
+		i++;
+	}
+	return result;
+}
+
+DtmResult
+dtm_classify_words(const char *body, size_t body_len)
+{
+	DtmResult	result = dtm_result(body, body_len);
+
+	return result != DTM_RESULT_TEMPORARY ? result : bare_words(body, body_len);
+}
+
+/* ---------- meanings ---------- */
+
+/*
+ * R-01 to R-04: ongoing goes before failure, and words before the status, but a
+ * 5xx is never final.  What was given goes before what is usual.
  */
 DtmResult
-dtm_classify_http(int http_status, const char *body, size_t body_len)
+dtm_classify_http(const DtmReplyRules *rules, int status, const char *body,
+				  size_t body_len)
 {
-	if (http_status == 425 || contains(body, body_len, "ONGOING"))
+	static const DtmReplyRules usual;
+
+	if (rules == NULL)
+		rules = &usual;
+	if (!rules->ignore_words)
+	{
+		DtmResult	said = dtm_classify_words(body, body_len);
+
+		if (said == DTM_RESULT_ONGOING || (said == DTM_RESULT_FAILURE && status < 500))
+			return said;
+	}
+	if (rules->compensate_ok != NULL && dtm_status_set_has(rules->compensate_ok, status))
+		return DTM_RESULT_SUCCESS;
+	if (rules->ongoing != NULL && dtm_status_set_has(rules->ongoing, status))
 		return DTM_RESULT_ONGOING;
-	if (http_status == 409 || contains(body, body_len, "FAILURE"))
+	if (rules->final != NULL && dtm_status_set_has(rules->final, status))
 		return DTM_RESULT_FAILURE;
-	if (http_status != 200)
-		return DTM_RESULT_TEMPORARY;
-	return DTM_RESULT_SUCCESS;
+	if (rules->success != NULL && dtm_status_set_has(rules->success, status))
+		return DTM_RESULT_SUCCESS;
+	if (rules->ongoing == NULL && status == 425)
+		return DTM_RESULT_ONGOING;
+	if (rules->final == NULL && status == 409)
+		return DTM_RESULT_FAILURE;
+	if (rules->success == NULL && status >= 200 && status < 300)
+		return DTM_RESULT_SUCCESS;
+	return DTM_RESULT_TEMPORARY;
 }
 
 /* R-05; "ONGOING" as the whole message is the old protocol's way (§10). */

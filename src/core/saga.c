@@ -303,7 +303,7 @@ action_reply(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
 				 (int) t->retry_limit);
 		abort_saga(t, ev->now, u);
 	}
-	else
+	else if (ev->retry_after <= 0)
 	{
 		action->waiting = false;
 		t->round_failed = false;

@@ -161,38 +161,42 @@ endpoint_resolve(const char *url, Oid role, Endpoint *endpoint,
 
 /* ---------- requests ---------- */
 
+/* A transaction's headers must not redirect credentials, or sign. */
 static bool
-is_replaced(const char *name, const Endpoint *endpoint)
+is_forbidden(const char *name, const Endpoint *endpoint)
 {
-	for (int i = 0; i < endpoint->nheaders; i++)
-		if (pg_strcasecmp(name, endpoint->header_name[i]) == 0)
-			return true;
-	/* a transaction's headers must not redirect credentials, or sign */
 	return pg_strcasecmp(name, "Host") == 0 ||
 		(endpoint->hmac_key != NULL && pg_strcasecmp(name, ENDPOINT_SIGNATURE) == 0);
 }
 
 /*
- * Adds the endpoint's headers to a transaction; they replace its own headers
- * of the same name.
+ * Adds headers to a transaction; they replace its own headers of the same name.
+ * With an endpoint, those that it forbids are left out, too.
  */
 static void
-add_headers(Transaction *trans, const Endpoint *endpoint)
+add_headers(Transaction *trans, int nadded, const char *const *added_name,
+			const char *const *added_value, const Endpoint *endpoint)
 {
-	char	  **names = palloc(sizeof(char *) * (trans->nheaders + endpoint->nheaders + 1));
-	char	  **values = palloc(sizeof(char *) * (trans->nheaders + endpoint->nheaders + 1));
+	char	  **names = palloc(sizeof(char *) * (trans->nheaders + nadded + 1));
+	char	  **values = palloc(sizeof(char *) * (trans->nheaders + nadded + 1));
 	int			n = 0;
 
 	for (int i = 0; i < trans->nheaders; i++)
-		if (!is_replaced(trans->header_name[i], endpoint))
-		{
-			names[n] = trans->header_name[i];
-			values[n++] = trans->header_value[i];
-		}
-	for (int i = 0; i < endpoint->nheaders; i++)
 	{
-		names[n] = endpoint->header_name[i];
-		values[n++] = endpoint->header_value[i];
+		bool		replaced = endpoint != NULL &&
+			is_forbidden(trans->header_name[i], endpoint);
+
+		for (int j = 0; j < nadded && !replaced; j++)
+			replaced = pg_strcasecmp(trans->header_name[i], added_name[j]) == 0;
+		if (replaced)
+			continue;
+		names[n] = trans->header_name[i];
+		values[n++] = trans->header_value[i];
+	}
+	for (int i = 0; i < nadded; i++)
+	{
+		names[n] = unconstify(char *, added_name[i]);
+		values[n++] = unconstify(char *, added_value[i]);
 	}
 	trans->nheaders = n;
 	trans->header_name = names;
@@ -205,7 +209,7 @@ add_headers(Transaction *trans, const Endpoint *endpoint)
  * the encoding of the mapping's options is to blame: an error of this call.
  */
 static bool
-make_request(const Transaction *trans, const WireBranch *branch, const Endpoint *endpoint,
+make_request(const Transaction *trans, WireBranch *branch, const Endpoint *endpoint,
 			 DtmCall *call, const char **reason)
 {
 	MemoryContext context = CurrentMemoryContext;
@@ -242,6 +246,17 @@ make_request(const Transaction *trans, const WireBranch *branch, const Endpoint 
 	return problem == NULL;
 }
 
+/* The step's goes before the transaction's, which the call has. */
+static void
+set_timeout(DtmCall *call, const StepOptions *step, const StepOptions *server)
+{
+	if (step != NULL && step->request_timeout > 0)
+		call->timeout = (int64) step->request_timeout * 1000;
+	if (call->timeout == 0)
+		call->timeout = (int64) (server != NULL && server->request_timeout > 0 ?
+								 server->request_timeout : dtm_request_timeout) * 1000;
+}
+
 bool
 endpoint_request(const Transaction *trans, WireBranch *branch, DtmCall *call,
 				 const char **reason)
@@ -255,9 +270,11 @@ endpoint_request(const Transaction *trans, WireBranch *branch, DtmCall *call,
 		*reason = problem.message;
 		return false;
 	}
-	if (call->timeout == 0)
-		call->timeout = (int64) (endpoint.request_timeout > 0 ? endpoint.request_timeout :
-								 dtm_request_timeout) * 1000;
+	set_timeout(call, branch->step, endpoint.options);
+	branch->server = endpoint.options;
+	if (branch->step != NULL && branch->step->nheaders > 0)
+		add_headers(&with, branch->step->nheaders, branch->step->header_name,
+					branch->step->header_value, NULL);
 	if (endpoint_is_server(branch->url))
 	{
 		branch->url = endpoint.url;
@@ -265,7 +282,8 @@ endpoint_request(const Transaction *trans, WireBranch *branch, DtmCall *call,
 		*reason = wire_url_problem(trans->protocol, endpoint.url, NULL);
 		if (*reason != NULL)
 			return false;
-		add_headers(&with, &endpoint);
+		add_headers(&with, endpoint.nheaders, (const char *const *) endpoint.header_name,
+					(const char *const *) endpoint.header_value, &endpoint);
 	}
 	call->ca_file = endpoint.ca_file;
 	call->client_cert = endpoint.client_cert;

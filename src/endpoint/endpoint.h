@@ -17,6 +17,7 @@
 
 #include "postgres.h"
 
+#include "step_options.h"
 #include "transaction.h"
 #include "transport/transport.h"
 #include "wire/wire.h"
@@ -30,7 +31,7 @@ typedef struct Endpoint
 	const char *client_key;		/* NULL: in client_cert */
 	const char *hmac_key;		/* NULL: requests are not signed */
 	int			connect_timeout;	/* ms; 0: the request's */
-	int			request_timeout;	/* ms; 0: dtm.request_timeout */
+	StepOptions *options;		/* of the server; NULL: it has none */
 	int			nheaders;
 	char	  **header_name;
 	char	  **header_value;

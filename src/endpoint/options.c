@@ -40,7 +40,6 @@ static const struct
 	{"base_url", ForeignServerRelationId, OPTION_URL, 0},
 	{"ca_file", ForeignServerRelationId, OPTION_FILE, offsetof(Endpoint, ca_file)},
 	{"connect_timeout", ForeignServerRelationId, OPTION_MS, offsetof(Endpoint, connect_timeout)},
-	{"request_timeout", ForeignServerRelationId, OPTION_MS, offsetof(Endpoint, request_timeout)},
 	{"bearer_token", UserMappingRelationId, OPTION_TOKEN, 0},
 	{"client_cert", UserMappingRelationId, OPTION_FILE, offsetof(Endpoint, client_cert)},
 	{"client_key", UserMappingRelationId, OPTION_FILE, offsetof(Endpoint, client_key)},
@@ -88,6 +87,17 @@ take_header(Endpoint *endpoint, char *name, char *value)
 	endpoint->header_value[n] = value;
 }
 
+/* It has been checked; one of a later version than ours is passed over. */
+static void
+take_step_option(Endpoint *endpoint, const char *key, const char *value)
+{
+	StepProblem problem;
+
+	if (endpoint->options == NULL)
+		endpoint->options = palloc0(sizeof(StepOptions));
+	(void) step_options_read_text(endpoint->options, key, value, &problem);
+}
+
 void
 options_take(List *options, Endpoint *endpoint, const char **base_url)
 {
@@ -100,6 +110,8 @@ options_take(List *options, Endpoint *endpoint, const char **base_url)
 
 		if (is_header_option(option->defname))
 			take_header(endpoint, header_name(option->defname), value);
+		if (step_options_has(option->defname, STEP_IN_SERVER))
+			take_step_option(endpoint, option->defname, value);
 		for (int i = 0; i < lengthof(known_options); i++)
 		{
 			char	   *field = (char *) endpoint + known_options[i].offset;
@@ -247,6 +259,46 @@ check_header(const char *option, const char *value)
 	utf8_check(value, psprintf("option \"%s\"", option));
 }
 
+static void
+check_step_option(const char *name, const char *value)
+{
+	StepOptions options = {NULL};
+	StepProblem problem;
+
+	utf8_check(value, psprintf("option \"%s\"", name));
+	if (!step_options_read_text(&options, name, value, &problem))
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+				 errmsg("%s", problem.message),
+				 errhint("%s", problem.hint)));
+}
+
+/* The options that a catalog may have. */
+static void
+error_unknown(const char *name, Oid catalog)
+{
+	const char *hint = "Set options of servers and user mappings only.";
+	const char *known[lengthof(known_options)];
+	int			n = 0;
+
+	for (int i = 0; i < lengthof(known_options); i++)
+		if (known_options[i].catalog == catalog)
+			known[n++] = known_options[i].name;
+	if (catalog == ForeignServerRelationId)
+		hint = step_options_hint(name, STEP_IN_SERVER, known, n);
+	else if (catalog == UserMappingRelationId)
+	{
+		const char *nearest = nearest_name(name, known, n);
+
+		hint = nearest != NULL ? psprintf("Perhaps you meant \"%s\".", nearest) :
+			"Valid options of a user mapping are bearer_token, client_cert, client_key, hmac_key, and header_NAME for each header.";
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
+			 errmsg("invalid option \"%s\"", name),
+			 errhint("%s", hint)));
+}
+
 /* dtm.http_validator(text[], oid): the options of one object, all of them */
 Datum
 dtm_http_validator(PG_FUNCTION_ARGS)
@@ -269,18 +321,16 @@ dtm_http_validator(PG_FUNCTION_ARGS)
 			check_header(name, defGetString(option));
 			continue;
 		}
+		if (catalog == ForeignServerRelationId && step_options_has(name, STEP_IN_SERVER))
+		{
+			check_step_option(name, defGetString(option));
+			continue;
+		}
 		while (i < lengthof(known_options) &&
 			   (known_options[i].catalog != catalog || strcmp(known_options[i].name, name) != 0))
 			i++;
 		if (i == lengthof(known_options))
-			ereport(ERROR,
-					(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
-					 errmsg("invalid option \"%s\"", name),
-					 catalog == ForeignServerRelationId ?
-					 errhint("Valid options of a server are base_url, ca_file, connect_timeout and request_timeout.") :
-					 catalog == UserMappingRelationId ?
-					 errhint("Valid options of a user mapping are bearer_token, client_cert, client_key, hmac_key, and header_NAME for each header.") :
-					 errhint("Set options of servers and user mappings only.")));
+			error_unknown(name, catalog);
 		check_value(name, known_options[i].kind, defGetString(option));
 		has_url = has_url || strcmp(name, "base_url") == 0;
 		has_cert = has_cert || strcmp(name, "client_cert") == 0;

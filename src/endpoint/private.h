@@ -10,6 +10,7 @@
 
 #include "compat.h"
 #include "header.h"
+#include "nearest.h"
 #include "utf8.h"
 #include "settings.h"
 

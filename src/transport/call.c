@@ -24,6 +24,9 @@
  */
 #define RECEIVE_BUFFER_SIZE	1024L
 
+/* Bytes of a Retry-After that are kept. */
+#define MAX_RETRY_AFTER		64
+
 /* Bytes of a grpc-message that are kept. */
 #define MAX_GRPC_MESSAGE	4096
 
@@ -144,6 +147,14 @@ take_grpc_message(DtmRequest *request, const char *value, size_t len)
 	curl_free(decoded);
 }
 
+/* Of several, the last one; longer ones are neither a number nor a date. */
+static void
+take_retry_after(DtmCall *call, const char *value, size_t len)
+{
+	free(call->retry_after);
+	call->retry_after = len <= MAX_RETRY_AFTER ? strndup(value, len) : NULL;
+}
+
 /* A number of nothing but digits; -1: it is none. */
 static int64_t
 content_length_of(const char *value, size_t len)
@@ -224,6 +235,9 @@ on_header(char *data, size_t size, size_t nmemb, void *arg)
 	}
 	else if (!take_framing(request, data, len))
 		return 0;
+	if (request->call->read_retry_after &&
+		(value = value_of(data, len, "retry-after", &value_len)) != NULL)
+		take_retry_after(request->call, value, value_len);
 	if (!request->call->http2)
 		return len;
 	if ((value = value_of(data, len, "grpc-status", &value_len)) != NULL)
@@ -388,16 +402,6 @@ prepare_connection(DtmTransport *t, DtmRequest *request, const DtmCall *call, ch
 	return rc;
 }
 
-/* Where the host, or a user before it, begins; NULL: no scheme and "://". */
-static const char *
-authority_of(const char *url)
-{
-	size_t		scheme = strcspn(url, ":/?#");
-
-	return scheme > 0 && strncmp(url + scheme, "://", strlen("://")) == 0 ?
-		url + scheme + strlen("://") : NULL;
-}
-
 static bool
 is_host_character(char c)
 {
@@ -414,7 +418,7 @@ is_host_character(char c)
 static const char *
 ready_target(const char *url)
 {
-	const char *authority = authority_of(url);
+	const char *authority = url_authority(url);
 	const char *path = authority;
 
 	if (authority == NULL)
@@ -482,7 +486,7 @@ request_prepare(DtmTransport *t, DtmRequest *request, DtmCall *call)
 		curl_easy_reset(easy);
 		if (!prepare_handle(request, error))
 			return false;
-		request->has_ca_file = request->has_client_cert = false;
+		request->has_ca_file = request->has_client_cert = request->has_method = false;
 	}
 	for (int i = 0; i < DTM_NOWN_HEADERS; i++)
 		if (call->own_headers[i] != NULL)
@@ -503,6 +507,11 @@ request_prepare(DtmTransport *t, DtmRequest *request, DtmCall *call)
 	}
 	else
 		SETOPT(CURLOPT_HTTPGET, 1L);
+	if (call->method != NULL || request->has_method)
+	{
+		request->has_method = call->method != NULL;
+		SETOPT(CURLOPT_CUSTOMREQUEST, call->method);
+	}
 	SETOPT(CURLOPT_HTTPHEADER, headers);
 	return rc == CURLE_OK;
 }
@@ -525,63 +534,4 @@ make_default_headers(void)
 		headers = longer;
 	}
 	return headers;
-}
-
-/* ---------- URLs ---------- */
-
-/* libcurl takes http:///x for http://x. */
-static bool
-has_host(const char *authority)
-{
-	size_t		len = strcspn(authority, "/\\?#");
-	const char *user_end = memrchr(authority, '@', len);
-	const char *host = user_end != NULL ? user_end + 1 : authority;
-
-	return host < authority + len && *host != ':';
-}
-
-const char *
-dtm_url_problem(const char *url)
-{
-	CURLU	   *handle = curl_url();
-	const char *authority = authority_of(url);
-	char	   *scheme = NULL;
-	const char *problem = NULL;
-
-	if (handle == NULL)
-		return "out of memory";
-	if (authority == NULL)
-		problem = "missing scheme";
-	else if ((strncasecmp(url, "http:", 5) == 0 || strncasecmp(url, "https:", 6) == 0) &&
-			 !has_host(authority))
-		problem = "missing host";
-	else if (curl_url_set(handle, CURLUPART_URL, url,
-						  CURLU_NON_SUPPORT_SCHEME) != CURLUE_OK)
-		problem = "malformed URL";
-	else if (curl_url_get(handle, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK ||
-			 (strcasecmp(scheme, "http") != 0 && strcasecmp(scheme, "https") != 0))
-		problem = "unsupported scheme";
-	curl_free(scheme);
-	curl_url_cleanup(handle);
-	return problem;
-}
-
-bool
-dtm_url_has_user(const char *url)
-{
-	CURLU	   *handle = curl_url();
-	char	   *user = NULL;
-	char	   *password = NULL;
-	bool		has_user;
-
-	if (handle == NULL)
-		return true;
-	/* what can't be read is not to be trusted */
-	has_user = curl_url_set(handle, CURLUPART_URL, url, CURLU_NON_SUPPORT_SCHEME) != CURLUE_OK ||
-		curl_url_get(handle, CURLUPART_USER, &user, 0) == CURLUE_OK ||
-		curl_url_get(handle, CURLUPART_PASSWORD, &password, 0) == CURLUE_OK;
-	curl_free(user);
-	curl_free(password);
-	curl_url_cleanup(handle);
-	return has_user;
 }

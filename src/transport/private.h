@@ -81,6 +81,7 @@ typedef struct DtmRequest
 	struct curl_slist own_headers[DTM_NOWN_HEADERS];	/* before them */
 	bool		has_ca_file;	/* CAINFO is set */
 	bool		has_client_cert;	/* SSLCERT and SSLKEY are set */
+	bool		has_method;		/* CUSTOMREQUEST is set */
 	bool		too_long;		/* the reply exceeded max_reply_size */
 	size_t		header_len;		/* size of headers and trailers, in bytes */
 	int64_t		content_length; /* of its header; -1: it has none */
@@ -136,6 +137,11 @@ struct DtmTransport
 
 extern int64_t monotonic_us(void);
 extern int64_t realtime_us(void);
+
+/* ---------- url.c ---------- */
+
+/* Where the host, or a user before it, begins; NULL: no scheme and "://". */
+extern const char *url_authority(const char *url);
 
 /* ---------- shard.c ---------- */
 

@@ -242,7 +242,7 @@ finish(DtmTransport *t, DtmRequest *request, CURLcode rc)
 				 "response headers are longer than %d bytes", MAX_HEADER_LEN);
 	else if ((request->too_long || request->is_encoded) &&
 			 curl_easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &status) == CURLE_OK &&
-			 (status == 409 || status == 425))
+			 (status == 409 || status == 425 || call->status_is_enough))
 		call->http_status = (int) status;	/* says enough by itself */
 	else if (request->rejected[0] != '\0')
 		snprintf(call->error, sizeof(call->error), "%s", request->rejected);
@@ -343,6 +343,7 @@ init_reply(DtmCall *call)
 	call->reply_len = 0;
 	call->grpc_status = -1;
 	call->grpc_message = NULL;
+	call->retry_after = NULL;
 	call->error[0] = '\0';
 	call->started = 0;
 	call->duration = 0;
@@ -532,9 +533,10 @@ dtm_call_release(DtmCall *call)
 {
 	free(call->reply);
 	free(call->grpc_message);
+	free(call->retry_after);
 	call->reply = NULL;
 	call->reply_len = 0;
-	call->grpc_message = NULL;
+	call->grpc_message = call->retry_after = NULL;
 }
 
 int

@@ -51,7 +51,8 @@ extern const char *const dtm_default_headers[DTM_NDEFAULT_HEADERS];
 /* Headers of a call besides the list. */
 enum
 {
-	DTM_TRACE_HEADER, DTM_SIGNATURE_HEADER, DTM_NOWN_HEADERS
+	DTM_TRACE_HEADER, DTM_SIGNATURE_HEADER, DTM_IDEMPOTENCY_HEADER,
+	DTM_NOWN_HEADERS
 };
 
 typedef struct DtmCall
@@ -62,6 +63,8 @@ typedef struct DtmCall
 	 */
 	const char *url;			/* http or https, complete with its query */
 	bool		post;			/* POST with body, or GET */
+	const char *method;			/* another method, with what post says of the
+								 * body; NULL: none */
 	const char *body;
 	size_t		body_len;
 	const char *const *headers; /* "Name: value" */
@@ -77,6 +80,9 @@ typedef struct DtmCall
 	const char *client_key;		/* NULL: in client_cert */
 	bool		http2;			/* HTTP/2 (without TLS: by prior knowledge),
 								 * and read the gRPC status */
+	bool		status_is_enough;	/* a body that is too large, or encoded,
+									 * is no error */
+	bool		read_retry_after;
 	void	   *owner;			/* for the caller */
 
 	/*
@@ -89,6 +95,8 @@ typedef struct DtmCall
 	size_t		reply_len;
 	int			grpc_status;	/* from headers or trailers; -1: none */
 	char	   *grpc_message;	/* percent-decoded, or NULL;
+								 * dtm_call_release() frees it */
+	char	   *retry_after;	/* value of this header, or NULL;
 								 * dtm_call_release() frees it */
 	char		error[DTM_CALL_ERROR_SIZE]; /* why http_status is 0 */
 	int64_t		started;		/* us since the Unix epoch; 0: it was not sent */

@@ -8,6 +8,8 @@
 
 #include "lib/stringinfo.h"
 
+#define CONTENT_TYPE	"Content-Type"
+
 /* Does it stay as it is in a URL (RFC 3986)? */
 static bool
 is_unreserved(char c)
@@ -26,6 +28,21 @@ append_encoded(StringInfo to, unsigned char c)
 	appendStringInfoChar(to, hex[c & 15]);
 }
 
+void
+http_append_encoded(StringInfo to, const char *utf8)
+{
+	for (const char *c = utf8; *c;)
+	{
+		const char *stays = c;
+
+		while (is_unreserved(*c))
+			c++;
+		appendBinaryStringInfo(to, stays, (int) (c - stays));
+		if (*c)
+			append_encoded(to, (unsigned char) *c++);
+	}
+}
+
 static void
 append_parameter(StringInfo url, char *separator, const char *name,
 				 const char *value)
@@ -34,16 +51,7 @@ append_parameter(StringInfo url, char *separator, const char *name,
 	*separator = '&';
 	appendStringInfoString(url, name);
 	appendStringInfoChar(url, '=');
-	for (const char *c = utf8_of(value); *c;)
-	{
-		const char *stays = c;
-
-		while (is_unreserved(*c))
-			c++;
-		appendBinaryStringInfo(url, stays, (int) (c - stays));
-		if (*c)
-			append_encoded(url, (unsigned char) *c++);
-	}
+	http_append_encoded(url, utf8_of(value));
 }
 
 const char *
@@ -68,10 +76,12 @@ http_url(const char *url)
 	return encoded.data;
 }
 
-/* The URL with branch_id, gid, op and trans_type behind its own parameters. */
+/*
+ * The URL with branch_id, gid, op and trans_type behind its own parameters,
+ * unless it is to have none of ours.
+ */
 static char *
-url_of(const Transaction *trans, const char *target, const char *branch_id,
-	   const char *op)
+url_of(const Transaction *trans, const char *target, const WireBranch *branch)
 {
 	StringInfoData url;
 	size_t		len = strcspn(target, "#");
@@ -79,9 +89,11 @@ url_of(const Transaction *trans, const char *target, const char *branch_id,
 
 	initStringInfo(&url);
 	appendBinaryStringInfo(&url, target, (int) len);
-	append_parameter(&url, &separator, "branch_id", branch_id);
+	if (!step_options_query_parameters(branch->step, branch->server))
+		return url.data;
+	append_parameter(&url, &separator, "branch_id", branch->branch_id);
 	append_parameter(&url, &separator, "gid", trans->gid);
-	append_parameter(&url, &separator, "op", op);
+	append_parameter(&url, &separator, "op", branch->op);
 	append_parameter(&url, &separator, "trans_type",
 					 dtm_trans_type_name(trans->core.type));
 	return url.data;
@@ -102,18 +114,91 @@ is_header(const char *header, const char *name)
 	return pg_strncasecmp(header, name, len) == 0 && header[len] == ':';
 }
 
-void
-http_set_headers(const Transaction *trans, DtmCall *call)
+static bool
+has_header(const Transaction *trans, const char *name)
 {
+	for (int i = 0; i < trans->nheaders; i++)
+		if (pg_strcasecmp(trans->header_name[i], name) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * A part of a header's value: what that cannot bear is percent-encoded, and so
+ * are "%" and what separates it from the next part.
+ */
+static void
+append_part(StringInfo to, const char *value, char separator)
+{
+	for (const char *c = utf8_of(value); *c; c++)
+		if (*c <= ' ' || *c >= 0x7f || *c == '%' || *c == separator)
+			append_encoded(to, (unsigned char) *c);
+		else
+			appendStringInfoChar(to, *c);
+}
+
+const char *
+http_idempotency_header(const Transaction *trans, const WireBranch *branch)
+{
+	StringInfoData header;
+
+	if (has_header(trans, HEADER_IDEMPOTENCY_KEY))
+		return NULL;
+	initStringInfo(&header);
+	appendStringInfoString(&header, HEADER_IDEMPOTENCY_KEY ": ");
+	/* the last two parts have no "/", so that each key is one op's */
+	append_part(&header, trans->gid, '%');
+	appendStringInfoChar(&header, '/');
+	append_part(&header, branch->branch_id, '/');
+	appendStringInfoChar(&header, '/');
+	append_part(&header, branch->op, '/');
+	return header.data;
+}
+
+static const char *
+own_header(const char *name, const char *value)
+{
+	StringInfoData header;
+
+	initStringInfo(&header);
+	appendStringInfo(&header, "%s: ", name);
+	append_part(&header, value, '%');
+	return header.data;
+}
+
+/* What the query says for others, by the names that gRPC's metadata has. */
+static int
+identify(const Transaction *trans, const WireBranch *branch, const char **headers)
+{
+	int			n = 0;
+
+	headers[n++] = own_header("dtm-gid", trans->gid);
+	headers[n++] = own_header("dtm-trans_type", dtm_trans_type_name(trans->core.type));
+	headers[n++] = own_header("dtm-branch_id", branch->branch_id);
+	headers[n++] = own_header("dtm-op", branch->op);
+	return n;
+}
+
+#define NOWN_HEADERS	4
+
+void
+http_set_headers(const Transaction *trans, const WireBranch *branch, DtmCall *call)
+{
+	const char *content_type = step_options_content_type(branch->step, branch->server);
+	bool		identified = branch->kind == WIRE_HTTP &&
+		!step_options_query_parameters(branch->step, branch->server);
+	bool		empty = call->method != NULL && call->body_len == 0;
 	const char **headers;
 	int			n = 0;
 
 	call->headers = NULL;
 	call->nheaders = 0;
 	call->http2 = false;
-	if (trans->nheaders == 0)
+	if (trans->nheaders == 0 && content_type == NULL && !identified && !empty)
 		return;
-	headers = palloc(sizeof(char *) * (trans->nheaders + DTM_NDEFAULT_HEADERS));
+	headers = palloc(sizeof(char *) * (trans->nheaders + DTM_NDEFAULT_HEADERS + NOWN_HEADERS + 1));
+	if (identified)
+		n = identify(trans, branch, headers);
 	for (int i = 0; i < trans->nheaders; i++)
 	{
 		const char *value;
@@ -128,9 +213,12 @@ http_set_headers(const Transaction *trans, DtmCall *call)
 			psprintf("%s;", trans->header_name[i]) :
 			psprintf("%s: %s", trans->header_name[i], value);
 	}
+	if (content_type != NULL && !empty && !has_header(trans, CONTENT_TYPE))
+		headers[n++] = psprintf(CONTENT_TYPE ": %s", utf8_of(content_type));
 	for (int i = 0; i < DTM_NDEFAULT_HEADERS; i++)
 	{
-		bool		replaced = false;
+		bool		replaced = (content_type != NULL || empty) &&
+			is_header(dtm_default_headers[i], CONTENT_TYPE);
 
 		for (int j = 0; j < trans->nheaders; j++)
 			replaced = replaced ||
@@ -142,17 +230,44 @@ http_set_headers(const Transaction *trans, DtmCall *call)
 	call->nheaders = n;
 }
 
+/* Has the content of such a request no meaning (RFC 9110)? */
+static bool
+has_no_body(const char *method)
+{
+	return strcmp(method, "GET") == 0 || strcmp(method, "DELETE") == 0 ||
+		strcmp(method, "OPTIONS") == 0;
+}
+
+/* The method of the step, and whether there is a body: else POST, or GET without. */
+static void
+set_method(const WireBranch *branch, bool empty_post, DtmCall *call)
+{
+	const char *method = branch->step == NULL ? NULL :
+		branch->undoes ? branch->step->compensate_method : branch->step->method;
+
+	if (method != NULL && has_no_body(method))
+		call->body_len = 0;
+	call->post = call->body_len > 0 ||
+		(method != NULL ? !has_no_body(method) : empty_post);
+	if (method != NULL && strcmp(method, call->post ? "POST" : "GET") == 0)
+		method = NULL;
+	call->method = method;
+}
+
 void
 http_request(const Transaction *trans, const WireBranch *branch, DtmCall *call)
 {
 	const bytea *payload = branch->payload;
+	const char *content_type = step_options_content_type(branch->step, branch->server);
 
-	call->url = url_of(trans, http_url(branch->url), branch->branch_id, branch->op);
-	/* POST if there is a body, or for xa; else GET */
+	call->url = url_of(trans, http_url(branch->url), branch);
 	call->body = payload ? VARDATA_ANY(payload) : NULL;
 	call->body_len = payload ? VARSIZE_ANY_EXHDR(payload) : 0;
-	call->post = call->body_len > 0 || trans->core.type == DTM_XA;
-	http_set_headers(trans, call);
+	if (content_type != NULL && form_is_wanted(content_type, call->body, call->body_len))
+		call->body = form_of(call->body, call->body_len, &call->body_len);
+	/* POST if there is a body, or for xa; else GET */
+	set_method(branch, trans->core.type == DTM_XA, call);
+	http_set_headers(trans, branch, call);
 }
 
 char *

@@ -97,7 +97,7 @@ jsonrpc_request(const Transaction *trans, const WireBranch *branch,
 	call->body = body.data;
 	call->body_len = (size_t) body.len;
 	call->post = true;
-	http_set_headers(trans, call);
+	http_set_headers(trans, branch, call);
 }
 
 /* ---------- replies ---------- */
@@ -111,18 +111,11 @@ typedef struct ReplyState
 	bool		has_error;		/* its last "error" is not null */
 	bool		in_error;		/* at that */
 	bool		in_code;		/* at the "code" of that, an object */
+	bool		may_say;		/* the next scalar may be one of dtm's words */
 	double		code;			/* the last one; 0: none, or no number */
-	bool		ongoing;		/* the words are in some string */
+	bool		ongoing;		/* the words were said */
 	bool		failure;
 } ReplyState;
-
-/* Escapes are undone here, but in the body that HTTP's rules have looked at. */
-static void
-look_for_words(ReplyState *state, const char *string)
-{
-	state->ongoing = state->ongoing || strstr(string, "ONGOING") != NULL;
-	state->failure = state->failure || strstr(string, "FAILURE") != NULL;
-}
 
 static DTM_JSON_ACTION
 on_object_start(void *arg)
@@ -130,6 +123,7 @@ on_object_start(void *arg)
 	ReplyState *state = arg;
 
 	state->is_object = state->is_object || state->depth == 0;
+	state->may_say = false;
 	state->depth++;
 	DTM_JSON_ACTION_RETURN;
 }
@@ -139,6 +133,7 @@ on_array_start(void *arg)
 {
 	ReplyState *state = arg;
 
+	state->may_say = false;
 	state->depth++;
 	DTM_JSON_ACTION_RETURN;
 }
@@ -158,7 +153,10 @@ on_field(void *arg, char *name, bool isnull)
 {
 	ReplyState *state = arg;
 
-	look_for_words(state, name);
+	/* as dtm's SDKs say it: a dtm_result in the result, or the whole of it */
+	state->may_say = (state->depth <= 2 && strcmp(name, "dtm_result") == 0) ||
+		(state->depth == 1 && strcmp(name, "result") == 0) ||
+		(state->depth == 2 && state->in_error && strcmp(name, "message") == 0);
 	if (state->depth == 1)
 	{
 		state->in_error = strcmp(name, "error") == 0;
@@ -183,8 +181,14 @@ on_scalar(void *arg, char *token, JsonTokenType type)
 
 	if (state->depth == 0)
 		state->is_null = type == JSON_TOKEN_NULL;
-	if (type == JSON_TOKEN_STRING)
-		look_for_words(state, token);
+	if (type == JSON_TOKEN_STRING && state->may_say)
+	{
+		DtmResult	said = dtm_classify_words(token, strlen(token));
+
+		state->ongoing = state->ongoing || said == DTM_RESULT_ONGOING;
+		state->failure = state->failure || said == DTM_RESULT_FAILURE;
+	}
+	state->may_say = false;
 	/* whatever is too large for it is none of the codes */
 	if (type == JSON_TOKEN_NUMBER && state->in_code && state->depth == 2)
 		state->code = strtod(token, NULL);
@@ -250,13 +254,13 @@ read_reply(const DtmCall *call, ReplyState *state)
 
 /* What a reply that is read says, "problem": that it says nothing. */
 static DtmResult
-meaning_of(const ReplyState *state, const char **problem)
+meaning_of(const ReplyState *state, bool ignore_words, const char **problem)
 {
 	if (!state->is_object && !state->is_null)
 		*problem = "reply is JSON, but not a JSON-RPC response";
-	else if (state->ongoing)
+	else if (state->ongoing && !ignore_words)
 		return DTM_RESULT_ONGOING;
-	else if (state->failure)
+	else if (state->failure && !ignore_words)
 		return DTM_RESULT_FAILURE;
 	else
 		return state->has_error ? dtm_classify_jsonrpc(state->code) : DTM_RESULT_SUCCESS;
@@ -268,7 +272,7 @@ meaning_of(const ReplyState *state, const char **problem)
  * There is nothing to clean up but memory.
  */
 DtmResult
-jsonrpc_result(const DtmCall *call, const char **text)
+jsonrpc_result(const DtmReplyRules *rules, const DtmCall *call, const char **text)
 {
 	MemoryContext before = CurrentMemoryContext;
 	MemoryContext scratch = AllocSetContextCreate(before, "dtm JSON-RPC reply",
@@ -283,7 +287,7 @@ jsonrpc_result(const DtmCall *call, const char **text)
 		const char *what = NULL;
 
 		if (read_reply(call, &state))
-			result = meaning_of(&state, &what);
+			result = meaning_of(&state, rules != NULL && rules->ignore_words, &what);
 		else
 			what = "reply is not JSON";
 		problem = what;

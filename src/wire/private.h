@@ -12,6 +12,8 @@
 #include "transaction.h"
 #include "utf8.h"
 
+#include "lib/stringinfo.h"
+
 /* ---------- http.c ---------- */
 
 extern void http_request(const Transaction *trans, const WireBranch *branch,
@@ -20,8 +22,19 @@ extern void http_request(const Transaction *trans, const WireBranch *branch,
 /* Is a header's value nothing but blanks?  It is the same as an empty one. */
 extern bool http_is_blank(const char *value);
 
-/* Sets branch_headers, and the default headers that they do not replace. */
-extern void http_set_headers(const Transaction *trans, DtmCall *call);
+/*
+ * Sets branch_headers, and the default headers that they do not replace; method
+ * and body are set.
+ */
+extern void http_set_headers(const Transaction *trans, const WireBranch *branch,
+							 DtmCall *call);
+
+/*
+ * The same for all retries of an op, and of no other op; NULL if branch_headers
+ * have one.
+ */
+extern const char *http_idempotency_header(const Transaction *trans,
+										   const WireBranch *branch);
 
 /*
  * The decoded value of a parameter in a URL's query, in the current memory
@@ -35,6 +48,23 @@ extern char *http_url_parameter(const char *url, const char *name, size_t *len);
  */
 extern const char *http_url(const char *url);
 
+/* ---------- form.c ---------- */
+
+/*
+ * Is a body of JSON to be sent as a form?  One that is a form already has no
+ * brace at its beginning.
+ */
+extern bool form_is_wanted(const char *content_type, const char *body, size_t len);
+
+/*
+ * A JSON object as a form, in the current memory context: {"a": {"b": 1}} is
+ * a[b]=1.  Throws a data exception if it is no JSON.
+ */
+extern char *form_of(const char *json, size_t len, size_t *form_len);
+
+/* Appends text in UTF-8 as a component of a URL or form. */
+extern void http_append_encoded(StringInfo to, const char *utf8);
+
 /* ---------- jsonrpc.c ---------- */
 
 extern void jsonrpc_request(const Transaction *trans, const WireBranch *branch,
@@ -44,7 +74,8 @@ extern void jsonrpc_request(const Transaction *trans, const WireBranch *branch,
 extern const char *jsonrpc_url_problem(const char *url);
 
 /* The meaning of a response that is a success by the rules of HTTP. */
-extern DtmResult jsonrpc_result(const DtmCall *call, const char **text);
+extern DtmResult jsonrpc_result(const DtmReplyRules *rules, const DtmCall *call,
+								const char **text);
 
 /* ---------- grpc.c ---------- */
 

@@ -94,6 +94,8 @@ wire_describe(const Transaction *trans, int op, WireBranch *branch)
 		branch->branch_id = QUERY_BRANCH_ID;
 		branch->op = workflow ? trans->workflow : dtm_op_name(DTM_OP_MSG);
 		branch->payload = workflow ? trans->workflow_data : NULL;
+		branch->step = NULL;
+		branch->undoes = false;
 	}
 	else
 	{
@@ -112,21 +114,43 @@ wire_describe(const Transaction *trans, int op, WireBranch *branch)
 		}
 		branch->op = dtm_op_name(core->op);
 		branch->payload = trans->payload[core->step];
+		branch->step = transaction_step(trans, core->step);
+		branch->undoes = dtm_op_undoes(core->op);
 	}
+	branch->server = NULL;
+	branch->rules = NULL;
 	branch->kind = wire_kind(trans->protocol, branch->url);
 	branch->number = op;
 }
 
+/* Responses mean what the branch's options say. */
+static void
+set_rules(WireBranch *branch, DtmCall *call)
+{
+	DtmReplyRules *rules;
+
+	if (branch->step == NULL && branch->server == NULL)
+		return;
+	rules = palloc(sizeof(DtmReplyRules));
+	step_options_rules(branch->step, branch->server, branch->undoes, rules);
+	branch->rules = rules;
+	call->status_is_enough = rules->ignore_words;
+	call->read_retry_after = rules->retry_after;
+}
+
 void
-wire_request(const Transaction *trans, const WireBranch *branch, DtmCall *call)
+wire_request(const Transaction *trans, WireBranch *branch, DtmCall *call)
 {
 	call->own_headers[DTM_TRACE_HEADER] = trace_header(trans, branch->number);
+	set_rules(branch, call);
 	switch (branch->kind)
 	{
 		case WIRE_HTTP:
+			call->own_headers[DTM_IDEMPOTENCY_HEADER] = http_idempotency_header(trans, branch);
 			http_request(trans, branch, call);
 			break;
 		case WIRE_JSONRPC:
+			call->own_headers[DTM_IDEMPOTENCY_HEADER] = http_idempotency_header(trans, branch);
 			jsonrpc_request(trans, branch, call);
 			break;
 		case WIRE_GRPC:
@@ -147,7 +171,8 @@ wire_body(WireKind kind, const DtmCall *call, size_t *len)
 }
 
 DtmResult
-wire_result(WireKind kind, const DtmCall *call, const char **text)
+wire_result(WireKind kind, const DtmReplyRules *rules, const DtmCall *call,
+			const char **text)
 {
 	DtmResult	result;
 
@@ -159,11 +184,24 @@ wire_result(WireKind kind, const DtmCall *call, const char **text)
 	}
 	if (kind == WIRE_GRPC)
 		return grpc_result(call, text);
-	result = dtm_classify_http(call->http_status, call->reply ? call->reply : "",
-							   call->reply_len);
+	result = dtm_classify_http(rules, call->http_status,
+							   call->reply ? call->reply : "", call->reply_len);
 	if (result == DTM_RESULT_SUCCESS && kind == WIRE_JSONRPC)
-		return jsonrpc_result(call, text);
+		return jsonrpc_result(rules, call, text);
 	if (result != DTM_RESULT_SUCCESS && call->reply != NULL)
 		*text = call->reply;
 	return result;
+}
+
+int64
+wire_retry_after(const DtmReplyRules *rules, const DtmCall *call)
+{
+	int64		now;
+
+	if (rules == NULL || !rules->retry_after || call->retry_after == NULL ||
+		(call->http_status != 429 && call->http_status != 503))
+		return 0;
+	now = (call->started + call->duration) / DTM_USEC_PER_SEC;
+	return dtm_retry_after(call->retry_after, strlen(call->retry_after), now) *
+		DTM_USEC_PER_SEC;
 }

@@ -11,6 +11,7 @@
 
 #include "postgres.h"
 
+#include "step_options.h"
 #include "transaction.h"
 #include "transport/transport.h"
 
@@ -48,6 +49,11 @@ typedef struct WireBranch
 	const char *op;				/* its name */
 	const bytea *payload;		/* NULL: none */
 	int			number;			/* the op, or DTM_CALL_QUERY */
+	bool		undoes;			/* compensate, cancel, rollback */
+	const StepOptions *step;	/* options of its step; NULL: none */
+	const StepOptions *server;	/* of its server, set by the endpoint; NULL:
+								 * none */
+	const DtmReplyRules *rules; /* set with the request; NULL: the usual ones */
 } WireBranch;
 
 /*
@@ -59,22 +65,25 @@ extern void wire_describe(const Transaction *trans, int op,
 
 /*
  * Fills in the request of a call, for a branch that was described; the
- * time-out is already set.  The call points into the current memory context or
- * into trans.  Not for local branches.
+ * time-out is already set.  The call and the rules for its response point into
+ * the current memory context, or into trans.  Not for local branches.
  */
-extern void wire_request(const Transaction *trans, const WireBranch *branch,
+extern void wire_request(const Transaction *trans, WireBranch *branch,
 						 DtmCall *call);
 
 /* The body of such a request, as the participant receives it. */
 extern const char *wire_body(WireKind kind, const DtmCall *call, size_t *len);
 
 /*
- * The meaning of the response of a reaped call.  If it is not success, "text"
- * is the body or error, in the encoding in which it arrived; valid until the
- * call is released.
+ * The meaning of the response of a reaped call, by the rules of its branch.  If
+ * it is not success, "text" is the body or error, in the encoding in which it
+ * arrived; valid until the call is released.
  */
-extern DtmResult wire_result(WireKind kind, const DtmCall *call,
-							 const char **text);
+extern DtmResult wire_result(WireKind kind, const DtmReplyRules *rules,
+							 const DtmCall *call, const char **text);
+
+/* For how many us that response asks to wait; 0: for no time. */
+extern int64 wire_retry_after(const DtmReplyRules *rules, const DtmCall *call);
 
 /* The header that makes a call part of a trace (W3C Trace Context). */
 #define WIRE_TRACEPARENT "traceparent"

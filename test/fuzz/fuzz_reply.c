@@ -73,7 +73,7 @@ LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
 		call.grpc_status < -1 || call.grpc_status > 9999 ||
 		(call.grpc_message != NULL && strlen(call.grpc_message) > MAX_GRPC_MESSAGE))
 		abort();
-	(void) dtm_classify_http(200, call.reply ? call.reply : "", call.reply_len);
+	(void) dtm_classify_http(NULL, 200, call.reply ? call.reply : "", call.reply_len);
 	(void) dtm_classify_grpc(call.grpc_status, call.grpc_message);
 	check_time(started, len);
 	dtm_call_release(&call);

@@ -48,7 +48,7 @@ read_reply(char *text, size_t len)
 	DtmCall		call = {.reply = text, .reply_len = len, .http_status = 200};
 	const char *error;
 
-	(void) wire_result(WIRE_JSONRPC, &call, &error);
+	(void) wire_result(WIRE_JSONRPC, NULL, &call, &error);
 	if (strlen(error) > len + 100)
 		abort();
 }

@@ -64,6 +64,32 @@ names_round_trip(void **state)
 	}
 }
 
+/* --- If this fails, a list of statuses is read as another one. --- */
+static void
+status_sets_are_read(void **state)
+{
+	static const char *const bad[] = {
+		"", " ", ",", "2", "20", "2x", "x00", "099", "600", "6xx", "200,", ",200",
+		"200 201", "200;201", "404-400", "400-", "-400", "2xx-", "200-2", "0200", "200.0"
+	};
+	DtmStatusSet set;
+
+	(void) state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_false(dtm_status_set_parse(bad[i], strlen(bad[i]), &set));
+	assert_true(dtm_status_set_parse("2xx", 3, &set));
+	for (int status = -1; status < 700; status++)
+		assert_int_equal(dtm_status_set_has(&set, status), status >= 200 && status <= 299);
+	assert_true(dtm_status_set_parse(" 100 , 599,404-410\t,5XX,2xx-3xx", 31, &set));
+	for (int status = -1; status < 700; status++)
+		assert_int_equal(dtm_status_set_has(&set, status),
+						 status == 100 || (status >= 500 && status <= 599) ||
+						 (status >= 404 && status <= 410) || (status >= 200 && status <= 399));
+	/* not past the end */
+	assert_true(dtm_status_set_parse("2014", 3, &set));
+	assert_true(dtm_status_set_has(&set, 201));
+}
+
 /* --- If this fails, a business "no" is taken for a "yes" or the like. --- */
 static void
 replies_are_classified(void **state)
@@ -77,32 +103,67 @@ replies_are_classified(void **state)
 		{200, "", DTM_RESULT_SUCCESS},
 		{200, "null", DTM_RESULT_SUCCESS},
 		{200, "{\"dtm_result\":\"SUCCESS\"}", DTM_RESULT_SUCCESS},
+		/* any 2xx */
+		{201, "{\"id\":\"ch_1\"}", DTM_RESULT_SUCCESS},
+		{202, "", DTM_RESULT_SUCCESS},
+		{204, "", DTM_RESULT_SUCCESS},
+		{299, "", DTM_RESULT_SUCCESS},
 		{409, "", DTM_RESULT_FAILURE},	/* R-01 */
-		{200, "{\"dtm_result\":\"FAILURE\"}", DTM_RESULT_FAILURE},	/* R-02 */
-		{500, "it was a FAILURE", DTM_RESULT_FAILURE},
+		{409, "{\"error\":\"reason:no. FAILURE\"}", DTM_RESULT_FAILURE},
+		/* R-02: as dtm's SDKs send it */
+		{200, "{\"dtm_result\":\"FAILURE\"}", DTM_RESULT_FAILURE},
+		{200, " {\n\"message\" : [{\"a\": \"}\"}, 1],\t\"dtm_result\"\r\n:  \"FAILURE\" }", DTM_RESULT_FAILURE},
+		{201, "{\"dtm_result\":\"FAILURE\",\"message\":\"no\"}", DTM_RESULT_FAILURE},
+		{404, "{\"dtm_result\":\"FAILURE\"}", DTM_RESULT_FAILURE},
+		{200, "FAILURE", DTM_RESULT_FAILURE},
+		{200, "\"FAILURE\"\n", DTM_RESULT_FAILURE},
+		{400, "FAILURE.", DTM_RESULT_FAILURE},
+		/* a 5xx is never final */
+		{500, "FAILURE", DTM_RESULT_TEMPORARY},
+		{500, "{\"error\":\"INTERNAL_FAILURE, please try again\"}", DTM_RESULT_TEMPORARY},
+		{503, "{\"dtm_result\":\"FAILURE\"}", DTM_RESULT_TEMPORARY},
+		/* not a word within others' data */
+		{200, "{\"title\":\"FAILURE Is Not an Option\"}", DTM_RESULT_SUCCESS},
+		{200, "{\"title\":\"FAILURE\"}", DTM_RESULT_SUCCESS},
+		{200, "{\"state\":\"ONGOING\"}", DTM_RESULT_SUCCESS},
+		{200, "the state is ONGOING", DTM_RESULT_SUCCESS},
+		{200, "{\"data\":{\"dtm_result\":\"FAILURE\"}}", DTM_RESULT_SUCCESS},
+		{200, "[{\"dtm_result\":\"FAILURE\"}]", DTM_RESULT_SUCCESS},
+		{200, "{\"a\":\"\\\"dtm_result\\\":\\\"FAILURE\\\"\"}", DTM_RESULT_SUCCESS},
+		{200, "{\"dtm_result\":\"FAILURES\"}", DTM_RESULT_SUCCESS},
+		{200, "{\"dtm_result\":[\"FAILURE\"]}", DTM_RESULT_SUCCESS},
+		{200, "{\"dtm_result\":{\"FAILURE\":1}}", DTM_RESULT_SUCCESS},
+		{200, "{\"dtm_result\",\"FAILURE\"}", DTM_RESULT_SUCCESS},
+		{200, "{\"dtm_result\":1,\"b\":\"FAILURE\"}", DTM_RESULT_SUCCESS},
+		{200, "{\"x\":\"dtm_result\",\"FAILURE\":1}", DTM_RESULT_SUCCESS},
+		{200, "{\"dtm_result\":\"FAILUREx", DTM_RESULT_SUCCESS},
+		{200, "{\"dtm_result\":\"FAILURE\\", DTM_RESULT_SUCCESS},
+		{200, "FAILURES", DTM_RESULT_SUCCESS},
+		{200, "failure", DTM_RESULT_SUCCESS},
 		{425, "", DTM_RESULT_ONGOING},	/* R-03 */
 		{200, "ONGOING", DTM_RESULT_ONGOING},
+		{200, "{\"dtm_result\":\"ONGOING\"}", DTM_RESULT_ONGOING},
+		{500, "{\"dtm_result\":\"ONGOING\"}", DTM_RESULT_ONGOING},
 		{409, "ONGOING FAILURE", DTM_RESULT_ONGOING},
-		{425, "FAILURE", DTM_RESULT_ONGOING},
-		{201, "", DTM_RESULT_TEMPORARY},	/* R-04 */
-		{204, "", DTM_RESULT_TEMPORARY},
-		{302, "", DTM_RESULT_TEMPORARY},
+		{409, "FAILURE, ONGOING", DTM_RESULT_ONGOING},
+		{409, "{\"error\":\"ONGOING\"}", DTM_RESULT_FAILURE},
+		{425, "{\"error\":\"ONGOING\"}", DTM_RESULT_ONGOING},
+		{302, "", DTM_RESULT_TEMPORARY},	/* R-04 */
+		{402, "{\"error\":\"card_declined\"}", DTM_RESULT_TEMPORARY},
 		{404, "", DTM_RESULT_TEMPORARY},
-		{500, "FAILUR", DTM_RESULT_TEMPORARY},
-		{500, "FAFAILUR E", DTM_RESULT_TEMPORARY},
-		{500, "FAFAILURE", DTM_RESULT_FAILURE},
-		{200, "failure", DTM_RESULT_SUCCESS}
+		{429, "", DTM_RESULT_TEMPORARY},
+		{500, "", DTM_RESULT_TEMPORARY}
 	};
 
 	(void) state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-		assert_int_equal(dtm_classify_http(cases[i].status, cases[i].body,
-										   strlen(cases[i].body)),
-						 cases[i].result);
-	/* the word counts behind a NUL byte too, and not past the end */
-	assert_int_equal(dtm_classify_http(200, "\0FAILURE", 8),
-					 DTM_RESULT_FAILURE);
-	assert_int_equal(dtm_classify_http(200, "FAILURE", 6), DTM_RESULT_SUCCESS);
+		if (dtm_classify_http(NULL, cases[i].status, cases[i].body, strlen(cases[i].body)) != cases[i].result)
+			fail_msg("case %zu: %d %s", i, cases[i].status, cases[i].body);
+	/* not past the end, and with any bytes */
+	assert_int_equal(dtm_classify_http(NULL, 200, "FAILURE", 6), DTM_RESULT_SUCCESS);
+	assert_int_equal(dtm_classify_http(NULL, 200, "\0FAILURE", 8), DTM_RESULT_SUCCESS);
+	assert_int_equal(dtm_classify_http(NULL, 200, "FAILURE\0", 8), DTM_RESULT_SUCCESS);
+	assert_int_equal(dtm_classify_http(NULL, 200, "{\"a\0b\":1,\"dtm_result\":\"FAILURE\"}", 32), DTM_RESULT_FAILURE);
 
 	/* R-05 */
 	assert_int_equal(dtm_classify_grpc(0, NULL), DTM_RESULT_SUCCESS);
@@ -121,6 +182,164 @@ replies_are_classified(void **state)
 	assert_int_equal(dtm_classify_sqlstate("DT409"), DTM_RESULT_FAILURE);
 	assert_int_equal(dtm_classify_sqlstate("DT425"), DTM_RESULT_ONGOING);
 	assert_int_equal(dtm_classify_sqlstate("23505"), DTM_RESULT_TEMPORARY);
+}
+
+static DtmStatusSet *
+set_of(const char *text)
+{
+	DtmStatusSet *set = malloc(sizeof(DtmStatusSet));
+
+	assert_true(dtm_status_set_parse(text, strlen(text), set));
+	return set;
+}
+
+/* --- If this fails, what a server or step says of its responses does not count. --- */
+static void
+rules_go_before_what_is_usual(void **state)
+{
+	DtmReplyRules rules = {.ignore_words = true};
+
+#define IS(status, body, result) \
+	assert_int_equal(dtm_classify_http(&rules, status, body, strlen(body)), DTM_RESULT_##result)
+
+	(void) state;
+	IS(200, "FAILURE", SUCCESS);
+	IS(200, "{\"dtm_result\":\"ONGOING\"}", SUCCESS);
+	IS(409, "ONGOING", FAILURE);
+	IS(425, "FAILURE", ONGOING);
+	IS(402, "", TEMPORARY);
+	IS(500, "", TEMPORARY);
+	/* a set takes the place of the usual one */
+	rules.final = set_of("400,402,404,410,422");
+	IS(402, "", FAILURE);
+	IS(422, "ONGOING", FAILURE);
+	IS(409, "", TEMPORARY);
+	IS(201, "", SUCCESS);
+	rules.ongoing = set_of("202,425");
+	IS(202, "", ONGOING);
+	IS(425, "", ONGOING);
+	IS(200, "", SUCCESS);
+	rules.success = set_of("200,201,409");
+	IS(204, "", TEMPORARY);
+	IS(409, "", SUCCESS);
+	IS(202, "", ONGOING);
+	/* of what undoes */
+	rules.compensate_ok = set_of("404,410");
+	IS(404, "", SUCCESS);
+	IS(410, "", SUCCESS);
+	IS(402, "", FAILURE);
+	/* words go before statuses where they count */
+	rules.ignore_words = false;
+	IS(200, "FAILURE", FAILURE);
+	IS(404, "FAILURE", FAILURE);
+	IS(500, "FAILURE", TEMPORARY);
+	IS(404, "{\"title\":\"FAILURE\"}", SUCCESS);
+	free((void *) rules.final);
+	free((void *) rules.ongoing);
+	free((void *) rules.success);
+	free((void *) rules.compensate_ok);
+#undef IS
+}
+
+/* --- If this fails, a provider is called before the time that it asked for. --- */
+static void
+retry_after_is_read(void **state)
+{
+	static const int64_t now = 784111777;	/* the date of RFC 9110's examples */
+	static const struct
+	{
+		const char *value;
+		int64_t		seconds;
+	}			cases[] = {
+		{"0", 0},
+		{"120", 120},
+		{"00120", 120},
+		{"99999999999999999999999999999999", INT64_C(253402300799)},
+		{"Sun, 06 Nov 1994 08:49:37 GMT", 0},
+		{"Sun, 06 Nov 1994 08:50:37 GMT", 60},
+		{"Sunday, 06-Nov-94 08:50:37 GMT", 60},
+		{"Sun Nov  6 08:50:37 1994", 60},
+		{"Sun Nov 16 08:49:37 1994", 10 * 86400},
+		{"Sat, 06 Nov 1993 08:49:37 GMT", 0},
+		{"Tue, 29 Feb 2000 00:00:00 GMT", 951782400 - 784111777},
+		{"Fri, 31 Dec 9999 23:59:59 GMT", INT64_C(253402300799) - 784111777},
+		{"Wednesday, 01-Jan-20 00:00:00 GMT", 1577836800 - 784111777},
+		/* neither */
+		{"", 0},
+		{" 5", 0},
+		{"5 ", 0},
+		{"-5", 0},
+		{"5.5", 0},
+		{"5s", 0},
+		{"soon", 0},
+		{"Sun, 06 Nov 1994 08:50:37", 0},
+		{"Sun, 06 Nov 1994 08:50:37 UTC", 0},
+		{"Sun, 06 Foo 1994 08:50:37 GMT", 0},
+		{"Sun, 00 Nov 1995 08:50:37 GMT", 0},
+		{"Sun, 32 Nov 1995 08:50:37 GMT", 0},
+		{"Sun, 06 Nov 1995 24:50:37 GMT", 0},
+		{"Sun, 06 Nov 1995 08:60:37 GMT", 0},
+		{"Sun, 6 Nov 1995 08:50:37 GMT", 0},
+		{",", 0},
+		{"Sunday,", 0}
+	};
+
+	(void) state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		if (dtm_retry_after(cases[i].value, strlen(cases[i].value), now) != cases[i].seconds)
+			fail_msg("\"%s\" is %lld", cases[i].value, (long long) dtm_retry_after(cases[i].value, strlen(cases[i].value), now));
+	assert_int_equal(dtm_retry_after("1234", 2, now), 12);
+}
+
+/* --- The same for the rules; and one that asks for a century stops nothing. --- */
+static void
+retries_wait_as_asked(void **state)
+{
+	Sim			sim;
+	DtmTrans   *t = &sim.memory;
+	DtmEvent	ev = {.kind = DTM_EVENT_REPLY, .result = DTM_RESULT_TEMPORARY, .op = 1};
+	DtmUpdate	u;
+	int			calls[8];
+
+	(void) state;
+	sim_init(&sim, DTM_SAGA, 1);
+	u.calls = calls;
+	dtm_core_start(t, &sim.cfg, true, 0);
+	dtm_core_step(t, &sim.cfg, &(DtmEvent) {.kind = DTM_EVENT_WAKE}, &u);
+	ev.retry_after = 60 * SEC;
+	dtm_core_step(t, &sim.cfg, &ev, &u);
+	assert_int_equal(t->next_time, 60 * SEC);
+	assert_int_equal(u.ncalls, 0);
+
+	/* less than the back-off: that counts */
+	ev.retry_after = 1;
+	ev.now = 60 * SEC;
+	dtm_core_step(t, &sim.cfg, &(DtmEvent) {.kind = DTM_EVENT_WAKE, .now = 60 * SEC}, &u);
+	assert_int_equal(u.ncalls, 1);
+	dtm_core_step(t, &sim.cfg, &ev, &u);
+	assert_true(t->next_time > 61 * SEC);
+
+	/* never longer than the longest interval, nor earlier than asked for */
+	ev.retry_after = INT64_MAX;
+	ev.jitter = UINT32_MAX;
+	ev.now = t->next_time;
+	dtm_core_step(t, &sim.cfg, &(DtmEvent) {.kind = DTM_EVENT_WAKE, .now = ev.now}, &u);
+	dtm_core_step(t, &sim.cfg, &ev, &u);
+	assert_int_equal(t->next_time, ev.now + sim.cfg.retry_interval_max);
+	ev.retry_after = 600 * SEC;
+	ev.now = t->next_time;
+	dtm_core_step(t, &sim.cfg, &(DtmEvent) {.kind = DTM_EVENT_WAKE, .now = ev.now}, &u);
+	dtm_core_step(t, &sim.cfg, &ev, &u);
+	assert_true(t->next_time >= ev.now + 600 * SEC && t->next_time <= ev.now + 675 * SEC);
+
+	/* retry_limit's burst waits, too */
+	t->retry_limit = 100;
+	t->failures = 0;
+	ev.now = t->next_time;
+	dtm_core_step(t, &sim.cfg, &(DtmEvent) {.kind = DTM_EVENT_WAKE, .now = ev.now}, &u);
+	dtm_core_step(t, &sim.cfg, &ev, &u);
+	assert_true(t->next_time >= ev.now + 600 * SEC);
+	assert_int_equal(u.ncalls, 0);
 }
 
 /* --- CR-01, CR-02; if this fails, retries come at the wrong time. --- */
@@ -1497,6 +1716,10 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(names_round_trip),
 		cmocka_unit_test(replies_are_classified),
+		cmocka_unit_test(status_sets_are_read),
+		cmocka_unit_test(rules_go_before_what_is_usual),
+		cmocka_unit_test(retry_after_is_read),
+		cmocka_unit_test(retries_wait_as_asked),
 		cmocka_unit_test(interval_backs_off_to_the_cap),
 		cmocka_unit_test(sums_of_times_saturate),
 		cmocka_unit_test(cyclic_orders_are_found),
