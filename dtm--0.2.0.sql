@@ -236,6 +236,28 @@ AS 'MODULE_PATHNAME', 'dtm_step' LANGUAGE C IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION @extschema@.dtm_step(text, text, jsonb, jsonb) IS
   'returns a step of a saga or msg: the URL of its action, the URL of its compensation, the body for both, and its options';
 
+/*
+ * A literal, or a parameter without a type, is text; so the other forms need no
+ * cast either.
+ */
+CREATE FUNCTION @extschema@.dtm_step(action text, compensate text, payload json, options jsonb DEFAULT NULL)
+RETURNS @extschema@.dtm_step
+AS 'MODULE_PATHNAME', 'dtm_step_text' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@.dtm_step(text, text, json, jsonb) IS
+  'the same with a JSON text, which is sent to the letter';
+
+CREATE FUNCTION @extschema@.dtm_step(action text, compensate text, payload text, options jsonb DEFAULT NULL)
+RETURNS @extschema@.dtm_step
+AS 'MODULE_PATHNAME', 'dtm_step_text' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@.dtm_step(text, text, text, jsonb) IS
+  'the same with a text: JSON, which is sent to the letter, or what option content_type says';
+
+CREATE FUNCTION @extschema@.dtm_step(action text, compensate text, payload bytea, options jsonb DEFAULT NULL)
+RETURNS @extschema@.dtm_step
+AS 'MODULE_PATHNAME', 'dtm_step_bytes' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@.dtm_step(text, text, bytea, jsonb) IS
+  'the same with bytes';
+
 CREATE FUNCTION @extschema@.dtm_new_gid() RETURNS text
 AS 'MODULE_PATHNAME', 'dtm_new_gid' LANGUAGE C VOLATILE PARALLEL SAFE;
 COMMENT ON FUNCTION @extschema@.dtm_new_gid() IS 'returns a new unique gid; gids sort by time';
@@ -245,6 +267,24 @@ RETURNS text
 AS 'MODULE_PATHNAME', 'dtm_submit' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.dtm_submit(text, @extschema@.dtm_step[], text, jsonb) IS
   'submits a global transaction, which starts when the current transaction commits; returns its gid';
+
+CREATE FUNCTION @extschema@.dtm_submit(trans_type text, steps jsonb, gid text DEFAULT NULL, options jsonb DEFAULT '{}')
+RETURNS text
+AS 'MODULE_PATHNAME', 'dtm_submit_json' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.dtm_submit(text, jsonb, text, jsonb) IS
+  'submits a global transaction whose steps are a JSON array of objects; returns its gid';
+
+CREATE FUNCTION @extschema@.dtm_submit(trans_type text, steps json, gid text DEFAULT NULL, options jsonb DEFAULT '{}')
+RETURNS text
+AS 'MODULE_PATHNAME', 'dtm_submit_text' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.dtm_submit(text, json, text, jsonb) IS
+  'submits a global transaction whose steps are a JSON array of objects; returns its gid';
+
+CREATE FUNCTION @extschema@.dtm_submit(trans_type text, steps text, gid text DEFAULT NULL, options jsonb DEFAULT '{}')
+RETURNS text
+AS 'MODULE_PATHNAME', 'dtm_submit_text' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.dtm_submit(text, text, text, jsonb) IS
+  'submits a global transaction whose steps are a JSON array of objects; returns its gid';
 
 CREATE FUNCTION @extschema@.dtm_submit(request jsonb) RETURNS text
 AS 'MODULE_PATHNAME', 'dtm_submit_request' LANGUAGE C VOLATILE PARALLEL UNSAFE;
@@ -256,6 +296,24 @@ RETURNS text
 AS 'MODULE_PATHNAME', 'dtm_prepare' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.dtm_prepare(text, text, @extschema@.dtm_step[], jsonb) IS
   'prepares a global transaction, which waits for dtm_submit or dtm_abort; returns its gid';
+
+CREATE FUNCTION @extschema@.dtm_prepare(trans_type text, gid text, steps jsonb, options jsonb DEFAULT '{}')
+RETURNS text
+AS 'MODULE_PATHNAME', 'dtm_prepare_json' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.dtm_prepare(text, text, jsonb, jsonb) IS
+  'prepares a global transaction whose steps are a JSON array of objects; returns its gid';
+
+CREATE FUNCTION @extschema@.dtm_prepare(trans_type text, gid text, steps json, options jsonb DEFAULT '{}')
+RETURNS text
+AS 'MODULE_PATHNAME', 'dtm_prepare_text' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.dtm_prepare(text, text, json, jsonb) IS
+  'prepares a global transaction whose steps are a JSON array of objects; returns its gid';
+
+CREATE FUNCTION @extschema@.dtm_prepare(trans_type text, gid text, steps text, options jsonb DEFAULT '{}')
+RETURNS text
+AS 'MODULE_PATHNAME', 'dtm_prepare_text' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.dtm_prepare(text, text, text, jsonb) IS
+  'prepares a global transaction whose steps are a JSON array of objects; returns its gid';
 
 CREATE FUNCTION @extschema@.dtm_prepare(request jsonb) RETURNS text
 AS 'MODULE_PATHNAME', 'dtm_prepare_request' LANGUAGE C VOLATILE PARALLEL UNSAFE;
@@ -1295,7 +1353,11 @@ GRANT USAGE ON SCHEMA dtm TO dtm_user;
 GRANT USAGE ON TYPE @extschema@.dtm_step TO dtm_user;
 GRANT SELECT ON dtm.transactions, dtm.branches, dtm.calls, dtm.stuck, dtm.topics, dtm.stat_coordinator TO dtm_user;
 GRANT EXECUTE ON FUNCTION
-  @extschema@.dtm_step(text, text, jsonb, jsonb), @extschema@.dtm_new_gid(),
+  @extschema@.dtm_step(text, text, jsonb, jsonb), @extschema@.dtm_step(text, text, json, jsonb),
+  @extschema@.dtm_step(text, text, text, jsonb), @extschema@.dtm_step(text, text, bytea, jsonb), @extschema@.dtm_new_gid(),
+  @extschema@.dtm_submit(text, jsonb, text, jsonb), @extschema@.dtm_submit(text, json, text, jsonb),
+  @extschema@.dtm_submit(text, text, text, jsonb), @extschema@.dtm_prepare(text, text, jsonb, jsonb),
+  @extschema@.dtm_prepare(text, text, json, jsonb), @extschema@.dtm_prepare(text, text, text, jsonb),
   @extschema@.dtm_submit(text, @extschema@.dtm_step[], text, jsonb), @extschema@.dtm_submit(jsonb),
   @extschema@.dtm_prepare(text, text, @extschema@.dtm_step[], jsonb), @extschema@.dtm_prepare(jsonb),
   @extschema@.dtm_abort(text, text),

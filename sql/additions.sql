@@ -64,7 +64,7 @@ SET SESSION AUTHORIZATION regress_dtm_alice;
 SELECT FROM regress_dtm_set();
 SELECT dtm_submit('msg', gid => 'a');
 SELECT dtm_submit('msg', gid => 'a');
-SELECT dtm_submit(jsonb_build_object('trans_type', 'msg', 'gid', 'b'));
+SELECT dtm_submit(jsonb_build_object('trans_type', 'msg', 'gid', 'b', 'steps', '[{"action": ""}]'::jsonb, 'payloads', '[""]'::jsonb));
 SELECT dtm_prepare('tcc', 'c');
 SELECT dtm_register_branch('c', '01', 'http://127.0.0.1:9/', 'http://127.0.0.1:9/');
 SELECT dtm_submit('tcc', gid => 'c', options => '{"retry_limit": 3}');

@@ -47,9 +47,9 @@ SELECT dtm_abort('R-26');
 -- JR-03: a message that has ended
 SELECT dtm_submit('msg', gid => 'JR-03');
 SELECT dtm_force_stop('JR-03');
-SELECT dtm_submit('msg', gid => 'JR-03');
+SELECT dtm_submit('{"gid": "JR-03", "trans_type": "msg"}'::jsonb);
 -- SO-12: what old SDKs send besides is passed over
-SELECT dtm_submit('{"gid": "SO-12", "trans_type": "saga", "passthrough_headers": ["a"], "subType": 1, "op": {}, "steps": [], "payloads": []}'::jsonb);
+SELECT dtm_submit('{"gid": "SO-12", "trans_type": "saga", "passthrough_headers": ["a"], "subType": 1, "op": {}, "steps": [{"action": ""}], "payloads": [""]}'::jsonb);
 -- ST-01: a transaction and its branches are stored together, or not at all
 SELECT dtm_submit('saga', ARRAY[dtm_step('http://a/'), dtm_step('ftp://b/')], gid => 'ST-01');
 SELECT count(*) FROM dtm.branches WHERE gid = 'ST-01';

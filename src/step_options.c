@@ -41,12 +41,18 @@ struct StepKey
 {
 	const char *name;
 	int			places;			/* of StepPlace */
+	int			kinds;			/* of branches, to which it applies */
 	StepReader	read;
 	size_t		field;			/* of StepOptions, as offset */
 	const char *hint;
 };
 
 #define STEP_BOTH	(STEP_IN_STEP | STEP_IN_SERVER)
+
+#define KINDS_HTTP		STEP_FOR_HTTP
+#define KINDS_REPLY		(STEP_FOR_HTTP | STEP_FOR_JSONRPC)
+#define KINDS_REMOTE	(KINDS_REPLY | STEP_FOR_GRPC)
+#define KINDS_ALL		(KINDS_REMOTE | STEP_FOR_LOCAL)
 
 #define FIELD_OF(options, key, type) \
 	((type *) ((char *) (options) + (key)->field))
@@ -330,31 +336,31 @@ read_exhausted(StepOptions *options, const StepKey *key, const JsonbValue *value
 
 /* In the order of docs/sql-reference.md. */
 static const StepKey step_keys[] = {
-	{"name", STEP_IN_STEP, read_name, FIELD(name),
+	{"name", STEP_IN_STEP, KINDS_ALL, read_name, FIELD(name),
 	"Use up to 63 letters, digits, hyphens and underscores; the first is a letter or an underscore."},
-	{"method", STEP_IN_STEP, read_method, FIELD(method),
+	{"method", STEP_IN_STEP, KINDS_HTTP, read_method, FIELD(method),
 	"Specify an HTTP method, such as POST, PUT or DELETE."},
-	{"compensate_method", STEP_IN_STEP, read_method, FIELD(compensate_method),
+	{"compensate_method", STEP_IN_STEP, KINDS_HTTP, read_method, FIELD(compensate_method),
 	"Specify an HTTP method, such as POST, PUT or DELETE."},
-	{"headers", STEP_IN_STEP, read_headers, 0,
+	{"headers", STEP_IN_STEP, KINDS_REMOTE, read_headers, 0,
 	"Specify a JSON object of header names and values, such as {\"X-Region\": \"eu\"}."},
-	{"content_type", STEP_BOTH, read_content_type, FIELD(content_type),
+	{"content_type", STEP_BOTH, KINDS_HTTP, read_content_type, FIELD(content_type),
 	"Specify a media type, such as application/x-www-form-urlencoded."},
-	{"query_parameters", STEP_BOTH, read_flag, FIELD(query_parameters), FLAG_HINT},
-	{"replies", STEP_BOTH, read_replies, 0,
+	{"query_parameters", STEP_BOTH, KINDS_HTTP, read_flag, FIELD(query_parameters), FLAG_HINT},
+	{"replies", STEP_BOTH, KINDS_REPLY, read_replies, 0,
 	"Specify dtm (the words FAILURE and ONGOING in bodies count) or status (they do not)."},
-	{"success", STEP_BOTH, read_statuses, FIELD(success), STATUSES_HINT},
-	{"final", STEP_BOTH, read_statuses, FIELD(final), STATUSES_HINT},
-	{"ongoing", STEP_BOTH, read_statuses, FIELD(ongoing), STATUSES_HINT},
-	{"compensate_ok", STEP_BOTH, read_statuses, FIELD(compensate_ok), STATUSES_HINT},
-	{"retry_after", STEP_BOTH, read_flag, FIELD(retry_after), FLAG_HINT},
-	{"request_timeout", STEP_BOTH, read_timeout, FIELD(request_timeout),
+	{"success", STEP_BOTH, KINDS_REPLY, read_statuses, FIELD(success), STATUSES_HINT},
+	{"final", STEP_BOTH, KINDS_REPLY, read_statuses, FIELD(final), STATUSES_HINT},
+	{"ongoing", STEP_BOTH, KINDS_REPLY, read_statuses, FIELD(ongoing), STATUSES_HINT},
+	{"compensate_ok", STEP_BOTH, KINDS_REPLY, read_statuses, FIELD(compensate_ok), STATUSES_HINT},
+	{"retry_after", STEP_BOTH, KINDS_REPLY, read_flag, FIELD(retry_after), FLAG_HINT},
+	{"request_timeout", STEP_BOTH, KINDS_ALL, read_timeout, FIELD(request_timeout),
 	"Specify a time greater than 0, up to one day: of a step in seconds, of a server in milliseconds or with a unit, such as 5s."},
-	{"retry_interval", STEP_IN_STEP, read_interval, FIELD(retry_interval),
+	{"retry_interval", STEP_IN_STEP, KINDS_ALL, read_interval, FIELD(retry_interval),
 	"Specify seconds greater than 0."},
-	{"max_attempts", STEP_IN_STEP, read_attempts, FIELD(max_attempts),
+	{"max_attempts", STEP_IN_STEP, KINDS_ALL, read_attempts, FIELD(max_attempts),
 	"Specify a whole number from 1 to 1000000."},
-	{"on_exhausted", STEP_IN_STEP, read_exhausted, 0,
+	{"on_exhausted", STEP_IN_STEP, KINDS_ALL, read_exhausted, 0,
 	"Specify abort, park or discard."}
 };
 
@@ -374,15 +380,31 @@ step_options_has(const char *key, StepPlace place)
 }
 
 const char *
-step_options_keys(StepPlace place)
+step_options_misplaced(const StepOptions *options, int kinds)
 {
-	StringInfoData keys;
+	JsonbIterator *it = JsonbIteratorInit(unconstify(JsonbContainer *, &options->json->root));
+	JsonbValue	v;
 
-	initStringInfo(&keys);
-	for (size_t i = 0; i < lengthof(step_keys); i++)
-		if ((step_keys[i].places & place) != 0)
-			appendStringInfo(&keys, "%s%s", keys.len == 0 ? "" : ", ", step_keys[i].name);
-	return keys.data;
+	JsonbIteratorNext(&it, &v, true);	/* the object's beginning */
+	while (kinds != 0 && JsonbIteratorNext(&it, &v, true) == WJB_KEY)
+	{
+		const StepKey *key = find_key(pnstrdup(v.val.string.val, v.val.string.len),
+									  STEP_IN_STEP);
+
+		JsonbIteratorNext(&it, &v, true);
+		if (v.type != jbvNull && (key->kinds & kinds) == 0)
+			return key->name;
+	}
+	return NULL;
+}
+
+bool
+step_content_is_json(const char *content_type)
+{
+	size_t		len = strcspn(content_type, "; \t");
+
+	return len >= 5 && (content_type[len - 5] == '/' || content_type[len - 5] == '+') &&
+		pg_strncasecmp(content_type + len - 4, "json", 4) == 0;
 }
 
 const char *

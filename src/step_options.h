@@ -83,10 +83,25 @@ extern StepOptions *step_options_read(const Jsonb *object, StepProblem *problem)
 extern bool step_options_read_text(StepOptions *options, const char *key,
 								   const char *value, StepProblem *problem);
 
-extern bool step_options_has(const char *key, StepPlace place);
+/* Kinds of branches. */
+enum
+{
+	STEP_FOR_HTTP = 1,
+	STEP_FOR_JSONRPC = 2,
+	STEP_FOR_GRPC = 4,
+	STEP_FOR_LOCAL = 8
+};
 
-/* The keys of a place, for a hint: "name, method, ...". */
-extern const char *step_options_keys(StepPlace place);
+/*
+ * The first key of a step's options that applies to none of the kinds of its
+ * branches; NULL: there is none, or kinds is 0.
+ */
+extern const char *step_options_misplaced(const StepOptions *options, int kinds);
+
+/* Is it a media type of JSON? */
+extern bool step_content_is_json(const char *content_type);
+
+extern bool step_options_has(const char *key, StepPlace place);
 
 /*
  * A hint for an unknown key: the nearest of the keys of a place and "others",

@@ -93,8 +93,9 @@ submit('saga', 'SG-05', $saga);
 run_due($node);
 status_is('SG-05', 'succeed', 'P S P S', 'TransOut TransOut TransIn',
 	'submitted again, it runs at once');
-my ($rc, $out, $err) = $node->psql('postgres', "SELECT dtm_submit('saga', $saga, gid => 'SG-05')");
-like($err, qr/current status is 'succeed'/, 'SG-05: a third submit is an error');
+my ($rc, $out, $err) = $node->psql('postgres', q(SELECT dtm_submit('{"trans_type": "saga", "gid": "SG-05"}'::jsonb)));
+like($err, qr/current status is 'succeed'/, 'SG-05: a third submit is an error for an SDK');
+is(sql("SELECT dtm_submit('saga', $saga, gid => 'SG-05')"), 'SG-05', 'in SQL, the same submit can be repeated');
 
 # R-21: submitted again, what is done is not done again, and its results are kept
 reply({ path => '/TransIn', gid => 'R-21' }, $ongoing);

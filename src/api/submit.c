@@ -21,11 +21,17 @@
 
 PG_FUNCTION_INFO_V1(dtm_new_gid);
 PG_FUNCTION_INFO_V1(dtm_submit);
+PG_FUNCTION_INFO_V1(dtm_submit_json);
+PG_FUNCTION_INFO_V1(dtm_submit_text);
 PG_FUNCTION_INFO_V1(dtm_submit_request);
 PG_FUNCTION_INFO_V1(dtm_prepare);
+PG_FUNCTION_INFO_V1(dtm_prepare_json);
+PG_FUNCTION_INFO_V1(dtm_prepare_text);
 PG_FUNCTION_INFO_V1(dtm_prepare_request);
 PG_FUNCTION_INFO_V1(dtm_open_workflow);
 PG_FUNCTION_INFO_V1(dtm_step);
+PG_FUNCTION_INFO_V1(dtm_step_text);
+PG_FUNCTION_INFO_V1(dtm_step_bytes);
 
 static void
 warn_no_coordinator(void)
@@ -64,6 +70,22 @@ check_same(const Transaction *stored, const Request *request)
 		api_error_other_type(stored, request->trans.core.type, API_GID_HINT);
 }
 
+/*
+ * Is it the submit of a saga or msg that has already ended, or is being rolled
+ * back, once more?  Whoever did not hear of the first one need not know how far
+ * it has come.  dtm's SDKs get an error (SG-05).
+ */
+static bool
+is_repeated(const Transaction *stored, const Request *request, DtmEventKind kind)
+{
+	DtmStatus	status = stored->core.status;
+
+	return kind == DTM_EVENT_SUBMIT && !request->from_wire &&
+		(stored->core.type == DTM_SAGA || stored->core.type == DTM_MSG) &&
+		(dtm_core_is_final(status) || status == DTM_ABORTING) &&
+		request_same_steps(stored, &request->trans);
+}
+
 /* A prepare or submit of a gid that is there already; returns what is stored. */
 static Transaction *
 repeat_request(Request *request, DtmEventKind kind)
@@ -75,6 +97,8 @@ repeat_request(Request *request, DtmEventKind kind)
 	if (found == STORE_ABSENT)
 		error_removed(gid);
 	check_same(stored, request);
+	if (is_repeated(stored, request, kind))
+		return stored;
 	if (found == STORE_FINISHED)
 		api_error_status(stored, kind);
 	/* the content of a repeated prepare is ignored (§1.3) */
@@ -127,6 +151,14 @@ submit_workflow(Request *request)
 	return trans;
 }
 
+/* It would do nothing, which nobody can have meant: a key is misspelt. */
+static bool
+lacks_steps(const Request *request)
+{
+	return !request->has_steps && request->needs_steps &&
+		(request->trans.core.type == DTM_SAGA || request->trans.core.type == DTM_MSG);
+}
+
 /* Writes a new transaction; false if its gid is there already. */
 static bool
 insert_transaction(Request *request, bool submitted)
@@ -140,9 +172,15 @@ insert_transaction(Request *request, bool submitted)
 	 * One that is there goes on as it is: whatever has become of its topic
 	 * since (TP-05), and without the name that only a new workflow needs.
 	 */
-	if ((request_has_topics(request) || trans->core.type == DTM_WORKFLOW) &&
+	if ((request_has_topics(request) || trans->core.type == DTM_WORKFLOW ||
+		 lacks_steps(request)) &&
 		store_find(trans->gid, false, &stored) != STORE_ABSENT)
 		return false;
+	if (lacks_steps(request))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s has no steps", dtm_trans_type_name(trans->core.type)),
+				 errhint("Pass an array of steps, each an object with the URL of its action.")));
 	if (trans->core.type == DTM_WORKFLOW && trans->workflow == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -189,29 +227,92 @@ begin_transaction(Request *request, bool submitted)
 	return CStringGetTextDatum(api_begin(request, submitted)->gid);
 }
 
-/* dtm_step(action, compensate, payload, options) returns dtm_step */
-Datum
-dtm_step(PG_FUNCTION_ARGS)
+static Datum
+make_step(FunctionCallInfo fcinfo, bytea *payload)
 {
 	TupleDesc	desc = lookup_rowtype_tupdesc(get_func_rettype(fcinfo->flinfo->fn_oid), -1);
-	bytea	   *payload = request_json_body(JSONB_OR_NULL(2));
 	bool		nulls[4] = {PG_ARGISNULL(0), PG_ARGISNULL(1), payload == NULL, PG_ARGISNULL(3)};
 	Datum		values[4] = {PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), PointerGetDatum(payload), PG_GETARG_DATUM(3)};
 	HeapTuple	tuple = heap_form_tuple(desc, values, nulls);
 
 	ReleaseTupleDesc(desc);
-	PG_RETURN_DATUM(HeapTupleGetDatum(tuple));
+	return HeapTupleGetDatum(tuple);
 }
 
-/* dtm_submit(trans_type, steps, gid, options) returns text */
+/* dtm_step(action, compensate, payload jsonb, options) returns dtm_step */
 Datum
-dtm_submit(PG_FUNCTION_ARGS)
+dtm_step(PG_FUNCTION_ARGS)
 {
-	return begin_transaction(request_from_arguments(TEXT_OR_NULL(0),
-													ARRAY_OR_NULL(1),
+	PG_RETURN_DATUM(make_step(fcinfo, request_json_body(JSONB_OR_NULL(2))));
+}
+
+/* dtm_step(action, compensate, payload text or json, options) returns dtm_step */
+Datum
+dtm_step_text(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_DATUM(make_step(fcinfo, PG_ARGISNULL(2) ? NULL :
+							  request_text_payload(STRING_OR_NULL(2), JSONB_OR_NULL(3))));
+}
+
+/* dtm_step(action, compensate, payload bytea, options) returns dtm_step */
+Datum
+dtm_step_bytes(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_DATUM(make_step(fcinfo, PG_ARGISNULL(2) ? NULL : PG_GETARG_BYTEA_P(2)));
+}
+
+/* The steps of an argument. */
+static RequestSteps
+array_steps(ArrayType *array)
+{
+	RequestSteps steps = {.array = array};
+
+	return steps;
+}
+
+static RequestSteps
+json_steps(Jsonb *json)
+{
+	RequestSteps steps = {.json = json};
+
+	return steps;
+}
+
+static RequestSteps
+text_steps(const char *text)
+{
+	return json_steps(text == NULL ? NULL :
+					  DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text))));
+}
+
+static Datum
+submit(FunctionCallInfo fcinfo, RequestSteps steps)
+{
+	return begin_transaction(request_from_arguments(TEXT_OR_NULL(0), steps,
 													TEXT_OR_NULL(2),
 													JSONB_OR_NULL(3)),
 							 true);
+}
+
+/* dtm_submit(trans_type, steps, gid, options) returns text, with an array of dtm_step */
+Datum
+dtm_submit(PG_FUNCTION_ARGS)
+{
+	return submit(fcinfo, array_steps(ARRAY_OR_NULL(1)));
+}
+
+/* The same, with steps as jsonb */
+Datum
+dtm_submit_json(PG_FUNCTION_ARGS)
+{
+	return submit(fcinfo, json_steps(JSONB_OR_NULL(1)));
+}
+
+/* The same, with steps as text or json */
+Datum
+dtm_submit_text(PG_FUNCTION_ARGS)
+{
+	return submit(fcinfo, text_steps(STRING_OR_NULL(1)));
 }
 
 /* dtm_submit(request) returns text */
@@ -221,15 +322,34 @@ dtm_submit_request(PG_FUNCTION_ARGS)
 	return begin_transaction(request_from_object(JSONB_OR_NULL(0)), true);
 }
 
-/* dtm_prepare(trans_type, gid, steps, options) returns text */
-Datum
-dtm_prepare(PG_FUNCTION_ARGS)
+static Datum
+prepare(FunctionCallInfo fcinfo, RequestSteps steps)
 {
-	return begin_transaction(request_from_arguments(TEXT_OR_NULL(0),
-													ARRAY_OR_NULL(2),
+	return begin_transaction(request_from_arguments(TEXT_OR_NULL(0), steps,
 													TEXT_OR_NULL(1),
 													JSONB_OR_NULL(3)),
 							 false);
+}
+
+/* dtm_prepare(trans_type, gid, steps, options) returns text, with an array of dtm_step */
+Datum
+dtm_prepare(PG_FUNCTION_ARGS)
+{
+	return prepare(fcinfo, array_steps(ARRAY_OR_NULL(2)));
+}
+
+/* The same, with steps as jsonb */
+Datum
+dtm_prepare_json(PG_FUNCTION_ARGS)
+{
+	return prepare(fcinfo, json_steps(JSONB_OR_NULL(2)));
+}
+
+/* The same, with steps as text or json */
+Datum
+dtm_prepare_text(PG_FUNCTION_ARGS)
+{
+	return prepare(fcinfo, text_steps(STRING_OR_NULL(2)));
 }
 
 /* dtm_prepare(request) returns text */

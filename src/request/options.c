@@ -383,6 +383,20 @@ request_option_names(void)
 	return names.data;
 }
 
+const char *
+request_nearest_option(DtmTransType type, const char *key)
+{
+	static const char *const of_workflow[] = {"name", "data", "status", "result", "rollback_reason"};
+	const char *known[lengthof(options) + lengthof(of_workflow)];
+	int			n = 0;
+
+	for (size_t i = 0; i < lengthof(options); i++)
+		known[n++] = options[i].key;
+	for (size_t i = 0; type == DTM_WORKFLOW && i < lengthof(of_workflow); i++)
+		known[n++] = of_workflow[i];
+	return nearest_name(key, known, n);
+}
+
 void
 request_merge_options(Transaction *stored, const Request *later)
 {

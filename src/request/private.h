@@ -10,6 +10,7 @@
 #include "compat.h"
 #include "errors.h"
 #include "header.h"
+#include "nearest.h"
 #include "settings.h"
 #include "transaction.h"
 #include "utf8.h"
@@ -39,6 +40,23 @@ extern double read_number(const JsonbValue *value, const char *what,
 						  double max);
 extern JsonbContainer *read_object(const JsonbValue *value, const char *what);
 
+/* ---------- steps.c ---------- */
+
+/* Makes room for n steps; an error if the type of the transaction has none. */
+extern void request_allocate_steps(Request *request, int n);
+
+/* An array of dtm_step, or a JSON array of objects. */
+extern void request_read_steps(Request *request, ArrayType *steps);
+extern void request_read_json_steps(Request *request, Jsonb *steps);
+
+/* steps and payloads of the object (§1.1); NULL: these are strings in it. */
+extern void request_read_wire_steps(Request *request, JsonbValue *steps,
+									const JsonbValue *payloads,
+									const RequestPayloads *bytes);
+
+/* An error if steps have the same name, or options that do not apply to them. */
+extern void request_check_steps(const Transaction *trans);
+
 /* ---------- options.c ---------- */
 
 /*
@@ -53,6 +71,9 @@ extern bool request_is_object_option(const char *key);
 
 /* The names of all options, for a hint. */
 extern const char *request_option_names(void);
+
+/* The option that somebody may have meant; NULL: none. */
+extern const char *request_nearest_option(DtmTransType type, const char *key);
 
 /* Adds a traceparent to the headers; NULL: does nothing. */
 extern void request_set_traceparent(Transaction *trans, char *traceparent);
@@ -83,6 +104,10 @@ typedef enum RequestUrl
 extern void request_check_url(const char *protocol, const char *url,
 							  const char *what, RequestUrl may_be,
 							  Oid submitted_by);
+
+/* The kind of a branch, by the URL that it will be called at; "what" is named in errors. */
+extern WireKind request_url_kind(const char *protocol, const char *url,
+								 const char *what);
 
 /* An error if the payload does not fit the kind of the URL. */
 extern void request_check_payload(const char *protocol, const char *url,

@@ -6,12 +6,9 @@
 
 #include "base64.h"
 
-#include "access/htup_details.h"
-#include "executor/executor.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
 #define TRANS_TYPES_HINT "Use saga, msg, tcc, xa or workflow."
@@ -99,21 +96,6 @@ check_urls(const Transaction *trans)
 						  GetUserId());
 }
 
-/* Each name is one step's. */
-static void
-check_names(const Transaction *trans)
-{
-	for (int i = 0; trans->step != NULL && i < trans->core.nsteps; i++)
-		for (int j = 0; trans->step[i] != NULL && trans->step[i]->name != NULL && j < i; j++)
-			if (trans->step[j] != NULL && trans->step[j]->name != NULL &&
-				strcmp(trans->step[i]->name, trans->step[j]->name) == 0)
-				ereport(ERROR,
-						(errcode(ERRCODE_DUPLICATE_OBJECT),
-						 errmsg("steps %d and %d have the same name \"%s\"", j + 1, i + 1,
-								trans->step[i]->name),
-						 errhint("Give each step another name.")));
-}
-
 /* What can be judged only when all is known. */
 static void
 check_whole(Request *request)
@@ -121,7 +103,7 @@ check_whole(Request *request)
 	DtmTrans   *core = &request->trans.core;
 
 	request_set_traceparent(&request->trans, request->traceparent);
-	check_names(&request->trans);
+	request_check_steps(&request->trans);
 	transaction_set_policy(&request->trans);
 	check_urls(&request->trans);
 	if (request->trans.workflow != NULL &&
@@ -158,108 +140,6 @@ check_whole(Request *request)
 	request_check_size(&request->trans);
 }
 
-/* ---------- steps ---------- */
-
-static void
-allocate_steps(Request *request, int n)
-{
-	Transaction *trans = &request->trans;
-
-	request_check_step_count(n);
-	if (dtm_core_has_branches(trans->core.type) && n > 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("global transaction of trans_type \"%s\" cannot have steps", dtm_trans_type_name(trans->core.type)),
-				 errhint("Prepare it without steps, and register its branches with dtm_register_branch().")));
-	request->has_steps = n > 0;
-	transaction_allocate_steps(trans, n);
-}
-
-/* What a msg has no use for is an error with "strict", else passed over. */
-static void
-set_step(Request *request, int i, char *action, char *compensate, bool strict)
-{
-	Transaction *trans = &request->trans;
-
-	trans->action[i] = action;
-	if (trans->compensate != NULL)
-		trans->compensate[i] = compensate;
-	else if (strict && compensate[0] != '\0')
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("step %d of a msg cannot have a compensation", i + 1),
-				 errhint("The steps of a msg are retried until they succeed. Use a saga for steps that can be rejected.")));
-}
-
-/* The options of a step, or an error that names it. */
-static void
-set_options(Request *request, int i, const Jsonb *object)
-{
-	StepProblem problem;
-	StepOptions *options = step_options_read(object, &problem);
-
-	if (problem.message != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid options of step %d: %s", i + 1, problem.message),
-				 errhint("%s", problem.hint)));
-	transaction_set_step(&request->trans, i, options);
-}
-
-/* An array of dtm_step. */
-static void
-read_steps(Request *request, ArrayType *steps)
-{
-	Datum	   *elements;
-	bool	   *nulls;
-	int			n;
-	int16		len;
-	bool		byval;
-	char		align;
-
-	if (ARR_NDIM(steps) > 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
-				 errmsg("argument \"%s\" must be a one-dimensional array", "steps"),
-				 errhint("Pass ARRAY[dtm_step(...), ...].")));
-	get_typlenbyvalalign(ARR_ELEMTYPE(steps), &len, &byval, &align);
-	deconstruct_array(steps, ARR_ELEMTYPE(steps), len, byval, align, &elements,
-					  &nulls, &n);
-	allocate_steps(request, n);
-	for (int i = 0; i < n; i++)
-	{
-		HeapTupleHeader step;
-		bool		isnull;
-		bool		no_action;
-		Datum		action;
-		Datum		compensate;
-		Datum		payload;
-		Datum		options;
-
-		if (nulls[i])
-			ereport(ERROR,
-					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("step %d must not be null", i + 1),
-					 errhint("Pass ARRAY[dtm_step(...), ...].")));
-		step = DatumGetHeapTupleHeader(elements[i]);
-		action = GetAttributeByNum(step, 1, &no_action);
-		if (no_action)
-			ereport(ERROR,
-					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("step %d has no action URL", i + 1),
-					 errhint("Pass '' if the action needs no call.")));
-		compensate = GetAttributeByNum(step, 2, &isnull);
-		set_step(request, i, TextDatumGetCString(action),
-				 isnull ? pstrdup("") : TextDatumGetCString(compensate), true);
-		payload = GetAttributeByNum(step, 3, &isnull);
-		if (!isnull)
-			request->trans.payload[i] = DatumGetByteaPCopy(payload);
-		options = GetAttributeByNum(step, 4, &isnull);
-		if (!isnull)
-			set_options(request, i, DatumGetJsonbPCopy(options));
-	}
-}
-
 bytea *
 request_json_body(Jsonb *body)
 {
@@ -281,98 +161,23 @@ request_set_end(Request *request, const char *status)
 				 errhint("Use succeed or failed.")));
 }
 
-/* Over gRPC, steps is a string that holds the array; "" and null are none (§4). */
-static void
-parse_steps(JsonbValue *steps)
-{
-	char	   *string = read_string(steps, "steps");
-	Jsonb	   *jsonb;
-
-	steps->type = jbvNull;
-	if (string[0] == '\0' || strcmp(string, "null") == 0)
-		return;
-	jsonb = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(string)));
-	steps->type = jbvBinary;
-	steps->val.binary.data = &jsonb->root;
-	steps->val.binary.len = VARSIZE(jsonb) - VARHDRSZ;
-}
-
-/* The body of a step that was sent as bytes. */
-static bytea *
-payload_of(const RequestPayloads *payloads, int step)
-{
-	if (step < payloads->n)
-		return VARSIZE_ANY_EXHDR(payloads->payload[step]) == 0 ? NULL :
-			payloads->payload[step];
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("step %d has no payload", step + 1),
-			 errhint("BinPayloads has an element for each step; an empty one is none.")));
-}
-
-/* steps and payloads of the object (§1.1); NULL: these are strings in it. */
-static void
-read_wire_steps(Request *request, JsonbValue *steps,
-				const JsonbValue *payloads, const RequestPayloads *bytes)
-{
-	int			n = 0;
-	int			npayloads = 0;
-	JsonbValue *elements = NULL;
-	JsonbValue *bodies = NULL;
-
-	if (bytes != NULL && steps->type == jbvString)
-		parse_steps(steps);
-	if (steps->type != jbvNull)
-		elements = read_elements(steps, "steps", &n);
-	if (payloads->type != jbvNull)
-		bodies = read_elements(payloads, "payloads", &npayloads);
-	allocate_steps(request, n);
-	for (int i = 0; i < n; i++)
-	{
-		char	   *action = NULL;
-		char	   *compensate = pstrdup("");
-		char	   *data = NULL;
-		int			npairs;
-		JsonPair   *pairs = read_pairs(read_object(&elements[i], "steps[*]"),
-									   "steps[*]", &npairs);
-
-		for (int j = 0; j < npairs; j++)
-		{
-			if (pairs[j].value.type == jbvNull)
-				continue;
-			if (strcmp(pairs[j].key, "action") == 0)
-				action = read_string(&pairs[j].value, "steps[*].action");
-			else if (strcmp(pairs[j].key, "compensate") == 0)
-				compensate = read_string(&pairs[j].value, "steps[*].compensate");
-			else if (strcmp(pairs[j].key, "data") == 0)
-				data = read_string(&pairs[j].value, "steps[*].data");
-		}
-		if (action == NULL)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("step %d has no action URL", i + 1),
-					 errhint("Pass \"\" if the action needs no call.")));
-		set_step(request, i, action, compensate, false);
-		/* SG-07: the old place of the body wins */
-		if (data != NULL && data[0] != '\0')
-			request->trans.payload[i] = transaction_body(data);
-		else if (bytes != NULL)
-			request->trans.payload[i] = payload_of(bytes, i);
-		else if (i < npayloads)
-			request->trans.payload[i] = bodies[i].type == jbvNull ? NULL :
-				transaction_body(read_string(&bodies[i], "payloads[*]"));
-		else
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("step %d has no payload", i + 1),
-					 errhint("Pass one string in payloads for each step; \"\" means no payload.")));
-	}
-}
-
 /* ---------- requests ---------- */
 
+static void
+error_unknown_option(DtmTransType type, const char *key)
+{
+	const char *nearest = request_nearest_option(type, key);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("unknown option \"%s\"", key),
+			 nearest != NULL ? errhint("Perhaps you meant \"%s\".", nearest) :
+			 errhint("Valid options are %s; for a workflow also name, data, status, result, rollback_reason.",
+					 request_option_names())));
+}
+
 Request *
-request_from_arguments(text *trans_type, ArrayType *steps, text *gid,
+request_from_arguments(text *trans_type, RequestSteps steps, text *gid,
 					   Jsonb *options)
 {
 	Request    *request = palloc0(sizeof(Request));
@@ -386,24 +191,60 @@ request_from_arguments(text *trans_type, ArrayType *steps, text *gid,
 				 errhint(TRANS_TYPES_HINT)));
 	request->trans.core.type = request_check_trans_type(text_to_cstring(trans_type));
 	request->trans.gid = request_gid(gid);
-	if (steps != NULL)
-		read_steps(request, steps);
+	if (steps.array != NULL)
+		request_read_steps(request, steps.array);
+	else if (steps.json != NULL)
+		request_read_json_steps(request, steps.json);
 	else
-		allocate_steps(request, 0);
+		request_allocate_steps(request, 0);
 	if (options != NULL)
 	{
 		pairs = read_pairs(&options->root, "options", &n);
 		for (int i = 0; i < n; i++)
 			if (pairs[i].value.type != jbvNull &&
 				!request_read_option(request, pairs[i].key, &pairs[i].value))
-				ereport(ERROR,
-						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						 errmsg("unknown option \"%s\"", pairs[i].key),
-						 errhint("Valid options are %s; for a workflow also name, data, status, result, rollback_reason.",
-								 request_option_names())));
+				error_unknown_option(request->trans.core.type, pairs[i].key);
 	}
 	check_whole(request);
 	return request;
+}
+
+/*
+ * A key of the wire's object that has no meaning.  dtm passes over all of them,
+ * and SDKs send some; one that is nearly the name of another is not meant so, nor
+ * are options in an object of their own.
+ */
+static void
+check_wire_key(const char *key, const JsonbValue *value)
+{
+	/* what SDKs send, and dtm's own fields */
+	static const char *const ignored[] = {
+		"passthrough_headers", "subType", "op", "branch_id", "dtm", "try", "confirm",
+		"cancel", "url", "data", "phase2_url", "branch_type", "retry_count", "id",
+		"create_time", "update_time", "finish_time", "rollback_time", "owner", "result",
+		"status", "ext_data", "options", "next_cron_interval", "next_cron_time"
+	};
+	static const char *const known[] = {
+		"gid", "trans_type", "steps", "payloads", "custom_data", "req_extra", "rollback_reason"
+	};
+	const char *nearest;
+
+	if (strcmp(key, "options") == 0 && value->type == jbvBinary)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("request has an object \"%s\"", key),
+				 errhint("Pass options as keys of the request itself, or as the argument \"options\" of dtm_submit(trans_type, steps, gid, options).")));
+	for (size_t i = 0; i < lengthof(ignored); i++)
+		if (strcmp(key, ignored[i]) == 0)
+			return;
+	nearest = nearest_name(key, known, lengthof(known));
+	if (nearest == NULL)
+		nearest = request_nearest_option(DTM_SAGA, key);
+	if (nearest != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("request has an unknown key \"%s\"", key),
+				 errhint("Perhaps you meant \"%s\".", nearest)));
 }
 
 static void
@@ -485,7 +326,11 @@ read_req_extra(Request *request, const JsonbValue *value)
 Request *
 request_from_object(Jsonb *object)
 {
-	return request_from_wire(object, NULL);
+	Request    *request = request_from_wire(object, NULL);
+
+	/* the network API goes by dtm's rule, where it succeeds at once */
+	request->needs_steps = true;
+	return request;
 }
 
 Request *
@@ -526,6 +371,9 @@ request_from_wire(Jsonb *object, const RequestPayloads *bytes)
 			custom_data = *value;
 		else if (strcmp(key, "req_extra") == 0)
 			req_extra = *value;
+		else if (strcmp(key, "rollback_reason") != 0 && strcmp(key, "concurrent") != 0 &&
+				 !request_is_object_option(key))
+			check_wire_key(key, value);
 	}
 	if (trans_type == NULL)
 		ereport(ERROR,
@@ -533,10 +381,11 @@ request_from_wire(Jsonb *object, const RequestPayloads *bytes)
 				 errmsg("request has no trans_type"),
 				 errhint(TRANS_TYPES_HINT)));
 	request->trans.core.type = request_check_trans_type(trans_type);
+	request->from_wire = true;
 	if (gid != NULL && bytes == NULL)
 		request_strip_gid(gid);
 	request->trans.gid = request_gid(gid ? cstring_to_text(gid) : NULL);
-	read_wire_steps(request, &steps, &payloads, bytes);
+	request_read_wire_steps(request, &steps, &payloads, bytes);
 	for (int i = 0; i < n; i++)
 	{
 		bool		known = request_is_object_option(pairs[i].key) ||

@@ -28,6 +28,8 @@ typedef struct Request
 	Transaction trans;			/* without id, version, submitted_by, and
 								 * core's status and schedule */
 	bool		has_steps;
+	bool		needs_steps;	/* a saga or msg without any is an error */
+	bool		from_wire;		/* dtm's rules of what may be repeated hold */
 	uint32		given;			/* options that were given, a bit for each */
 	RequestEnd	end;			/* of a workflow */
 	char	   *rollback_reason;	/* the same; NULL: none */
@@ -43,9 +45,22 @@ extern char *request_gid(text *gid);
 /* The text of a JSON body, in UTF-8; NULL for NULL. */
 extern bytea *request_json_body(Jsonb *body);
 
+/* Steps as an array of dtm_step, or as a JSON array; NULL where it is not that. */
+typedef struct RequestSteps
+{
+	ArrayType  *array;
+	Jsonb	   *json;
+} RequestSteps;
+
 /* Reads the arguments of dtm_submit and dtm_prepare; any may be NULL. */
-extern Request *request_from_arguments(text *trans_type, ArrayType *steps,
+extern Request *request_from_arguments(text *trans_type, RequestSteps steps,
 									   text *gid, Jsonb *options);
+
+/*
+ * The payload of a step that is given as text, by the step's options, which may
+ * be NULL: JSON, to the letter, or whatever the content type says.
+ */
+extern bytea *request_text_payload(const char *text, const Jsonb *options);
 
 /* Reads the wire's object. */
 extern Request *request_from_object(Jsonb *object);

@@ -111,6 +111,13 @@ request_check_url(const char *protocol, const char *url, const char *what,
 	(void) local_function(url);
 }
 
+WireKind
+request_url_kind(const char *protocol, const char *url, const char *what)
+{
+	return wire_kind(protocol, endpoint_is_server(url) ?
+					 target_of(url, what, GetUserId()) : url);
+}
+
 static void
 say_payload(void *arg)
 {
@@ -121,8 +128,7 @@ void
 request_check_payload(const char *protocol, const char *url, const char *what,
 					  const bytea *payload)
 {
-	WireKind	kind = wire_kind(protocol, endpoint_is_server(url) ?
-								 target_of(url, what, GetUserId()) : url);
+	WireKind	kind = request_url_kind(protocol, url, what);
 	ErrorContextCallback callback = {.callback = say_payload};
 	char	   *text;
 	Jsonb	   *jsonb;
