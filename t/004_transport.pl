@@ -109,10 +109,12 @@ is(request_for('url-encoded-host', "http://127.0.0.%31:$port/a"), '127.0.0.1 /a?
 is(lc request_for('url-utf8', "http://127.0.0.1:$port/caf\xc3\xa9"), '127.0.0.1 /caf%c3%a9?...', 'what is not ASCII, in digits of either case');
 
 # replies that arrive while the coordinator is held up are no time-outs
-sql("SELECT count(dtm_submit('msg', ARRAY[dtm_step('$busi/stalled?delay=0.3')], gid => 'stalled' || n, options => '{\"request_timeout\": 1}')) FROM generate_series(1, 20) n");
+reply({ path => '/stalled', forever => 1 }, { hold => 1 });
+sql("SELECT count(dtm_submit('msg', ARRAY[dtm_step('$busi/stalled')], gid => 'stalled' || n, options => '{\"request_timeout\": 4}')) FROM generate_series(1, 20) n");
 ok(eventually($node, "SELECT in_flight FROM dtm.stat_coordinator", '20'), '20 calls are under way');
 sql("BEGIN; LOCK TABLE dtm.active; PREPARE TRANSACTION 'stall'");
-ok(eventually($node, "SELECT wait_event_type = 'Lock' AND clock_timestamp() > query_start + interval '1.5 s' FROM pg_stat_activity WHERE backend_type = 'dtm coordinator'"),
+release_replies();
+ok(eventually($node, "SELECT wait_event_type = 'Lock' AND clock_timestamp() > query_start + interval '5 s' FROM pg_stat_activity WHERE backend_type = 'dtm coordinator'"),
 	'the coordinator is held up for longer than their time-out');
 sql("ROLLBACK PREPARED 'stall'");
 ok(eventually($node, "SELECT count(*) FROM dtm.transactions WHERE gid LIKE 'stalled%' AND status = 'succeed'", '20'), 'all succeed');
