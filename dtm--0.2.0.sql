@@ -121,7 +121,8 @@ CREATE TABLE dtm.request (
   result text COLLATE "C",
   notify boolean,
   on_finish text COLLATE "C",
-  step_options jsonb
+  step_options jsonb,
+  results boolean
 );
 COMMENT ON TABLE dtm.request IS 'global transactions as they were submitted';
 COMMENT ON COLUMN dtm.request.timeout_to_fail IS 'microseconds, as are retry_interval and delay';
@@ -134,6 +135,7 @@ COMMENT ON COLUMN dtm.request.topic IS 'for each step that came from a topic, th
 COMMENT ON COLUMN dtm.request.workflow IS 'name of a workflow; workflow_data is the body of its callback';
 COMMENT ON COLUMN dtm.request.result IS 'result of a submitted workflow, in base64';
 COMMENT ON COLUMN dtm.request.step_options IS 'for each step, an object of its options, or null; NULL: no step has any';
+COMMENT ON COLUMN dtm.request.results IS 'whether the results of its branches are kept in dtm.result';
 COMMENT ON COLUMN dtm.request.notify IS 'whether a NOTIFY is sent when the transaction ends; on_finish is a URL that is called then';
 
 /* States.  The only table that the coordinator searches: small and hot. */
@@ -181,6 +183,20 @@ COMMENT ON TABLE dtm.attempt IS 'calls of branches, one row each';
 COMMENT ON COLUMN dtm.attempt.duration IS 'microseconds';
 COMMENT ON COLUMN dtm.attempt.branch IS 'position in branch_status, from 0; -1: query_prepared';
 
+/* Results. */
+CREATE TABLE dtm.result (
+  id bigint NOT NULL,
+  branch smallint NOT NULL,
+  ok boolean NOT NULL,
+  result jsonb,
+  note text COLLATE "C",
+  CONSTRAINT result_pkey PRIMARY KEY (id, branch)
+);
+COMMENT ON TABLE dtm.result IS 'results of branches, of the transactions that keep them';
+COMMENT ON COLUMN dtm.result.branch IS 'position in branch_status, from 0';
+COMMENT ON COLUMN dtm.result.ok IS 'whether the branch has succeeded';
+COMMENT ON COLUMN dtm.result.note IS 'why result is NULL although there was a response';
+
 /* Topics, with the URLs to which their messages go. */
 CREATE TABLE dtm.topic (
   name text COLLATE "C" NOT NULL CONSTRAINT topic_pkey PRIMARY KEY,
@@ -197,6 +213,7 @@ SELECT pg_catalog.pg_extension_config_dump('dtm.request_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('dtm.active', '');
 SELECT pg_catalog.pg_extension_config_dump('dtm.finished', '');
 SELECT pg_catalog.pg_extension_config_dump('dtm.attempt', '');
+SELECT pg_catalog.pg_extension_config_dump('dtm.result', '');
 SELECT pg_catalog.pg_extension_config_dump('dtm.topic', '');
 
 /* ---------- the barrier: name, columns and constraint as dtm's SDKs expect ---------- */
@@ -599,6 +616,7 @@ CREATE VIEW dtm.transactions WITH (security_barrier) AS
            'name', r.workflow,
            'notify', r.notify,
            'on_finish', r.on_finish,
+           'results', r.results,
            'branch_headers', CASE WHEN r.branch_headers IS NOT NULL THEN pg_catalog.jsonb_object(r.branch_headers) END,
            'orders', (SELECT pg_catalog.jsonb_object_agg(o.step::text, o.pre)
                         FROM (SELECT r.orders[n] AS step, pg_catalog.jsonb_agg(r.orders[n + 1] ORDER BY n) AS pre
@@ -691,6 +709,33 @@ COMMENT ON COLUMN dtm.calls.http_status IS 'status of the HTTP response; NULL: n
 COMMENT ON COLUMN dtm.calls.error IS 'error, or body of a response other than success';
 COMMENT ON COLUMN dtm.calls.id IS 'number of the transaction';
 COMMENT ON COLUMN dtm.calls.grpc_status IS 'status of the gRPC response; NULL: none';
+
+CREATE VIEW dtm.results WITH (security_barrier) AS
+  SELECT r.gid,
+         dtm.step_branch_id(r.branch_id, dtm.op_step(r.trans_type, s.branch)) AS branch_id,
+         r.step_options OPERATOR(pg_catalog.->) (dtm.op_step(r.trans_type, s.branch) OPERATOR(pg_catalog.-) 1) OPERATOR(pg_catalog.->>) 'name' AS name,
+         dtm.op_name(r.trans_type, s.branch, r.workflow, r.action) AS op,
+         s.ok,
+         s.result,
+         s.note,
+         r.id
+    FROM dtm.result s
+         JOIN dtm.request r ON r.id = s.id
+   WHERE dtm.visible(dtm.submitter_role(r.submitted_by));
+COMMENT ON VIEW dtm.results IS 'results of branches, of the transactions that the current role is allowed to see';
+COMMENT ON COLUMN dtm.results.gid IS 'name of the transaction';
+COMMENT ON COLUMN dtm.results.branch_id IS 'name of the branch';
+COMMENT ON COLUMN dtm.results.name IS 'name of the step; NULL: it has none';
+COMMENT ON COLUMN dtm.results.op IS 'action or compensate';
+COMMENT ON COLUMN dtm.results.ok IS 'whether it has succeeded';
+COMMENT ON COLUMN dtm.results.result IS 'what the branch answered; a string if that was no JSON';
+COMMENT ON COLUMN dtm.results.note IS 'why result is NULL although there was a response';
+COMMENT ON COLUMN dtm.results.id IS 'number of the transaction';
+
+CREATE FUNCTION @extschema@.dtm_result(gid text, step text, op text DEFAULT 'action') RETURNS jsonb
+AS 'MODULE_PATHNAME', 'dtm_result' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.dtm_result(text, text, text) IS
+  'returns the result of a step, which is given by its name or branch id; NULL: there is none';
 
 CREATE VIEW dtm.stuck WITH (security_barrier) AS
   SELECT t.gid, t.trans_type, t.status, t.failures,
@@ -1351,7 +1396,7 @@ SELECT dtm.withdraw_default_privileges();
 
 GRANT USAGE ON SCHEMA dtm TO dtm_user;
 GRANT USAGE ON TYPE @extschema@.dtm_step TO dtm_user;
-GRANT SELECT ON dtm.transactions, dtm.branches, dtm.calls, dtm.stuck, dtm.topics, dtm.stat_coordinator TO dtm_user;
+GRANT SELECT ON dtm.transactions, dtm.branches, dtm.calls, dtm.results, dtm.stuck, dtm.topics, dtm.stat_coordinator TO dtm_user;
 GRANT EXECUTE ON FUNCTION
   @extschema@.dtm_step(text, text, jsonb, jsonb), @extschema@.dtm_step(text, text, json, jsonb),
   @extschema@.dtm_step(text, text, text, jsonb), @extschema@.dtm_step(text, text, bytea, jsonb), @extschema@.dtm_new_gid(),
@@ -1365,6 +1410,7 @@ GRANT EXECUTE ON FUNCTION
   @extschema@.dtm_register_branch(jsonb), @extschema@.dtm_prepare_workflow(jsonb),
   @extschema@.dtm_barrier(text, text, text, text, text), @extschema@.dtm_query_prepared(text),
   @extschema@.dtm_status(text), @extschema@.dtm_query(text), @extschema@.dtm_wait(text, interval),
+  @extschema@.dtm_result(text, text, text),
   @extschema@.dtm_retry_now(text), @extschema@.dtm_force_stop(text),
   @extschema@.dtm_schedule(text, text, jsonb), @extschema@.dtm_unschedule(text),
   @extschema@.dtm_verify_signature(text, text, text, text, text, bytea, interval),

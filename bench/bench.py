@@ -181,7 +181,7 @@ class Bench:
     def reset(self):
         """Empty tables, a coordinator that runs, and nothing left to be written."""
         self.pause()
-        self.execute("TRUNCATE dtm.request, dtm.active, dtm.finished, dtm.attempt")
+        self.execute("TRUNCATE dtm.request, dtm.active, dtm.finished, dtm.attempt, dtm.result")
         self.ask("/_reset")
         self.execute("CHECKPOINT")
         self.resume()

@@ -32,6 +32,7 @@ my @src = (
 	['wire', qw(base64 compat core header settings step_options transaction transport utf8)],
 	['endpoint', qw(compat core errors header nearest settings step_options transaction transport utf8 wire)],
 	['store', qw(compat core errors flight settings step_options transaction)],
+	['result', qw(compat core errors settings store transaction utf8 wire)],
 	['barrier', qw(compat errors store transaction)],
 	['process/waiters'],
 	['process/shmem', qw(compat process/waiters transaction transport)],
@@ -40,16 +41,16 @@ my @src = (
 	['notice', qw(core process/shmem settings store transaction)],
 	['outcome', qw(core notice process/shmem settings store transaction utf8)],
 	['local',
-		qw(compat core crash_point errors flight outcome process/bgworker process/shmem settings store
+		qw(compat core crash_point errors flight result outcome process/bgworker process/shmem settings store
 		   transaction utf8 wire process/wait_event clock)],
-	['request', qw(base64 compat core endpoint errors gid header local nearest settings step_options store transaction utf8 wire)],
+	['request', qw(result base64 compat core endpoint errors gid header local nearest settings step_options store transaction utf8 wire)],
 	['coordinator',
-		qw(compat core crash_point endpoint errors flight local outcome process/shmem process/waiters
+		qw(compat core crash_point endpoint errors flight local outcome process/shmem process/waiters result
 		   settings store transaction transport wire clock)],
 	['process',
 		qw(compat coordinator errors flight local process/bgworker process/shmem settings store transaction process/wait_event clock)],
 	['api',
-		qw(compat coordinator core errors gid outcome process/shmem request settings store
+		qw(compat coordinator core errors gid outcome process/shmem request result settings store
 		   transaction process/wait_event clock process/waiters)],
 	['gateway',
 		qw(api clock compat core errors process/wait_event process/waiters request settings store

@@ -30,6 +30,7 @@ int			dtm_breaker_failures;
 int			dtm_breaker_pause_max;
 int			dtm_max_reply_size;
 int			dtm_max_request_size;
+int			dtm_max_result_size;
 char	   *dtm_databases;
 char	   *dtm_ca_file;
 char	   *dtm_forbidden_addresses;
@@ -132,6 +133,11 @@ define_call_settings(void)
 							"Sets the maximum size of a global transaction.",
 							"The size counts URLs, payloads and headers.",
 							&dtm_max_request_size, 1024, 1, MAX_MAX_KB,
+							PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable("dtm.max_result_size",
+							"Sets the maximum size of the result of a branch.",
+							"Of a larger response only its size is kept.",
+							&dtm_max_result_size, 64, 1, MAX_MAX_KB,
 							PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
 }
 

@@ -28,6 +28,7 @@ extern int	dtm_breaker_failures;
 extern int	dtm_breaker_pause_max;	/* ms */
 extern int	dtm_max_reply_size; /* kB */
 extern int	dtm_max_request_size;	/* kB */
+extern int	dtm_max_result_size;
 extern char *dtm_databases;
 extern char *dtm_ca_file;
 extern char *dtm_forbidden_addresses;

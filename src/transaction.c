@@ -33,6 +33,27 @@ transaction_set_step(Transaction *trans, int i, StepOptions *options)
 	trans->step[i] = options;
 }
 
+int
+transaction_find_step(const Transaction *trans, const char *name)
+{
+	for (int i = 0; i < trans->core.nsteps; i++)
+	{
+		const StepOptions *options = transaction_step(trans, i);
+		char		number[DTM_BRANCH_ID_SIZE];
+		const char *id = number;
+
+		if (trans->branch_id != NULL)
+			id = trans->branch_id[i];
+		else
+			dtm_step_branch_id(i, number);
+		/* a name begins with a letter, and so is nobody's id */
+		if (strcmp(id, name) == 0 ||
+			(options != NULL && options->name != NULL && strcmp(options->name, name) == 0))
+			return i;
+	}
+	return -1;
+}
+
 void
 transaction_set_policy(Transaction *trans)
 {

@@ -92,6 +92,7 @@ typedef struct Transaction
 	bytea	   *workflow_data;	/* body of its callback; NULL: none */
 	const char *result;			/* result of a submitted workflow, as given;
 								 * NULL: none */
+	bool		results;		/* keep what its branches answer */
 	bool		notify;			/* send a NOTIFY when it is final */
 	const char *on_finish;		/* URL to call when it is final; NULL: none */
 	DtmTrans	core;
@@ -110,6 +111,9 @@ transaction_step(const Transaction *trans, int i)
 {
 	return trans->step == NULL ? NULL : trans->step[i];
 }
+
+/* The step, from 0, of a name or branch id; -1: there is none. */
+extern int	transaction_find_step(const Transaction *trans, const char *name);
 
 /* Sets what core has of the steps' options, when all of these are set. */
 extern void transaction_set_policy(Transaction *trans);

@@ -31,6 +31,7 @@ typedef struct RemoteCall
 	DtmCall		http;			/* http.owner is the call */
 	const DtmReplyRules *rules; /* NULL: the usual ones */
 	const char *refused;		/* why it is not made; NULL: it is */
+	DtmResult	decided;		/* what it comes to if it is not */
 	char		text[FLEXIBLE_ARRAY_MEMBER];	/* of call_make_post() */
 } RemoteCall;
 
@@ -97,22 +98,36 @@ make_local(const Transaction *trans, int op, TimestampTz now)
 }
 
 Call *
-call_make(const Transaction *trans, int op, TimestampTz now)
+call_make(const Transaction *trans, WireBranch *branch, TimestampTz now)
 {
 	RemoteCall *call;
-	WireBranch	branch;
 
-	wire_describe(trans, op, &branch);
-	if (branch.kind == WIRE_LOCAL)
-		return make_local(trans, op, now);
+	if (branch->kind == WIRE_LOCAL)
+		return make_local(trans, branch->number, now);
 	call = palloc0(sizeof(RemoteCall));
-	call->base.op = op;
+	call->base.op = branch->number;
 	call->http.owner = call;
 	call->http.timeout = (int64) Min(trans->request_timeout, DTM_MAX_REQUEST_TIMEOUT) * 1000;
-	if (!endpoint_request(trans, &branch, &call->http, &call->refused))
-		call->http.url = branch.url;
-	call->base.kind = branch.kind;
-	call->rules = branch.rules;
+	call->decided = DTM_RESULT_TEMPORARY;
+	if (!endpoint_request(trans, branch, &call->http, &call->refused))
+		call->http.url = branch->url;
+	call->base.kind = branch->kind;
+	call->rules = branch->rules;
+	return &call->base;
+}
+
+Call *
+call_make_decided(const Transaction *trans, const WireBranch *branch, DtmResult result,
+				  const char *text)
+{
+	RemoteCall *call = palloc0(sizeof(RemoteCall));
+
+	call->base.op = branch->number;
+	call->base.kind = WIRE_HTTP;
+	call->http.owner = call;
+	call->http.url = branch->url;
+	call->refused = text;
+	call->decided = result;
 	return &call->base;
 }
 
@@ -323,6 +338,13 @@ take_remote(Calls *calls, DtmCall *http)
 	call->end = CALL_REPLIED;
 	call->result = wire_result(call->kind, rules, http, &call->text);
 	call->retry_after = wire_retry_after(rules, http);
+	if (((RemoteCall *) call)->refused != NULL)
+		call->result = ((RemoteCall *) call)->decided;
+	if (call->result == DTM_RESULT_SUCCESS)
+	{
+		call->body = http->reply;
+		call->body_len = http->reply_len;
+	}
 	call->text_len = call->text == http->reply ? http->reply_len :
 		strlen(call->text);
 	call->answered = http->http_status != 0;

@@ -55,6 +55,9 @@ typedef struct Call
 								 * call_free() */
 	size_t		text_len;
 	int64		retry_after;	/* us that the response asks to wait; 0: none */
+	const char *body;			/* REPLIED, success: of the response, as text
+								 * is; NULL: none */
+	size_t		body_len;
 	bool		is_final;		/* RECORDED: the transaction has ended */
 	int			failures;		/* RECORDED: consecutive failures if an alert
 								 * is due, else 0 */
@@ -70,13 +73,20 @@ typedef struct CallPlace
 /* ---------- one call ---------- */
 
 /*
- * Makes the call of an op.  Needs a transaction, for the catalogs; allocates
+ * Makes the call of an op that was described.  Needs a transaction, for the catalogs; allocates
  * in the current memory context, and points into trans, which also has the
  * time-outs.  For a call in this database, "now" is the time for core; 0: the
  * clock's time.  If a branch cannot be called now, the call ends with the
  * reason as soon as it is started.
  */
-extern Call *call_make(const Transaction *trans, int op, TimestampTz now);
+extern Call *call_make(const Transaction *trans, WireBranch *branch, TimestampTz now);
+
+/*
+ * A call that is not made: it ends with this result and text as soon as it is
+ * started.
+ */
+extern Call *call_make_decided(const Transaction *trans, const WireBranch *branch,
+							   DtmResult result, const char *text);
 
 /*
  * Makes a POST that is not for a branch; body and URL are copied; timeout is

@@ -31,7 +31,12 @@ reply_copy(const Reply *reply, MemoryContext context)
 
 	*copy = *reply;
 	copy->text = MemoryContextStrdup(context, reply->text);
-	copy->applied = false;
+	copy->applied = copy->keeps = false;
+	if (reply->body != NULL)
+	{
+		copy->body = MemoryContextAlloc(context, reply->body_len);
+		memcpy(copy->body, reply->body, reply->body_len);
+	}
 	copy->next = NULL;
 	return copy;
 }
@@ -279,10 +284,12 @@ step(Coordinator *c, Entry *entry, DtmEvent *event)
 }
 
 static void
-apply_reply(Coordinator *c, Entry *entry, const Reply *reply)
+apply_reply(Coordinator *c, Entry *entry, Reply *reply)
 {
 	DtmEvent	event = {.kind = DTM_EVENT_REPLY};
 	WireBranch	branch;
+	bool		waited = reply->op == DTM_CALL_QUERY ||
+		entry->trans->core.ops[reply->op].status == DTM_BRANCH_PREPARED;
 
 	wire_describe(entry->trans, reply->op, &branch);
 	event.op = reply->op;
@@ -291,6 +298,13 @@ apply_reply(Coordinator *c, Entry *entry, const Reply *reply)
 	event.text = reply->text;
 	event.retry_after = reply->retry_after;
 	step(c, entry, &event);
+
+	/*
+	 * A success that comes too late for core to record it is kept, too: its
+	 * compensation has to know what was done.
+	 */
+	reply->keeps = reply->has_body && waited;
+	entry->outcome.changed = entry->outcome.changed || reply->keeps;
 }
 
 void
@@ -351,7 +365,8 @@ take_reply(Coordinator *c, Entry *entry, const Call *call)
 	reply->op = call->op;
 	reply->result = call->result;
 	reply->retry_after = call->retry_after;
-	reply->applied = false;
+	reply->applied = reply->keeps = false;
+	results_take(entry, call, reply);
 	reply->next = NULL;
 	MemoryContextSwitchTo(entry->context);
 	reply->text = call->result == DTM_RESULT_SUCCESS ? "" :
@@ -361,6 +376,8 @@ take_reply(Coordinator *c, Entry *entry, const Call *call)
 	while (*last != NULL)
 		last = &(*last)->next;
 	*last = reply;
+	if (reply->body != NULL)
+		entry_count_bytes(c, entry);
 	if (entry->row == ROW_CURRENT)
 		entry_apply_replies(c, entry);
 	entry_touch(c, entry);
@@ -468,8 +485,7 @@ entry_make_ready(Coordinator *c, Entry *entry)
 	entry_drop_ready(entry);
 	for (int i = entry->outcome.ncalls - 1; i >= 0; i--)
 	{
-		Call	   *call = call_make(entry->trans, entry->outcome.calls[i],
-									 c->fixed_now);
+		Call	   *call = results_make_call(entry, entry->outcome.calls[i], c->fixed_now);
 
 		call->entry = entry;
 		call->next = entry->ready;

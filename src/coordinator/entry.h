@@ -22,6 +22,11 @@ typedef struct Reply
 	int64		retry_after;	/* us that the branch asks to wait; 0: none */
 	char	   *text;			/* in the server's encoding */
 	bool		applied;		/* core has applied it to the row in memory */
+	bool		keeps;			/* and its result is to be kept */
+	bool		has_body;		/* it has one */
+	WireKind	kind;
+	char	   *body;			/* of the response; NULL: none, or too large */
+	size_t		body_len;
 	struct Reply *next;
 } Reply;
 

@@ -16,6 +16,7 @@
  *				no room
  *	locked.c	puts transactions aside whose row somebody has locked
  *	write.c		brings what has changed back
+ *	results.c	results of branches, kept and passed on
  *	attempts.c	calls that took place, to be written
  *	pace.c		when there may be a turn
  *	crashed.c	counts what was running when the server crashed
@@ -137,6 +138,20 @@ extern void write_one_by_one(Coordinator *c, Entry **entries, int n);
  * cancel, a missing table?
  */
 extern bool write_concerns_all(const ErrorData *edata);
+
+/* ---------- results.c ---------- */
+
+/* Takes the body of a response that may have to be kept. */
+extern void results_take(Entry *entry, const Call *call, Reply *reply);
+
+/*
+ * Makes the call of an op, with the results that it refers to.  Needs a PostgreSQL
+ * transaction; allocates in the current memory context.
+ */
+extern Call *results_make_call(Entry *entry, int op, TimestampTz now);
+
+/* Writes the results of those of entries[0 .. n-1] that have been written. */
+extern void results_write(Entry **entries, const StoreSaved *saved, int n);
 
 /* ---------- crashed.c ---------- */
 

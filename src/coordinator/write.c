@@ -118,6 +118,7 @@ write_entries(Coordinator *c, Entry **entries, int n)
 	flight_turn(0);
 	store_save(trans, nchanged, coordinator_time(c), saved);
 	entries = changed;
+	results_write(entries, saved, nchanged);
 	for (int i = 0; i < nchanged; i++)
 		note_saved(c, entries[i], &saved[i]);
 }

@@ -285,6 +285,9 @@ extern bool dtm_core_has_undo(DtmTransType type);
 /* Number of ops of nsteps steps or branches of this type. */
 extern int	dtm_core_ops_of(DtmTransType type, int nsteps);
 
+/* The place of the op that a step has besides the one that undoes it. */
+extern int	dtm_core_forward_op(DtmTransType type, int step);
+
 /* The step (from 0) and the op at a place, from 0, among the ops of a type. */
 extern void dtm_core_op_at(DtmTransType type, int n, int *step, DtmOp *op);
 

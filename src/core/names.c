@@ -200,6 +200,12 @@ dtm_core_ops_of(DtmTransType type, int nsteps)
 	return dtm_core_has_undo(type) ? 2 * nsteps : nsteps;
 }
 
+int
+dtm_core_forward_op(DtmTransType type, int step)
+{
+	return dtm_core_has_undo(type) ? 2 * step + 1 : step;
+}
+
 void
 dtm_core_op_at(DtmTransType type, int n, int *step, DtmOp *op)
 {

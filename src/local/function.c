@@ -85,7 +85,7 @@ payload_datum(const bytea *payload)
 
 void
 local_call(const char *url, const char *gid, const char *branch_id,
-		   const char *op, const bytea *payload)
+		   const char *op, const bytea *payload, LocalValue *returned)
 {
 	FmgrInfo	function;
 
@@ -101,7 +101,13 @@ local_call(const char *url, const char *gid, const char *branch_id,
 		fcinfo->args[i].isnull = false;
 	fcinfo->args[3].isnull = payload == NULL;
 	fcinfo->args[3].value = payload ? payload_datum(payload) : (Datum) 0;
+	returned->type = get_func_rettype(function.fn_oid);
+	returned->datum = (Datum) 0;
+	returned->isnull = true;
 	/* a strict one that has no payload does nothing, as ever */
 	if (payload != NULL || !function.fn_strict)
-		(void) FunctionCallInvoke(fcinfo);
+	{
+		returned->datum = FunctionCallInvoke(fcinfo);
+		returned->isnull = fcinfo->isnull;
+	}
 }

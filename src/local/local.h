@@ -144,11 +144,19 @@ extern PGDLLEXPORT void dtm_local_worker_main(Datum arg);
  */
 extern Oid	local_function(const char *url);
 
+/* What a function has returned. */
+typedef struct LocalValue
+{
+	Oid			type;
+	Datum		datum;
+	bool		isnull;
+} LocalValue;
+
 /*
  * Calls the function as the current role, in the current transaction.  The
  * payload is JSON in UTF-8, or NULL.
  */
 extern void local_call(const char *url, const char *gid, const char *branch_id,
-					   const char *op, const bytea *payload);
+					   const char *op, const bytea *payload, LocalValue *returned);
 
 #endif							/* DTM_LOCAL_H */

@@ -15,11 +15,13 @@
 #include "flight.h"
 
 #include "compat.h"
+#include "errors.h"
 #include "settings.h"
 #include "transaction.h"
 #include "outcome.h"
 #include "process/shmem.h"
 #include "process/wait_event.h"
+#include "result/result.h"
 #include "store/store.h"
 #include "wire/wire.h"
 
@@ -207,7 +209,7 @@ set_error(LocalWorker *task, const char *text)
  * the row does not wait for this op any more.
  */
 static bool
-apply(LocalWorker *task, DtmResult result, const char *text)
+apply(LocalWorker *task, DtmResult result, const char *text, const StoreResult *kept)
 {
 	Transaction *trans;
 	DtmBranchOp *op;
@@ -252,6 +254,8 @@ apply(LocalWorker *task, DtmResult result, const char *text)
 	if (result == DTM_RESULT_SUCCESS &&
 		!(waited && op->status == DTM_BRANCH_SUCCEED))
 		return false;
+	if (kept != NULL)
+		store_add_results(kept, 1);
 	outcome_write(&outcome, trans, event.now);
 	task->final = dtm_core_is_final(trans->core.status);
 	if (outcome.alert_url != NULL)
@@ -322,12 +326,34 @@ read_task(const LocalWorker *task, Transaction **trans, MemoryContext context)
 	return found;
 }
 
+static bool
+read_result(void *arg, int op, StoreResult *result)
+{
+	return store_find_result(*(const int64 *) arg, op, result);
+}
+
+/* The call, with the results that its payload refers to. */
+static void
+describe(Transaction *trans, int op, WireBranch *branch)
+{
+	ResultReader reader = {read_result, &trans->id};
+	const char *problem;
+
+	wire_describe(trans, op, branch);
+	if (trans->results && !result_resolve(trans, branch, &reader, &problem))
+		ereport(ERROR,
+				(errcode(DTM_ERRCODE_FAILURE),
+				 errmsg("%s", problem)));
+}
+
 /* Runs the function and records its success, in one transaction. */
 static void
 run(LocalWorker *task, MemoryContext context)
 {
 	Transaction *trans;
 	WireBranch	branch;
+	LocalValue	returned;
+	StoreResult kept = {.id = task->id, .op = task->op, .ok = true};
 
 	if (!read_task(task, &trans, context))
 	{
@@ -336,15 +362,18 @@ run(LocalWorker *task, MemoryContext context)
 	}
 	begin();
 	start_timeout(task);
-	wire_describe(trans, task->op, &branch);
+	describe(trans, task->op, &branch);
 	local_call(branch.url, trans->gid, branch.branch_id, branch.op,
-			   branch.payload);
+			   branch.payload, &returned);
+	/* casts of its type are the role's, as the function is */
+	if (trans->results)
+		result_of_datum(returned.type, returned.datum, returned.isnull, &kept);
 	finish_function();
 	disable_timeout(STATEMENT_TIMEOUT, false);
 	CHECK_FOR_INTERRUPTS();
 	/* what follows is ours, and waits for a row or a standby only */
 	set_deadline(0);
-	if (!apply(task, DTM_RESULT_SUCCESS, ""))
+	if (!apply(task, DTM_RESULT_SUCCESS, "", trans->results ? &kept : NULL))
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("function's changes were rolled back because the global transaction no longer waits for it")));
@@ -366,7 +395,7 @@ record(LocalWorker *task, const ErrorData *edata)
 	{
 		begin();
 		(void) apply(task, dtm_classify_sqlstate(unpack_sql_state(edata->sqlerrcode)),
-					 text);
+					 text, NULL);
 		/* nobody waits for the outcome */
 		task->recorded = true;
 		commit();

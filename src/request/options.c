@@ -327,6 +327,7 @@ static const Option options[] = {
 	{"wait_result", read_flag, true, FIELD(wait_result)},
 	{"notify", read_flag, true, FIELD(notify)},
 	{"on_finish", read_text, true, FIELD(on_finish)},
+	{"results", read_flag, true, FIELD(results)},
 	{WIRE_TRACEPARENT, read_traceparent, true}
 };
 

@@ -113,6 +113,17 @@ extern WireKind request_url_kind(const char *protocol, const char *url,
 extern void request_check_payload(const char *protocol, const char *url,
 								  const char *what, const bytea *payload);
 
+/* ---------- results.c ---------- */
+
+/* Errors in the option results, and in references to results. */
+extern void request_check_results(const Transaction *trans);
+
+/* An error if there are references without that option. */
+extern void request_check_no_references(const Transaction *trans);
+
+/* A URL as it is to be checked: with something in the place of references. */
+extern const char *request_plain_url(const Transaction *trans, const char *url);
+
 /* ---------- request.c ---------- */
 
 /*

@@ -76,15 +76,15 @@ check_urls(const Transaction *trans)
 		const char *what = psprintf("action of step %d", i + 1);
 
 		if (trans->core.type != DTM_MSG || !is_topic(trans->action[i]))
-			request_check_url(trans->protocol, trans->action[i], what,
-							  REQUEST_URL_ANY, GetUserId());
+			request_check_url(trans->protocol, request_plain_url(trans, trans->action[i]),
+							  what, REQUEST_URL_ANY, GetUserId());
 		request_check_payload(trans->protocol, trans->action[i], what,
 							  trans->payload[i]);
 		if (trans->core.type != DTM_SAGA)
 			continue;
 		what = psprintf("compensation of step %d", i + 1);
-		request_check_url(trans->protocol, trans->compensate[i], what,
-						  REQUEST_URL_ANY, GetUserId());
+		request_check_url(trans->protocol, request_plain_url(trans, trans->compensate[i]),
+						  what, REQUEST_URL_ANY, GetUserId());
 		request_check_payload(trans->protocol, trans->compensate[i], what,
 							  trans->payload[i]);
 	}
@@ -105,6 +105,7 @@ check_whole(Request *request)
 	request_set_traceparent(&request->trans, request->traceparent);
 	request_check_steps(&request->trans);
 	transaction_set_policy(&request->trans);
+	request_check_results(&request->trans);
 	check_urls(&request->trans);
 	if (request->trans.workflow != NULL &&
 		(request->trans.workflow[0] == '\0' ||
@@ -206,6 +207,7 @@ request_from_arguments(text *trans_type, RequestSteps steps, text *gid,
 				error_unknown_option(request->trans.core.type, pairs[i].key);
 	}
 	check_whole(request);
+	request_check_no_references(&request->trans);
 	return request;
 }
 

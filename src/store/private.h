@@ -153,6 +153,11 @@ enum
 	ATTEMPT_HTTP_STATUS, ATTEMPT_RESULT, ATTEMPT_GRPC_STATUS, ATTEMPT_ERROR
 };
 
+enum
+{
+	RESULT_ID = 1, RESULT_BRANCH, RESULT_OK, RESULT_RESULT, RESULT_NOTE
+};
+
 /* A table of schema dtm that is read or written. */
 typedef struct Table
 {
@@ -196,8 +201,9 @@ extern void tables_close(Tables *tables);
 extern void tab_open(Tables *tables, Table *table, const char *name,
 					 const Oid *types, int ncolumns, bool write);
 
-/* Finds a row by its primary key, a bigint. */
+/* Finds a row by its primary key, a bigint; or that and a smallint. */
 extern bool tab_find(Table *table, int64 id);
+extern bool tab_find_of(Table *table, int64 id, int16 second);
 
 typedef enum TabLock
 {

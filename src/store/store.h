@@ -39,6 +39,16 @@ typedef struct StoreAttempt
 	const char *error;			/* NULL: none; in the server's encoding */
 } StoreAttempt;
 
+/* What is kept of a branch's answer. */
+typedef struct StoreResult
+{
+	int64		id;
+	int			op;				/* index in ops */
+	bool		ok;				/* it has succeeded */
+	Jsonb	   *value;			/* NULL: nothing */
+	const char *note;			/* why nothing; NULL: there was nothing */
+} StoreResult;
+
 /* Where a search for due transactions continues: after (time, id). */
 typedef struct StorePosition
 {
@@ -147,6 +157,17 @@ extern char **store_topic(const char *name, int *n);
 /* dtm_reset_cron_time: CR-05. */
 extern int	store_reset_next_time(TimestampTz later_than, TimestampTz now,
 								  int max);
+
+/* ---------- result.c: results of branches ---------- */
+
+/*
+ * Adds results, of transactions whose rows are locked; what there is already
+ * stays.
+ */
+extern void store_add_results(const StoreResult *results, int n);
+
+/* Finds one, in the current memory context; false: there is none. */
+extern bool store_find_result(int64 id, int op, StoreResult *result);
 
 /* ---------- gateway.c: for the network API ---------- */
 

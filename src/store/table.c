@@ -196,7 +196,7 @@ tables_close(Tables *tables)
 }
 
 static void
-begin_scan(Table *table)
+begin_scan(Table *table, int nkeys)
 {
 	Oid			index = dtm_primary_key(table->relation);
 
@@ -209,7 +209,21 @@ begin_scan(Table *table)
 						 RelationGetRelationName(table->relation))));
 	table->primary_key = index_open(index, AccessShareLock);
 	table->scan = dtm_index_beginscan(table->relation, table->primary_key,
-									  table->estate->es_snapshot, 1, 0);
+									  table->estate->es_snapshot, nkeys, 0);
+}
+
+static bool
+find(Table *table, ScanKey keys, int nkeys)
+{
+	if (table->scan == NULL)
+		begin_scan(table, nkeys);
+	/* a page that is still pinned can't be pruned */
+	ExecClearTuple(table->row);
+	index_rescan(table->scan, keys, nkeys, NULL, 0);
+	if (!index_getnext_slot(table->scan, ForwardScanDirection, table->row))
+		return false;
+	slot_getallattrs(table->row);
+	return true;
 }
 
 bool
@@ -217,16 +231,18 @@ tab_find(Table *table, int64 id)
 {
 	ScanKeyData key;
 
-	if (table->scan == NULL)
-		begin_scan(table);
-	/* a page that is still pinned can't be pruned */
-	ExecClearTuple(table->row);
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
-	index_rescan(table->scan, &key, 1, NULL, 0);
-	if (!index_getnext_slot(table->scan, ForwardScanDirection, table->row))
-		return false;
-	slot_getallattrs(table->row);
-	return true;
+	return find(table, &key, 1);
+}
+
+bool
+tab_find_of(Table *table, int64 id, int16 second)
+{
+	ScanKeyData keys[2];
+
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
+	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_INT2EQ, Int16GetDatum(second));
+	return find(table, keys, 2);
 }
 
 TabLock

@@ -29,6 +29,15 @@ COMMENT ON COLUMN dtm.home.directory IS
 COMMENT ON TABLE dtm.home IS
   'the server and database that this coordinator belongs to, and whether it was paused';
 ALTER TABLE dtm.request ADD COLUMN step_options jsonb;
+ALTER TABLE dtm.request ADD COLUMN results boolean;
+CREATE TABLE dtm.result (
+  id bigint NOT NULL,
+  branch smallint NOT NULL,
+  ok boolean NOT NULL,
+  result jsonb,
+  note text COLLATE "C",
+  CONSTRAINT result_pkey PRIMARY KEY (id, branch)
+);
 COMMENT ON TABLE dtm.request IS 'global transactions as they were submitted';
 COMMENT ON COLUMN dtm.request.timeout_to_fail IS 'microseconds, as are retry_interval and delay';
 COMMENT ON COLUMN dtm.request.request_timeout IS 'milliseconds';
@@ -40,6 +49,7 @@ COMMENT ON COLUMN dtm.request.topic IS 'for each step that came from a topic, th
 COMMENT ON COLUMN dtm.request.workflow IS 'name of a workflow; workflow_data is the body of its callback';
 COMMENT ON COLUMN dtm.request.result IS 'result of a submitted workflow, in base64';
 COMMENT ON COLUMN dtm.request.step_options IS 'for each step, an object of its options, or null; NULL: no step has any';
+COMMENT ON COLUMN dtm.request.results IS 'whether the results of its branches are kept in dtm.result';
 COMMENT ON COLUMN dtm.request.notify IS 'whether a NOTIFY is sent when the transaction ends; on_finish is a URL that is called then';
 COMMENT ON TABLE dtm.active IS 'state of the global transactions that are not final';
 COMMENT ON COLUMN dtm.active.version IS 'changes with every write; a writer that has read another version starts over';
@@ -48,12 +58,17 @@ COMMENT ON TABLE dtm.finished IS 'outcome of the global transactions that are fi
 COMMENT ON TABLE dtm.attempt IS 'calls of branches, one row each';
 COMMENT ON COLUMN dtm.attempt.duration IS 'microseconds';
 COMMENT ON COLUMN dtm.attempt.branch IS 'position in branch_status, from 0; -1: query_prepared';
+COMMENT ON TABLE dtm.result IS 'results of branches, of the transactions that keep them';
+COMMENT ON COLUMN dtm.result.branch IS 'position in branch_status, from 0';
+COMMENT ON COLUMN dtm.result.ok IS 'whether the branch has succeeded';
+COMMENT ON COLUMN dtm.result.note IS 'why result is NULL although there was a response';
 COMMENT ON TABLE dtm.topic IS 'topics, and the URLs that are subscribed to them, in order';
 COMMENT ON COLUMN dtm.topic.version IS '1 at creation; each change adds one';
 COMMENT ON TABLE dtm_barrier.barrier IS 'branch operations that have been executed or are rejected';
 COMMENT ON SCHEMA dtm IS 'dtm: tables, views and internal functions of the coordinator';
 COMMENT ON SCHEMA dtm_barrier IS 'dtm: the barrier''s table, where dtm''s SDKs expect it';
 ALTER TABLE dtm.attempt REPLICA IDENTITY FULL;
+SELECT pg_catalog.pg_extension_config_dump('dtm.result', '');
 
 DROP TRIGGER home_changed ON dtm.home;
 DROP FUNCTION dtm.home_changed();

@@ -1,0 +1,39 @@
+/*
+ * results.c
+ *		The option results, and the references to results in the steps.
+ */
+#include "private.h"
+
+#include "result/result.h"
+
+void
+request_check_results(const Transaction *trans)
+{
+	if (!trans->results)
+		return;
+	if (trans->core.type != DTM_SAGA && trans->core.type != DTM_MSG)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"%s\" is allowed only for sagas and messages", "results"),
+				 errhint("Omit results. The second phase of a tcc or xa returns nothing that another branch needs, and a workflow's client has the results itself.")));
+	result_check_references(trans);
+}
+
+void
+request_check_no_references(const Transaction *trans)
+{
+	for (int i = 0; !trans->results && i < trans->core.nsteps; i++)
+		if (result_is_in_url(trans->action[i]) ||
+			(trans->compensate != NULL && result_is_in_url(trans->compensate[i])) ||
+			result_has_reference(trans->payload[i]))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("step %d refers to a result, but results are not kept", i + 1),
+					 errhint("Set option results to true.")));
+}
+
+const char *
+request_plain_url(const Transaction *trans, const char *url)
+{
+	return trans->results ? result_mask_url(url) : url;
+}

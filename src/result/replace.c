@@ -1,0 +1,309 @@
+/*
+ * replace.c
+ *		Finds references in URLs and payloads, and puts values in their place.
+ *
+ * What is put into a URL is percent-encoded and cannot be more than a part of a
+ * segment or a parameter's value: not "." or "..", nothing that some server reads as
+ * a slash, and not an empty text, with which a URL of one thing would be that of all.
+ */
+#include "private.h"
+
+#include "wire/uri.h"
+
+#include "lib/stringinfo.h"
+#include "utils/builtins.h"
+#include "utils/json.h"
+#include "utils/numeric.h"
+
+/* The key of the object that is a reference in a payload. */
+#define REFERENCE_KEY	"$result"
+
+/* How a reference in a URL begins. */
+#define REFERENCE_START	"{$"
+
+/* References of one payload or URL: each is read from a table. */
+#define MAX_REFERENCES	100
+
+static void
+count_reference(int *n)
+{
+	if (++*n > MAX_REFERENCES)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("more than %d references to results in one payload or URL", MAX_REFERENCES),
+				 errhint("Refer to a larger part of a result once.")));
+}
+
+/* ---------- URLs ---------- */
+
+bool
+result_is_in_url(const char *url)
+{
+	return strstr(url, REFERENCE_START) != NULL;
+}
+
+/* The end of a reference, at its closing brace; an error if it has none. */
+static const char *
+end_of(const char *reference)
+{
+	bool		quoted = false;
+
+	for (const char *c = reference; *c; c++)
+	{
+		if (*c == '}' && !quoted)
+			return c;
+		if (*c == '"')
+			quoted = !quoted;
+		else if (*c == '\\' && quoted && c[1] != '\0')
+			c++;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("reference to a result has no end in \"%s\"", reference),
+			 errhint("Write it as {$.charge.id}.")));
+}
+
+/* Where the path of a URL begins: what is before it is not for results. */
+static const char *
+path_of(const char *url)
+{
+	const char *rest = strstr(url, "://");
+
+	if (strncmp(url, DTM_SCHEME_LOCAL, strlen(DTM_SCHEME_LOCAL)) == 0 ||
+		pg_strncasecmp(url, "grpc", 4) == 0)
+		return NULL;
+	if (strncmp(url, DTM_SCHEME_SERVER, strlen(DTM_SCHEME_SERVER)) == 0)
+		rest = url + strlen(DTM_SCHEME_SERVER);
+	else if (rest != NULL)
+		rest += strlen("://");
+	return rest != NULL ? rest + strcspn(rest, "/?#") : NULL;
+}
+
+/* The text that a scalar is; NULL: it is null, or no scalar. */
+static char *
+text_of(const JsonbValue *value)
+{
+	switch (value->type)
+	{
+		case jbvString:
+			return pnstrdup(value->val.string.val, value->val.string.len);
+		case jbvNumeric:
+			return DatumGetCString(DirectFunctionCall1(numeric_out,
+													   NumericGetDatum(value->val.numeric)));
+		case jbvBool:
+			return pstrdup(value->val.boolean ? "true" : "false");
+		default:
+			return NULL;
+	}
+}
+
+/* Percent-encoded, but for the characters that have no meaning in a URL. */
+static char *
+encode(const char *text)
+{
+	static const char unreserved[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
+	StringInfoData encoded;
+
+	initStringInfo(&encoded);
+	for (const char *c = utf8_of(text); *c; c++)
+		if (strchr(unreserved, *c) != NULL)
+			appendStringInfoChar(&encoded, *c);
+		else
+			appendStringInfo(&encoded, "%%%02X", (unsigned char) *c);
+	return encoded.data;
+}
+
+static void
+append_to_url(StringInfo url, const char *path, const JsonbValue *value, bool lenient)
+{
+	char	   *text = text_of(value);
+	char	   *encoded = text == NULL ? NULL : encode(text);
+	const char *problem;
+
+	if (text == NULL)
+		problem = "it is not a text, a number or a boolean";
+	else
+		problem = text[0] == '\0' ? "it is empty" : uri_path_problem(encoded);
+	if (problem != NULL && !lenient)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("result at %s cannot be part of a URL: %s", path, problem)));
+	appendStringInfoString(url, problem != NULL ? "null" : encoded);
+}
+
+const char *
+replace_in_url(const char *url, const References *references)
+{
+	const char *first = strstr(url, REFERENCE_START);
+	const char *start = path_of(url);
+	StringInfoData replaced;
+	int			n = 0;
+
+	if (first == NULL)
+		return url;
+	if (start == NULL || first < start || first > url + strcspn(url, "#"))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("reference to a result stands outside of path and query in URL \"%s\"", url),
+				 errhint("Only the path and the query of an http or https URL, or of one of a foreign server, can have references.")));
+	initStringInfo(&replaced);
+	while (first != NULL)
+	{
+		const char *end = end_of(first);
+		char	   *path = pnstrdup(first + 1, end - first - 1);
+		JsonbValue	value;
+
+		count_reference(&n);
+		references->value(references->arg, path, &value);
+		appendBinaryStringInfo(&replaced, url, (int) (first - url));
+		append_to_url(&replaced, path, &value, references->lenient);
+		url = end + 1;
+		first = strstr(url, REFERENCE_START);
+	}
+	appendStringInfoString(&replaced, url);
+	return replaced.data;
+}
+
+/* ---------- payloads ---------- */
+
+bool
+result_is_in_payload(const bytea *payload)
+{
+	static const char quoted[] = "\"" REFERENCE_KEY "\"";
+
+	return payload != NULL &&
+		memmem(VARDATA_ANY(payload), VARSIZE_ANY_EXHDR(payload), quoted, strlen(quoted)) != NULL;
+}
+
+static void
+append_string(StringInfo json, const JsonbValue *string)
+{
+	escape_json(json, pnstrdup(string->val.string.val, string->val.string.len));
+}
+
+static void
+append_value(StringInfo json, JsonbValue *value)
+{
+	switch (value->type)
+	{
+		case jbvNull:
+			appendStringInfoString(json, "null");
+			break;
+		case jbvString:
+			append_string(json, value);
+			break;
+		case jbvBinary:
+			(void) JsonbToCString(json, value->val.binary.data, value->val.binary.len);
+			break;
+		default:
+			appendStringInfoString(json, text_of(value));
+	}
+	if (json->len > dtm_max_request_size * 1024)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("payload is larger than dtm.max_request_size with the results in it")));
+}
+
+/*
+ * If an object that has just begun is a reference, reads it to its end and appends
+ * its value.  Else "key" is its first token.
+ */
+static bool
+take_reference(StringInfo json, JsonbIterator **it, JsonbValue *key,
+			   const References *references, int *n)
+{
+	JsonbValue	value;
+	JsonbIterator *ahead;
+	JsonbValue	path;
+
+	(void) JsonbIteratorNext(it, key, true);
+	if (key->val.string.len != strlen(REFERENCE_KEY) ||
+		memcmp(key->val.string.val, REFERENCE_KEY, strlen(REFERENCE_KEY)) != 0)
+		return false;
+	ahead = palloc(sizeof(JsonbIterator));
+	*ahead = **it;
+	(void) JsonbIteratorNext(&ahead, &path, true);
+	if (path.type != jbvString)
+		return false;
+	(void) JsonbIteratorNext(it, &path, true);	/* the value */
+	(void) JsonbIteratorNext(it, &value, true); /* the object's end */
+	count_reference(n);
+	references->value(references->arg, pnstrdup(path.val.string.val, path.val.string.len), &value);
+	append_value(json, &value);
+	return true;
+}
+
+/* A comma where one belongs between two values. */
+static void
+separate(StringInfo json)
+{
+	if (json->len > 0 && strchr("[{:,", json->data[json->len - 1]) == NULL)
+		appendStringInfoChar(json, ',');
+}
+
+static char *
+replace_in_jsonb(Jsonb *jsonb, const References *references)
+{
+	JsonbIterator *it = JsonbIteratorInit(&jsonb->root);
+	JsonbIteratorToken token;
+	JsonbValue	value;
+	StringInfoData json;
+	int			n = 0;
+
+	initStringInfo(&json);
+	while ((token = JsonbIteratorNext(&it, &value, false)) != WJB_DONE)
+	{
+		JsonbValue	key;
+		bool		one;
+
+		switch (token)
+		{
+			case WJB_BEGIN_ARRAY:
+				separate(&json);
+				appendStringInfoChar(&json, '[');
+				break;
+			case WJB_BEGIN_OBJECT:
+				separate(&json);
+				one = value.val.object.nPairs == 1;
+				if (one && take_reference(&json, &it, &key, references, &n))
+					break;
+				appendStringInfoChar(&json, '{');
+				if (one)
+				{
+					append_string(&json, &key);
+					appendStringInfoChar(&json, ':');
+				}
+				break;
+			case WJB_KEY:
+				separate(&json);
+				append_string(&json, &value);
+				appendStringInfoChar(&json, ':');
+				break;
+			case WJB_END_ARRAY:
+				appendStringInfoChar(&json, ']');
+				break;
+			case WJB_END_OBJECT:
+				appendStringInfoChar(&json, '}');
+				break;
+			default:
+				separate(&json);
+				append_value(&json, &value);
+		}
+	}
+	return json.data;
+}
+
+const bytea *
+replace_in_payload(const bytea *payload, const References *references)
+{
+	char	   *text;
+	Jsonb	   *jsonb;
+
+	if (!result_is_in_payload(payload))
+		return payload;
+	text = utf8_to_server(VARDATA_ANY(payload), VARSIZE_ANY_EXHDR(payload));
+	jsonb = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
+	if (JB_ROOT_IS_SCALAR(jsonb))
+		return payload;
+	return transaction_body(replace_in_jsonb(jsonb, references));
+}

@@ -1,0 +1,131 @@
+/*
+ * resolve.c
+ *		References to results when a branch is called.
+ */
+#include "private.h"
+
+#include "utils/memutils.h"
+
+/* A call, and who has the results. */
+typedef struct Resolution
+{
+	const Transaction *trans;
+	int			step;			/* of the call */
+	bool		undoes;			/* it is a compensation */
+	bool		lenient;		/* of an action that was rejected */
+	bool		in_url;
+	const ResultReader *reader;
+} Resolution;
+
+static void
+set_null(const Resolution *resolution, JsonbValue *value)
+{
+	value->type = resolution->in_url ? jbvString : jbvNull;
+	value->val.string.val = "null";
+	value->val.string.len = 4;
+}
+
+static void
+set_missing(const Resolution *resolution, const char *path, const char *note,
+			JsonbValue *value)
+{
+	set_null(resolution, value);
+	if (resolution->lenient)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 note == NULL ? errmsg("there is no result at %s", path) :
+			 errmsg("there is no result at %s: %s", path, note)));
+}
+
+/*
+ * The value of a reference.  What a step answers itself is known only to its
+ * compensation: it is null where no answer has come, and in its action.
+ *
+ * An action that cannot be called, because of a reference in the payload that it
+ * shares with its compensation, was rejected.  The compensation is called all the
+ * same, with null for what is missing: there is nothing to be undone.
+ */
+static void
+find_value(void *arg, const char *text, JsonbValue *value)
+{
+	const Resolution *resolution = arg;
+	const Transaction *trans = resolution->trans;
+	ResultPath	path;
+	StoreResult result;
+	int			step;
+	bool		own;
+	bool		found;
+
+	path_read(text, &path);
+	step = transaction_find_step(trans, path.step);
+	if (step < 0)
+	{
+		set_missing(resolution, text, "unknown step", value);
+		return;
+	}
+	own = step == resolution->step;
+	if (own && !resolution->undoes)
+	{
+		set_null(resolution, value);
+		return;
+	}
+	found = resolution->reader->read(resolution->reader->arg,
+									 dtm_core_forward_op(trans->core.type, step), &result) &&
+		result.ok;
+	if (!found && own)
+		set_null(resolution, value);
+	else if (!found)
+		set_missing(resolution, text, NULL, value);
+	else if (result.value == NULL || !path_follow(&path, result.value, value))
+		set_missing(resolution, text, result.note, value);
+}
+
+/* The text of an error that no database is to blame for. */
+static char *
+take_data_error(MemoryContext context)
+{
+	ErrorData  *edata;
+
+	MemoryContextSwitchTo(context);
+	edata = CopyErrorData();
+	if (ERRCODE_TO_CATEGORY(edata->sqlerrcode) != ERRCODE_DATA_EXCEPTION &&
+		ERRCODE_TO_CATEGORY(edata->sqlerrcode) != ERRCODE_PROGRAM_LIMIT_EXCEEDED)
+		PG_RE_THROW();
+	FlushErrorState();
+	return edata->message;
+}
+
+bool
+result_resolve(const Transaction *trans, WireBranch *branch,
+			   const ResultReader *reader, const char **problem)
+{
+	MemoryContext context = CurrentMemoryContext;
+	const DtmBranchOp *op;
+	Resolution	resolution = {.trans = trans, .reader = reader};
+	References	references = {find_value, &resolution};
+	const char *volatile message = NULL;
+
+	if (branch->number == DTM_CALL_QUERY ||
+		(!result_is_in_url(branch->url) && !result_is_in_payload(branch->payload)))
+		return true;
+	op = &trans->core.ops[branch->number];
+	resolution.step = op->step;
+	resolution.undoes = dtm_op_undoes(op->op);
+	resolution.lenient = references.lenient = resolution.undoes &&
+		trans->core.ops[dtm_core_forward_op(trans->core.type, op->step)].status == DTM_BRANCH_FAILED;
+	PG_TRY();
+	{
+		resolution.in_url = true;
+		branch->url = replace_in_url(branch->url, &references);
+		resolution.in_url = false;
+		branch->payload = replace_in_payload(branch->payload, &references);
+	}
+	PG_CATCH();
+	{
+		message = take_data_error(context);
+	}
+	PG_END_TRY();
+	*problem = message;
+	return message == NULL;
+}

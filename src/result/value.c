@@ -1,0 +1,139 @@
+/*
+ * value.c
+ *		What is kept of a response: its JSON; of a text that is no JSON, a string;
+ *		else nothing but a note why.
+ */
+#include "private.h"
+
+#include "catalog/pg_type.h"
+#include "nodes/makefuncs.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+
+size_t
+result_max_size(void)
+{
+	return (size_t) dtm_max_result_size * 1024;
+}
+
+static void
+note_size(StoreResult *result, size_t size)
+{
+	result->value = NULL;
+	result->note = psprintf("it has %zu bytes, more than dtm.max_result_size", size);
+}
+
+/* The member of a JSON-RPC response that is its result; NULL: it has none. */
+static Jsonb *
+result_member(Jsonb *response)
+{
+	JsonbValue	value;
+
+	if (!JB_ROOT_IS_OBJECT(response) ||
+		getKeyJsonValueFromContainer(&response->root, "result", strlen("result"), &value) == NULL)
+		return NULL;
+	return JsonbValueToJsonb(&value);
+}
+
+/* The text as JSON, or as a string if it is none. */
+static Jsonb *
+jsonb_of(char *text)
+{
+	MemoryContext context = CurrentMemoryContext;
+	Jsonb	   *volatile jsonb = NULL;
+	JsonbValue	string = {.type = jbvString};
+
+	PG_TRY();
+	{
+		jsonb = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
+	}
+	PG_CATCH();
+	{
+		int			category = ERRCODE_TO_CATEGORY(geterrcode());
+
+		MemoryContextSwitchTo(context);
+		if (category != ERRCODE_DATA_EXCEPTION && category != ERRCODE_PROGRAM_LIMIT_EXCEEDED)
+			PG_RE_THROW();
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	if (jsonb != NULL)
+		return jsonb;
+	string.val.string.val = text;
+	string.val.string.len = (int) strlen(text);
+	return JsonbValueToJsonb(&string);
+}
+
+/* The text in the encoding of the database; NULL: it has none. */
+static char *
+server_text(const char *body, size_t len)
+{
+	MemoryContext context = CurrentMemoryContext;
+	char	   *volatile text = NULL;
+
+	PG_TRY();
+	{
+		if (memchr(body, '\0', len) == NULL)
+			text = utf8_to_server(body, len);
+	}
+	PG_CATCH();
+	{
+		int			category = ERRCODE_TO_CATEGORY(geterrcode());
+
+		MemoryContextSwitchTo(context);
+		if (category != ERRCODE_DATA_EXCEPTION)
+			PG_RE_THROW();
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	return text != NULL && pg_verifymbstr(text, (int) strlen(text), true) ? text : NULL;
+}
+
+void
+result_of_reply(WireKind kind, const char *body, size_t len, StoreResult *result)
+{
+	char	   *text;
+
+	result->value = NULL;
+	result->note = NULL;
+	if (kind == WIRE_GRPC)
+		result->note = "responses over gRPC are not kept";
+	else if (len > result_max_size())
+		note_size(result, len);
+	else if (len > 0)
+	{
+		text = server_text(body, len);
+		if (text == NULL)
+			result->note = "it is not a text that the database can store";
+		else
+			result->value = jsonb_of(text);
+		if (kind == WIRE_JSONRPC && result->value != NULL)
+			result->value = result_member(result->value);
+	}
+}
+
+/* to_jsonb(), as SQL has it for this type. */
+static Jsonb *
+as_jsonb(Oid type, Datum datum)
+{
+	FmgrInfo	function;
+	List	   *arguments = list_make1(makeNullConst(type, -1, InvalidOid));
+
+	fmgr_info(F_TO_JSONB, &function);
+	fmgr_info_set_expr((Node *) makeFuncExpr(F_TO_JSONB, JSONBOID, arguments, InvalidOid,
+											 InvalidOid, COERCE_EXPLICIT_CALL),
+					   &function);
+	return DatumGetJsonbP(FunctionCall1(&function, datum));
+}
+
+void
+result_of_datum(Oid type, Datum datum, bool isnull, StoreResult *result)
+{
+	result->value = NULL;
+	result->note = NULL;
+	if (isnull || type == VOIDOID)
+		return;
+	result->value = type == JSONBOID ? DatumGetJsonbP(datum) : as_jsonb(type, datum);
+	if (VARSIZE(result->value) > result_max_size())
+		note_size(result, VARSIZE(result->value));
+}
