@@ -36,6 +36,11 @@ SELECT n, c.* FROM (VALUES
   (13, 'http://h/{$.a[*]}', ''), (14, 'http://h/{$}', ''), (15, 'http://h/{a}', ''), (16, 'http://h:{$.a.port}/', ''), (17, 'http://h/{$.a."}".x}', '')) v(n, url, compensate)
   CROSS JOIN LATERAL complain(refer('{}', url, compensate)) c ORDER BY n;
 
+-- in headers
+SELECT n, c.* FROM (VALUES (1, '{$.a.id}', 'true'), (2, 'x {$."01".id} {$.a.n}', 'true'), (3, '{$.b.id}', 'true'), (4, '{$.a.id', 'true'), (5, '{$.a[*]}', 'true'), (6, '{$.a}', 'false')) v(n, header, results)
+  CROSS JOIN LATERAL complain(format('SELECT dtm_submit(''saga'', ARRAY[dtm_step(''http://h/a'', options => ''{"name": "a"}''), dtm_step(''http://h/b'', options => %L), dtm_step(''http://h/c'', options => ''{"name": "c"}'')], options => %L)',
+    jsonb_build_object('headers', jsonb_build_object('X-A', header)), jsonb_build_object('results', results::boolean))) c ORDER BY n;
+
 -- which steps come before
 SELECT n, c.* FROM (VALUES
   (1, '{"results": true, "concurrent": true}'), (2, '{"results": true, "concurrent": true, "orders": {"1": [0]}}'), (3, '{"results": true, "concurrent": true, "orders": {"1": [2], "2": [0]}}'),

@@ -40,6 +40,11 @@ is(bodies('ok', '/ship/20.50'), '{"n":[1,true],"other":{"$result":3},"charge":{"
 is(sql("SELECT dtm_result('ok', 'charge'), dtm_result('ok', '01') -> 'paid', dtm_result('ok', '02')"), '{"paid": true, "charge": {"id": "ch_1/2", "amounts": [10, 20.50]}}|true|null', 'results in SQL');
 is(sql("SELECT branch_id, name, op, ok, result ->> 'paid', note FROM dtm.results WHERE gid = 'ok' ORDER BY 1"), "01|charge|action|t|true|\n02||action|t||", 'and in a view');
 
+reply('/charge', { status => 200, body => '{"id": "a\u00e4 b"}' });
+sql("SELECT dtm_submit('saga', ARRAY[dtm_step('$busi/charge', options => '{\"name\": \"charge\"}'), dtm_step('$busi/ship', options => '{\"headers\": {\"X-Charge\": \"no {\$.charge.id}\"}}')], gid => 'header', options => '{\"results\": true}')");
+is(wait_for('header'), 'succeed', 'a result in a header');
+is((calls_of('header'))[1]{headers}{'X-Charge'}, "no a\x{e4} b", 'is sent');
+
 # ---------- compensations ----------
 
 reply('/charge', { status => 200, body => '{"id": "a b"}' });
@@ -68,12 +73,15 @@ for my $case (
 	[ 'nothing', '{"id": ""}', '{}', '/second/{$.first.id}', 'result at $.first.id cannot be part of a URL: it is empty' ],
 	[ 'dots', '{"id": ".."}', '{}', '/second/{$.first.id}', 'result at $.first.id cannot be part of a URL: path contains the segment "." or ".."' ],
 	[ 'slash', '{"id": "../x"}', '{}', '/second/{$.first.id}', 'result at $.first.id cannot be part of a URL: path contains the segment "." or ".."' ],
+	[ 'bad-header', '{"id": "a\r\nX: y"}', '{}', '/second', 'result at $.first.id cannot be part of a header: it contains a control character', '{"headers": {"X-Id": "{$.first.id}"}}' ],
 	[ 'line', '{"id": "a\nb"}', '{}', '/second/{$.first.id}', 'result at $.first.id cannot be part of a URL: path contains a control character' ])
 {
-	my ($gid, $answer, $payload, $path, $message) = @$case;
+	my ($gid, $answer, $payload, $path, $message, $options) = @$case;
+
+	$options = $options ? "'$options'" : 'NULL';
 
 	reply('/first', { status => 200, body => $answer });
-	sql("SELECT dtm_submit('saga', ARRAY[dtm_step('$busi/first', '$busi/unfirst', '{}', '{\"name\": \"first\"}'), dtm_step('$busi$path', '$busi/unsecond', '$payload')], gid => '$gid', options => '{\"results\": true}')");
+	sql("SELECT dtm_submit('saga', ARRAY[dtm_step('$busi/first', '$busi/unfirst', '{}', '{\"name\": \"first\"}'), dtm_step('$busi$path', '$busi/unsecond', '$payload', $options)], gid => '$gid', options => '{\"results\": true}')");
 	is(wait_for($gid), 'failed', "$gid: rolled back");
 	is(paths($gid), '/first /unsecond /unfirst', "$gid: the step is not called");
 	like(reason($gid), qr/return failed: \Q$message\E FAILURE$/, "$gid: the reason");

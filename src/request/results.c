@@ -19,12 +19,22 @@ request_check_results(const Transaction *trans)
 	result_check_references(trans);
 }
 
+static bool
+has_header_reference(const StepOptions *step)
+{
+	for (int i = 0; step != NULL && i < step->nheaders; i++)
+		if (result_is_in_text(step->header_value[i]))
+			return true;
+	return false;
+}
+
 void
 request_check_no_references(const Transaction *trans)
 {
 	for (int i = 0; !trans->results && i < trans->core.nsteps; i++)
-		if (result_is_in_url(trans->action[i]) ||
-			(trans->compensate != NULL && result_is_in_url(trans->compensate[i])) ||
+		if (has_header_reference(transaction_step(trans, i)) ||
+			result_is_in_text(trans->action[i]) ||
+			(trans->compensate != NULL && result_is_in_text(trans->compensate[i])) ||
 			result_has_reference(trans->payload[i]))
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -39,11 +39,13 @@ typedef struct References
 {
 	void		(*value) (void *arg, const char *path, JsonbValue *value);
 	void	   *arg;
-	bool		lenient;		/* what cannot be part of a URL is "null" there */
+	bool		lenient;		/* what cannot be part of a URL or header is
+								 * "null" there */
 } References;
 
-/* A URL, or payload, with the values in it; the same one if it has no references. */
+/* A URL, header or payload, with the values in it; the same one if it has no references. */
 extern const char *replace_in_url(const char *url, const References *references);
+extern const char *replace_in_header(const char *value, const References *references);
 extern const bytea *replace_in_payload(const bytea *payload,
 									   const References *references);
 

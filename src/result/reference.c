@@ -91,8 +91,9 @@ say_place(void *arg)
 }
 
 static void
-check_urls_and_payload(const Transaction *trans, int step)
+check_step_of(const Transaction *trans, int step)
 {
+	const StepOptions *options = transaction_step(trans, step);
 	Place		place = {.trans = trans, .step = step};
 	References	references = {check_reference, &place};
 	ErrorContextCallback callback = {.callback = say_place, .arg = &place};
@@ -107,6 +108,9 @@ check_urls_and_payload(const Transaction *trans, int step)
 		place.what = psprintf("compensation of step %d", step + 1);
 		(void) replace_in_url(trans->compensate[step], &references);
 	}
+	place.what = psprintf("header of step %d", step + 1);
+	for (int i = 0; options != NULL && i < options->nheaders; i++)
+		(void) replace_in_header(options->header_value[i], &references);
 	place.what = psprintf("payload of step %d", step + 1);
 	(void) replace_in_payload(trans->payload[step], &references);
 	error_context_stack = callback.previous;
@@ -116,7 +120,7 @@ void
 result_check_references(const Transaction *trans)
 {
 	for (int step = 0; step < trans->core.nsteps; step++)
-		check_urls_and_payload(trans, step);
+		check_step_of(trans, step);
 }
 
 static void

@@ -5,6 +5,7 @@
  * What is put into a URL is percent-encoded and cannot be more than a part of a
  * segment or a parameter's value: not "." or "..", nothing that some server reads as
  * a slash, and not an empty text, with which a URL of one thing would be that of all.
+ * What is put into a header cannot begin another one.
  */
 #include "private.h"
 
@@ -24,6 +25,9 @@
 /* References of one payload or URL: each is read from a table. */
 #define MAX_REFERENCES	100
 
+/* Bytes of a value in a header; services refuse longer ones. */
+#define MAX_HEADER_BYTES	4096
+
 static void
 count_reference(int *n)
 {
@@ -34,12 +38,12 @@ count_reference(int *n)
 				 errhint("Refer to a larger part of a result once.")));
 }
 
-/* ---------- URLs ---------- */
+/* ---------- URLs and headers ---------- */
 
 bool
-result_is_in_url(const char *url)
+result_is_in_text(const char *text)
 {
-	return strstr(url, REFERENCE_START) != NULL;
+	return strstr(text, REFERENCE_START) != NULL;
 }
 
 /* The end of a reference, at its closing brace; an error if it has none. */
@@ -113,22 +117,61 @@ encode(const char *text)
 	return encoded.data;
 }
 
-static void
-append_to_url(StringInfo url, const char *path, const JsonbValue *value, bool lenient)
+/* What keeps a text out of a URL; NULL: nothing. */
+static const char *
+url_problem(const char *text, char **encoded)
 {
-	char	   *text = text_of(value);
-	char	   *encoded = text == NULL ? NULL : encode(text);
-	const char *problem;
+	*encoded = encode(text);
+	return text[0] == '\0' ? "it is empty" : uri_path_problem(*encoded);
+}
 
-	if (text == NULL)
-		problem = "it is not a text, a number or a boolean";
-	else
-		problem = text[0] == '\0' ? "it is empty" : uri_path_problem(encoded);
-	if (problem != NULL && !lenient)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("result at %s cannot be part of a URL: %s", path, problem)));
-	appendStringInfoString(url, problem != NULL ? "null" : encoded);
+/* The same of a header. */
+static const char *
+header_problem(const char *text, char **encoded)
+{
+	*encoded = unconstify(char *, text);
+	if (strlen(text) > MAX_HEADER_BYTES)
+		return "it is too long";
+	for (const char *c = text; *c; c++)
+		if ((unsigned char) *c < 0x20 || *c == 0x7f)
+			return "it contains a control character";
+	return NULL;
+}
+
+/* A URL or header, from its first reference on. */
+static const char *
+replace_in_text(const char *text, const char *what,
+				const char *(*problem_of) (const char *text, char **encoded),
+				const References *references)
+{
+	StringInfoData replaced;
+	int			n = 0;
+
+	initStringInfo(&replaced);
+	for (const char *start; (start = strstr(text, REFERENCE_START)) != NULL;)
+	{
+		const char *end = end_of(start);
+		char	   *path = pnstrdup(start + 1, end - start - 1);
+		JsonbValue	value;
+		char	   *plain;
+		char	   *encoded = NULL;
+		const char *problem = "it is not a text, a number or a boolean";
+
+		count_reference(&n);
+		references->value(references->arg, path, &value);
+		plain = text_of(&value);
+		if (plain != NULL)
+			problem = problem_of(plain, &encoded);
+		if (problem != NULL && !references->lenient)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("result at %s cannot be part of a %s: %s", path, what, problem)));
+		appendBinaryStringInfo(&replaced, text, (int) (start - text));
+		appendStringInfoString(&replaced, problem != NULL ? "null" : encoded);
+		text = end + 1;
+	}
+	appendStringInfoString(&replaced, text);
+	return replaced.data;
 }
 
 const char *
@@ -136,8 +179,6 @@ replace_in_url(const char *url, const References *references)
 {
 	const char *first = strstr(url, REFERENCE_START);
 	const char *start = path_of(url);
-	StringInfoData replaced;
-	int			n = 0;
 
 	if (first == NULL)
 		return url;
@@ -146,22 +187,14 @@ replace_in_url(const char *url, const References *references)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("reference to a result stands outside of path and query in URL \"%s\"", url),
 				 errhint("Only the path and the query of an http or https URL, or of one of a foreign server, can have references.")));
-	initStringInfo(&replaced);
-	while (first != NULL)
-	{
-		const char *end = end_of(first);
-		char	   *path = pnstrdup(first + 1, end - first - 1);
-		JsonbValue	value;
+	return replace_in_text(url, "URL", url_problem, references);
+}
 
-		count_reference(&n);
-		references->value(references->arg, path, &value);
-		appendBinaryStringInfo(&replaced, url, (int) (first - url));
-		append_to_url(&replaced, path, &value, references->lenient);
-		url = end + 1;
-		first = strstr(url, REFERENCE_START);
-	}
-	appendStringInfoString(&replaced, url);
-	return replaced.data;
+const char *
+replace_in_header(const char *value, const References *references)
+{
+	return strstr(value, REFERENCE_START) == NULL ? value :
+		replace_in_text(value, "header", header_problem, references);
 }
 
 /* ---------- payloads ---------- */

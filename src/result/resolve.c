@@ -13,14 +13,14 @@ typedef struct Resolution
 	int			step;			/* of the call */
 	bool		undoes;			/* it is a compensation */
 	bool		lenient;		/* of an action that was rejected */
-	bool		in_url;
+	bool		in_text;
 	const ResultReader *reader;
 } Resolution;
 
 static void
 set_null(const Resolution *resolution, JsonbValue *value)
 {
-	value->type = resolution->in_url ? jbvString : jbvNull;
+	value->type = resolution->in_text ? jbvString : jbvNull;
 	value->val.string.val = "null";
 	value->val.string.len = 4;
 }
@@ -96,6 +96,25 @@ take_data_error(MemoryContext context)
 	return edata->message;
 }
 
+/* Its options with the values in its headers; or the same. */
+static const StepOptions *
+resolve_headers(const StepOptions *step, const References *references)
+{
+	StepOptions *resolved;
+	bool		found = false;
+
+	for (int i = 0; step != NULL && i < step->nheaders; i++)
+		found = found || result_is_in_text(step->header_value[i]);
+	if (!found)
+		return step;
+	resolved = palloc(sizeof(StepOptions));
+	*resolved = *step;
+	resolved->header_value = palloc(sizeof(char *) * step->nheaders);
+	for (int i = 0; i < step->nheaders; i++)
+		resolved->header_value[i] = replace_in_header(step->header_value[i], references);
+	return resolved;
+}
+
 bool
 result_resolve(const Transaction *trans, WireBranch *branch,
 			   const ResultReader *reader, const char **problem)
@@ -106,8 +125,7 @@ result_resolve(const Transaction *trans, WireBranch *branch,
 	References	references = {find_value, &resolution};
 	const char *volatile message = NULL;
 
-	if (branch->number == DTM_CALL_QUERY ||
-		(!result_is_in_url(branch->url) && !result_is_in_payload(branch->payload)))
+	if (branch->number == DTM_CALL_QUERY)
 		return true;
 	op = &trans->core.ops[branch->number];
 	resolution.step = op->step;
@@ -116,9 +134,10 @@ result_resolve(const Transaction *trans, WireBranch *branch,
 		trans->core.ops[dtm_core_forward_op(trans->core.type, op->step)].status == DTM_BRANCH_FAILED;
 	PG_TRY();
 	{
-		resolution.in_url = true;
+		resolution.in_text = true;
 		branch->url = replace_in_url(branch->url, &references);
-		resolution.in_url = false;
+		branch->step = resolve_headers(branch->step, &references);
+		resolution.in_text = false;
 		branch->payload = replace_in_payload(branch->payload, &references);
 	}
 	PG_CATCH();

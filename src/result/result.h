@@ -3,8 +3,8 @@
  *		Results of branches: what is kept of a response, and the references to
  *		it in later steps.
  *
- * A payload refers to a result by an object {"$result": "$.step.key"}, a URL by
- * {$.step.key} in its path or query.  Both name a place in the object of all
+ * A payload refers to a result by an object {"$result": "$.step.key"}, a URL, in its
+ * path or query, and a step's header by {$.step.key}.  Both name a place in the object of all
  * results: its keys are the names of the steps, or their branch ids ("01").  A path
  * is a chain of keys and subscripts of the SQL/JSON path language and nothing
  * more, so that to follow one takes a time that its length bounds.
@@ -49,8 +49,8 @@ extern void result_check_references(const Transaction *trans);
  */
 extern const char *result_mask_url(const char *url);
 
-/* Does a URL, or a payload, have what looks like a reference? */
-extern bool result_is_in_url(const char *url);
+/* Does a URL or header, or a payload, have what looks like a reference? */
+extern bool result_is_in_text(const char *text);
 extern bool result_is_in_payload(const bytea *payload);
 
 /* Does a payload, if it is JSON, have one? */
@@ -66,7 +66,7 @@ typedef struct ResultReader
 } ResultReader;
 
 /*
- * Puts the values in the place of the references in a branch's URL and payload;
+ * Puts the values in the place of the references in a branch's URL, headers and payload;
  * false, with the reason, if that cannot be done, now or ever.  Allocates in the
  * current memory context.  Needs a PostgreSQL transaction.
  */
