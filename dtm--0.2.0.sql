@@ -161,9 +161,11 @@ CREATE TABLE dtm.finished (
   finished timestamptz NOT NULL,
   status "char" NOT NULL,
   branch_status text COLLATE "C" NOT NULL,
-  rollback_reason text COLLATE "C"
+  rollback_reason text COLLATE "C",
+  stopped boolean
 );
 COMMENT ON TABLE dtm.finished IS 'outcome of the global transactions that are final';
+COMMENT ON COLUMN dtm.finished.stopped IS 'whether dtm_force_stop() has ended it; NULL: no';
 
 /* Calls. */
 CREATE TABLE dtm.attempt (
@@ -196,6 +198,21 @@ COMMENT ON TABLE dtm.result IS 'results of branches, of the transactions that ke
 COMMENT ON COLUMN dtm.result.branch IS 'position in branch_status, from 0';
 COMMENT ON COLUMN dtm.result.ok IS 'whether the branch has succeeded';
 COMMENT ON COLUMN dtm.result.note IS 'why result is NULL although there was a response';
+/* What operators have done to them. */
+CREATE TABLE dtm.act (
+  id bigint NOT NULL,
+  ordinal integer NOT NULL,
+  done timestamptz NOT NULL,
+  role dtm.submitter NOT NULL,
+  what text COLLATE "C" NOT NULL,
+  branch smallint,
+  reason text,
+  detail jsonb,
+  CONSTRAINT act_pkey PRIMARY KEY (id, ordinal)
+);
+COMMENT ON TABLE dtm.act IS 'what operators have done to global transactions, one row for each act';
+COMMENT ON COLUMN dtm.act.ordinal IS 'number of the act among those of the transaction, from 1';
+COMMENT ON COLUMN dtm.act.branch IS 'position in branch_status, from 0; NULL: the whole transaction';
 
 /* Topics, with the URLs to which their messages go. */
 CREATE TABLE dtm.topic (
@@ -214,6 +231,7 @@ SELECT pg_catalog.pg_extension_config_dump('dtm.active', '');
 SELECT pg_catalog.pg_extension_config_dump('dtm.finished', '');
 SELECT pg_catalog.pg_extension_config_dump('dtm.attempt', '');
 SELECT pg_catalog.pg_extension_config_dump('dtm.result', '');
+SELECT pg_catalog.pg_extension_config_dump('dtm.act', '');
 SELECT pg_catalog.pg_extension_config_dump('dtm.topic', '');
 
 /* ---------- the barrier: name, columns and constraint as dtm's SDKs expect ---------- */
@@ -339,7 +357,7 @@ COMMENT ON FUNCTION @extschema@.dtm_prepare(jsonb) IS
 
 CREATE FUNCTION @extschema@.dtm_abort(gid text, reason text DEFAULT NULL) RETURNS void
 AS 'MODULE_PATHNAME', 'dtm_abort' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION @extschema@.dtm_abort(text, text) IS 'rolls back a prepared tcc or xa, or ends a prepared msg as failed';
+COMMENT ON FUNCTION @extschema@.dtm_abort(text, text) IS 'rolls back a saga, or a prepared tcc or xa; ends a prepared msg as failed';
 
 /* ---------- branches and workflows ---------- */
 
@@ -736,6 +754,57 @@ CREATE FUNCTION @extschema@.dtm_result(gid text, step text, op text DEFAULT 'act
 AS 'MODULE_PATHNAME', 'dtm_result' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.dtm_result(text, text, text) IS
   'returns the result of a step, which is given by its name or branch id; NULL: there is none';
+CREATE VIEW dtm.acts WITH (security_barrier) AS
+  SELECT r.gid, a.done, dtm.submitter_role(a.role) AS role, a.what,
+         dtm.step_branch_id(r.branch_id, dtm.op_step(r.trans_type, a.branch)) AS branch_id,
+         dtm.op_name(r.trans_type, a.branch, r.workflow, r.action) AS op,
+         a.reason, a.detail, a.ordinal, r.id
+    FROM dtm.act a
+         JOIN dtm.request r ON r.id = a.id
+   WHERE dtm.visible(dtm.submitter_role(r.submitted_by));
+COMMENT ON VIEW dtm.acts IS 'what operators have done to the transactions that the current role is allowed to see: one row for each act';
+COMMENT ON COLUMN dtm.acts.gid IS 'name of the transaction';
+COMMENT ON COLUMN dtm.acts.done IS 'when it was done';
+COMMENT ON COLUMN dtm.acts.role IS 'role that did it; NULL: the role no longer exists';
+COMMENT ON COLUMN dtm.acts.what IS 'abort, force stop, retry now, edit step, skip as succeeded, skip as failed, resubmit (of the old one), resubmitted (of the new one), assign to ROLE, reset cron time';
+COMMENT ON COLUMN dtm.acts.branch_id IS 'branch that it concerns; NULL: the whole transaction';
+COMMENT ON COLUMN dtm.acts.op IS 'op that it concerns; NULL: the whole transaction';
+COMMENT ON COLUMN dtm.acts.reason IS 'reason that was given';
+COMMENT ON COLUMN dtm.acts.detail IS 'what was changed: before and after; or the other gid of a resubmit';
+COMMENT ON COLUMN dtm.acts.ordinal IS 'number of the act among those of the transaction, from 1';
+COMMENT ON COLUMN dtm.acts.id IS 'number of the transaction';
+
+CREATE VIEW dtm.timeline WITH (security_barrier) AS
+  SELECT r.gid, e.at, e.event,
+         CASE WHEN e.branch < 0 THEN '00' ELSE dtm.step_branch_id(r.branch_id, dtm.op_step(r.trans_type, e.branch)) END AS branch_id,
+         dtm.op_name(r.trans_type, e.branch, r.workflow, r.action) AS op,
+         e.result, e.duration, e.role, e.detail, r.id
+    FROM dtm.request r
+         CROSS JOIN LATERAL (
+           SELECT r.created AS at, 'created' AS event, NULL::integer AS branch, NULL AS result, NULL::interval AS duration,
+                  dtm.submitter_role(r.submitted_by) AS role, NULL AS detail
+           UNION ALL
+           SELECT t.started, 'call', t.branch, dtm.result_name(t.result),
+                  pg_catalog.make_interval(secs => (t.duration::pg_catalog.float8 OPERATOR(pg_catalog./) 1000000::pg_catalog.float8)), NULL, t.error
+             FROM dtm.attempt t WHERE t.id = r.id
+           UNION ALL
+           SELECT a.done, a.what, a.branch, NULL, NULL, dtm.submitter_role(a.role), a.reason
+             FROM dtm.act a WHERE a.id = r.id
+           UNION ALL
+           SELECT f.finished, 'ended', NULL, dtm.status_name(f.status), NULL, NULL, f.rollback_reason
+             FROM dtm.finished f WHERE f.id = r.id) e
+   WHERE dtm.visible(dtm.submitter_role(r.submitted_by));
+COMMENT ON VIEW dtm.timeline IS 'what has happened to the transactions that the current role is allowed to see: their beginning, calls, acts of operators, and their end';
+COMMENT ON COLUMN dtm.timeline.gid IS 'name of the transaction';
+COMMENT ON COLUMN dtm.timeline.at IS 'when it happened; of a call, when it was started';
+COMMENT ON COLUMN dtm.timeline.event IS 'created, call, ended, or an act of dtm.acts';
+COMMENT ON COLUMN dtm.timeline.branch_id IS 'branch that it concerns; 00: the query of a prepared msg, or the callback of a workflow';
+COMMENT ON COLUMN dtm.timeline.op IS 'op that it concerns';
+COMMENT ON COLUMN dtm.timeline.result IS 'of a call: SUCCESS, FAILURE, ONGOING or ERROR; of the end: succeed or failed';
+COMMENT ON COLUMN dtm.timeline.duration IS 'how long the call took';
+COMMENT ON COLUMN dtm.timeline.role IS 'role that did it';
+COMMENT ON COLUMN dtm.timeline.detail IS 'error or response of a call, reason of an act, or why the transaction was rolled back';
+COMMENT ON COLUMN dtm.timeline.id IS 'number of the transaction';
 
 CREATE VIEW dtm.stuck WITH (security_barrier) AS
   SELECT t.gid, t.trans_type, t.status, t.failures,
@@ -948,24 +1017,39 @@ COMMENT ON FUNCTION @extschema@.dtm_wait(text, interval) IS
 
 /* ---------- steering ---------- */
 
-CREATE FUNCTION @extschema@.dtm_retry_now(gid text) RETURNS void
+CREATE FUNCTION @extschema@.dtm_retry_now(gid text, reason text DEFAULT NULL) RETURNS void
 AS 'MODULE_PATHNAME', 'dtm_retry_now' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION @extschema@.dtm_retry_now(text) IS 'makes a global transaction due at once';
+COMMENT ON FUNCTION @extschema@.dtm_retry_now(text, text) IS 'makes a global transaction due at once';
 
 CREATE FUNCTION @extschema@.dtm_reset_cron_time(timeout interval, max integer DEFAULT 100, OUT succeed_count integer, OUT has_remaining boolean)
 AS 'MODULE_PATHNAME', 'dtm_reset_cron_time' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.dtm_reset_cron_time(interval, integer) IS
   'makes transactions due at once whose next retry is more than timeout away, up to max of them';
 
-CREATE FUNCTION @extschema@.dtm_assign(gid text, role regrole) RETURNS void
+CREATE FUNCTION @extschema@.dtm_assign(gid text, role regrole, reason text DEFAULT NULL) RETURNS void
 AS 'MODULE_PATHNAME', 'dtm_assign' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION @extschema@.dtm_assign(text, regrole) IS
+COMMENT ON FUNCTION @extschema@.dtm_assign(text, regrole, text) IS
   'assigns a global transaction to a role, if the role that submitted it no longer exists';
 
-CREATE FUNCTION @extschema@.dtm_force_stop(gid text) RETURNS void
+CREATE FUNCTION @extschema@.dtm_force_stop(gid text, reason text DEFAULT NULL) RETURNS void
 AS 'MODULE_PATHNAME', 'dtm_force_stop' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION @extschema@.dtm_force_stop(text) IS
+COMMENT ON FUNCTION @extschema@.dtm_force_stop(text, text) IS
   'ends a global transaction as failed in its current state: nothing more is called, nothing is undone';
+
+CREATE FUNCTION @extschema@.dtm_edit_step(gid text, branch_id text, changes jsonb, reason text DEFAULT NULL) RETURNS void
+AS 'MODULE_PATHNAME', 'dtm_edit_step' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.dtm_edit_step(text, text, jsonb, text) IS
+  'changes the URLs or the payload of a branch whose calls have not ended yet; what has failed is retried at once';
+
+CREATE FUNCTION @extschema@.dtm_skip_branch(gid text, branch_id text, op text, succeeded boolean, reason text DEFAULT NULL) RETURNS void
+AS 'MODULE_PATHNAME', 'dtm_skip_branch' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.dtm_skip_branch(text, text, text, boolean, text) IS
+  'lets an op of a branch count as succeeded or failed without a call';
+
+CREATE FUNCTION @extschema@.dtm_resubmit(gid text, new_gid text DEFAULT NULL, reason text DEFAULT NULL) RETURNS text
+AS 'MODULE_PATHNAME', 'dtm_resubmit' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.dtm_resubmit(text, text, text) IS
+  'submits a saga or msg that has failed or was stopped anew, with the same steps, options and role; returns the new gid';
 
 /*
  * The trigger announces changes of dtm.home by a restore or by hand.
@@ -1396,7 +1480,7 @@ SELECT dtm.withdraw_default_privileges();
 
 GRANT USAGE ON SCHEMA dtm TO dtm_user;
 GRANT USAGE ON TYPE @extschema@.dtm_step TO dtm_user;
-GRANT SELECT ON dtm.transactions, dtm.branches, dtm.calls, dtm.results, dtm.stuck, dtm.topics, dtm.stat_coordinator TO dtm_user;
+GRANT SELECT ON dtm.transactions, dtm.branches, dtm.calls, dtm.results, dtm.acts, dtm.timeline, dtm.stuck, dtm.topics, dtm.stat_coordinator TO dtm_user;
 GRANT EXECUTE ON FUNCTION
   @extschema@.dtm_step(text, text, jsonb, jsonb), @extschema@.dtm_step(text, text, json, jsonb),
   @extschema@.dtm_step(text, text, text, jsonb), @extschema@.dtm_step(text, text, bytea, jsonb), @extschema@.dtm_new_gid(),
@@ -1411,7 +1495,9 @@ GRANT EXECUTE ON FUNCTION
   @extschema@.dtm_barrier(text, text, text, text, text), @extschema@.dtm_query_prepared(text),
   @extschema@.dtm_status(text), @extschema@.dtm_query(text), @extschema@.dtm_wait(text, interval),
   @extschema@.dtm_result(text, text, text),
-  @extschema@.dtm_retry_now(text), @extschema@.dtm_force_stop(text),
+  @extschema@.dtm_retry_now(text, text), @extschema@.dtm_force_stop(text, text),
+  @extschema@.dtm_edit_step(text, text, jsonb, text), @extschema@.dtm_skip_branch(text, text, text, boolean, text),
+  @extschema@.dtm_resubmit(text, text, text),
   @extschema@.dtm_schedule(text, text, jsonb), @extschema@.dtm_unschedule(text),
   @extschema@.dtm_verify_signature(text, text, text, text, text, bytea, interval),
   dtm.library_version(),
@@ -1426,7 +1512,7 @@ TO dtm_user;
 
 GRANT SELECT ON dtm.orphans, dtm.stat_hosts TO dtm_admin;
 GRANT EXECUTE ON FUNCTION
-  @extschema@.dtm_assign(text, regrole), @extschema@.dtm_reset_cron_time(interval, integer), @extschema@.dtm_pause(), @extschema@.dtm_resume(),
+  @extschema@.dtm_assign(text, regrole, text), @extschema@.dtm_reset_cron_time(interval, integer), @extschema@.dtm_pause(), @extschema@.dtm_resume(),
   @extschema@.dtm_subscribe(text, text, text), @extschema@.dtm_unsubscribe(text, text), @extschema@.dtm_delete_topic(text),
   @extschema@.dtm_cleanup(interval, integer), @extschema@.dtm_cleanup_barrier(interval, integer),
   @extschema@.dtm_cron_install(text), @extschema@.dtm_cron_uninstall(),

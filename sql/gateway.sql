@@ -28,7 +28,7 @@ BEGIN
 EXCEPTION WHEN SQLSTATE 'DT000' THEN
   RETURN SQLERRM;
 END $$;
--- §1.3, each call in each status: type-status, with one branch or step
+-- §1.3, R-26: each call in each status: type-status, with one branch or step
 SET ROLE regress_dtm_shop;
 SELECT dtm_prepare('saga', 'saga-prepared', ARRAY[dtm_step('http://a/', 'http://a/')]);
 SELECT dtm_submit('saga', ARRAY[dtm_step('http://a/', 'http://a/')], gid => 'saga-submitted');

@@ -37,13 +37,11 @@ SELECT dtm_retry_now('AP-07 1');
 -- AP-16, AP-17
 SELECT dtm_new_gid() <> '' AS gid;
 SELECT dtm_submit('{"gid": "AP-17"}'::jsonb);
--- R-20, R-28, R-26: texts that clients may look for have codes here
+-- R-20, R-28: texts that clients may look for have codes here
 SELECT dtm_prepare('tcc', 'R-20');
 SELECT dtm_register_branch('R-20', '01', 'http://a/', 'http://a/');
 SELECT dtm_register_branch('R-20', '01', 'http://a/', 'http://a/');
 SELECT dtm_register_branch('R-28', '01', 'http://a/', 'http://a/');
-SELECT dtm_prepare('saga', 'R-26', ARRAY[dtm_step('http://a/')]);
-SELECT dtm_abort('R-26');
 -- JR-03: a message that has ended
 SELECT dtm_submit('msg', gid => 'JR-03');
 SELECT dtm_force_stop('JR-03');

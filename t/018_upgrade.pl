@@ -93,8 +93,9 @@ $node->safe_psql('old', "CREATE EXTENSION dtm VERSION '0.1.0'");
 my $dump = $node->basedir . '/old.sql';
 for my $table (@tables)
 {
-	$node->safe_psql('postgres', "COPY $table TO '$dump'");
-	$node->safe_psql('old', "COPY $table FROM '$dump'");
+	my $columns = $node->safe_psql('old', "SELECT string_agg(attname, ', ' ORDER BY attnum) FROM pg_attribute WHERE attrelid = '$table'::regclass AND attnum > 0");
+	$node->safe_psql('postgres', "COPY $table ($columns) TO '$dump'");
+	$node->safe_psql('old', "COPY $table ($columns) FROM '$dump'");
 }
 $node->safe_psql('old', "SELECT setval('dtm.request_id_seq', max(id)) FROM dtm.request");
 # default privileges of the one who updates give nobody anything

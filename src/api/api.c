@@ -128,6 +128,10 @@ message_of_status(const Transaction *trans, DtmEventKind kind)
 			return errmsg("cannot abort global transaction \"%s\": its current status is '%s'", gid, status);
 		case DTM_EVENT_REGISTER:
 			return errmsg("cannot register a branch of global transaction \"%s\": its current status is '%s'", gid, status);
+		case DTM_EVENT_EDIT:
+			return errmsg("cannot change a step of global transaction \"%s\": its current status is '%s'", gid, status);
+		case DTM_EVENT_SKIP:
+			return errmsg("cannot skip an op of global transaction \"%s\": its current status is '%s'", gid, status);
 		case DTM_EVENT_FORCE_STOP:
 			return errmsg("cannot stop global transaction \"%s\": its current status is '%s'", gid, status);
 		default:
@@ -160,7 +164,7 @@ error_type(const Transaction *trans, DtmEventKind kind)
 			(errcode(DTM_ERRCODE_WRONG_STATUS),
 			 errmsg("cannot abort global transaction \"%s\" because its trans_type is \"%s\"",
 					trans->gid, dtm_trans_type_name(trans->core.type)),
-			 errhint("A saga rolls back when a step is rejected; submit a workflow with status failed. To stop either one in its current state, call dtm_force_stop().")));
+			 errhint("A saga rolls back when a step is rejected, or by dtm_abort() in SQL; submit a workflow with status failed. To stop either one in its current state, call dtm_force_stop().")));
 }
 
 void
@@ -174,22 +178,29 @@ api_error_other_type(const Transaction *stored, DtmTransType wanted, const char 
 			 errhint("%s", hint)));
 }
 
+static void
+decide(Outcome *outcome, Transaction *trans, const DtmEvent *event)
+{
+	DtmConfig	config;
+	DtmReject	reject;
+
+	dtm_core_config(&config);
+	outcome_init(outcome, trans);
+	reject = outcome_decide(outcome, trans, &config, event);
+	if (reject == DTM_REJECT_TYPE)
+		error_type(trans, event->kind);
+	if (reject == DTM_REJECT_STATUS)
+		api_error_status(trans, event->kind);
+}
+
 void
 api_decide(Outcome *outcome, Transaction *trans, DtmEventKind kind,
 		   const char *reason, bool succeeded)
 {
 	DtmEvent	event = {.kind = kind, .now = GetCurrentTimestamp(),
 	.text = reason, .succeeded = succeeded};
-	DtmConfig	config;
-	DtmReject	reject;
 
-	dtm_core_config(&config);
-	outcome_init(outcome, trans);
-	reject = outcome_decide(outcome, trans, &config, &event);
-	if (reject == DTM_REJECT_TYPE)
-		error_type(trans, kind);
-	if (reject == DTM_REJECT_STATUS)
-		api_error_status(trans, kind);
+	decide(outcome, trans, &event);
 }
 
 void
@@ -199,6 +210,24 @@ api_apply(Transaction *trans, DtmEventKind kind, const char *reason)
 
 	api_decide(&outcome, trans, kind, reason, false);
 	api_write(&outcome, trans);
+}
+
+void
+api_act(Transaction *trans, DtmEventKind kind, const char *what, const char *reason)
+{
+	/* rollback_reason is what the people of a service read */
+	const char *text = kind == DTM_EVENT_FORCE_STOP ?
+		(reason == NULL ? "stopped by dtm_force_stop" :
+		 psprintf("stopped by dtm_force_stop: %s", reason)) :
+		kind == DTM_EVENT_ABORT && reason == NULL && trans->core.type == DTM_SAGA ?
+		"rolled back by dtm_abort" : reason;
+	DtmEvent	event = {.kind = kind, .now = GetCurrentTimestamp(),
+	.text = text, .steered = true};
+	Outcome		outcome;
+
+	decide(&outcome, trans, &event);
+	api_write(&outcome, trans);
+	store_add_act(trans->id, what, -1, reason, NULL);
 }
 
 void

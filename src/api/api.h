@@ -78,6 +78,13 @@ extern void api_write(const Outcome *outcome, Transaction *trans);
 /* Both. */
 extern void api_apply(Transaction *trans, DtmEventKind kind, const char *reason);
 
+/*
+ * Both, and records that the current role has done this: for a person's own
+ * reason, or NULL.
+ */
+extern void api_act(Transaction *trans, DtmEventKind kind, const char *what,
+					const char *reason);
+
 /* ---------- the functions ---------- */
 
 /*
@@ -85,13 +92,15 @@ extern void api_apply(Transaction *trans, DtmEventKind kind, const char *reason)
  * rights to call them at all are for the caller to check.  A refusal because
  * of what is stored (DTM_ERRCODE_WRONG_STATUS, _GID_IN_USE, _UNKNOWN_GID) comes
  * before anything is written, and while no resource is held: see
- * gateway/batch.c.  The transaction that is returned is the stored one.
+ * gateway/batch.c.  The transaction that is returned is the stored one.  An abort
+ * is "steered" if an operator asks for it: then it is recorded, and may be of a
+ * saga.
  */
 extern Transaction *api_begin(Request *request, bool submitted);
 extern void api_open_workflow(Request *request);
 extern void api_register_branch(const BranchRequest *branch);
-extern Transaction *api_abort(const char *gid, const char *reason);
-extern void api_force_stop(const char *gid);
-extern void api_retry_now(const char *gid);
+extern Transaction *api_abort(const char *gid, const char *reason, bool steered);
+extern void api_force_stop(const char *gid, const char *reason);
+extern void api_retry_now(const char *gid, const char *reason);
 
 #endif							/* DTM_API_H */

@@ -30,13 +30,16 @@ PG_FUNCTION_INFO_V1(dtm_home_changed);
 PG_FUNCTION_INFO_V1(dtm_get_alert_retry_limit);
 
 Transaction *
-api_abort(const char *gid, const char *reason)
+api_abort(const char *gid, const char *reason, bool steered)
 {
 	Transaction *trans;
 
 	PreventCommandIfReadOnly("dtm_abort()");
 	trans = api_find_to_steer(gid, DTM_EVENT_ABORT);
-	api_apply(trans, DTM_EVENT_ABORT, reason);
+	if (steered)
+		api_act(trans, DTM_EVENT_ABORT, "abort", reason);
+	else
+		api_apply(trans, DTM_EVENT_ABORT, reason);
 	return trans;
 }
 
@@ -44,43 +47,44 @@ api_abort(const char *gid, const char *reason)
 Datum
 dtm_abort(PG_FUNCTION_ARGS)
 {
-	(void) api_abort(api_required_gid(fcinfo, 0), STRING_OR_NULL(1));
+	(void) api_abort(api_required_gid(fcinfo, 0), STRING_OR_NULL(1), true);
 	PG_RETURN_VOID();
 }
 
 void
-api_force_stop(const char *gid)
+api_force_stop(const char *gid, const char *reason)
 {
 	PreventCommandIfReadOnly("dtm_force_stop()");
-	api_apply(api_find_to_steer(gid, DTM_EVENT_FORCE_STOP), DTM_EVENT_FORCE_STOP,
-			  "stopped by dtm_force_stop");
+	api_act(api_find_to_steer(gid, DTM_EVENT_FORCE_STOP), DTM_EVENT_FORCE_STOP,
+			"force stop", reason);
 }
 
-/* dtm_force_stop(gid) returns void */
+/* dtm_force_stop(gid, reason) returns void */
 Datum
 dtm_force_stop(PG_FUNCTION_ARGS)
 {
-	api_force_stop(api_required_gid(fcinfo, 0));
+	api_force_stop(api_required_gid(fcinfo, 0), STRING_OR_NULL(1));
 	PG_RETURN_VOID();
 }
 
 void
-api_retry_now(const char *gid)
+api_retry_now(const char *gid, const char *reason)
 {
 	PreventCommandIfReadOnly("dtm_retry_now()");
-	api_apply(api_find_to_steer(gid, DTM_EVENT_RETRY_NOW), DTM_EVENT_RETRY_NOW, NULL);
+	api_act(api_find_to_steer(gid, DTM_EVENT_RETRY_NOW), DTM_EVENT_RETRY_NOW,
+			"retry now", reason);
 }
 
-/* dtm_retry_now(gid) returns void */
+/* dtm_retry_now(gid, reason) returns void */
 Datum
 dtm_retry_now(PG_FUNCTION_ARGS)
 {
-	api_retry_now(api_required_gid(fcinfo, 0));
+	api_retry_now(api_required_gid(fcinfo, 0), STRING_OR_NULL(1));
 	PG_RETURN_VOID();
 }
 
 /*
- * dtm_assign(gid, role) returns void: for an administrator, who can only give it
+ * dtm_assign(gid, role, reason) returns void: for an administrator, who can only give it
  * to a role that he could act as himself.
  */
 Datum
@@ -111,7 +115,9 @@ dtm_assign(PG_FUNCTION_ARGS)
 						GetUserNameFromId(trans->submitted_by, false)),
 				 errhint("Assign only global transactions whose role no longer exists.")));
 	store_assign(trans->id, role);
-	api_apply(trans, DTM_EVENT_RETRY_NOW, NULL);
+	api_act(trans, DTM_EVENT_RETRY_NOW,
+			psprintf("assign to %s", quote_identifier(GetUserNameFromId(role, false))),
+			STRING_OR_NULL(2));
 	PG_RETURN_VOID();
 }
 

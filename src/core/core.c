@@ -125,10 +125,50 @@ is_delayed(const DtmTrans *t)
 	return true;
 }
 
+DtmReject
+dtm_core_may_skip(bool called, DtmResult result)
+{
+	if (!called)
+		return DTM_REJECT_OP;
+	return result == DTM_RESULT_SUCCESS ? DTM_ACCEPTED : DTM_REJECT_RESULT;
+}
+
+/*
+ * An operator's word stands for the reply of an op.  A call of it that is in
+ * flight goes on, and its reply adds nothing.
+ */
+static DtmReject
+skip(DtmTrans *t, const DtmProtocol *protocol, const DtmConfig *cfg,
+	 const DtmEvent *ev, DtmUpdate *u)
+{
+	DtmEvent	word = *ev;
+	bool		delayed = is_delayed(t);
+	DtmReject	reject;
+
+	if (dtm_core_is_final(t->status) || t->status == DTM_PREPARED)
+		return DTM_REJECT_STATUS;
+	if (protocol->may_skip == NULL)
+		return DTM_REJECT_TYPE;
+	assert(ev->op >= 0 && ev->op < t->nops);
+	if (t->ops[ev->op].status != DTM_BRANCH_PREPARED)
+		return DTM_REJECT_OP;
+	reject = protocol->may_skip(t, &t->ops[ev->op], ev->result);
+	if (reject != DTM_ACCEPTED)
+		return reject;
+	word.kind = DTM_EVENT_REPLY;
+	protocol->reply(t, cfg, &word, u);
+	if (ev->result == DTM_RESULT_FAILURE && ev->text != NULL)
+		dtm_core_set_reason(t, ev->text);
+	if (!delayed)
+		t->next_time = ev->now;
+	u->changed = true;
+	return DTM_ACCEPTED;
+}
+
 /* The state table of the calls of §1.3, for a row that is there. */
 static DtmReject
-request(DtmTrans *t, const DtmProtocol *protocol, const DtmEvent *ev,
-		DtmUpdate *u)
+request(DtmTrans *t, const DtmProtocol *protocol, const DtmConfig *cfg,
+		const DtmEvent *ev, DtmUpdate *u)
 {
 	switch (ev->kind)
 	{
@@ -167,7 +207,20 @@ request(DtmTrans *t, const DtmProtocol *protocol, const DtmEvent *ev,
 			if (ev->text != NULL)
 				dtm_core_set_reason(t, ev->text);
 			dtm_core_enter(t, DTM_FAILED, ev->now, u);
+			t->stopped = true;
 			return DTM_ACCEPTED;
+
+		case DTM_EVENT_EDIT:
+			if (dtm_core_is_final(t->status))
+				return DTM_REJECT_STATUS;
+			/* what has failed is tried with the change; a delay stays */
+			if (t->failures > 0 && t->next_time != DTM_TIME_NEVER)
+				t->next_time = ev->now;
+			u->changed = true;
+			return DTM_ACCEPTED;
+
+		case DTM_EVENT_SKIP:
+			return skip(t, protocol, cfg, ev, u);
 
 		case DTM_EVENT_RETRY_NOW:
 			if (dtm_core_is_final(t->status))
@@ -199,7 +252,7 @@ dtm_core_step(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
 
 	if (ev->kind != DTM_EVENT_WAKE && ev->kind != DTM_EVENT_REPLY)
 	{
-		u->reject = request(t, protocol, ev, u);
+		u->reject = request(t, protocol, cfg, ev, u);
 		return;
 	}
 

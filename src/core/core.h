@@ -159,6 +159,8 @@ typedef struct DtmTrans
 	bool		query_waiting;	/* as DtmBranchOp.waiting; not stored */
 	bool		round_failed;	/* the interval has grown since the last wake;
 								 * not stored */
+	bool		stopped;		/* it failed because a caller has stopped it;
+								 * stored with the outcome */
 	uint16_t	failures;		/* temporary errors since the last success */
 	uint16_t	retries;		/* re-runs counted against retry_limit */
 	int			nsteps;			/* steps, or registered branches */
@@ -191,7 +193,9 @@ typedef enum DtmEventKind
 	DTM_EVENT_ABORT,
 	DTM_EVENT_REGISTER,			/* may a branch be added? */
 	DTM_EVENT_FORCE_STOP,
-	DTM_EVENT_RETRY_NOW
+	DTM_EVENT_RETRY_NOW,
+	DTM_EVENT_EDIT,				/* may a step be changed? */
+	DTM_EVENT_SKIP				/* an op counts as called, with this result */
 } DtmEventKind;
 
 /* "op" of a msg's query-back, and of a workflow's callback */
@@ -202,19 +206,21 @@ typedef struct DtmEvent
 	DtmEventKind kind;
 	DtmTime		now;
 	uint32_t	jitter;			/* random; 0 gives the full interval */
-	/* REPLY */
+	/* REPLY, SKIP */
 	int			op;				/* index in ops, or DTM_CALL_QUERY */
-	DtmResult	result;
+	DtmResult	result;			/* SKIP: SUCCESS or FAILURE */
 	const char *url;			/* URL that was called, for the reason */
 
 	/*
-	 * REPLY: the reply's body or the error; ABORT, FORCE_STOP, SUBMIT of a
-	 * workflow: the reason, or NULL
+	 * REPLY: the reply's body or the error; ABORT, FORCE_STOP, SKIP, SUBMIT
+	 * of a workflow: the reason, or NULL
 	 */
 	const char *text;
 	bool		succeeded;		/* SUBMIT of a workflow: it has succeeded */
 	int64_t		retry_after;	/* REPLY, if not final: us that the branch asks
 								 * to wait; 0: it does not */
+	bool		steered;		/* ABORT: by an operator, who may roll back a
+								 * saga; clients of the wire may not (§1.3) */
 } DtmEvent;
 
 typedef enum DtmReject
@@ -222,7 +228,9 @@ typedef enum DtmReject
 	DTM_ACCEPTED,
 	DTM_REJECT_STATUS,			/* the status does not allow this event (409
 								 * of §1.3) */
-	DTM_REJECT_TYPE				/* the trans_type does not allow this event */
+	DTM_REJECT_TYPE,			/* the trans_type does not allow this event */
+	DTM_REJECT_OP,				/* SKIP: the op is not one to be called now */
+	DTM_REJECT_RESULT			/* SKIP: the op cannot fail */
 } DtmReject;
 
 /* What the caller of dtm_core_step() must do. */

@@ -119,9 +119,18 @@ msg_abort(DtmTrans *t, const DtmEvent *ev, DtmUpdate *u)
 	return DTM_ACCEPTED;
 }
 
+/* In whatever order: the others are called all the same. */
+static DtmReject
+msg_may_skip(const DtmTrans *t, const DtmBranchOp *op, DtmResult result)
+{
+	(void) op;
+	return dtm_core_may_skip(t->status == DTM_SUBMITTED, result);
+}
+
 const DtmProtocol dtm_msg_protocol = {
 	.prepared_until = dtm_core_overdue_at,
 	.advance = msg_advance,
 	.reply = msg_reply,
-	.abort = msg_abort
+	.abort = msg_abort,
+	.may_skip = msg_may_skip
 };

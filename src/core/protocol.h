@@ -36,8 +36,15 @@ typedef struct DtmProtocol
 	 */
 	DtmReject	(*submit) (DtmTrans *t, const DtmEvent *ev, DtmUpdate *u);
 
-	/* Applies a caller's abort of a prepared transaction. */
+	/* Applies a caller's abort. */
 	DtmReject	(*abort) (DtmTrans *t, const DtmEvent *ev, DtmUpdate *u);
+
+	/*
+	 * May somebody's word stand for the reply of this op, which has not ended?
+	 * NULL: never.
+	 */
+	DtmReject	(*may_skip) (const DtmTrans *t, const DtmBranchOp *op,
+							 DtmResult result);
 } DtmProtocol;
 
 extern const DtmProtocol dtm_saga_protocol;
@@ -61,6 +68,12 @@ extern void dtm_core_submit(DtmTrans *t, DtmTime now, DtmUpdate *u);
  * of the protocols that have this time-out.
  */
 extern DtmTime dtm_core_overdue_at(const DtmTrans *t, const DtmConfig *cfg);
+
+/*
+ * may_skip of the protocols whose ops are called until they succeed: whether
+ * this one is called in the current status.
+ */
+extern DtmReject dtm_core_may_skip(bool called, DtmResult result);
 
 /* Sets rollback_reason, truncated at a UTF-8 boundary. */
 extern void dtm_core_set_reason(DtmTrans *t, const char *text);

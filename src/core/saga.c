@@ -345,20 +345,58 @@ saga_prepared_until(const DtmTrans *t, const DtmConfig *cfg)
 	return DTM_TIME_NEVER;		/* */
 }
 
+/*
+ * A client has no abort of a saga (§1.3), an operator has: nothing has been
+ * called of one that is prepared; of one that is submitted, what may have run is
+ * compensated, as after a refusal.
+ */
 static DtmReject
 saga_abort(DtmTrans *t, const DtmEvent *ev, DtmUpdate *u)
 {
-	(void) t;
-	(void) ev;
-	(void) u;
-	return DTM_REJECT_TYPE;		/* §1.3 */
+	if (!ev->steered)
+		return DTM_REJECT_TYPE;
+	if (t->status == DTM_ABORTING)
+	{
+		/* as R-27: again, at once */
+		if (t->next_time > ev->now)
+		{
+			t->next_time = ev->now;
+			u->changed = true;
+		}
+		return DTM_ACCEPTED;
+	}
+	if (t->status != DTM_PREPARED && t->status != DTM_SUBMITTED)
+		return DTM_REJECT_STATUS;
+	if (ev->text != NULL)
+		dtm_core_set_reason(t, ev->text);
+	if (t->status == DTM_PREPARED)
+		dtm_core_enter(t, DTM_FAILED, ev->now, u);
+	else
+		abort_saga(t, ev->now, u);
+	return DTM_ACCEPTED;
+}
+
+/*
+ * An action whose turn it is, with either result: one that comes later would let
+ * others start before it.  When it is rolled back, any compensation that is to be
+ * called; that can't fail.
+ */
+static DtmReject
+saga_may_skip(const DtmTrans *t, const DtmBranchOp *op, DtmResult result)
+{
+	if (t->status == DTM_ABORTING)
+		return dtm_core_may_skip(op->op == DTM_OP_COMPENSATE && may_have_run(t, op->step),
+								 result);
+	return op->op == DTM_OP_ACTION && startable(t, op->step) ?
+		DTM_ACCEPTED : DTM_REJECT_OP;
 }
 
 const DtmProtocol dtm_saga_protocol = {
 	.prepared_until = saga_prepared_until,
 	.advance = saga_advance,
 	.reply = saga_reply,
-	.abort = saga_abort
+	.abort = saga_abort,
+	.may_skip = saga_may_skip
 };
 
 bool

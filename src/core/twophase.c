@@ -100,9 +100,17 @@ twophase_abort(DtmTrans *t, const DtmEvent *ev, DtmUpdate *u)
 	return DTM_ACCEPTED;
 }
 
+static DtmReject
+twophase_may_skip(const DtmTrans *t, const DtmBranchOp *op, DtmResult result)
+{
+	return dtm_core_may_skip(dtm_op_undoes(op->op) == (t->status == DTM_ABORTING),
+							 result);
+}
+
 const DtmProtocol dtm_twophase_protocol = {
 	.prepared_until = dtm_core_overdue_at,
 	.advance = twophase_advance,
 	.reply = twophase_reply,
-	.abort = twophase_abort
+	.abort = twophase_abort,
+	.may_skip = twophase_may_skip
 };

@@ -159,7 +159,7 @@ run_abort(GatewayItem *item)
 	Jsonb	   *body = body_of(item);
 	char	   *gid = gid_of(item, body);
 	char	   *reason = request_string(body, "rollback_reason");
-	Transaction *trans = api_abort(gid, reason);
+	Transaction *trans = api_abort(gid, reason, false);
 
 	if (trans->wait_result && !dtm_core_is_final(trans->core.status))
 		item->wait = trans->id;
@@ -235,7 +235,7 @@ run_prepare_workflow(GatewayItem *item)
 static void
 run_force_stop(GatewayItem *item)
 {
-	api_force_stop(gid_of(item, body_of(item)));
+	api_force_stop(gid_of(item, body_of(item)), NULL);
 }
 
 static void
@@ -248,7 +248,7 @@ run_retry_now(GatewayItem *item)
 	if (store_peek(gid, true, &peek) == STORE_FINISHED &&
 		api_is_visible(peek.submitted_by))
 		return;
-	api_retry_now(gid);
+	api_retry_now(gid, NULL);
 }
 
 static const struct

@@ -124,6 +124,22 @@ extern BranchRequest *request_branch_from_object(Jsonb *object, bytea *payload);
 /* Adds the branch to a prepared transaction that was found and locked. */
 extern void request_add_branch(Transaction *trans, const BranchRequest *branch);
 
+/* ---------- edit.c: of one that is stored ---------- */
+
+/* The step of a branch id, from 0, and the index of its op; or an error. */
+extern int	request_find_branch(const Transaction *trans, const char *branch_id);
+extern int	request_find_op(const Transaction *trans, int step, const char *name);
+
+/*
+ * Changes a step of a transaction that was found and locked: an object with a URL
+ * for an op's name, and payload.  Checked as the current role and as the one that
+ * submitted; an error if the one would gain rights of the other.
+ */
+extern void request_edit_step(Transaction *trans, int step, Jsonb *changes);
+
+/* The same check of all that it calls. */
+extern void request_check_again(const Transaction *trans);
+
 /* Do two transactions have the same steps, with topics as they were given? */
 extern bool request_same_steps(const Transaction *a, const Transaction *b);
 

@@ -92,7 +92,7 @@ request_check_url(const char *protocol, const char *url, const char *what,
 				 errmsg("permission denied to name a function for role \"%s\"",
 						GetUserNameFromId(submitted_by, false)),
 				 errdetail("The call is made as the role that submitted the global transaction."),
-				 errhint("Register the branch as a role that has the privileges of that role.")));
+				 errhint("Do this as a role that has the privileges of that role.")));
 	if (server)
 		return;
 	if (local_forbidden_in != InvalidLocalTransactionId &&

@@ -283,14 +283,17 @@ store_update(Transaction *trans)
 	static Statement finish = {
 		"WITH d AS (DELETE FROM dtm.active "
 		"WHERE id" EQUALS "$1 AND version" EQUALS "$2 RETURNING id) "
-		"INSERT INTO dtm.finished (id, finished, status, branch_status, rollback_reason) "
-		"SELECT d.id, $3, $4, $5, $6 FROM d",
-		S_REASON + 1, {STATE_TYPES}, true
+		"INSERT INTO dtm.finished (id, finished, status, branch_status, rollback_reason, stopped) "
+		"SELECT d.id, $3, $4, $5, $6, $10 FROM d",
+		NSTATE + 1, {STATE_TYPES, BOOLOID}, true
 	};
-	Datum		values[NSTATE];
-	char		nulls[NSTATE];
+	Datum		values[NSTATE + 1];
+	char		nulls[NSTATE + 1];
 
 	state_values(trans, values, nulls);
+	/* the coordinator stops none: it writes none of these (work.c) */
+	values[NSTATE] = BoolGetDatum(true);
+	nulls[NSTATE] = trans->core.stopped ? ' ' : 'n';
 	run_change(dtm_core_is_final(trans->core.status) ? &finish : &active, trans,
 			   values, nulls);
 }
@@ -423,18 +426,22 @@ store_reset_next_time(TimestampTz later_than, TimestampTz now, int max)
 		"WITH l AS MATERIALIZED ("
 		"SELECT a.id FROM dtm.active a "
 		"WHERE a.next_time > $1 AND a.next_time < 'infinity' "
-		"ORDER BY a.next_time, a.id LIMIT $3 FOR UPDATE SKIP LOCKED) "
-		"UPDATE dtm.active a SET next_time = $2, updated = $2, "
-		"version = a.version + 1 FROM l WHERE a.id = l.id",
-		3, {TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID}
+		"ORDER BY a.next_time, a.id LIMIT $3 FOR UPDATE SKIP LOCKED), "
+		"u AS (UPDATE dtm.active a SET next_time = $2, updated = $2, "
+		"version = a.version + 1 FROM l WHERE a.id = l.id RETURNING a.id) "
+		"INSERT INTO dtm.act (id, ordinal, done, role, what) "
+		"SELECT u.id, (SELECT COALESCE(pg_catalog.max(o.ordinal), 0) + 1 FROM dtm.act o WHERE o.id = u.id), "
+		"$2, dtm.submitter($4), 'reset cron time' FROM u",
+		4, {TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, OIDOID}
 	};
-	Datum		values[3];
+	Datum		values[4];
 	Session		session;
 	int			n;
 
 	values[0] = TimestampTzGetDatum(later_than);
 	values[1] = TimestampTzGetDatum(now);
 	values[2] = Int64GetDatum(max);
+	values[3] = ObjectIdGetDatum(GetUserId());
 	statement_enter(&session);
 	statement_run(&statement, values, NULL);
 	n = (int) SPI_processed;

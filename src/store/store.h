@@ -168,6 +168,17 @@ extern void store_add_results(const StoreResult *results, int n);
 
 /* Finds one, in the current memory context; false: there is none. */
 extern bool store_find_result(int64 id, int op, StoreResult *result);
+/* ---------- act.c ---------- */
+
+/*
+ * Records what the current role has done to a transaction whose row is locked.  op:
+ * the index of the op that it concerns, or -1; reason and detail may be NULL.
+ */
+extern void store_add_act(int64 id, const char *what, int op,
+						  const char *reason, Jsonb *detail);
+
+/* Locks one that has ended; false: it has been removed. */
+extern bool store_lock_finished(int64 id);
 
 /* ---------- gateway.c: for the network API ---------- */
 

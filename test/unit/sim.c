@@ -167,10 +167,18 @@ sim_reply(Sim *sim, int op, DtmResult result, const char *text)
 DtmReject
 sim_request(Sim *sim, DtmEventKind kind, const char *reason)
 {
+	DtmEvent	ev = {.kind = kind, .text = reason};
+
+	return sim_steer(sim, ev);
+}
+
+DtmReject
+sim_steer(Sim *sim, DtmEvent ev)
+{
 	int			calls[SIM_MAX_OPS + 1];
 	DtmUpdate	u = {.calls = calls};
-	DtmEvent	ev = {.kind = kind, .now = sim->now, .text = reason};
 
+	ev.now = sim->now;
 	dtm_core_loaded(&sim->stored, sim->now);
 	dtm_core_step(&sim->stored, &sim->cfg, &ev, &u);
 	assert(u.ncalls == 0);

@@ -55,8 +55,9 @@ extern void sim_start(Sim *sim, bool submitted);
 extern bool sim_wake(Sim *sim);
 extern bool sim_reply(Sim *sim, int op, DtmResult result, const char *text);
 
-/* A SQL caller's event on the stored row. */
+/* A SQL caller's event on the stored row; sim_steer() sets its time. */
 extern DtmReject sim_request(Sim *sim, DtmEventKind kind, const char *reason);
+extern DtmReject sim_steer(Sim *sim, DtmEvent ev);
 
 /* Forgets all that isn't stored, calls under way included. */
 extern void sim_die(Sim *sim);

@@ -557,6 +557,146 @@ requests_follow_the_state_table(void **state)
 			}
 }
 
+static DtmReject
+steer(Sim *sim, DtmEventKind kind, int op, DtmResult result)
+{
+	DtmEvent	ev = {.kind = kind, .op = op, .result = result, .text = "said so", .steered = true};
+
+	return sim_steer(sim, ev);
+}
+
+/* --- An operator's abort of a saga; if this fails, what has run is not undone. --- */
+static void
+operators_roll_sagas_back(void **state)
+{
+	Sim			sim;
+
+	(void) state;
+	/* nothing has been called */
+	sim_init(&sim, DTM_SAGA, 2);
+	sim_start(&sim, false);
+	assert_int_equal(steer(&sim, DTM_EVENT_ABORT, 0, DTM_RESULT_SUCCESS), DTM_ACCEPTED);
+	assert_int_equal(sim.stored.status, DTM_FAILED);
+	assert_string_equal(sim.stored.reason, "said so");
+	assert_false(sim.stored.stopped);
+
+	/* the first has run, the second is under way, the third is not to be called */
+	sim_init(&sim, DTM_SAGA, 3);
+	sim_start(&sim, true);
+	sim_wake(&sim);
+	sim_reply(&sim, 1, DTM_RESULT_SUCCESS, "");
+	assert_true(sim.in_flight[3]);
+	assert_int_equal(steer(&sim, DTM_EVENT_ABORT, 0, DTM_RESULT_SUCCESS), DTM_ACCEPTED);
+	assert_int_equal(sim.stored.status, DTM_ABORTING);
+	sim_wake(&sim);
+	assert_false(sim.in_flight[0] || sim.in_flight[2]);
+	/* its success comes too late */
+	sim_reply(&sim, 3, DTM_RESULT_SUCCESS, "");
+	assert_true(sim.in_flight[2]);
+	sim_reply(&sim, 2, DTM_RESULT_TEMPORARY, "");
+	assert_true(sim.stored.next_time > sim.now);
+	/* again: at once */
+	assert_int_equal(steer(&sim, DTM_EVENT_ABORT, 0, DTM_RESULT_SUCCESS), DTM_ACCEPTED);
+	assert_true(sim.stored.next_time == sim.now);
+	sim_wake(&sim);
+	sim_reply(&sim, 2, DTM_RESULT_SUCCESS, "");
+	sim_reply(&sim, 0, DTM_RESULT_SUCCESS, "");
+	assert_int_equal(sim.stored.status, DTM_FAILED);
+	assert_false(sim.in_flight[4] || sim.in_flight[5]);
+	assert_int_equal(steer(&sim, DTM_EVENT_ABORT, 0, DTM_RESULT_SUCCESS), DTM_REJECT_STATUS);
+
+	/* what was decided stays so: the others are as for anybody */
+	sim_init(&sim, DTM_TCC, 1);
+	sim_start(&sim, true);
+	assert_int_equal(steer(&sim, DTM_EVENT_ABORT, 0, DTM_RESULT_SUCCESS), DTM_REJECT_STATUS);
+	sim_init(&sim, DTM_MSG, 1);
+	sim_start(&sim, true);
+	assert_int_equal(steer(&sim, DTM_EVENT_ABORT, 0, DTM_RESULT_SUCCESS), DTM_REJECT_STATUS);
+}
+
+/* --- An operator's word for an op; if this fails, steps run out of order, or twice. --- */
+static void
+a_word_stands_for_a_reply(void **state)
+{
+	Sim			sim;
+
+	(void) state;
+	sim_init(&sim, DTM_SAGA, 3);
+	sim_start(&sim, true);
+	sim_wake(&sim);
+	sim_reply(&sim, 1, DTM_RESULT_TEMPORARY, "");
+	assert_true(sim.stored.next_time > sim.now);
+	assert_int_equal(steer(&sim, DTM_EVENT_SKIP, 3, DTM_RESULT_SUCCESS), DTM_REJECT_OP);
+	assert_int_equal(steer(&sim, DTM_EVENT_SKIP, 0, DTM_RESULT_SUCCESS), DTM_REJECT_OP);
+	assert_int_equal(steer(&sim, DTM_EVENT_SKIP, 1, DTM_RESULT_SUCCESS), DTM_ACCEPTED);
+	assert_true(sim.stored.next_time == sim.now && sim.stored.failures == 0);
+	sim_wake(&sim);
+	assert_true(sim.in_flight[3]);
+	/* while it is called: the call's own reply adds nothing */
+	assert_int_equal(steer(&sim, DTM_EVENT_SKIP, 3, DTM_RESULT_SUCCESS), DTM_ACCEPTED);
+	sim_reply(&sim, 3, DTM_RESULT_FAILURE, "");
+	assert_int_equal(sim.stored.status, DTM_SUBMITTED);
+	assert_true(sim.in_flight[5]);
+	assert_int_equal(steer(&sim, DTM_EVENT_SKIP, 3, DTM_RESULT_SUCCESS), DTM_REJECT_OP);
+	/* it has failed: rolled back, after its call has ended */
+	assert_int_equal(steer(&sim, DTM_EVENT_SKIP, 5, DTM_RESULT_FAILURE), DTM_ACCEPTED);
+	assert_int_equal(sim.stored.status, DTM_ABORTING);
+	assert_string_equal(sim.stored.reason, "said so");
+	sim_wake(&sim);
+	assert_false(sim.in_flight[4]);
+	sim_reply(&sim, 5, DTM_RESULT_SUCCESS, "");
+	assert_true(sim.in_flight[4]);
+	assert_int_equal(steer(&sim, DTM_EVENT_SKIP, 4, DTM_RESULT_FAILURE), DTM_REJECT_RESULT);
+	assert_int_equal(steer(&sim, DTM_EVENT_SKIP, 5, DTM_RESULT_SUCCESS), DTM_REJECT_OP);
+	for (int op = 4; op >= 0; op -= 2)
+		assert_int_equal(steer(&sim, DTM_EVENT_SKIP, op, DTM_RESULT_SUCCESS), DTM_ACCEPTED);
+	sim_wake(&sim);
+	assert_int_equal(sim.stored.status, DTM_FAILED);
+	assert_int_equal(steer(&sim, DTM_EVENT_SKIP, 0, DTM_RESULT_SUCCESS), DTM_REJECT_STATUS);
+
+	/* a delay stays one, for the others */
+	sim_init(&sim, DTM_MSG, 2);
+	sim.memory.delay = 60 * SEC;
+	sim_start(&sim, true);
+	assert_int_equal(steer(&sim, DTM_EVENT_SKIP, 0, DTM_RESULT_FAILURE), DTM_REJECT_RESULT);
+	assert_int_equal(steer(&sim, DTM_EVENT_SKIP, 1, DTM_RESULT_SUCCESS), DTM_ACCEPTED);
+	assert_true(sim.stored.next_time == 60 * SEC);
+
+	sim_init(&sim, DTM_TCC, 1);
+	sim_start(&sim, false);
+	assert_int_equal(steer(&sim, DTM_EVENT_SKIP, 1, DTM_RESULT_SUCCESS), DTM_REJECT_STATUS);
+	sim_request(&sim, DTM_EVENT_SUBMIT, NULL);
+	assert_int_equal(steer(&sim, DTM_EVENT_SKIP, 0, DTM_RESULT_SUCCESS), DTM_REJECT_OP);
+	assert_int_equal(steer(&sim, DTM_EVENT_SKIP, 1, DTM_RESULT_FAILURE), DTM_REJECT_RESULT);
+	assert_int_equal(steer(&sim, DTM_EVENT_SKIP, 1, DTM_RESULT_SUCCESS), DTM_ACCEPTED);
+	sim_wake(&sim);
+	assert_int_equal(sim.stored.status, DTM_SUCCEED);
+}
+
+/* --- An edit is for what is left to do; if this fails, a mended URL waits for hours. --- */
+static void
+edits_are_tried_at_once(void **state)
+{
+	Sim			sim;
+
+	(void) state;
+	sim_init(&sim, DTM_SAGA, 1);
+	sim_start(&sim, true);
+	sim_wake(&sim);
+	sim_reply(&sim, 1, DTM_RESULT_TEMPORARY, "");
+	assert_true(sim.stored.next_time > sim.now);
+	assert_int_equal(steer(&sim, DTM_EVENT_EDIT, 0, DTM_RESULT_SUCCESS), DTM_ACCEPTED);
+	assert_true(sim.stored.next_time == sim.now);
+	sim_init(&sim, DTM_MSG, 1);
+	sim.memory.delay = 60 * SEC;
+	sim_start(&sim, true);
+	assert_int_equal(steer(&sim, DTM_EVENT_EDIT, 0, DTM_RESULT_SUCCESS), DTM_ACCEPTED);
+	assert_true(sim.stored.next_time == 60 * SEC);
+	assert_int_equal(sim_request(&sim, DTM_EVENT_FORCE_STOP, "no"), DTM_ACCEPTED);
+	assert_true(sim.stored.stopped);
+	assert_int_equal(steer(&sim, DTM_EVENT_EDIT, 0, DTM_RESULT_SUCCESS), DTM_REJECT_STATUS);
+}
+
 /* --- §1.2: branches are added to a prepared tcc, xa, workflow, to nothing else. --- */
 static void
 branches_are_registered_while_prepared(void **state)
@@ -1743,6 +1883,9 @@ main(void)
 		cmocka_unit_test(loaded_rows_wait_for_their_time),
 		cmocka_unit_test(abort_does_not_wait),
 		cmocka_unit_test(one_schedule_a_round),
+		cmocka_unit_test(operators_roll_sagas_back),
+		cmocka_unit_test(a_word_stands_for_a_reply),
+		cmocka_unit_test(edits_are_tried_at_once),
 		cmocka_unit_test(second_replies_are_ignored),
 		cmocka_unit_test(late_replies_do_not_widen_the_abort),
 		cmocka_unit_test(retry_limit_is_stored),

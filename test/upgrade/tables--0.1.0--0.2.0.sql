@@ -69,6 +69,23 @@ COMMENT ON SCHEMA dtm IS 'dtm: tables, views and internal functions of the coord
 COMMENT ON SCHEMA dtm_barrier IS 'dtm: the barrier''s table, where dtm''s SDKs expect it';
 ALTER TABLE dtm.attempt REPLICA IDENTITY FULL;
 SELECT pg_catalog.pg_extension_config_dump('dtm.result', '');
+ALTER TABLE dtm.finished ADD COLUMN stopped boolean;
+COMMENT ON COLUMN dtm.finished.stopped IS 'whether dtm_force_stop() has ended it; NULL: no';
+CREATE TABLE dtm.act (
+  id bigint NOT NULL,
+  ordinal integer NOT NULL,
+  done timestamptz NOT NULL,
+  role dtm.submitter NOT NULL,
+  what text COLLATE "C" NOT NULL,
+  branch smallint,
+  reason text,
+  detail jsonb,
+  CONSTRAINT act_pkey PRIMARY KEY (id, ordinal)
+);
+COMMENT ON TABLE dtm.act IS 'what operators have done to global transactions, one row for each act';
+COMMENT ON COLUMN dtm.act.ordinal IS 'number of the act among those of the transaction, from 1';
+COMMENT ON COLUMN dtm.act.branch IS 'position in branch_status, from 0; NULL: the whole transaction';
+SELECT pg_catalog.pg_extension_config_dump('dtm.act', '');
 
 DROP TRIGGER home_changed ON dtm.home;
 DROP FUNCTION dtm.home_changed();

@@ -1,0 +1,139 @@
+-- What operators do to transactions, and who may: if this fails, a stuck transaction cannot be
+-- mended, nobody knows who has changed one, or an editor acts with another role's rights.
+\set VERBOSITY terse
+SET client_min_messages = error;
+TRUNCATE dtm.request, dtm.active, dtm.finished, dtm.attempt, dtm.act;
+CREATE ROLE regress_dtm_alice LOGIN IN ROLE dtm_user;
+CREATE ROLE regress_dtm_bob LOGIN IN ROLE dtm_user;
+CREATE ROLE regress_dtm_operator LOGIN IN ROLE dtm_admin;
+CREATE FUNCTION regress_dtm_run(text, text, text, jsonb) RETURNS void LANGUAGE sql AS $$ SELECT $$;
+CREATE FUNCTION regress_dtm_no(text, text, text, jsonb) RETURNS void LANGUAGE plpgsql AS $$ BEGIN RAISE 'no' USING ERRCODE = 'DT409'; END $$;
+CREATE FUNCTION regress_dtm_owners(text, text, text, jsonb) RETURNS void LANGUAGE sql AS $$ SELECT $$;
+REVOKE EXECUTE ON FUNCTION regress_dtm_owners FROM PUBLIC;
+CREATE FUNCTION regress_dtm_look(g text) RETURNS text LANGUAGE sql AS $$
+  SELECT t.status || COALESCE(' (' || t.rollback_reason || ')', '') || ': ' ||
+         (SELECT string_agg(b.branch_id || ' ' || b.op || ' ' || b.status, ', ' ORDER BY ordinal) FROM dtm.branches b WHERE b.gid = g)
+    FROM dtm.transactions t WHERE t.gid = g $$;
+-- abort: nothing of a prepared saga has run
+SELECT dtm_prepare('saga', 'prepared', ARRAY[dtm_step('http://127.0.0.1:9/a', 'http://127.0.0.1:9/b')]);
+SELECT dtm_abort('prepared', 'changed my mind');
+SELECT regress_dtm_look('prepared');
+SELECT dtm_abort('prepared');
+-- of a submitted one (in SQL, R-26), what may have run is compensated: 01 has, 02 (a function) has not, 03 was never its turn
+SELECT dtm_submit('saga', ARRAY[dtm_step('sql:public.regress_dtm_run', 'sql:public.regress_dtm_run'), dtm_step('sql:public.regress_dtm_run', 'sql:public.regress_dtm_run')], 'stuck');
+UPDATE dtm.active SET branch_status = 'PSPP', failures = 3, next_time = 'infinity' WHERE id = (SELECT id FROM dtm.request WHERE gid = 'stuck');
+SELECT dtm_abort('stuck');
+SELECT regress_dtm_look('stuck');
+SELECT dtm_abort('stuck', 'again, at once');
+-- a message is not rolled back, but delivered or stopped
+SELECT dtm_submit('msg', ARRAY[dtm_step('http://127.0.0.1:9/a'), dtm_step('http://127.0.0.1:9/b')], 'message');
+SELECT dtm_abort('message');
+-- edit: the URL and the payload of what is still to be called
+SELECT dtm_edit_step('message', '02', '{"action": "http://127.0.0.1:9/c", "payload": {"x": 1}}', 'wrong address');
+SELECT branch_id, url, convert_from(payload, 'UTF8') FROM dtm.branches WHERE gid = 'message' ORDER BY ordinal;
+SELECT dtm_edit_step('message', '03', '{"action": ""}');
+SELECT dtm_edit_step('message', '02', '{"compensate": ""}');
+SELECT dtm_edit_step('message', '02', '{"url": ""}');
+SELECT dtm_edit_step('message', '02', '{"action": "ftp://a/"}');
+SELECT dtm_edit_step('message', '02', '{"action": "topic://a"}');
+SELECT dtm_edit_step('message', '02', '{"action": 1}');
+SELECT dtm_edit_step('message', '02', '[]');
+SELECT dtm_edit_step('message', '02', NULL);
+SELECT dtm_edit_step('message', NULL, '{}');
+SELECT dtm_edit_step(NULL, '01', '{}');
+SELECT dtm_edit_step('unknown', '01', '{}');
+SELECT dtm_edit_step('prepared', '01', '{"action": ""}');
+-- a failed one is retried at once, a delayed one waits on
+UPDATE dtm.active SET failures = 3, next_time = now() + interval '1 h' WHERE id = (SELECT id FROM dtm.request WHERE gid = 'message');
+SELECT dtm_edit_step('message', '01', '{"action": "http://127.0.0.1:9/d"}');
+SELECT next_attempt <= now() AS due FROM dtm.transactions WHERE gid = 'message';
+SELECT dtm_submit('msg', ARRAY[dtm_step('http://127.0.0.1:9/a')], 'delayed', '{"delay": 3600}');
+SELECT dtm_edit_step('delayed', '01', '{"action": "http://127.0.0.1:9/d"}');
+SELECT next_attempt > now() + interval '50 min' AS waits FROM dtm.transactions WHERE gid = 'delayed';
+-- skip: somebody's word stands for the answer
+SELECT dtm_skip_branch('message', '01', 'action', true, 'the customer was called');
+SELECT dtm_skip_branch('message', '01', 'action', true);
+SELECT dtm_skip_branch('message', '02', 'action', false);
+SELECT dtm_skip_branch('message', '02', 'compensate', true);
+SELECT dtm_skip_branch('message', '02', 'action', NULL);
+SELECT dtm_skip_branch('message', '02', NULL, true);
+SELECT regress_dtm_look('message');
+SELECT dtm_submit('saga', ARRAY[dtm_step('http://127.0.0.1:9/a', 'http://127.0.0.1:9/b'), dtm_step('http://127.0.0.1:9/a', '')], 'skipped');
+SELECT dtm_skip_branch('skipped', '02', 'action', true);
+SELECT dtm_skip_branch('skipped', '01', 'compensate', true);
+SELECT dtm_skip_branch('skipped', '01', 'action', true);
+SELECT dtm_skip_branch('skipped', '02', 'action', false, 'the shop is closed');
+SELECT dtm_skip_branch('skipped', '01', 'action', true);
+SELECT dtm_skip_branch('skipped', '01', 'compensate', false);
+SELECT dtm_skip_branch('skipped', '01', 'compensate', true);
+SELECT dtm_prepare('tcc', 'tcc'), dtm_register_branch('tcc', '01', 'http://127.0.0.1:9/confirm', 'http://127.0.0.1:9/cancel');
+SELECT dtm_skip_branch('tcc', '01', 'confirm', true);
+SELECT dtm_edit_step('tcc', '01', '{"confirm": "http://127.0.0.1:9/else"}');
+SELECT dtm_submit('tcc', gid => 'tcc');
+SELECT dtm_skip_branch('tcc', '01', 'cancel', true);
+SELECT dtm_skip_branch('tcc', '01', 'confirm', true);
+SELECT dtm_prepare('workflow', 'workflow', options => '{"name": "w"}');
+SELECT dtm_edit_step('workflow', '01', '{}');
+SELECT dtm_skip_branch('workflow', '01', 'action', true);
+CALL dtm_run_due();
+SELECT regress_dtm_look(g) FROM unnest('{stuck,message,skipped,tcc}'::text[]) g;
+-- the rights of the role that submitted are for those who have them
+GRANT dtm_user TO regress_dtm_alice;
+SET ROLE regress_dtm_alice;
+SELECT dtm_submit('msg', ARRAY[dtm_step('http://127.0.0.1:9/a')], 'alices');
+SELECT dtm_submit('msg', ARRAY[dtm_step('sql:public.regress_dtm_no')], 'alices-function');
+SELECT dtm_edit_step('alices', '01', '{"action": "sql:public.regress_dtm_owners"}');
+SET ROLE regress_dtm_bob;
+SELECT dtm_edit_step('alices', '01', '{"action": ""}');
+SELECT dtm_skip_branch('alices', '01', 'action', true);
+SELECT dtm_abort('alices'), dtm_resubmit('alices'), dtm_force_stop('alices'), dtm_retry_now('alices');
+SELECT count(*) FROM dtm.acts;
+SELECT count(*) FROM dtm.timeline;
+SET ROLE regress_dtm_operator;
+SELECT dtm_edit_step('alices', '01', '{"action": "sql:public.regress_dtm_run"}');
+SELECT dtm_edit_step('alices-function', '01', '{"action": "sql:public.regress_dtm_run"}');
+SELECT dtm_edit_step('alices-function', '01', '{"payload": {"amount": 1000000}}');
+SELECT dtm_edit_step('alices', '01', '{"action": "http://127.0.0.1:9/b"}', 'they have moved');
+SELECT dtm_edit_step('alices-function', '01', '{"action": "http://127.0.0.1:9/b"}');
+RESET ROLE;
+-- what its own role may not call is not stored by somebody who may
+SELECT dtm_edit_step('alices', '01', '{"action": "sql:public.regress_dtm_owners"}');
+SELECT dtm_edit_step('alices', '01', '{"action": "sql:public.regress_dtm_run", "payload": {"by": "superuser"}}');
+CALL dtm_run_due();
+-- resubmit: the same again, of one that has failed or was stopped
+SELECT dtm_resubmit('alices', 'alices-2');
+SELECT dtm_resubmit('alices-function', 'alices-2');
+SELECT dtm_resubmit('tcc', 'tcc-2');
+SELECT dtm_resubmit('unknown', 'unknown-2');
+SELECT dtm_force_stop('alices-function', 'no use'), regress_dtm_look('alices-function');
+SET ROLE regress_dtm_operator;
+SELECT dtm_resubmit('alices-function', 'alices-2', 'the service is back');
+RESET ROLE;
+SELECT gid, status, submitted_by, steps FROM dtm.transactions WHERE gid = 'alices-2';
+SELECT dtm_resubmit('skipped', 'alices-2');
+SELECT dtm_resubmit('skipped', 'skipped-2'), length(dtm_resubmit('skipped')) > 20 AS generated;
+SELECT dtm_edit_step('skipped-2', '01', '{"action": "sql:public.regress_dtm_no"}');
+SELECT dtm_submit('saga', ARRAY[dtm_step('sql:public.regress_dtm_no', 'sql:public.regress_dtm_run')], 'functions');
+SELECT dtm_force_stop('functions');
+UPDATE dtm.request SET submitted_by = 'regress_dtm_alice' WHERE gid = 'functions';
+SET ROLE regress_dtm_operator;
+SELECT dtm_resubmit('functions', 'functions-2');
+-- what was done, by whom, and why
+SELECT gid, ordinal, role, what, branch_id, op, reason, detail FROM dtm.acts WHERE role::text NOT LIKE 'postgres' ORDER BY done;
+RESET ROLE;
+SELECT gid, ordinal, what, branch_id, op, reason, CASE WHEN length(detail ->> 'new_gid') = 26 THEN '"generated"' ELSE detail END AS detail FROM dtm.acts WHERE gid IN ('message', 'skipped', 'skipped-2', 'stuck') ORDER BY gid, ordinal;
+SET ROLE regress_dtm_alice;
+SELECT event, branch_id, op, result, role, detail FROM dtm.timeline WHERE gid = 'alices' AND event <> 'call' ORDER BY at;
+SELECT * FROM dtm.act;
+RESET ROLE;
+-- a role that is gone has done it all the same
+DELETE FROM dtm.request WHERE submitted_by::text LIKE 'regress_dtm%' AND gid <> 'alices';
+UPDATE dtm.request SET submitted_by = '-' WHERE gid = 'alices';
+DROP ROLE regress_dtm_operator;
+SELECT what, role FROM dtm.acts WHERE gid = 'alices' ORDER BY ordinal;
+-- removed with the transaction
+SELECT dtm_cleanup('0 s') > 0 AS removed;
+SELECT count(*) FROM dtm.act a WHERE NOT EXISTS (SELECT FROM dtm.active t WHERE t.id = a.id) AND EXISTS (SELECT FROM dtm.request r WHERE r.id = a.id);
+DROP FUNCTION regress_dtm_run, regress_dtm_no, regress_dtm_owners, regress_dtm_look;
+DROP ROLE regress_dtm_alice, regress_dtm_bob;
+TRUNCATE dtm.request, dtm.active, dtm.finished, dtm.attempt, dtm.act;

@@ -1,0 +1,241 @@
+/*
+ * act.c
+ *		The SQL functions by which an operator changes what becomes of a global
+ *		transaction, beside those of steer.c; and the record of what was done.
+ *
+ * They go the way of all events: core says whether the status allows it, the row
+ * is written under its lock with a new version, and the commit announces it.  A
+ * coordinator that has the transaction in memory finds another version, reads it
+ * again, and decides anew (coordinator/turn.c, 4 and 5).
+ */
+#include "api/api.h"
+
+#include "errors.h"
+#include "gid.h"
+#include "process/shmem.h"
+#include "request/request.h"
+#include "settings.h"
+#include "store/store.h"
+
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/json.h"
+#include "utils/timestamp.h"
+
+PG_FUNCTION_INFO_V1(dtm_edit_step);
+PG_FUNCTION_INFO_V1(dtm_skip_branch);
+PG_FUNCTION_INFO_V1(dtm_resubmit);
+
+static Jsonb *
+jsonb_of(const char *json)
+{
+	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json)));
+}
+
+/* An argument that must not be NULL. */
+static char *
+required(FunctionCallInfo fcinfo, int number, const char *name, const char *hint)
+{
+	if (PG_ARGISNULL(number))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("argument \"%s\" must not be null", name),
+				 errhint("%s", hint)));
+	return text_to_cstring(PG_GETARG_TEXT_PP(number));
+}
+
+#define BRANCH_HINT "Pass a branch_id of dtm.branches."
+
+/* ---------- dtm_edit_step ---------- */
+
+/* {"before": URLs that are about to change, "after": changes} */
+static Jsonb *
+describe_edit(const Transaction *trans, int step, Jsonb *changes)
+{
+	StringInfoData json;
+	const char *separator = "";
+
+	initStringInfo(&json);
+	appendStringInfoString(&json, "{\"before\": {");
+	for (int i = 0; i < trans->core.nops; i++)
+	{
+		const DtmBranchOp *op = &trans->core.ops[i];
+
+		if (op->step != step)
+			continue;
+		appendStringInfo(&json, "%s\"%s\": ", separator, dtm_op_name(op->op));
+		escape_json(&json, (dtm_op_undoes(op->op) ? trans->compensate : trans->action)[step]);
+		separator = ", ";
+	}
+	appendStringInfoString(&json, "}, \"after\": ");
+	(void) JsonbToCString(&json, &changes->root, VARSIZE(changes));
+	appendStringInfoChar(&json, '}');
+	return jsonb_of(json.data);
+}
+
+/* dtm_edit_step(gid, branch_id, changes, reason) returns void */
+Datum
+dtm_edit_step(PG_FUNCTION_ARGS)
+{
+	char	   *gid = api_required_gid(fcinfo, 0);
+	char	   *branch_id = required(fcinfo, 1, "branch_id", BRANCH_HINT);
+	Jsonb	   *changes = JSONB_OR_NULL(2);
+	Transaction *trans;
+	Jsonb	   *detail;
+	Outcome		outcome;
+	int			step;
+
+	if (changes == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("argument \"%s\" must not be null", "changes"),
+				 errhint("Pass an object such as {\"action\": \"http://bank/TransIn\"}.")));
+	PreventCommandIfReadOnly("dtm_edit_step()");
+	trans = api_find_to_steer(gid, DTM_EVENT_EDIT);
+	api_decide(&outcome, trans, DTM_EVENT_EDIT, NULL, false);
+	if (trans->core.type == DTM_WORKFLOW)
+		ereport(ERROR,
+				(errcode(DTM_ERRCODE_WRONG_STATUS),
+				 errmsg("cannot change a step of workflow \"%s\"", gid),
+				 errhint("The steps of a workflow are run by its client.")));
+	step = request_find_branch(trans, branch_id);
+	detail = describe_edit(trans, step, changes);
+	request_edit_step(trans, step, changes);
+	store_update_branches(trans);
+	outcome_tell(&outcome, trans, GetCurrentTimestamp(), NULL);
+	dtm_announce(trans->id);
+	store_add_act(trans->id, "edit step", dtm_core_has_undo(trans->core.type) ? 2 * step + 1 : step,
+				  STRING_OR_NULL(3), detail);
+	PG_RETURN_VOID();
+}
+
+/* ---------- dtm_skip_branch ---------- */
+
+static void
+error_skip(const Transaction *trans, int op, DtmReject reject)
+{
+	const char *name = dtm_op_name(trans->core.ops[op].op);
+
+	if (reject == DTM_REJECT_RESULT)
+		ereport(ERROR,
+				(errcode(DTM_ERRCODE_WRONG_STATUS),
+				 errmsg("op \"%s\" of global transaction \"%s\" cannot fail", name, trans->gid),
+				 errhint("Only an action of a saga that is not rolled back can fail. Let the op count as succeeded, or call dtm_force_stop().")));
+	ereport(ERROR,
+			(errcode(DTM_ERRCODE_WRONG_STATUS),
+			 errmsg("cannot skip op \"%s\" of global transaction \"%s\"", name, trans->gid),
+			 trans->core.ops[op].status != DTM_BRANCH_PREPARED ?
+			 errdetail("It has ended already.") :
+			 errdetail("In status '%s', it is not its turn to be called.",
+					   dtm_status_name(trans->core.status)),
+			 errhint("dtm.transactions has the step that is called now.")));
+}
+
+/* dtm_skip_branch(gid, branch_id, op, succeeded, reason) returns void */
+Datum
+dtm_skip_branch(PG_FUNCTION_ARGS)
+{
+	char	   *gid = api_required_gid(fcinfo, 0);
+	char	   *branch_id = required(fcinfo, 1, "branch_id", BRANCH_HINT);
+	char	   *name = required(fcinfo, 2, "op", "Pass an op of dtm.branches.");
+	char	   *reason = STRING_OR_NULL(4);
+	DtmEvent	event = {.kind = DTM_EVENT_SKIP, .now = GetCurrentTimestamp(), .url = ""};
+	DtmConfig	config;
+	DtmReject	reject;
+	Transaction *trans;
+	Outcome		outcome;
+
+	if (PG_ARGISNULL(3))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("argument \"%s\" must not be null", "succeeded"),
+				 errhint("Pass whether the op counts as succeeded (true) or failed (false).")));
+	PreventCommandIfReadOnly("dtm_skip_branch()");
+	trans = api_find_to_steer(gid, DTM_EVENT_SKIP);
+	/* its status first: a workflow, or one that is prepared, has no such ops */
+	if (trans->core.status == DTM_PREPARED || trans->core.type == DTM_WORKFLOW)
+		api_error_status(trans, DTM_EVENT_SKIP);
+	event.op = request_find_op(trans, request_find_branch(trans, branch_id), name);
+	event.result = PG_GETARG_BOOL(3) ? DTM_RESULT_SUCCESS : DTM_RESULT_FAILURE;
+	event.text = reason != NULL ? reason : "failed by dtm_skip_branch";
+	dtm_core_config(&config);
+	outcome_init(&outcome, trans);
+	reject = outcome_decide(&outcome, trans, &config, &event);
+	if (reject != DTM_ACCEPTED)
+		error_skip(trans, event.op, reject);
+	api_write(&outcome, trans);
+	store_add_act(trans->id, event.result == DTM_RESULT_SUCCESS ?
+				  "skip as succeeded" : "skip as failed", event.op, reason, NULL);
+	PG_RETURN_VOID();
+}
+
+/* ---------- dtm_resubmit ---------- */
+
+/* One that has failed or was stopped; its row is locked, so that it is not removed. */
+static Transaction *
+find_failed(const char *gid)
+{
+	Transaction *trans;
+	StoreFound	found = store_find(gid, false, &trans);
+
+	if (found == STORE_ABSENT || !api_is_visible(trans->submitted_by) ||
+		(found == STORE_FINISHED && !store_lock_finished(trans->id)))
+		ereport(ERROR,
+				(errcode(DTM_ERRCODE_UNKNOWN_GID),
+				 errmsg("global transaction \"%s\" does not exist", gid),
+				 errhint("A finished global transaction can be resubmitted as long as it is kept (dtm.retention). Look for it in dtm.transactions; if it was removed, submit its steps again.")));
+	if (trans->core.type != DTM_SAGA && trans->core.type != DTM_MSG)
+		ereport(ERROR,
+				(errcode(DTM_ERRCODE_WRONG_STATUS),
+				 errmsg("cannot resubmit global transaction \"%s\" because its trans_type is \"%s\"",
+						gid, dtm_trans_type_name(trans->core.type)),
+				 errhint("Its client has to start it again: only the steps of a saga or msg are stored whole.")));
+	if (trans->core.status != DTM_FAILED)
+		ereport(ERROR,
+				(errcode(DTM_ERRCODE_WRONG_STATUS),
+				 /* dtm's words (api.c) */
+				 errmsg("cannot resubmit global transaction \"%s\": its current status is '%s'",
+						gid, dtm_status_name(trans->core.status)),
+				 errhint("Only global transactions that have failed or were stopped can be resubmitted.")));
+	return trans;
+}
+
+/* dtm_resubmit(gid, new_gid, reason) returns text */
+Datum
+dtm_resubmit(PG_FUNCTION_ARGS)
+{
+	char	   *gid = api_required_gid(fcinfo, 0);
+	char	   *new_gid = request_gid(TEXT_OR_NULL(1));
+	char	   *reason = STRING_OR_NULL(2);
+	Transaction *trans;
+	StringInfoData json;
+	DtmConfig	config;
+	int64		id;
+
+	PreventCommandIfReadOnly("dtm_resubmit()");
+	trans = find_failed(gid);
+	/* it stays its role's, so this is for those who could have submitted it */
+	request_check_again(trans);
+	id = trans->id;
+	trans->gid = new_gid;
+	dtm_core_config(&config);
+	dtm_core_start(&trans->core, &config, true, GetCurrentTimestamp());
+	if (!store_insert(trans))
+		ereport(ERROR,
+				(errcode(DTM_ERRCODE_GID_IN_USE),
+				 errmsg("gid \"%s\" is already in use", new_gid),
+				 errhint(API_GID_HINT)));
+	dtm_announce(trans->id);
+	initStringInfo(&json);
+	appendStringInfoString(&json, "{\"new_gid\": ");
+	escape_json(&json, new_gid);
+	appendStringInfoChar(&json, '}');
+	store_add_act(id, "resubmit", -1, reason, jsonb_of(json.data));
+	resetStringInfo(&json);
+	appendStringInfoString(&json, "{\"old_gid\": ");
+	escape_json(&json, gid);
+	appendStringInfoChar(&json, '}');
+	store_add_act(trans->id, "resubmitted", -1, reason, jsonb_of(json.data));
+	PG_RETURN_TEXT_P(cstring_to_text(new_gid));
+}

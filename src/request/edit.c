@@ -1,0 +1,193 @@
+/*
+ * edit.c
+ *		Changes of a step or branch that has been submitted already.
+ *
+ * Who changes it must not get the rights of who submitted it: see check_op().
+ */
+#include "private.h"
+
+#include "endpoint/endpoint.h"
+
+#include "miscadmin.h"
+
+#define PAYLOAD_KEY "payload"
+
+static char **
+urls_of(const Transaction *trans, DtmOp op)
+{
+	return dtm_op_undoes(op) ? trans->compensate : trans->action;
+}
+
+static const char *
+branch_id_of(const Transaction *trans, int step)
+{
+	char		id[DTM_BRANCH_ID_SIZE];
+
+	if (trans->branch_id != NULL)
+		return trans->branch_id[step];
+	dtm_step_branch_id(step, id);
+	return pstrdup(id);
+}
+
+int
+request_find_branch(const Transaction *trans, const char *branch_id)
+{
+	for (int step = 0; step < trans->core.nsteps; step++)
+		if (strcmp(branch_id_of(trans, step), branch_id) == 0)
+			return step;
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("global transaction \"%s\" has no branch \"%s\"", trans->gid, branch_id),
+			 errhint("dtm.branches lists the branches of a global transaction.")));
+}
+
+/* The names of a branch's ops, for a hint. */
+static char *
+op_names(const Transaction *trans, int step)
+{
+	StringInfoData names;
+
+	initStringInfo(&names);
+	for (int i = 0; i < trans->core.nops; i++)
+		if (trans->core.ops[i].step == step)
+			appendStringInfo(&names, "%s%s", names.len == 0 ? "" : ", ",
+							 dtm_op_name(trans->core.ops[i].op));
+	return names.data;
+}
+
+static int
+find_op(const Transaction *trans, int step, const char *name)
+{
+	for (int i = 0; i < trans->core.nops; i++)
+		if (trans->core.ops[i].step == step &&
+			strcmp(dtm_op_name(trans->core.ops[i].op), name) == 0)
+			return i;
+	return -1;
+}
+
+int
+request_find_op(const Transaction *trans, int step, const char *name)
+{
+	int			op = find_op(trans, step, name);
+
+	if (op < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("branch \"%s\" of global transaction \"%s\" has no op \"%s\"",
+						branch_id_of(trans, step), trans->gid, name),
+				 errhint("Use one of: %s.", op_names(trans, step))));
+	return op;
+}
+
+/*
+ * An op as it would be called from now on.  Checked twice:
+ *
+ * 1. As the current role.  A function, or a server with credentials, is used with
+ *    the rights of the role that submitted, so naming it, or changing what it is
+ *    given, is for those who have that role's privileges (request_check_url()).  An
+ *    administrator who has not may change calls that use nobody's rights.
+ * 2. As the role that submitted, as at its submit: what it may not call does not
+ *    get stored by somebody who may.
+ */
+static void
+check_op(const Transaction *trans, const DtmBranchOp *op)
+{
+	const char *url = urls_of(trans, op->op)[op->step];
+	const char *what = psprintf("%s of branch %s", dtm_op_name(op->op),
+								branch_id_of(trans, op->step));
+	Oid			user;
+	int			sec_context;
+
+	request_check_url(trans->protocol, url, what, REQUEST_URL_ANY, trans->submitted_by);
+	GetUserIdAndSecContext(&user, &sec_context);
+	/* an error restores it */
+	if (OidIsValid(trans->submitted_by))
+		SetUserIdAndSecContext(trans->submitted_by, sec_context | SECURITY_LOCAL_USERID_CHANGE);
+	request_check_url(trans->protocol, url, what, REQUEST_URL_ANY, trans->submitted_by);
+	request_check_payload(trans->protocol, url, what, trans->payload[op->step]);
+	SetUserIdAndSecContext(user, sec_context);
+}
+
+static void
+error_over(const Transaction *trans, int step, const char *what)
+{
+	ereport(ERROR,
+			(errcode(DTM_ERRCODE_WRONG_STATUS),
+			 errmsg("cannot change %s of branch \"%s\" of global transaction \"%s\" because it has ended",
+					what, branch_id_of(trans, step), trans->gid),
+			 errhint("Change only what is still to be called; see dtm.branches.")));
+}
+
+static void
+set_url(Transaction *trans, DtmBranchOp *op, char *url)
+{
+	if (op->status != DTM_BRANCH_PREPARED)
+		error_over(trans, op->step, dtm_op_name(op->op));
+	urls_of(trans, op->op)[op->step] = url;
+}
+
+static bytea *
+payload_of(const JsonbValue *value)
+{
+	return value->type == jbvNull ? NULL :
+		request_json_body(JsonbValueToJsonb(unconstify(JsonbValue *, value)));
+}
+
+/* The body of all ops of the branch, of which one at least is still to be called. */
+static void
+set_payload(Transaction *trans, int step, const JsonbValue *value)
+{
+	bool		left = false;
+
+	for (int i = 0; i < trans->core.nops; i++)
+		left = left || (trans->core.ops[i].step == step &&
+						trans->core.ops[i].status == DTM_BRANCH_PREPARED);
+	if (!left)
+		error_over(trans, step, PAYLOAD_KEY);
+	trans->payload[step] = payload_of(value);
+}
+
+void
+request_edit_step(Transaction *trans, int step, Jsonb *changes)
+{
+	bool	   *changed = palloc0(sizeof(bool) * (trans->core.nops + 1));
+	int			n;
+	JsonPair   *pairs = read_pairs(&changes->root, "changes", &n);
+
+	for (int i = 0; i < n; i++)
+	{
+		int			op = find_op(trans, step, pairs[i].key);
+
+		if (op >= 0)
+		{
+			set_url(trans, &trans->core.ops[op], read_string(&pairs[i].value, pairs[i].key));
+			changed[op] = true;
+		}
+		else if (strcmp(pairs[i].key, PAYLOAD_KEY) == 0)
+		{
+			set_payload(trans, step, &pairs[i].value);
+			for (int j = 0; j < trans->core.nops; j++)
+				changed[j] = changed[j] || (trans->core.ops[j].step == step &&
+											trans->core.ops[j].status == DTM_BRANCH_PREPARED);
+		}
+		else
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("unknown key \"%s\" in changes", pairs[i].key),
+					 errhint("Valid keys are %s, " PAYLOAD_KEY ".", op_names(trans, step))));
+	}
+	for (int i = 0; i < trans->core.nops; i++)
+		if (changed[i])
+			check_op(trans, &trans->core.ops[i]);
+	request_check_size(trans);
+}
+
+void
+request_check_again(const Transaction *trans)
+{
+	for (int i = 0; i < trans->core.nops; i++)
+		check_op(trans, &trans->core.ops[i]);
+	if (trans->on_finish != NULL)
+		request_check_url(NULL, trans->on_finish, "on_finish", REQUEST_URL_ANY,
+						  trans->submitted_by);
+}
