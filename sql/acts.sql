@@ -31,6 +31,10 @@ SELECT dtm_abort('message');
 -- edit: the URL and the payload of what is still to be called
 SELECT dtm_edit_step('message', '02', '{"action": "http://127.0.0.1:9/c", "payload": {"x": 1}}', 'wrong address');
 SELECT branch_id, url, convert_from(payload, 'UTF8') FROM dtm.branches WHERE gid = 'message' ORDER BY ordinal;
+SELECT dtm_edit_step('message', '02', '{"max_attempts": 5, "headers": {"X-Shop": "7"}}'), dtm_edit_step('message', '02', '{"max_attempts": null, "request_timeout": 2}');
+SELECT step_options FROM dtm.request WHERE gid = 'message';
+SELECT dtm_edit_step('message', '02', '{"max_attempts": -1}');
+SELECT dtm_edit_step('message', '02', '{"name": "x"}');
 SELECT dtm_edit_step('message', '03', '{"action": ""}');
 SELECT dtm_edit_step('message', '02', '{"compensate": ""}');
 SELECT dtm_edit_step('message', '02', '{"url": ""}');

@@ -6,9 +6,11 @@
  */
 #include "private.h"
 
-#include "endpoint/endpoint.h"
+#include "step_options.h"
 
+#include "fmgr.h"
 #include "miscadmin.h"
+#include "utils/fmgrprotos.h"
 
 #define PAYLOAD_KEY "payload"
 
@@ -133,18 +135,64 @@ payload_of(const JsonbValue *value)
 		request_json_body(JsonbValueToJsonb(unconstify(JsonbValue *, value)));
 }
 
-/* The body of all ops of the branch, of which one at least is still to be called. */
+/* What concerns all ops of the branch that have not ended, of which there must be one. */
 static void
-set_payload(Transaction *trans, int step, const JsonbValue *value)
+change_all(const Transaction *trans, int step, const char *what, bool *changed)
 {
 	bool		left = false;
 
 	for (int i = 0; i < trans->core.nops; i++)
-		left = left || (trans->core.ops[i].step == step &&
-						trans->core.ops[i].status == DTM_BRANCH_PREPARED);
+		if (trans->core.ops[i].step == step &&
+			trans->core.ops[i].status == DTM_BRANCH_PREPARED)
+			left = changed[i] = true;
 	if (!left)
-		error_over(trans, step, PAYLOAD_KEY);
-	trans->payload[step] = payload_of(value);
+		error_over(trans, step, what);
+}
+
+/* An option is set; null: it is not given any more. */
+static void
+set_option(Transaction *trans, int step, const JsonPair *pair)
+{
+	StepOptions *before = transaction_step(trans, step);
+	JsonbParseState *state = NULL;
+	JsonbValue	key = {.type = jbvString,.val.string = {(int) strlen(pair->key), pair->key}};
+	JsonbValue	value = pair->value;
+	StepOptions *options;
+	StepProblem problem;
+	Jsonb	   *object;
+
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	pushJsonbValue(&state, WJB_KEY, &key);
+	pushJsonbValue(&state, WJB_VALUE, &value);
+	object = JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+	if (before != NULL)
+		object = DatumGetJsonbP(DirectFunctionCall2(jsonb_concat, JsonbPGetDatum(before->json),
+													JsonbPGetDatum(object)));
+	options = step_options_read(object, &problem);
+	if (problem.message != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid option of branch \"%s\": %s", branch_id_of(trans, step), problem.message),
+				 errhint("%s", problem.hint)));
+	transaction_set_step(trans, step, options);
+	transaction_set_policy(trans);
+}
+
+/* Options of a step, but for its name, by which others refer to it. */
+static bool
+is_option(const char *key)
+{
+	return strcmp(key, "name") != 0 && step_options_has(key, STEP_IN_STEP);
+}
+
+static void
+error_key(const Transaction *trans, int step, const char *key)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("unknown key \"%s\" in changes", key),
+			 errhint("Valid keys are %s, " PAYLOAD_KEY ", and the options of a step but name: %s.",
+					 op_names(trans, step), step_options_keys(STEP_IN_STEP))));
 }
 
 void
@@ -165,16 +213,16 @@ request_edit_step(Transaction *trans, int step, Jsonb *changes)
 		}
 		else if (strcmp(pairs[i].key, PAYLOAD_KEY) == 0)
 		{
-			set_payload(trans, step, &pairs[i].value);
-			for (int j = 0; j < trans->core.nops; j++)
-				changed[j] = changed[j] || (trans->core.ops[j].step == step &&
-											trans->core.ops[j].status == DTM_BRANCH_PREPARED);
+			change_all(trans, step, PAYLOAD_KEY, changed);
+			trans->payload[step] = payload_of(&pairs[i].value);
+		}
+		else if (is_option(pairs[i].key))
+		{
+			change_all(trans, step, pairs[i].key, changed);
+			set_option(trans, step, &pairs[i]);
 		}
 		else
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("unknown key \"%s\" in changes", pairs[i].key),
-					 errhint("Valid keys are %s, " PAYLOAD_KEY ".", op_names(trans, step))));
+			error_key(trans, step, pairs[i].key);
 	}
 	for (int i = 0; i < trans->core.nops; i++)
 		if (changed[i])

@@ -132,7 +132,7 @@ extern int	request_find_op(const Transaction *trans, int step, const char *name)
 
 /*
  * Changes a step of a transaction that was found and locked: an object with a URL
- * for an op's name, and payload.  Checked as the current role and as the one that
+ * for an op's name, payload, and options of the step.  Checked as the current role and as the one that
  * submitted; an error if the one would gain rights of the other.
  */
 extern void request_edit_step(Transaction *trans, int step, Jsonb *changes);
