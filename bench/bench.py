@@ -17,6 +17,8 @@ import sys
 import time
 import urllib.request
 
+import gateway
+
 ROUNDS = 3
 PAIRED_ROUNDS = 9               # of a third of the time each
 CLIENTS = 8
@@ -646,6 +648,9 @@ END $$""")
         if waiters.returncode != 0:
             raise Failed("a session in dtm_wait failed")
 
+    def scenario_gateway(self):
+        gateway.scenario(self, cpu_of, status_of, ROUNDS, PAIRED_ROUNDS, CLIENTS)
+
     def scenario_mixed(self):
         results = self.results
         results.title("mixed", f"other kinds of transactions, live, {CLIENTS} clients")
@@ -717,7 +722,8 @@ END $$""")
                 "settings": dict(self.cursor.fetchall())}
 
 
-SCENARIOS = ["live", "drain", "submit", "latency", "barrier", "mixed", "waiters", "coordinators", "slow", "idle", "flat"]
+SCENARIOS = ["live", "drain", "submit", "latency", "barrier", "mixed", "waiters", "gateway", "coordinators",
+             "slow", "idle", "flat"]
 
 
 def run(tools, bin_dir, dsn, data, seconds, path, *scenarios):
@@ -729,7 +735,7 @@ def run(tools, bin_dir, dsn, data, seconds, path, *scenarios):
         about = bench.describe()
         print(f"{about['machine']}; fdatasync of 8 kB {about['fdatasync_us']:.0f} us; "
               + ", ".join(f"{name} {value}" for name, value in about["settings"].items()))
-        print(f"median (minimum - maximum) of {ROUNDS} rounds of {seconds} s; submit, barrier: of {PAIRED_ROUNDS}, shorter")
+        print(f"median (minimum - maximum) of {ROUNDS} rounds of {seconds} s; submit, barrier, gateway: of {PAIRED_ROUNDS}, shorter")
         for name in scenarios or SCENARIOS:
             getattr(bench, "scenario_" + name)()
     finally:

@@ -15,6 +15,7 @@
 #	barrier		a transaction with dtm_barrier; beside: a plain INSERT of its row
 #	mixed		tcc, msg, concurrent and failing sagas; beside: sagas
 #	waiters		live, while 1,000 sessions are in dtm_wait; beside: without
+#	gateway		submits through dtm-gateway; beside: pgbench, which calls dtm_submit
 #	coordinators	two and four of them; beside: one
 #	slow		5,000 calls in flight that take 1 s
 #	idle		what a coordinator costs that has nothing to do
@@ -41,7 +42,7 @@ case "${1:-}" in
 esac
 
 install build-essential "postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR" \
-	libcurl4-openssl-dev libpq-dev ca-certificates python3-psycopg2 procps util-linux
+	libcurl4-openssl-dev libpq-dev libnghttp2-dev libssl-dev ca-certificates python3-psycopg2 procps util-linux
 make_scratch
 say "building dtm for PostgreSQL $PG_MAJOR"
 build
@@ -51,6 +52,9 @@ as_user cc -O2 -D_GNU_SOURCE -o "$tools/participant" "$SCRATCH/dtm/bench/partici
 # shellcheck disable=SC2046
 as_user cc -O2 -D_GNU_SOURCE $(curl-config --cflags) -I"$("$PG_CONFIG" --includedir)" \
 	-o "$tools/client" "$SCRATCH/dtm/bench/client.c" $(curl-config --libs) -lpq
+as_user cc -O2 -D_GNU_SOURCE -o "$tools/load" "$SCRATCH/dtm/bench/load.c"
+as_user make -s -C "$SCRATCH/dtm/gateway" PG_CONFIG="$PG_CONFIG"
+as_user cp "$SCRATCH/dtm/gateway/dtm-gateway" "$tools/"
 # everything is as installed, but for what a checkpoint would add by chance
 start_cluster bench "shared_preload_libraries = 'dtm'" "shared_buffers = 1GB" \
 	"max_wal_size = 16GB" "checkpoint_timeout = 1h" "max_worker_processes = 16" "max_connections = 1100" \

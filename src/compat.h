@@ -245,6 +245,46 @@ dtm_init_result_relation(EState *estate, Relation relation, Bitmapset *updated)
 	return info;
 }
 
+/* 18: a row that is there already may be left out of a search for conflicts */
+static inline bool
+dtm_has_no_conflict(ResultRelInfo *info, TupleTableSlot *slot, EState *estate,
+					List *arbiters)
+{
+	ItemPointerData found;
+#if PG_VERSION_NUM >= 180000
+	ItemPointerData none;
+
+	ItemPointerSetInvalid(&none);
+	return ExecCheckIndexConstraints(info, slot, estate, &found, &none, arbiters);
+#else
+	return ExecCheckIndexConstraints(info, slot, estate, &found, arbiters);
+#endif
+}
+
+/*
+ * Enters a row that was inserted into the indexes.  With arbiters, a conflict in
+ * one of these is returned; others are errors.  16, 19: more to choose from.
+ */
+static inline bool
+dtm_insert_index_entries(ResultRelInfo *info, TupleTableSlot *slot, EState *estate,
+						 List *arbiters)
+{
+	bool		conflict = false;
+	bool		speculative = arbiters != NIL;
+
+#if PG_VERSION_NUM >= 190000
+	(void) ExecInsertIndexTuples(info, estate, speculative ? EIIT_NO_DUPE_ERROR : 0,
+								 slot, arbiters, &conflict);
+#elif PG_VERSION_NUM >= 160000
+	(void) ExecInsertIndexTuples(info, slot, estate, false, speculative,
+								 speculative ? &conflict : NULL, arbiters, false);
+#else
+	(void) ExecInsertIndexTuples(info, slot, estate, false, speculative,
+								 speculative ? &conflict : NULL, arbiters);
+#endif
+	return conflict;
+}
+
 /* later minor releases: a database that a DROP DATABASE has half removed */
 #ifndef DATCONNLIMIT_INVALID_DB
 #define DATCONNLIMIT_INVALID_DB (-2)

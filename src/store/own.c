@@ -27,6 +27,7 @@
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "storage/lmgr.h"
+#include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -86,11 +87,14 @@ static const char *const tables[][2] = {
 };
 
 #define BARRIER_TABLE	0
+#define REQUEST_TABLE	2
+#define ACTIVE_TABLE	3
 
 /* As of the last look; known is false when one of them may have changed. */
 static bool known = false;
 static bool as_made = false;
 static Oid	table_oids[lengthof(tables)];
+static OwnTables own;
 
 /* Constraint triggers that may be deferred: RangeVars, in a context of their own. */
 static List *deferrable = NIL;
@@ -203,6 +207,23 @@ is_table_as_made(Relation relation)
 		are_indexes_as_made(relation);
 }
 
+/* The sequence that a table's first column comes from; InvalidOid: none. */
+static Oid
+sequence_of(Relation relation)
+{
+	TupleConstr *constr = RelationGetDescr(relation)->constr;
+
+	for (int i = 0; constr != NULL && i < constr->num_defval; i++)
+	{
+		FuncExpr   *call = stringToNode(constr->defval[i].adbin);
+
+		if (constr->defval[i].adnum == 1 && IsA(call, FuncExpr) &&
+			call->funcid == F_NEXTVAL && IsA(linitial(call->args), Const))
+			return DatumGetObjectId(((Const *) linitial(call->args))->constvalue);
+	}
+	return InvalidOid;
+}
+
 /* Is nothing added to dtm's tables that runs with their rows? */
 static bool
 is_as_made(void)
@@ -236,9 +257,23 @@ is_as_made(void)
 			continue;
 		}
 		as_made = is_table_as_made(relation) && as_made;
+		if (i == REQUEST_TABLE)
+			own.ids = sequence_of(relation);
 		relation_close(relation, AccessShareLock);
 	}
+	own.request = table_oids[REQUEST_TABLE];
+	own.active = table_oids[ACTIVE_TABLE];
+	own.submitter = submitter_type();
 	return as_made;
+}
+
+bool
+own_tables(OwnTables *found)
+{
+	if (!is_as_made())
+		return false;
+	*found = own;
+	return OidIsValid(own.ids);
 }
 
 /* ---------- settings ---------- */

@@ -62,6 +62,21 @@ extern bool own_needs_settings(void);
 extern int	own_enter_settings(void);
 extern void own_leave_settings(int nest_level);
 
+/* Tables of a new transaction. */
+typedef struct OwnTables
+{
+	Oid			request;
+	Oid			active;
+	Oid			ids;			/* the sequence of dtm.request.id */
+	Oid			submitter;		/* the type */
+} OwnTables;
+
+/*
+ * False if something was added to dtm's tables that runs with their rows, or if
+ * ids come from elsewhere.  Columns may have been added, or changed.
+ */
+extern bool own_tables(OwnTables *found);
+
 /* ---------- statement.c: statements ---------- */
 
 typedef struct Statement
@@ -157,6 +172,8 @@ enum
 {
 	RESULT_ID = 1, RESULT_BRANCH, RESULT_OK, RESULT_RESULT, RESULT_NOTE
 };
+/* Types of dtm.active's columns; those of dtm.request are request_types. */
+extern const Oid active_types[ACTIVE_ROLLBACK_REASON];
 
 /* A table of schema dtm that is read or written. */
 typedef struct Table
@@ -253,6 +270,9 @@ extern void tab_delete(Table *table);
 /* ---------- submitter.c: the SQL type dtm.submitter ---------- */
 
 extern Oid	submitter_type(void);
+
+/* The value for a role: with its name, or nobody if it does not exist. */
+extern Datum submitter_datum(Oid role);
 
 /* The role; InvalidOid if it does not exist any more. */
 extern Oid	submitter_role(Datum submitter);

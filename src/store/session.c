@@ -9,64 +9,6 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-/*
- * A new transaction, in both tables.  Behind the columns of dtm.request the
- * parameters are next_time, status, and the number of ops.
- */
-static Statement insert_statement = {.qualified = true};
-
-static void
-build_insert(const ColumnSet *set)
-{
-	static const Oid types_behind[] = {TIMESTAMPTZOID, CHAROID, INT4OID};
-	StringInfoData sql;
-	int			n = set->n;
-
-	initStringInfo(&sql);
-	appendStringInfoString(&sql, "WITH r AS (INSERT INTO dtm.request (");
-	row_append_names(&sql, set);
-	appendStringInfoString(&sql, ") VALUES (");
-	for (int i = 1; i <= n; i++)
-		appendStringInfo(&sql, "%s$%d", i == 1 ? "" : ", ", i);
-	appendStringInfo(&sql,
-					 ") ON CONFLICT ON CONSTRAINT request_gid DO NOTHING RETURNING id, created) "
-					 "INSERT INTO dtm.active (id, next_time, updated, status, branch_status) "
-					 "SELECT r.id, $%d, r.created, $%d, pg_catalog.repeat('P', $%d) FROM r "
-					 "RETURNING id",
-					 n + 1, n + 2, n + 3);
-	row_types(set, insert_statement.types);
-	memcpy(insert_statement.types + n, types_behind, sizeof(types_behind));
-	insert_statement.nparams = n + (int) lengthof(types_behind);
-	insert_statement.sql = MemoryContextStrdup(TopMemoryContext, sql.data);
-	pfree(sql.data);
-}
-
-bool
-store_insert(Transaction *trans)
-{
-	const DtmTrans *core = &trans->core;
-	const ColumnSet *set = row_columns(COLUMN_NEVER);
-	Datum		values[MAX_PARAMS];
-	char		nulls[MAX_PARAMS];
-	Session		session;
-	bool		inserted;
-
-	if (insert_statement.sql == NULL)
-		build_insert(set);
-	memset(nulls, ' ', sizeof(nulls));
-	row_values(trans, set, values, nulls);
-	values[set->n] = TimestampTzGetDatum(core->next_time);
-	values[set->n + 1] = CharGetDatum(dtm_status_letter(core->status));
-	values[set->n + 2] = Int32GetDatum(core->nops);
-	statement_enter(&session);
-	statement_run(&insert_statement, values, nulls);
-	inserted = SPI_processed > 0;
-	if (inserted)
-		trans->id = result_int64(0, 1);
-	statement_leave(&session);
-	return inserted;
-}
-
 static Transaction *
 decode_or_error(MemoryContext context)
 {

@@ -43,6 +43,15 @@ make_submitter(Oid role, const char *name)
 	return submitter;
 }
 
+Datum
+submitter_datum(Oid role)
+{
+	char	   *name = OidIsValid(role) ? GetUserNameFromId(role, true) : NULL;
+
+	return PointerGetDatum(name == NULL ? make_submitter(InvalidOid, "") :
+						   make_submitter(role, name));
+}
+
 static bool
 role_exists(Oid role)
 {
@@ -128,12 +137,7 @@ dtm_submitter_out(PG_FUNCTION_ARGS)
 Datum
 dtm_submitter_of_role(PG_FUNCTION_ARGS)
 {
-	Oid			role = PG_GETARG_OID(0);
-	char	   *name = OidIsValid(role) ? GetUserNameFromId(role, true) : NULL;
-
-	if (name == NULL)
-		PG_RETURN_POINTER(make_submitter(InvalidOid, ""));
-	PG_RETURN_POINTER(make_submitter(role, name));
+	return submitter_datum(PG_GETARG_OID(0));
 }
 
 /* dtm.submitter_role(submitter): NULL if it does not exist any more */

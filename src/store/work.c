@@ -57,7 +57,7 @@ store_own_session(void)
 }
 
 /* Types of the tables' columns; dtm.request's are in row.c. */
-static const Oid active_types[ACTIVE_ROLLBACK_REASON] = {
+const Oid	active_types[ACTIVE_ROLLBACK_REASON] = {
 	INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID, INT2OID, INT2OID, CHAROID,
 	TEXTOID, TEXTOID
 };

@@ -6,6 +6,8 @@
 
 #include "uri.h"
 
+#include "common/hashfn.h"
+
 /*
  * Branch id of calls that are not for a branch: the query-back and the
  * callback (§5.2).
@@ -56,10 +58,34 @@ form_problem(WireKind kind, const char *url)
 	return dtm_url_problem(url);
 }
 
-const char *
-wire_url_problem(const char *protocol, const char *url, const char **hint)
+/*
+ * URLs that were found to be good of late: libcurl needs 5,000 instructions to
+ * read one, and most services submit the same few again and again.  What is good
+ * depends on nothing but the kind and the URL.
+ */
+#define NGOOD_URLS		64		/* a power of 2 */
+#define GOOD_URL_SIZE	120		/* longer ones are not remembered */
+
+static struct
 {
-	WireKind	kind = wire_kind(protocol, url);
+	WireKind	kind;
+	char		url[GOOD_URL_SIZE]; /* "": none */
+}			good_urls[NGOOD_URLS];
+
+/* Where it is, or would be; -1: nowhere. */
+static int
+good_url_place(const char *url)
+{
+	size_t		len = strlen(url);
+
+	if (len == 0 || len >= GOOD_URL_SIZE)
+		return -1;
+	return (int) (hash_bytes((const unsigned char *) url, (int) len) & (NGOOD_URLS - 1));
+}
+
+static const char *
+find_url_problem(WireKind kind, const char *url, const char **hint)
+{
 	const char *problem = form_problem(kind, url);
 	const char *own;
 	const char *advice = NULL;
@@ -80,6 +106,25 @@ wire_url_problem(const char *protocol, const char *url, const char **hint)
 	}
 	if (hint != NULL && advice != NULL)
 		*hint = advice;
+	return problem;
+}
+
+const char *
+wire_url_problem(const char *protocol, const char *url, const char **hint)
+{
+	WireKind	kind = wire_kind(protocol, url);
+	int			place = good_url_place(url);
+	const char *problem;
+
+	if (place >= 0 && good_urls[place].kind == kind &&
+		strcmp(good_urls[place].url, url) == 0)
+		return NULL;
+	problem = find_url_problem(kind, url, hint);
+	if (problem == NULL && place >= 0)
+	{
+		good_urls[place].kind = kind;
+		strlcpy(good_urls[place].url, url, GOOD_URL_SIZE);
+	}
 	return problem;
 }
 
