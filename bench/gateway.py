@@ -111,11 +111,11 @@ def finish_live(bench, gateway, clients, rounds, seconds):
     found = []
     for _ in range(rounds):
         bench.reset()
-        finished = bench.query("SELECT sum(finished) FROM dtm.stat_coordinator")
+        finished = int(bench.query("SELECT sum(finished) FROM dtm.stat_coordinator"))
         began = time.time()
         gateway.load("http", clients, seconds)
         elapsed = time.time() - began
-        finished = bench.query("SELECT sum(finished) FROM dtm.stat_coordinator") - finished
+        finished = int(bench.query("SELECT sum(finished) FROM dtm.stat_coordinator")) - finished
         backlog = bench.query("SELECT count(*) FROM dtm.active WHERE next_time < now()")
         bench.wait_for("SELECT NOT EXISTS (SELECT FROM dtm.active WHERE next_time <= now())")
         bench.check_calls()

@@ -50,7 +50,7 @@ static const Option options[] = {
 	STRING("cert", "FILE", certificate, "certificate for TLS, with its chain, in PEM"),
 	STRING("key", "FILE", key, "its key"),
 	STRING("ca", "FILE", ca, "certificate authorities of clients' certificates, in PEM"),
-	NUMBER("sessions", "N", sessions, 1, 64, 2, "sessions with the database for requests; two more are for what is locked and for what waits"),
+	NUMBER("sessions", "N", sessions, 1, 64, 4, "sessions with the database for requests; two more are for what is locked and for what waits"),
 	NUMBER("batch", "N", batch, 1, 64, 64, "requests in a batch at most"),
 	NUMBER("max-body", "KB", max_body, 1, 65536, 1024, "largest body of a request"),
 	NUMBER("max-connections", "N", max_connections, 1, 1000000, 20000, "connections of clients at most"),

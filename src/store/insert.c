@@ -94,14 +94,17 @@ typedef struct Target
 	TupleTableSlot *slot;
 } Target;
 
-/* Has it got our columns, and no others? */
+/* Has it got our columns, and no others but such as were dropped again? */
 static bool
 has_our_columns(Relation relation, const Oid *types, int n, Oid submitter)
 {
 	TupleDesc	desc = RelationGetDescr(relation);
 
-	if (desc->natts != n)
+	if (desc->natts < n)
 		return false;
+	for (int i = n; i < desc->natts; i++)
+		if (!TupleDescAttr(desc, i)->attisdropped)
+			return false;
 	for (int i = 0; i < n; i++)
 		if (TupleDescAttr(desc, i)->atttypid != (OidIsValid(types[i]) ? types[i] : submitter))
 			return false;
