@@ -54,7 +54,7 @@ leave_to_coordinator(const Notice *notice)
 	message->notify = true;
 	message->result = notice->payload;
 	if (store_insert(message))	/* its gid is a new one */
-		dtm_announce(message->id);
+		dtm_announce(message->id, message->core.next_time);
 }
 
 /* The oldest first: there may be too many for a recursion. */

@@ -137,7 +137,7 @@ tell_end(const Transaction *trans, TimestampTz now, const OutcomeDriver *driver)
 	if (!store_insert(message))
 		return;
 	if (driver == NULL || !driver->take(driver->arg, message->id))
-		dtm_announce(message->id);
+		dtm_announce(message->id, message->core.next_time);
 }
 
 void

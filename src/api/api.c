@@ -234,7 +234,8 @@ void
 api_write(const Outcome *outcome, Transaction *trans)
 {
 	outcome_write(outcome, trans, GetCurrentTimestamp());
-	dtm_announce(trans->id);
+	dtm_announce(trans->id, dtm_core_is_final(trans->core.status) ? DT_NOEND :
+				 trans->core.next_time);
 }
 
 Transaction *

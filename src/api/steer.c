@@ -148,7 +148,7 @@ dtm_reset_cron_time(PG_FUNCTION_ARGS)
 	later_than = api_time_after(now, PG_GETARG_INTERVAL_P(0));
 	n = store_reset_next_time(later_than, now, max);
 	if (n > 0)
-		dtm_announce_ask(DTM_ASK_SEARCH);
+		dtm_announce_rows(now);
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	values[0] = Int32GetDatum(n);

@@ -203,7 +203,7 @@ insert_transaction(Request *request, bool submitted)
 	dtm_core_start(&trans->core, &config, submitted, GetCurrentTimestamp());
 	if (!store_insert(trans))
 		return false;
-	dtm_announce(trans->id);
+	dtm_announce(trans->id, trans->core.next_time);
 	return true;
 }
 

@@ -43,10 +43,18 @@ extern void coordinator_set_budget(Coordinator *coordinator, int64 budget);
 /* Draining: takes up no transactions, and finishes the calls in flight. */
 extern void coordinator_set_draining(Coordinator *coordinator, bool draining);
 
-/* Requests to process some transactions, or all that are due. */
+/*
+ * Requests to process some transactions; those that others have written and
+ * committed, without their ids; or all that are due.
+ */
 extern void coordinator_look_at(Coordinator *coordinator, const int64 *ids,
 								int n);
 extern void coordinator_search(Coordinator *coordinator);
+extern void coordinator_search_all(Coordinator *coordinator);
+
+/* When rows become due that the next of these searches is to find. */
+extern void coordinator_note_written(Coordinator *coordinator,
+									 const DtmWritten *written);
 
 /* Calls wait until the WAL is on disk up to this position. */
 extern void coordinator_flush_until(Coordinator *coordinator, XLogRecPtr lsn);

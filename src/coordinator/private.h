@@ -11,6 +11,7 @@
  *	room.c		how many of them there may be
  *	read.c		brings rows into memory
  *	search.c	which rows are due
+ *	uncommitted.c	rows that searches have found too early
  *	queue.c		ids that wait to be read
  *	park.c		puts transactions aside whose calls have to wait, or that find
  *				no room
@@ -38,6 +39,7 @@
 #include "removal.h"
 #include "room.h"
 #include "search.h"
+#include "uncommitted.h"
 
 #include "settings.h"
 #include "transaction.h"
@@ -79,6 +81,7 @@ struct Coordinator
 	Search		search;
 	Park		park;
 	Locked		locked;
+	Uncommitted uncommitted;
 	Pace		pace;
 	Removal		removal;
 	Attempts	attempts;

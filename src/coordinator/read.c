@@ -40,7 +40,7 @@ void
 read_later(Coordinator *c, int64 id)
 {
 	if (!queue_push(&c->reading.announced, id))
-		search_ask(&c->search, coordinator_time(c));
+		search_ask(&c->search, coordinator_time(c), SEARCH_ALL);
 }
 
 void
@@ -57,8 +57,8 @@ coordinator_look_at(Coordinator *c, const int64 *ids, int n)
 	}
 }
 
-void
-coordinator_search(Coordinator *c)
+static void
+ask_for_search(Coordinator *c, SearchKind kind)
 {
 	HASH_SEQ_STATUS seq;
 	Entry	   *entry;
@@ -67,7 +67,27 @@ coordinator_search(Coordinator *c)
 	hash_seq_init(&seq, c->entries.table);
 	while ((entry = hash_seq_search(&seq)) != NULL)
 		entry_doubt(c, entry);
-	search_ask(&c->search, coordinator_time(c));
+	search_ask(&c->search, coordinator_time(c), kind);
+	c->uncommitted.look = true;
+}
+
+void
+coordinator_search(Coordinator *c)
+{
+	ask_for_search(c, SEARCH_WRITTEN);
+}
+
+void
+coordinator_search_all(Coordinator *c)
+{
+	ask_for_search(c, SEARCH_ALL);
+}
+
+void
+coordinator_note_written(Coordinator *c, const DtmWritten *written)
+{
+	search_expect_written(&c->search, written->first);
+	search_expect(&c->search, written->ahead);
 }
 
 /* ---------- rows that were read ---------- */
@@ -347,12 +367,20 @@ is_away(Coordinator *c)
 	return c->mode == STORE_WORKER && store_home() != STORE_HOME_HERE;
 }
 
+/* A row that was found is not committed yet: it is read when it may be. */
+static void
+keep_uncommitted(Coordinator *c, const StoreDue *found)
+{
+	if (!uncommitted_add(&c->uncommitted, found->at.id, found->writer))
+		search_expect_written(&c->search, found->at.time);
+}
+
 /*
- * Reads those of the rows found that do not wait here already; returns how many
- * of those found are done with.
+ * Reads those of the rows found that are committed, and do not wait here already;
+ * returns how many of those found are done with.
  */
 static int
-load_found(Batch *batch, const StorePosition *found, int n)
+load_found(Batch *batch, const StoreDue *found, int n)
 {
 	Coordinator *c = batch->c;
 	int64	   *ids = palloc(sizeof(int64) * n);
@@ -362,11 +390,19 @@ load_found(Batch *batch, const StorePosition *found, int n)
 
 	for (int i = 0; i < n; i++)
 	{
-		if (park_has(&c->park, found[i].id) || locked_has(&c->locked, found[i].id))
+		int64		id = found[i].at.id;
+
+		if (TransactionIdIsValid(found[i].writer))
+			keep_uncommitted(c, &found[i]);
+		if (TransactionIdIsValid(found[i].writer) || park_has(&c->park, id) ||
+			locked_has(&c->locked, id))
 			continue;
 		places[nids] = i;
-		ids[nids++] = found[i].id;
+		ids[nids++] = id;
 	}
+	/* nobody has announced these, with the end of their commit */
+	if (nids > 0)
+		store_read_durably();
 	c->reading.looked_at += n - nids;
 	c->reading.suspect = c->reading.batch == 1 && nids > 0 ? ids[0] : 0;
 	done = load_rows(batch, ids, nids);
@@ -381,7 +417,7 @@ read_searched(Coordinator *c, int room)
 	Search	   *search = &c->search;
 	Batch		batch = {.c = c, .source = READ_SEARCHED, .left = room};
 	int			max = Min(c->reading.batch, Max(room, MIN_BATCH));
-	StorePosition *found = palloc(sizeof(StorePosition) * max);
+	StoreDue   *found = palloc(sizeof(StoreDue) * max);
 	int			n = search_read(search, c->share, max, found);
 	int			done;
 
@@ -390,9 +426,6 @@ read_searched(Coordinator *c, int room)
 		search_put_off(search, dtm_core_after(coordinator_time(c), AWAY_PAUSE));
 		return;
 	}
-	/* nobody has announced these, with the end of their commit */
-	if (n > 0)
-		store_read_durably();
 	done = load_found(&batch, found, n);
 	if (n < max && done == n)
 	{
@@ -401,9 +434,8 @@ read_searched(Coordinator *c, int room)
 	}
 	/* not before they have been taken: if that fails, they are read again */
 	if (done > 0)
-		search_advance(search, &found[done - 1]);
-	if (!search->running && search->again)
-		search_start(search, coordinator_time(c), true);
+		search_advance(search, &found[done - 1].at);
+	search_go_on(search, coordinator_time(c));
 }
 
 static void
@@ -412,7 +444,10 @@ read_due(Coordinator *c, int leave)
 	int			room;
 
 	if (!c->search.running && search_is_due(&c->search, coordinator_time(c)))
-		search_start(&c->search, coordinator_time(c), false);
+	{
+		search_start(&c->search, coordinator_time(c), SEARCH_ON);
+		c->uncommitted.look = true;
+	}
 	while (c->search.running && !is_tired(c) &&
 		   (room = room_left(&c->room) - leave) > 0)
 		read_searched(c, room);
@@ -476,6 +511,7 @@ read_rows(Coordinator *c)
 		store_read_durably();
 	c->reading.failed = false;
 	locked_look(c);
+	uncommitted_look(c);
 	/* however much is announced, for however long, the others have their turn */
 	room_divide(&c->room, search_is_due(&c->search, coordinator_time(c)),
 				park_can_return(&c->park, &c->calls, &c->room) ||
@@ -531,7 +567,7 @@ read_failed(Coordinator *c, ErrorData *edata)
 			 errmsg("could not read global transactions, reading them one by one: %s",
 					edata->message)));
 	/* rows that were read, but not kept, are to be found again */
-	search_ask(&c->search, coordinator_time(c));
+	search_ask(&c->search, coordinator_time(c), SEARCH_ALL);
 	c->reading.batch = 1;
 	return true;
 }

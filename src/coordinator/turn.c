@@ -471,6 +471,7 @@ coordinator_create(StoreMode mode, DtmShare share, DtmSharedSlot *slot)
 	read_init(c);
 	park_init(&c->park, context);
 	locked_init(&c->locked, context);
+	uncommitted_init(&c->uncommitted, context);
 	search_init(&c->search, coordinator_time(c));
 	removal_init(c);
 	return c;
@@ -505,7 +506,7 @@ void
 coordinator_clock_set(Coordinator *c)
 {
 	/* what is due by the new time, whichever way it has gone */
-	coordinator_search(c);
+	coordinator_search_all(c);
 	removal_init(c);
 }
 

@@ -232,7 +232,10 @@ at_transaction_event(XactEvent event, void *arg)
 	static bool watching = false;
 
 	if (event == XACT_EVENT_PRE_PREPARE && dtm_has_announcements())
+	{
 		prepared_mark();
+		dtm_note_written();
+	}
 	if (!watching && IsLogicalWorker())
 	{
 		/* it commits prepared transactions, and runs no commands */

@@ -10,6 +10,11 @@
  * something to announce invalidates a relation that nothing else invalidates: the
  * view dtm.stuck, whose cache entry nobody misses.
  *
+ * Which rows it has written is not part of that, but when they become due is noted
+ * in shared memory before the transaction is prepared (dtm_note_written()), and
+ * where that is lost, a coordinator starts that sees the rows as they are, not
+ * committed yet (coordinator/search.c).
+ *
  * Why no wake-up is lost:
  *
  * 1. FinishPreparedTransaction() sends the messages after the transaction has

@@ -14,9 +14,13 @@
 #include "miscadmin.h"
 #include "storage/lwlock.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
-/* Ids remembered for one commit; with more the coordinator searches. */
-#define MAX_PENDING 64
+/*
+ * Ids remembered for one commit; with more the coordinator searches.  A few such
+ * commits have to fit into the ring.
+ */
+#define MAX_PENDING (DTM_RING_SIZE / 4)
 
 DtmShared  *dtm_shared = NULL;
 
@@ -27,6 +31,7 @@ static shmem_request_hook_type previous_request_hook = NULL;
 static int64 pending_ids[MAX_PENDING];
 static int	npending = 0;
 static uint32 pending_asks = 0;
+static DtmWritten pending_written = {DT_NOEND, DT_NOEND};
 
 /* The transactions that it ends; grows, and is kept. */
 static int64 *ended_ids = NULL;
@@ -59,6 +64,7 @@ init_slot(DtmSharedSlot *slot)
 	SpinLockInit(&slot->mutex);
 	/* never 0: concerns() divides by it without the lock */
 	slot->share.of = 1;
+	dtm_reset_written(&slot->written);
 	pg_atomic_init_u64(&slot->started_at, 0);
 	pg_atomic_init_u64(&slot->ncommits, 0);
 	pg_atomic_init_u64(&slot->nfinished, 0);
@@ -157,6 +163,13 @@ dtm_ask_launcher(Oid database)
 StaticAssertDecl((DTM_RING_SIZE & (DTM_RING_SIZE - 1)) == 0,
 				 "DTM_RING_SIZE is a power of two");
 
+static void
+add_written(DtmWritten *written, const DtmWritten *more)
+{
+	written->first = Min(written->first, more->first);
+	written->ahead = Min(written->ahead, more->ahead);
+}
+
 /*
  * Puts those of the ids that are its own into a slot's ring and bits into its
  * "asked", and wakes its coordinator if there is anything.  Returns how many
@@ -175,8 +188,9 @@ StaticAssertDecl((DTM_RING_SIZE & (DTM_RING_SIZE - 1)) == 0,
  * 3. Ids of several commits may be in the ring in another order than that of
  *    the commits.  Nothing goes by the order: each row is read as it is then.
  * 4. An id that does not fit is lost; DTM_ASK_SEARCH takes its place, under the
- *    same mutex.  The search that follows is one from the beginning, with
- *    snapshots that are taken after that (coordinator/search.c).
+ *    same mutex, and with it the earliest time at which a row of that commit is
+ *    due.  The search that follows begins there, with snapshots that are taken
+ *    after that (coordinator/search.c).
  * 5. A coordinator that starts drops what is in the ring (worker.c, attach()):
  *    by 1, its first search sees all of that.  What comes later stays.
  */
@@ -202,6 +216,8 @@ tell_slot(DtmSharedSlot *slot, Oid database, const int64 *ids, int n, uint32 ask
 				slot->ring[slot->ring_tail++ % DTM_RING_SIZE] = ids[i];
 		}
 		slot->asked |= asks;
+		if (asks & DTM_ASK_SEARCH)
+			add_written(&slot->written, &pending_written);
 		slot->committed = Max(slot->committed, XactLastCommitEnd);
 		if ((taken > 0 && !slot->dozing) || asks != 0 || n == 0)
 			latch = slot->latch;
@@ -314,6 +330,7 @@ at_transaction_end(XactEvent event, void *arg)
 	npending = 0;
 	nended = 0;
 	pending_asks = 0;
+	dtm_reset_written(&pending_written);
 	if (held != NULL)
 	{
 		Oid			database = held->database;
@@ -336,12 +353,22 @@ register_callback(void)
 	}
 }
 
+/* Notes when a row becomes due that this transaction has written. */
+static void
+note_due(TimestampTz due)
+{
+	pending_written.first = Min(pending_written.first, due);
+	if (due < pending_written.ahead && due > GetCurrentTimestamp())
+		pending_written.ahead = due;
+}
+
 void
-dtm_announce(int64 id)
+dtm_announce(int64 id, TimestampTz due)
 {
 	if (dtm_shared == NULL)
 		return;
 	register_callback();
+	note_due(due);
 	if (npending < MAX_PENDING)
 		pending_ids[npending++] = id;
 	else
@@ -370,6 +397,26 @@ dtm_announce_end(int64 id)
 		ended_size = size;
 	}
 	ended_ids[nended++] = id;
+}
+
+void
+dtm_announce_rows(TimestampTz due)
+{
+	dtm_announce_ask(DTM_ASK_SEARCH);
+	note_due(due);
+}
+
+void
+dtm_note_written(void)
+{
+	DtmSharedSlot *slot = NULL;
+
+	while ((slot = dtm_next_slot(MyDatabaseId, slot)) != NULL)
+	{
+		SpinLockAcquire(&slot->mutex);
+		add_written(&slot->written, &pending_written);
+		SpinLockRelease(&slot->mutex);
+	}
 }
 
 void
@@ -417,7 +464,7 @@ dtm_set_dozing(DtmSharedSlot *slot, bool dozing)
 
 int
 dtm_take_announced(DtmSharedSlot *slot, int64 *ids, int max, uint32 *asked,
-				   XLogRecPtr *committed)
+				   XLogRecPtr *committed, DtmWritten *written)
 {
 	int			n = 0;
 
@@ -426,7 +473,9 @@ dtm_take_announced(DtmSharedSlot *slot, int64 *ids, int max, uint32 *asked,
 		ids[n++] = slot->ring[slot->ring_head++ % DTM_RING_SIZE];
 	*asked = slot->asked;
 	*committed = slot->committed;
+	*written = slot->written;
 	slot->asked = 0;
+	dtm_reset_written(&slot->written);
 	SpinLockRelease(&slot->mutex);
 	return n;
 }

@@ -33,6 +33,17 @@
 #define DTM_ASK_DRAIN	0x08	/* the same, after the calls in flight have
 								 * ended */
 
+/*
+ * When rows become due that were written, and of which the coordinator is not
+ * told by their ids; DT_NOEND: there are none.
+ */
+typedef struct DtmWritten
+{
+	TimestampTz first;			/* the earliest next_time */
+	TimestampTz ahead;			/* the earliest that was in the future when it
+								 * was written */
+} DtmWritten;
+
 /* Requests for one process, which its successor does not inherit. */
 #define DTM_ASK_LEAVE	(DTM_ASK_STOP | DTM_ASK_DRAIN)
 
@@ -66,6 +77,7 @@ typedef struct DtmSharedSlot
 								 * not known yet.  Read without the mutex */
 	bool		present;		/* it has found the extension */
 	uint32		asked;			/* DTM_ASK_ bits that were not taken yet */
+	DtmWritten	written;		/* for the searches that are asked for */
 	bool		dozing;			/* it will read the ring soon, without being
 								 * woken */
 	int			holds;			/* first slot of a database: number of
@@ -126,11 +138,23 @@ extern DtmSharedSlot *dtm_slot_of(Oid database);
  */
 extern DtmSharedSlot *dtm_next_slot(Oid database, DtmSharedSlot *previous);
 
-/* Announces a row to the coordinator when this transaction commits. */
-extern void dtm_announce(int64 id);
+/*
+ * Announces a row to the coordinator when this transaction commits: it has been
+ * written, and becomes due then (DT_NOEND: it does not).
+ */
+extern void dtm_announce(int64 id, TimestampTz due);
+
+/* The same of many rows that become due at that time, without their ids. */
+extern void dtm_announce_rows(TimestampTz due);
 
 /* Has this transaction something to announce? */
 extern bool dtm_has_announcements(void);
+
+/*
+ * Before this transaction is prepared: tells the coordinators now when its rows
+ * become due.  Whoever commits it asks them for a search.
+ */
+extern void dtm_note_written(void);
 
 /*
  * Wakes the sessions that wait for the end of a global transaction when this
@@ -176,10 +200,17 @@ extern void dtm_set_dozing(DtmSharedSlot *slot, bool dozing);
 
 /*
  * For the coordinator: takes up to "max" announced ids, the end of their
- * commits in the WAL, and the requests.
+ * commits in the WAL, the requests, and what searches have to know.
  */
 extern int	dtm_take_announced(DtmSharedSlot *slot, int64 *ids, int max,
-							   uint32 *asked, XLogRecPtr *committed);
+							   uint32 *asked, XLogRecPtr *committed,
+							   DtmWritten *written);
+
+static inline void
+dtm_reset_written(DtmWritten *written)
+{
+	written->first = written->ahead = DT_NOEND;
+}
 
 /*
  * For the coordinator: publishes the statistics of a host; removes those of

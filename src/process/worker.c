@@ -92,6 +92,7 @@ attach(DtmSharedSlot *slot)
 	/* what was announced to a predecessor is found in the tables */
 	slot->ring_head = slot->ring_tail;
 	slot->asked &= DTM_ASK_LEAVE;
+	dtm_reset_written(&slot->written);
 	slot->dozing = false;
 	SpinLockRelease(&slot->mutex);
 	pg_atomic_write_u64(&slot->started_at, (uint64) GetCurrentTimestamp());
@@ -293,17 +294,19 @@ take_announced(Worker *w)
 {
 	int64		ids[TAKE_BATCH];
 	XLogRecPtr	committed;
+	DtmWritten	written;
 	uint32		asked;
 	int			n;
 
 	do
 	{
-		n = dtm_take_announced(my_slot, ids, TAKE_BATCH, &asked, &committed);
+		n = dtm_take_announced(my_slot, ids, TAKE_BATCH, &asked, &committed, &written);
 		w->asked |= asked;
 		if (w->coordinator != NULL)
 		{
 			coordinator_look_at(w->coordinator, ids, n);
 			coordinator_flush_until(w->coordinator, committed);
+			coordinator_note_written(w->coordinator, &written);
 		}
 	} while (n == TAKE_BATCH);
 }

@@ -251,15 +251,34 @@ typedef struct StoreLoad
 extern void store_load_ids(const int64 *ids, int n, const StoreReader *reader,
 						   StoreLoad *load);
 
+/* ---------- due.c: the searches of the coordinator ---------- */
+
+/* A row that is due. */
+typedef struct StoreDue
+{
+	StorePosition at;
+	TransactionId writer;		/* the top-level transaction that has written
+								 * it, and may commit it yet; invalid: it is
+								 * committed, and the next to read it sees it */
+} StoreDue;
+
 /*
- * The next due transactions of a share after a position, in order, at most
- * "max"; returns how many.
+ * The next rows of a share that are due after a position, in order, at most "max";
+ * returns how many.
  */
 extern int	store_find_due(DtmShare share, TimestampTz now, StorePosition after,
-						   int max, StorePosition *found);
+						   int max, StoreDue *found);
 
-/* The earliest next_time after a time; DT_NOEND if there is none. */
+/*
+ * The earliest next_time after a time, of rows that are committed or may be;
+ * DT_NOEND if there is none.
+ */
 extern TimestampTz store_next_deadline(DtmShare share, TimestampTz after);
+
+/* Has a writer ended, so that whoever reads now sees what it has committed? */
+extern bool store_has_ended(TransactionId writer);
+
+/* ---------- for the coordinator's writes ---------- */
 
 typedef enum StoreWrite
 {

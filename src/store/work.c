@@ -198,68 +198,6 @@ store_load_ids(const int64 *ids, int n, const StoreReader *reader, StoreLoad *lo
 	tables_close(&tables);
 }
 
-/* dtm_in_share() */
-#define IN_SHARE(of, number) \
-	"AND a.id % " CppAsString2(DTM_SHARE_UNITS) " % " of " = " number " "
-
-int
-store_find_due(DtmShare share, TimestampTz now, StorePosition after, int max,
-			   StorePosition *found)
-{
-	static Statement statement = {
-		"SELECT a.id, a.next_time FROM dtm.active a "
-		"WHERE (a.next_time, a.id) > ($1, $2) AND a.next_time <= $3 "
-		IN_SHARE("$4", "$5")
-		"ORDER BY a.next_time, a.id LIMIT $6",
-		6, {TIMESTAMPTZOID, INT8OID, TIMESTAMPTZOID, INT8OID, INT8OID, INT8OID}
-	};
-	Session		session;
-	Datum		values[6];
-	int			n;
-
-	values[0] = TimestampTzGetDatum(after.time);
-	values[1] = Int64GetDatum(after.id);
-	values[2] = TimestampTzGetDatum(now);
-	values[3] = Int64GetDatum(share.of);
-	values[4] = Int64GetDatum(share.number);
-	values[5] = Int64GetDatum(max);
-	statement_enter(&session);
-	statement_run(&statement, values, NULL);
-	n = (int) SPI_processed;
-	for (int i = 0; i < n; i++)
-	{
-		found[i].id = result_int64(i, 1);
-		found[i].time = result_int64(i, 2);
-	}
-	statement_leave(&session);
-	return n;
-}
-
-TimestampTz
-store_next_deadline(DtmShare share, TimestampTz after)
-{
-	static Statement statement = {
-		"SELECT a.next_time FROM dtm.active a "
-		"WHERE a.next_time > $1 AND a.next_time < 'infinity' "
-		IN_SHARE("$2", "$3")
-		"ORDER BY a.next_time, a.id LIMIT 1",
-		3, {TIMESTAMPTZOID, INT8OID, INT8OID}
-	};
-	TimestampTz deadline = DT_NOEND;
-	Session		session;
-	Datum		values[3];
-
-	values[0] = TimestampTzGetDatum(after);
-	values[1] = Int64GetDatum(share.of);
-	values[2] = Int64GetDatum(share.number);
-	statement_enter(&session);
-	statement_run(&statement, values, NULL);
-	if (SPI_processed > 0)
-		deadline = result_int64(0, 1);
-	statement_leave(&session);
-	return deadline;
-}
-
 /* The columns of a transaction's state in the row to be written. */
 static void
 set_state(Table *active, const DtmTrans *core, TimestampTz now)
