@@ -215,14 +215,14 @@ class Bench:
 
     # clients
 
-    def pgbench(self, script, seconds=None, clients=CLIENTS):
+    def pgbench(self, script, seconds=None, clients=CLIENTS, mode="prepared"):
         """Transactions a second."""
         self.scripts += 1
         path = f"{self.tools}/{self.scripts}.sql"
         with open(path, "w", encoding="ascii") as file:
             file.write(script)
         out = subprocess.run(
-            [f"{self.bin}/pgbench", "-n", "-M", "prepared", "-c", str(clients), "-j", "2",
+            [f"{self.bin}/pgbench", "-n", "-M", mode, "-c", str(clients), "-j", "2",
              "-T", str(seconds or self.seconds), "-f", path, "-D", f"run={self.scripts}", "-D", "n=0", self.dsn],
             check=False, capture_output=True, text=True)
         if out.returncode != 0:
@@ -651,6 +651,58 @@ END $$""")
     def scenario_gateway(self):
         gateway.scenario(self, cpu_of, status_of, ROUNDS, PAIRED_ROUNDS, CLIENTS)
 
+    @contextlib.contextmanager
+    def old_snapshot(self):
+        """A session that keeps a snapshot, as a long report or pg_dump does."""
+        import psycopg2
+        session = psycopg2.connect(self.dsn)
+        session.set_session(isolation_level="REPEATABLE READ", readonly=True)
+        session.cursor().execute("SELECT 1")
+        try:
+            yield
+        finally:
+            session.close()
+
+    def cpu_for_each(self, load):
+        """CPU of the coordinators and backends for each transaction of a load, in us."""
+        # not the view, which counts what is due: that reads the entries which nobody should
+        finished = "SELECT sum(finished) FROM dtm.coordinator_stats()"
+        before = self.query(finished)
+        cpu = Cpu(self)
+        count = int(load())
+        self.wait_for(f"SELECT sum(finished) >= {before + count} FROM dtm.coordinator_stats()")
+        used = cpu.done()
+        return (used["coordinator"] + used["backends"]) / (self.query(finished) - before)
+
+    def scenario_held(self):
+        results = self.results
+        dead = self.backlog_size()
+        results.title("held", f"live while an old snapshot keeps {dead:,} finished transactions from being vacuumed; beside: without")
+        saga = self.saga()
+        prepared = f"BEGIN;\n{saga}PREPARE TRANSACTION 'bench:client_id';\nCOMMIT PREPARED 'bench:client_id';\n"
+        seventy = saga.replace("SELECT ", "SELECT count(", 1).replace(");\n", ")) FROM generate_series(1, 70);\n")
+        loads = {
+            "live": lambda: self.pgbench(saga) * self.seconds,
+            "two-phase": lambda: self.pgbench(prepared, mode="simple") * self.seconds,
+            "70 submits in a transaction": lambda: self.pgbench(seventy, clients=1) * self.seconds * 70,
+        }
+        cpu = {(name, held): [] for name in loads for held in (False, True)}
+        for _ in range(ROUNDS):
+            for held in (False, True):
+                self.reset()
+                with self.old_snapshot() if held else contextlib.nullcontext():
+                    self.cpu_for_each(lambda: self.query(
+                        f"SELECT count(dtm_submit('msg', ARRAY[dtm_step('{self.url}/s/Held', payload => '{{}}')]))"
+                        f" FROM generate_series(1, {dead})"))
+                    self.execute("VACUUM dtm.active")
+                    for name, load in loads.items():
+                        cpu[name, held].append(self.cpu_for_each(load))
+                    self.check_calls()
+        for name in loads:
+            results.figure(f"{name}: CPU for a saga", cpu[name, True], "us")
+            results.figure(f"{name}: without", cpu[name, False], "us")
+            results.ratio(f"{name}: with / without", cpu[name, True], cpu[name, False], ("<=", 1.15))
+
     def scenario_mixed(self):
         results = self.results
         results.title("mixed", f"other kinds of transactions, live, {CLIENTS} clients")
@@ -722,8 +774,8 @@ END $$""")
                 "settings": dict(self.cursor.fetchall())}
 
 
-SCENARIOS = ["live", "drain", "submit", "latency", "barrier", "mixed", "waiters", "gateway", "coordinators",
-             "slow", "idle", "flat"]
+SCENARIOS = ["live", "drain", "submit", "latency", "barrier", "mixed", "waiters", "held", "gateway",
+             "coordinators", "slow", "idle", "flat"]
 
 
 def run(tools, bin_dir, dsn, data, seconds, path, *scenarios):

@@ -16,6 +16,8 @@
 #	mixed		tcc, msg, concurrent and failing sagas; beside: sagas
 #	waiters		live, while 1,000 sessions are in dtm_wait; beside: without
 #	gateway		submits through dtm-gateway; beside: pgbench, which calls dtm_submit
+#	held		live while an old snapshot is kept, also with prepared transactions
+#			and with 70 submits in a transaction; beside: without
 #	coordinators	two and four of them; beside: one
 #	slow		5,000 calls in flight that take 1 s
 #	idle		what a coordinator costs that has nothing to do
@@ -57,7 +59,7 @@ as_user make -s -C "$SCRATCH/dtm/gateway" PG_CONFIG="$PG_CONFIG"
 as_user cp "$SCRATCH/dtm/gateway/dtm-gateway" "$tools/"
 # everything is as installed, but for what a checkpoint would add by chance
 start_cluster bench "shared_preload_libraries = 'dtm'" "shared_buffers = 1GB" \
-	"max_wal_size = 16GB" "checkpoint_timeout = 1h" "max_worker_processes = 16" "max_connections = 1100" \
+	"max_wal_size = 16GB" "checkpoint_timeout = 1h" "max_worker_processes = 16" "max_connections = 1100" "max_prepared_transactions = 20" \
 	"dtm.max_requests_per_host = 100" "dtm.retention = 0" "log_min_messages = warning"
 as_user "$PG_BIN/psql" -h "$SCRATCH" -U postgres -X -q -c "CREATE EXTENSION dtm"
 as_user /usr/bin/python3 "$SCRATCH/dtm/bench/bench.py" run "$tools" "$PG_BIN" \
