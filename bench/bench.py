@@ -672,7 +672,7 @@ END $$""")
         count = int(load())
         self.wait_for(f"SELECT sum(finished) >= {before + count} FROM dtm.coordinator_stats()")
         used = cpu.done()
-        return (used["coordinator"] + used["backends"]) / (self.query(finished) - before)
+        return (used["coordinator"] + used["backends"]) / float(self.query(finished) - before)
 
     def scenario_held(self):
         results = self.results

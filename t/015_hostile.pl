@@ -99,6 +99,45 @@ is(sql('SELECT pid FROM dtm.stat_coordinator'), $pid, 'the coordinator is the sa
 	my ($memory) = $status =~ /RssAnon:\s+(\d+)/;
 	cmp_ok($memory, '<', 100 * 1024, 'its memory is what it was');
 }
+
+# ---------- many large responses at a time ----------
+
+sub memory
+{
+	return (slurp_file("/proc/$pid/status") =~ /RssAnon:\s+(\d+)/)[0];
+}
+
+$node->append_conf('postgresql.conf', "dtm.max_reply_size = 1MB\ndtm.request_timeout = 100s");
+sql('SELECT pg_reload_conf()');
+eventually($node, 'SHOW dtm.max_reply_size', '1MB');
+{
+	my $before = memory();
+	my $other = "http://localhost:$port";
+	sql("SELECT count(dtm_submit('msg', ARRAY[dtm_step('$url/held/1000000', payload => '{}')], gid => 'held-' || n)) FROM generate_series(1, 300) n");
+	ok(eventually($node, 'SELECT in_flight FROM dtm.stat_coordinator', '300'), 'many responses of 1 MB are on their way');
+	# which takes as long as it takes: all that may come has come when nothing more is read
+	my $last = 0;
+	my $same = 0;
+	for (1 .. 600)
+	{
+		my $now = memory();
+		$same = $now == $last ? $same + 1 : 0;
+		$last = $now;
+		last if $same >= 10 && $now > $before + 20 * 1024;
+		eventually($node, "SELECT pg_sleep(0.1) IS NOT NULL");
+	}
+	note("memory: $before kB before, $last kB with these");
+	# 64 MB, twice while a buffer grows, and something for each call
+	cmp_ok($last - $before, '<', 130 * 1024, 'they take no more memory than they may');
+	sql("SELECT dtm_submit('msg', ARRAY[dtm_step('$url/ok', payload => '{}')], gid => 'small-beside')");
+	is(wait_for('small-beside'), 'succeed', 'a small response of the same host is not held up');
+	sql("SELECT dtm_submit('msg', ARRAY[dtm_step('$other/large/500000', payload => '{}')], gid => 'large-beside')");
+	is(wait_for('large-beside'), 'succeed', 'nor a large one of another host');
+	HTTP::Tiny->new->get("$url/_release");
+	ok(eventually($node, "SELECT count(*) FROM dtm.transactions WHERE gid LIKE 'held-%' AND status = 'succeed'", '300'), 'all of them go on when others have ended');
+	is(sql("SELECT count(*), count(*) FILTER (WHERE result = 'SUCCESS') FROM dtm.calls WHERE gid LIKE 'held-%'"), '300|300', 'and each was called once');
+}
+
 # ---------- addresses that nobody is to be sent to ----------
 
 sub alter

@@ -11,6 +11,7 @@ import zlib
 import service
 
 requests = collections.Counter()
+released = asyncio.Event()
 OK = b"HTTP/1.1 200 OK\r\n"
 BOMB = gzip.compress(b"0" * 50_000_000)
 NO = b'{"dtm_result": "FAILURE"}'
@@ -139,6 +140,21 @@ async def answer(path, writer):
         writer.write(reply(b"", b"Location: " + target + b"\r\n", b"307 Elsewhere"))
     elif path == "/cookie":
         writer.write(reply(b"done", b"Set-Cookie: track=me\r\nStrict-Transport-Security: max-age=1000\r\n"))
+    elif path.startswith("/held/"):
+        # so many bytes, of which the last one comes when it is told to
+        size = int(path[len("/held/"):])
+        writer.write(OK + b"Content-Length: %d\r\n\r\n" % size)
+        for _ in range((size - 1) // 1000):
+            writer.write(b"x" * 1000)
+            await writer.drain()
+        writer.write(b"x" * ((size - 1) % 1000))
+        await released.wait()
+        writer.write(b"x")
+    elif path.startswith("/large/"):
+        writer.write(reply(b"x" * int(path[len("/large/"):])))
+    elif path == "/_release":
+        released.set()
+        writer.write(reply(b"done"))
     else:
         writer.write(reply(b"done"))
     await writer.drain()
@@ -158,7 +174,7 @@ async def serve(reader, writer):
             requests[path] += 1
             if "\r\ncookie:" in head.lower():
                 requests["cookies"] += 1
-            await asyncio.wait_for(answer(path, writer), 20)
+            await asyncio.wait_for(answer(path, writer), 120 if path.startswith("/held/") else 20)
     except (ConnectionError, asyncio.TimeoutError, asyncio.IncompleteReadError):
         pass
     finally:

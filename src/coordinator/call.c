@@ -17,6 +17,9 @@
 /* The part that one more call has in the average of what calls take: 1 / this. */
 #define CALL_TIME_WEIGHT	64
 
+/* Memory for the bodies of responses, in bytes; see MAX_LOADED_BYTES (room.c), too. */
+#define MAX_REPLY_BYTES		((size_t) 64 * 1024 * 1024)
+
 /* Transactions in memory that wait for a worker of a role, for each worker. */
 #define LOADED_PER_WORKER	8
 
@@ -247,6 +250,7 @@ read_limits(DtmTransportLimits *limits)
 	limits->breaker_failures = dtm_breaker_failures;
 	limits->breaker_pause_max = (int64) dtm_breaker_pause_max * 1000;
 	limits->max_reply_size = (size_t) dtm_max_reply_size * 1024;
+	limits->max_reply_bytes = MAX_REPLY_BYTES;
 	limits->ca_file = dtm_ca_file;
 	/* the setting has been checked */
 	(void) dtm_address_list_parse(dtm_forbidden_addresses, &limits->forbidden,

@@ -14,11 +14,11 @@
 #include "room.h"
 
 /*
- * Memory that they may take, in bytes.  Beyond it goes one at most, and only if
- * its role has nothing else in memory: or what is larger than that would never
- * be driven.
+ * Memory that they may take, in bytes; with that for responses (MAX_REPLY_BYTES),
+ * 256 MB.  Beyond it goes one at most, and only if its role has nothing else in
+ * memory: or what is larger than that would never be driven.
  */
-#define MAX_LOADED_BYTES	(INT64CONST(256) * 1024 * 1024)
+#define MAX_LOADED_BYTES	(INT64CONST(192) * 1024 * 1024)
 
 /* What a role may have, for what is free. */
 #define ROLE_SHARE			3

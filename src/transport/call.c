@@ -14,9 +14,6 @@
 #include <string.h>
 #include <strings.h>
 
-/* First size of the buffer of a reply, in bytes; most replies fit. */
-#define REPLY_BUFFER_SIZE	512
-
 /*
  * Bytes that are read at a time, libcurl's minimum.  Each call in flight has
  * such a buffer, and thousands may be; and this size is one that malloc() has
@@ -53,18 +50,20 @@ on_reply(char *data, size_t size, size_t nmemb, void *arg)
 		request->too_long = true;
 		return 0;				/* ends the transfer */
 	}
-	if (call->reply_len + len + 1 > request->reply_size)
+	switch (reply_grow(request, call->reply_len + len))
 	{
-		size_t		new_size = request->reply_size ? request->reply_size : REPLY_BUFFER_SIZE;
-		char	   *reply;
-
-		while (new_size < call->reply_len + len + 1)
-			new_size *= 2;
-		reply = realloc(call->reply, new_size);
-		if (reply == NULL)
+		case REPLY_FITS:
+			break;
+		case REPLY_WAITS:
+			if (!call->http2)
+			{
+				reply_pause(request);
+				return CURL_WRITEFUNC_PAUSE;
+			}
+			request->is_crowded = true;
 			return 0;
-		call->reply = reply;
-		request->reply_size = new_size;
+		case REPLY_FAILS:
+			return 0;
 	}
 	memcpy(call->reply + call->reply_len, data, len);
 	call->reply_len += len;

@@ -45,6 +45,8 @@ typedef struct DtmHost
 	int			nshards;		/* elements of in_shard */
 	int			roomy;			/* the first shard that may have room for a
 								 * call */
+	size_t		reply_bytes;	/* buffers of the replies of its calls in
+								 * flight */
 	DtmCall    *first;			/* calls that wait for their turn */
 	DtmCall    *last;
 	struct DtmHost *next;		/* ring of hosts with waiting calls */
@@ -91,7 +93,9 @@ typedef struct DtmRequest
 	char		rejected[128];	/* why we ended it by its headers; "": we did
 								 * not */
 	char		forbidden[64];	/* the forbidden address; "": none */
-	size_t		reply_size;		/* allocated for call->reply */
+	bool		paused;			/* its reply waits for memory */
+	bool		is_crowded;		/* there was no memory for its reply, which
+								 * could not wait */
 	int64_t		started;		/* monotonic */
 	int64_t		expires;		/* monotonic: when its time-out ends */
 	bool		was_late;		/* the time-out was extended, because the
@@ -128,6 +132,12 @@ struct DtmTransport
 	DtmCall    *last_done;
 	int			in_flight;
 	int			waiting;
+	size_t		reply_bytes;	/* buffers of all replies that were not reaped
+								 * yet */
+	DtmRequest *favored;		/* whose reply goes on although there is no
+								 * memory for it; NULL: none */
+	int			npaused;		/* requests whose reply waits for memory */
+	bool		reply_freed;	/* some may go on */
 	char		problem[DTM_CALL_ERROR_SIZE];	/* of no call, which the owner
 												 * has not been told of; "":
 												 * none */
@@ -172,6 +182,41 @@ extern curl_socket_t open_socket(void *arg, curlsocktype purpose,
 
 /* The same; the argument is the transport. */
 extern int	close_socket(void *arg, curl_socket_t fd);
+
+/* The transfer of a call has ended. */
+extern void request_finish(DtmTransport *t, DtmRequest *request, CURLcode rc);
+
+/* ---------- failure.c ---------- */
+
+/* Does the host not answer; did it answer, although the call has failed? */
+extern bool failure_is_silence(CURLcode rc, const DtmCall *call);
+extern bool failure_has_answer(const DtmRequest *request);
+
+/* Sets call->error. */
+extern void failure_explain(const DtmTransport *t, const DtmRequest *request,
+							CURLcode rc);
+
+/* ---------- reply.c ---------- */
+
+typedef enum ReplyGrowth
+{
+	REPLY_FITS,
+	REPLY_WAITS,				/* there is no memory for it now */
+	REPLY_FAILS					/* out of memory */
+} ReplyGrowth;
+
+/* Makes the buffer of a reply large enough for so many bytes and a NUL. */
+extern ReplyGrowth reply_grow(DtmRequest *request, size_t len);
+
+/* Notes that a reply waits. */
+extern void reply_pause(DtmRequest *request);
+
+/* The call is not in flight any more; it is reaped, or canceled. */
+extern void reply_leave(DtmRequest *request);
+extern void reply_forget(DtmTransport *t, DtmCall *call);
+
+/* Lets replies go on that wait for memory, if some was freed. */
+extern void replies_resume(DtmTransport *t);
 
 /* ---------- call.c ---------- */
 

@@ -18,7 +18,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/epoll.h>
 #include <time.h>
 #include <unistd.h>
@@ -99,7 +98,8 @@ start(DtmTransport *t, DtmCall *call)
 	}
 	request->call = call;
 	request->too_long = request->was_late = request->in_framing = request->is_encoded = false;
-	request->header_len = request->reply_size = 0;
+	request->paused = request->is_crowded = false;
+	request->header_len = 0;
 	request->content_length = -1;
 	request->forbidden[0] = request->rejected[0] = request->unwatched[0] = request->error[0] = '\0';
 	request->started = clock_us(CLOCK_MONOTONIC);
@@ -184,6 +184,7 @@ leave(DtmTransport *t, DtmRequest *request)
 	DtmHost    *host = call->host;
 
 	curl_multi_remove_handle(request->shard->multi, request->easy);
+	reply_leave(request);
 	shard_leave(host, request->shard);
 	request_put(t, request);
 	call->request = NULL;
@@ -193,69 +194,29 @@ leave(DtmTransport *t, DtmRequest *request)
 	host_release(t, host);
 }
 
-/*
- * Does an error say that the host does not answer?  Others are of this side:
- * whom it trusts, what it shows.  A host that does not like that closes the
- * connection, which of TLS therefore says nothing.
- */
-static bool
-is_no_answer(CURLcode rc, const DtmCall *call)
-{
-	switch (rc)
-	{
-		case CURLE_COULDNT_RESOLVE_HOST:
-		case CURLE_COULDNT_CONNECT:
-		case CURLE_OPERATION_TIMEDOUT:
-			return true;
-		case CURLE_GOT_NOTHING:
-		case CURLE_SEND_ERROR:
-		case CURLE_RECV_ERROR:
-		case CURLE_PARTIAL_FILE:
-		case CURLE_HTTP2:
-		case CURLE_HTTP2_STREAM:
-			return strncasecmp(call->url, "https:", 6) != 0;
-		default:
-			return false;
-	}
-}
-
-static void
-finish(DtmTransport *t, DtmRequest *request, CURLcode rc)
+void
+request_finish(DtmTransport *t, DtmRequest *request, CURLcode rc)
 {
 	DtmCall    *call = request->call;
 	long		status = 0;
-	bool		forbidden = request->forbidden[0] != '\0';
 
 	call->duration = clock_us(CLOCK_MONOTONIC) - request->started;
-	if (rc == CURLE_OK)
+	/* some statuses say enough by themselves */
+	if (rc == CURLE_OK ||
+		(request->forbidden[0] == '\0' && request->unwatched[0] == '\0' &&
+		 request->header_len <= MAX_HEADER_LEN &&
+		 (request->too_long || request->is_encoded) &&
+		 curl_easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &status) == CURLE_OK &&
+		 (status == 409 || status == 425 || call->status_is_enough)))
 	{
 		curl_easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &status);
 		call->http_status = (int) status;
 	}
-	else if (forbidden)
-		snprintf(call->error, sizeof(call->error),
-				 "address %s is forbidden by dtm.forbidden_addresses", request->forbidden);
-	else if (request->unwatched[0] != '\0')
-		snprintf(call->error, sizeof(call->error), "%s", request->unwatched);
-	else if (request->header_len > MAX_HEADER_LEN)
-		snprintf(call->error, sizeof(call->error),
-				 "response headers are longer than %d bytes", MAX_HEADER_LEN);
-	else if ((request->too_long || request->is_encoded) &&
-			 curl_easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &status) == CURLE_OK &&
-			 (status == 409 || status == 425 || call->status_is_enough))
-		call->http_status = (int) status;	/* says enough by itself */
-	else if (request->rejected[0] != '\0')
-		snprintf(call->error, sizeof(call->error), "%s", request->rejected);
-	else if (request->too_long)
-		snprintf(call->error, sizeof(call->error),
-				 "response is longer than %zu bytes", t->limits.max_reply_size);
 	else
-		snprintf(call->error, sizeof(call->error), "%s",
-				 request->error[0] ? request->error : curl_easy_strerror(rc));
-	if (rc == CURLE_OK || status != 0 || request->too_long || request->rejected[0] != '\0' ||
-		request->header_len > MAX_HEADER_LEN)
+		failure_explain(t, request, rc);
+	if (rc == CURLE_OK || status != 0 || failure_has_answer(request))
 		host_answered(t, call->host, call->duration);
-	else if (!forbidden && is_no_answer(rc, call))
+	else if (request->forbidden[0] == '\0' && failure_is_silence(rc, call))
 		host_failed(t, call->host, call);
 	leave(t, request);
 	append_done(t, call);
@@ -340,7 +301,7 @@ init_reply(DtmCall *call)
 	call->request = NULL;
 	call->http_status = 0;
 	call->reply = NULL;
-	call->reply_len = 0;
+	call->reply_len = call->reply_size = 0;
 	call->grpc_status = -1;
 	call->grpc_message = NULL;
 	call->retry_after = NULL;
@@ -411,6 +372,7 @@ dtm_transport_cancel(DtmTransport *t, DtmCall *call)
 		}
 	}
 	call->next = NULL;
+	reply_forget(t, call);
 	dtm_call_release(call);
 }
 
@@ -426,7 +388,7 @@ dtm_transport_due_in(const DtmTransport *t)
 	int64_t		due;
 	int64_t		left;
 
-	if (t->done != NULL)
+	if (t->done != NULL || (t->npaused > 0 && t->reply_freed))
 		return 0;
 	due = shards_deadline(t);
 	if (t->in_flight > 0 && t->next_expiry < due)
@@ -459,7 +421,7 @@ expire(DtmTransport *t)
 			continue;
 		if (request->unwatched[0] != '\0')
 		{
-			finish(t, request, CURLE_ABORTED_BY_CALLBACK);
+			request_finish(t, request, CURLE_ABORTED_BY_CALLBACK);
 			continue;
 		}
 		if (request->expires + LATE < now && !request->was_late)
@@ -470,9 +432,11 @@ expire(DtmTransport *t)
 		if (request->expires <= now)
 		{
 			snprintf(request->error, sizeof(request->error),
+					 request->paused ?
+					 "timed out after %lld ms: other responses took the memory" :
 					 "timed out after %lld ms",
 					 (long long) (now - request->started) / 1000);
-			finish(t, request, CURLE_OPERATION_TIMEDOUT);
+			request_finish(t, request, CURLE_OPERATION_TIMEDOUT);
 		}
 		else if (request->expires < t->next_expiry)
 			t->next_expiry = request->expires;
@@ -488,6 +452,7 @@ dtm_transport_drive(DtmTransport *t)
 	bool		all;
 
 	block_signals(&before);
+	replies_resume(t);
 	start_waiting(t);
 	all = shards_drive(t);
 	/* before sleeping, or what has ended is not noticed */
@@ -496,7 +461,7 @@ dtm_transport_drive(DtmTransport *t)
 		char	   *private;
 
 		curl_easy_getinfo(easy, CURLINFO_PRIVATE, &private);
-		finish(t, (DtmRequest *) private, rc);
+		request_finish(t, (DtmRequest *) private, rc);
 	}
 	if (all)
 		expire(t);
@@ -525,6 +490,7 @@ dtm_transport_reap(DtmTransport *t)
 	if (t->done == NULL)
 		t->last_done = NULL;
 	call->next = NULL;
+	reply_forget(t, call);
 	return call;
 }
 

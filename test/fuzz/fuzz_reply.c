@@ -34,6 +34,7 @@ LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
 	DtmTransport transport;
 	DtmCall		call;
 	DtmRequest		request;
+	DtmHost		host;
 	const char *data = text;
 	const char *end = text + len;
 
@@ -42,10 +43,13 @@ LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
 	memset(&transport, 0, sizeof(transport));
 	memset(&call, 0, sizeof(call));
 	memset(&request, 0, sizeof(request));
+	memset(&host, 0, sizeof(host));
+	transport.limits.max_reply_bytes = SIZE_MAX / 4;
 	transport.limits.max_reply_size = swollen ? 2 * SWOLLEN : 1000;
 	request.transport = &transport;
 	request.easy = easy;
 	request.call = &call;
+	call.host = &host;
 	call.http2 = true;
 	call.grpc_status = -1;
 	request.content_length = -1;

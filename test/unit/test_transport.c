@@ -1,8 +1,9 @@
 /*
  * test_transport.c
- *		Functions of libcurl and of the kernel that fail.  If this fails, a call
- *		waits for ever or fails without saying why, or a coordinator works with a
- *		libcurl that refuses each of its calls.
+ *		Functions of libcurl and of the kernel that fail, and responses for which
+ *		there is no memory.  If this fails, a call waits for ever or fails without
+ *		saying why, responses take all memory, or a coordinator works with a libcurl
+ *		that refuses each of its calls.
  *
  * The linker gives us the calls of what is wrapped here.
  */
@@ -15,10 +16,12 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "../../src/transport/private.h"
@@ -251,6 +254,177 @@ connections_of_http2_are_used_again(void **state)
 	}
 }
 
+/* ---------- the memory for responses ---------- */
+
+#define BODY_SIZE	100000
+#define NCALLS		10
+#define REPLY_BYTES	(2 * BODY_SIZE)
+
+/* Answers one request; the last byte comes only if the response is to be complete. */
+static void
+answer(int connection, bool complete)
+{
+	char		buffer[4096];
+	int			len = snprintf(buffer, sizeof(buffer), "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", BODY_SIZE);
+	size_t		left = BODY_SIZE - (complete ? 0 : 1);
+
+	if (write(connection, buffer, (size_t) len) != len)
+		_exit(1);
+	memset(buffer, 'x', sizeof(buffer));
+	while (left > 0)
+	{
+		ssize_t		n = write(connection, buffer, left < sizeof(buffer) ? left : sizeof(buffer));
+
+		if (n <= 0)
+			_exit(1);
+		left -= (size_t) n;
+	}
+	/* until the other side has had enough */
+	while (read(connection, buffer, sizeof(buffer)) > 0)
+		;
+	_exit(0);
+}
+
+/* A process for each request. */
+static void
+start_server(bool complete, pid_t *pids)
+{
+	for (int i = 0; i < NCALLS; i++)
+	{
+		char		request[4096];
+		int			connection;
+
+		pids[i] = fork();
+		assert_true(pids[i] >= 0);
+		if (pids[i] > 0)
+			continue;
+		connection = accept(listener, NULL, NULL);
+		if (connection < 0 || read(connection, request, sizeof(request)) <= 0)
+			_exit(1);
+		answer(connection, complete);
+	}
+}
+
+static void
+stop_server(pid_t *pids)
+{
+	for (int i = 0; i < NCALLS; i++)
+	{
+		kill(pids[i], SIGKILL);
+		waitpid(pids[i], NULL, 0);
+	}
+}
+
+static void
+allow_replies(size_t bytes)
+{
+	DtmTransportLimits limits = {.max_requests = NCALLS, .max_requests_per_host = NCALLS,
+		.max_reply_size = BODY_SIZE, .max_reply_bytes = bytes, .ca_file = ""};
+
+	dtm_transport_set_limits(transport, &limits);
+}
+
+/* Makes all calls, and hands those that have ended to "check"; returns the most memory. */
+static size_t
+call_all(DtmCall *calls, int64_t timeout, void (*check) (const DtmCall *call))
+{
+	size_t		most = 0;
+	int			left = NCALLS;
+
+	memset(calls, 0, sizeof(DtmCall) * NCALLS);
+	for (int i = 0; i < NCALLS; i++)
+	{
+		calls[i].url = url;
+		calls[i].timeout = timeout;
+		dtm_transport_submit(transport, &calls[i]);
+	}
+	while (left > 0)
+	{
+		struct pollfd fd = {.fd = dtm_transport_fd(transport), .events = POLLIN};
+		int64_t		due;
+		DtmCall    *call;
+
+		dtm_transport_drive(transport);
+		if (transport->reply_bytes > most)
+			most = transport->reply_bytes;
+		while ((call = dtm_transport_reap(transport)) != NULL)
+		{
+			check(call);
+			dtm_call_release(call);
+			left--;
+		}
+		due = dtm_transport_due_in(transport);
+		if (left > 0)
+			poll(&fd, 1, due < 0 ? -1 : (int) (due / 1000) + 1);
+	}
+	assert_int_equal(transport->reply_bytes, 0);
+	assert_int_equal(transport->npaused, 0);
+	assert_null(transport->favored);
+	return most;
+}
+
+static int	ncrowded;
+
+static void
+is_complete(const DtmCall *call)
+{
+	assert_string_equal(call->error, "");
+	assert_int_equal(call->http_status, 200);
+	assert_int_equal(call->reply_len, BODY_SIZE);
+}
+
+static void
+is_timed_out(const DtmCall *call)
+{
+	assert_int_equal(call->http_status, 0);
+	assert_non_null(strstr(call->error, "timed out after "));
+	ncrowded += strstr(call->error, "other responses took the memory") != NULL;
+}
+
+static void
+responses_that_do_not_fit_wait(void **state)
+{
+	DtmCall		calls[NCALLS];
+	pid_t		pids[NCALLS];
+
+	(void) state;
+	allow_replies(REPLY_BYTES);
+	start_server(true, pids);
+	/* small buffers, and one more response that goes on whatever there is */
+	assert_in_range(call_all(calls, INT64_C(3600) * 1000000, is_complete), BODY_SIZE,
+					REPLY_BYTES + NCALLS * 8192 + BODY_SIZE + 1);
+	stop_server(pids);
+}
+
+static void
+one_at_a_time_goes_on_without_memory(void **state)
+{
+	DtmCall		calls[NCALLS];
+	pid_t		pids[NCALLS];
+
+	(void) state;
+	allow_replies(0);
+	start_server(true, pids);
+	assert_in_range(call_all(calls, INT64_C(3600) * 1000000, is_complete), BODY_SIZE,
+					NCALLS * (8192 + 1) + 2 * (BODY_SIZE + 1));
+	stop_server(pids);
+}
+
+static void
+a_response_that_waits_ends_with_its_time_out(void **state)
+{
+	DtmCall		calls[NCALLS];
+	pid_t		pids[NCALLS];
+
+	(void) state;
+	allow_replies(REPLY_BYTES);
+	start_server(false, pids);
+	ncrowded = 0;
+	call_all(calls, 1000000, is_timed_out);
+	assert_in_range(ncrowded, 1, NCALLS - 1);
+	stop_server(pids);
+}
+
 int
 main(void)
 {
@@ -260,7 +434,10 @@ main(void)
 		cmocka_unit_test_setup_teardown(a_socket_that_can_not_be_waited_for_ends_its_call, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_is_of_no_call_is_told_once, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_library_that_is_too_old_is_named, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(connections_of_http2_are_used_again, set_up, tear_down)
+		cmocka_unit_test_setup_teardown(connections_of_http2_are_used_again, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(responses_that_do_not_fit_wait, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(one_at_a_time_goes_on_without_memory, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_response_that_waits_ends_with_its_time_out, set_up, tear_down)
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
