@@ -205,7 +205,7 @@ request_finish(DtmTransport *t, DtmRequest *request, CURLcode rc)
 	if (rc == CURLE_OK ||
 		(request->forbidden[0] == '\0' && request->unwatched[0] == '\0' &&
 		 request->header_len <= MAX_HEADER_LEN &&
-		 (request->too_long || request->is_encoded) &&
+		 (request->too_long || request->is_encoded || request->is_crowded || request->paused) &&
 		 curl_easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &status) == CURLE_OK &&
 		 (status == 409 || status == 425 || call->status_is_enough)))
 	{
