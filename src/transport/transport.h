@@ -32,8 +32,8 @@ typedef struct DtmTransportLimits
 	int			max_requests_per_host;	/* to one scheme, host and port */
 	size_t		max_reply_size; /* bytes of a response's body; a larger one is
 								 * an error */
-	size_t		max_reply_bytes;	/* bytes of the bodies of all responses; one
-									 * for which there is no memory waits */
+	size_t		max_reply_bytes;	/* bytes of the bodies of all responses;
+									 * one for which there is no memory waits */
 	int			breaker_failures;	/* consecutive calls without response that
 									 * open the circuit breaker; 0: never */
 	int64_t		breaker_pause_max;	/* us: longest time between two probes */
