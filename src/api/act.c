@@ -104,7 +104,7 @@ dtm_edit_step(PG_FUNCTION_ARGS)
 	request_edit_step(trans, step, changes);
 	store_update_branches(trans);
 	outcome_tell(&outcome, trans, GetCurrentTimestamp(), NULL);
-	dtm_announce(trans->id);
+	dtm_announce(trans->id, trans->core.next_time);
 	store_add_act(trans->id, "edit step", dtm_core_has_undo(trans->core.type) ? 2 * step + 1 : step,
 				  STRING_OR_NULL(3), detail);
 	PG_RETURN_VOID();
@@ -226,7 +226,7 @@ dtm_resubmit(PG_FUNCTION_ARGS)
 				(errcode(DTM_ERRCODE_GID_IN_USE),
 				 errmsg("gid \"%s\" is already in use", new_gid),
 				 errhint(API_GID_HINT)));
-	dtm_announce(trans->id);
+	dtm_announce(trans->id, trans->core.next_time);
 	initStringInfo(&json);
 	appendStringInfoString(&json, "{\"new_gid\": ");
 	escape_json(&json, new_gid);

@@ -43,18 +43,30 @@ request_find_branch(const Transaction *trans, const char *branch_id)
 			 errhint("dtm.branches lists the branches of a global transaction.")));
 }
 
-/* The names of a branch's ops, for a hint. */
+/* The names of a branch's ops; "names" has a place for each op of the transaction. */
+static int
+list_ops(const Transaction *trans, int step, const char **names)
+{
+	int			n = 0;
+
+	for (int i = 0; i < trans->core.nops; i++)
+		if (trans->core.ops[i].step == step)
+			names[n++] = dtm_op_name(trans->core.ops[i].op);
+	return n;
+}
+
+/* The same for a hint. */
 static char *
 op_names(const Transaction *trans, int step)
 {
-	StringInfoData names;
+	const char **names = palloc(sizeof(char *) * trans->core.nops);
+	int			n = list_ops(trans, step, names);
+	StringInfoData all;
 
-	initStringInfo(&names);
-	for (int i = 0; i < trans->core.nops; i++)
-		if (trans->core.ops[i].step == step)
-			appendStringInfo(&names, "%s%s", names.len == 0 ? "" : ", ",
-							 dtm_op_name(trans->core.ops[i].op));
-	return names.data;
+	initStringInfo(&all);
+	for (int i = 0; i < n; i++)
+		appendStringInfo(&all, "%s%s", i == 0 ? "" : ", ", names[i]);
+	return all.data;
 }
 
 static int
@@ -188,11 +200,14 @@ is_option(const char *key)
 static void
 error_key(const Transaction *trans, int step, const char *key)
 {
+	const char **others = palloc(sizeof(char *) * (trans->core.nops + 1));
+	int			n = list_ops(trans, step, others);
+
+	others[n++] = PAYLOAD_KEY;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("unknown key \"%s\" in changes", key),
-			 errhint("Valid keys are %s, " PAYLOAD_KEY ", and the options of a step but name: %s.",
-					 op_names(trans, step), step_options_keys(STEP_IN_STEP))));
+			 errhint("%s", step_options_hint(key, STEP_IN_STEP, others, n))));
 }
 
 void
