@@ -181,13 +181,22 @@ identify(const Transaction *trans, const WireBranch *branch, const char **header
 
 #define NOWN_HEADERS	4
 
+/* The method that the step asks for; NULL: none. */
+static const char *
+method_of(const WireBranch *branch)
+{
+	return branch->step == NULL ? NULL :
+		branch->undoes ? branch->step->compensate_method : branch->step->method;
+}
+
 void
 http_set_headers(const Transaction *trans, const WireBranch *branch, DtmCall *call)
 {
 	const char *content_type = step_options_content_type(branch->step, branch->server);
 	bool		identified = branch->kind == WIRE_HTTP &&
 		!step_options_query_parameters(branch->step, branch->server);
-	bool		empty = call->method != NULL && call->body_len == 0;
+	bool		empty = branch->kind == WIRE_HTTP && call->body_len == 0 &&
+		method_of(branch) != NULL;
 	const char **headers;
 	int			n = 0;
 
@@ -213,7 +222,10 @@ http_set_headers(const Transaction *trans, const WireBranch *branch, DtmCall *ca
 			psprintf("%s;", trans->header_name[i]) :
 			psprintf("%s: %s", trans->header_name[i], value);
 	}
-	if (content_type != NULL && !empty && !has_header(trans, CONTENT_TYPE))
+	/* without a value, libcurl sends none of its own either */
+	if (empty && !has_header(trans, CONTENT_TYPE))
+		headers[n++] = CONTENT_TYPE ":";
+	else if (content_type != NULL && !has_header(trans, CONTENT_TYPE))
 		headers[n++] = psprintf(CONTENT_TYPE ": %s", utf8_of(content_type));
 	for (int i = 0; i < DTM_NDEFAULT_HEADERS; i++)
 	{
@@ -242,8 +254,7 @@ has_no_body(const char *method)
 static void
 set_method(const WireBranch *branch, bool empty_post, DtmCall *call)
 {
-	const char *method = branch->step == NULL ? NULL :
-		branch->undoes ? branch->step->compensate_method : branch->step->method;
+	const char *method = method_of(branch);
 
 	if (method != NULL && has_no_body(method))
 		call->body_len = 0;
