@@ -1289,6 +1289,36 @@ AS 'MODULE_PATHNAME', 'dtm_gateway_wait' LANGUAGE C;
 COMMENT ON PROCEDURE dtm.gateway_wait(bigint[], integer, bigint[], text[], text[]) IS
   'waits, at most timeout milliseconds, until the first pass of some of the transactions has ended, and returns what it has come to';
 
+/*
+ * For /api/metrics: sums over all roles, and nothing that would tell of one
+ * transaction.  They begin anew with each coordinator.
+ */
+CREATE FUNCTION dtm.gateway_metrics(OUT name text, OUT type text, OUT help text, OUT labels text[], OUT value text)
+RETURNS SETOF record
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+AS $$
+  WITH s AS MATERIALIZED (
+    SELECT COALESCE(sum(c.finished), 0) AS finished, COALESCE(sum(c.calls), 0) AS calls,
+           COALESCE(sum(c.call_errors), 0) AS call_errors, COALESCE(sum(c.in_flight), 0) AS in_flight,
+           COALESCE(sum(c.loaded), 0) AS loaded, COALESCE(max(c.backlog), 0) AS backlog,
+           COALESCE(EXTRACT(epoch FROM max(c.oldest_due_age)), 0) AS oldest,
+           count(*) FILTER (WHERE c.state = 'running') AS running
+      FROM dtm.stat_coordinator c)
+  SELECT m.* FROM s, LATERAL (VALUES
+    ('dtm_transaction_process_total', 'counter', 'Global transactions that have ended.', NULL::text[], s.finished::text),
+    ('dtm_branch_process_total', 'counter', 'Calls of branches.', ARRAY['status', 'ok'], (s.calls - s.call_errors)::text),
+    ('dtm_branch_process_total', 'counter', 'Calls of branches.', ARRAY['status', 'fail'], s.call_errors::text),
+    ('dtm_branch_in_flight', 'gauge', 'Calls of branches in flight.', NULL, s.in_flight::text),
+    ('dtm_transaction_loaded', 'gauge', 'Global transactions in memory.', NULL, s.loaded::text),
+    ('dtm_transaction_backlog', 'gauge', 'Global transactions that are due.', NULL, s.backlog::text),
+    ('dtm_transaction_oldest_due_seconds', 'gauge', 'Seconds for which the oldest of them has been due.', NULL, s.oldest::text),
+    ('dtm_coordinators', 'gauge', 'Coordinators of the database that run.', NULL, s.running::text))
+  AS m(name, type, help, labels, value)
+$$;
+COMMENT ON FUNCTION dtm.gateway_metrics() IS 'what the gateway prints at /api/metrics beside its own counters';
+
 /* An integer of a query string, in dtm's words where it is none. */
 CREATE FUNCTION dtm.gateway_number(arguments jsonb, name text, otherwise bigint) RETURNS bigint
 LANGUAGE plpgsql IMMUTABLE
@@ -1525,6 +1555,7 @@ GRANT EXECUTE ON FUNCTION @extschema@.dtm_create_token(name, interval, text), @e
 GRANT SELECT ON dtm.api_tokens TO dtm_admin;
 GRANT EXECUTE ON FUNCTION dtm.gateway_batch(text[], bytea[], text[], bytea[], integer[], bytea[], boolean) TO dtm_gateway;
 GRANT EXECUTE ON PROCEDURE dtm.gateway_wait(bigint[], integer, bigint[], text[], text[]) TO dtm_gateway;
+GRANT EXECUTE ON FUNCTION dtm.gateway_metrics() TO dtm_gateway;
 GRANT EXECUTE ON FUNCTION
   dtm.gateway_number(jsonb, text, bigint), dtm.gateway_all(jsonb), dtm.gateway_kv(jsonb, boolean), dtm.gateway_call(text, jsonb)
 TO dtm_user;

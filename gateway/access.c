@@ -17,12 +17,13 @@
 /* Roles whose requests are counted; those beyond share one count. */
 #define MAX_BUCKETS	256
 
-/* Requests that a role has left in this second. */
+/* Requests that a role has left in this second, and those under way. */
 typedef struct Bucket
 {
 	char		name[64];
 	int64_t		tokens;			/* times USEC_PER_SEC */
 	int64_t		counted;
+	int			in_flight;		/* requests */
 } Bucket;
 
 const char *
@@ -40,6 +41,8 @@ access_problem(Access access)
 			return "requests for this host name are refused: start the gateway with --host";
 		case ACCESS_TOO_MANY:
 			return "too many requests of this role: try again";
+		case ACCESS_BUSY:
+			return "too many requests of this role or address are under way: try again";
 	}
 	return "";
 }
@@ -177,16 +180,13 @@ bucket_of(const char *name, int64_t now, int rate)
 	return &buckets[i];
 }
 
-static bool
-is_within_rate(const Exchange *exchange, const Request *request)
+/* That of the role or the token; it is never gone. */
+static Bucket *
+bucket_of_request(const Exchange *exchange, const Request *request)
 {
-	int			rate = exchange->conn->server->config.rate;
-	int64_t		now = exchange->conn->server->loop->now;
+	const Server *server = exchange->conn->server;
 	char		name[64];
-	Bucket	   *bucket;
 
-	if (rate == 0)
-		return true;
 	if (request->has_token)
 	{
 		for (int i = 0; i < 16; i++)
@@ -194,7 +194,17 @@ is_within_rate(const Exchange *exchange, const Request *request)
 	}
 	else
 		(void) snprintf(name, sizeof(name), "%s", request->role);
-	bucket = bucket_of(name, now, rate);
+	return bucket_of(name, server->loop->now, server->config.rate);
+}
+
+static bool
+is_within_rate(const Exchange *exchange, Bucket *bucket)
+{
+	int			rate = exchange->conn->server->config.rate;
+	int64_t		now = exchange->conn->server->loop->now;
+
+	if (rate == 0)
+		return true;
 	bucket->tokens += (now - bucket->counted) * rate;
 	if (bucket->tokens > rate * USEC_PER_SEC)
 		bucket->tokens = rate * USEC_PER_SEC;
@@ -203,6 +213,24 @@ is_within_rate(const Exchange *exchange, const Request *request)
 		return false;
 	bucket->tokens -= USEC_PER_SEC;
 	return true;
+}
+
+static Access
+check_limits(const Exchange *exchange, Request *request)
+{
+	const ServerConfig *config = &exchange->conn->server->config;
+	Address    *address = exchange->conn->counts;
+	Bucket	   *bucket = bucket_of_request(exchange, request);
+
+	if ((config->max_in_flight > 0 && bucket->in_flight >= config->max_in_flight) ||
+		(config->max_in_flight_per_address > 0 &&
+		 address->in_flight >= config->max_in_flight_per_address))
+		return ACCESS_BUSY;
+	if (!is_within_rate(exchange, bucket))
+		return ACCESS_TOO_MANY;
+	request_count(request, 0, &bucket->in_flight);
+	request_count(request, 1, &address->in_flight);
+	return ACCESS_GRANTED;
 }
 
 Access
@@ -228,7 +256,6 @@ access_check(Exchange *exchange, Request *request, bool grpc)
 		return ACCESS_NO_ROLE;
 	if (!request->has_token)
 		request->role = xstrdup(exchange->conn->role);
-	if (!is_within_rate(exchange, request))
-		return ACCESS_TOO_MANY;
-	return ACCESS_GRANTED;
+	request_set_who(request);
+	return check_limits(exchange, request);
 }

@@ -19,6 +19,10 @@
 #define BASE		"/api/dtmsvr"
 #define TYPE_JSON	"application/json; charset=utf-8"
 #define TYPE_TEXT	"text/plain; charset=utf-8"
+
+/* How old the database's counters may be, in us, so that reading is cheap. */
+#define METRICS_TIME	USEC_PER_SEC
+
 #define SUCCESS		"{\"dtm_result\":\"SUCCESS\"}"
 
 /* ---------- routes ---------- */
@@ -263,9 +267,10 @@ api_submit(Exchange *exchange, Request *request,
 static void
 refuse_access(Exchange *exchange, Access access)
 {
-	int			status = access == ACCESS_NO_ROLE ? 401 : access == ACCESS_TOO_MANY ? 429 : 403;
+	int			status = access == ACCESS_NO_ROLE ? 401 : access == ACCESS_TOO_MANY ? 429 :
+		access == ACCESS_BUSY ? 503 : 403;
 
-	if (access == ACCESS_TOO_MANY)
+	if (access == ACCESS_TOO_MANY || access == ACCESS_BUSY)
 		metrics[METRIC_OVERLOAD]++;
 	if (exchange->kind == EXCHANGE_JSONRPC)
 		reply_rpc_error(exchange, status, JSONRPC_INTERNAL, access_problem(access));
@@ -441,15 +446,49 @@ reply_static(Exchange *exchange, const Route *route)
 	buf_free(&body);
 }
 
+/* What the database counts, as text of a moment ago, and until when that will do. */
+static Buf	counted;
+static int64_t counted_until;
+
 static void
-reply_metrics(Exchange *exchange)
+write_metrics(Exchange *exchange)
 {
 	Buf			body = {0};
 
 	metrics_write(&body, DTM_VERSION);
+	buf_add(&body, counted.data, counted.len);
 	exchange_reply(exchange, 200, "text/plain; version=0.0.4; charset=utf-8", NULL,
 				   body.data, body.len);
 	buf_free(&body);
+}
+
+static void
+answer_metrics(void *owner, const Answer *answer)
+{
+	Exchange   *exchange = owner;
+
+	exchange->request = NULL;
+	counted.len = 0;
+	if (answer->outcome == OUTCOME_SUCCESS)
+		metrics_write_rows(&counted, answer->parts, answer->nparts / METRICS_COLUMNS);
+	counted_until = exchange->conn->server->loop->now + METRICS_TIME;
+	write_metrics(exchange);
+}
+
+/* Ours are there whatever the database does. */
+static void
+reply_metrics(Exchange *exchange)
+{
+	const Server *server = exchange->conn->server;
+
+	if (db_is_ready(server->db) && counted_until <= server->loop->now)
+	{
+		api_submit(exchange, request_create(NULL), answer_metrics);
+		return;
+	}
+	if (!db_is_ready(server->db))
+		counted.len = 0;
+	write_metrics(exchange);
 }
 
 /* A known path with a slash behind it is sent to the path, as dtm does. */

@@ -36,7 +36,9 @@ typedef enum Access
 	ACCESS_NO_ROLE,				/* it does not say who it is */
 	ACCESS_CROSS_SITE,			/* a browser asks for another site's page */
 	ACCESS_OTHER_HOST,			/* for a name that is not ours */
-	ACCESS_TOO_MANY				/* requests of this role in this second */
+	ACCESS_TOO_MANY,			/* requests of this role in this second */
+	ACCESS_BUSY					/* too many of this role or address are under
+								 * way */
 } Access;
 
 /*

@@ -65,8 +65,10 @@ fail(Exchange *exchange, int status, const char *message)
 }
 
 static int
-status_of(const Answer *answer)
+status_of(const Exchange *exchange, const Answer *answer)
 {
+	bool		begins = strcmp(exchange->api, "Submit") == 0 || strcmp(exchange->api, "Prepare") == 0;
+
 	switch (answer->outcome)
 	{
 		case OUTCOME_SUCCESS:
@@ -86,8 +88,13 @@ status_of(const Answer *answer)
 		case OUTCOME_INVALID:
 			break;
 	}
-	/* what panics in dtm: an unknown gid, a workflow that has ended */
-	if (strcmp(answer->sqlstate, "DT003") == 0 || strcmp(answer->sqlstate, "DT001") == 0)
+
+	/*
+	 * What panics in dtm: an unknown gid, a workflow that has ended, a topic
+	 * that a message names and nobody has subscribed to.
+	 */
+	if (strcmp(answer->sqlstate, "DT003") == 0 || strcmp(answer->sqlstate, "DT001") == 0 ||
+		(begins && strcmp(answer->sqlstate, "42704") == 0))
 		return GRPC_INTERNAL;
 	if (strcmp(answer->sqlstate, "42501") == 0)
 		return GRPC_PERMISSION_DENIED;
@@ -109,7 +116,7 @@ answer_grpc(void *owner, const Answer *answer)
 	exchange->request = NULL;
 	if (answer->outcome != OUTCOME_SUCCESS)
 	{
-		fail(exchange, status_of(answer), answer->message);
+		fail(exchange, status_of(exchange, answer), answer->message);
 		return;
 	}
 	if (strcmp(exchange->api, "PrepareWorkflow") == 0)
@@ -146,8 +153,11 @@ ask(Exchange *exchange, const Method *method, Bytes message)
 		return;
 	}
 	request_fail(request, OUTCOME_DENIED, "");
+	if (access == ACCESS_TOO_MANY || access == ACCESS_BUSY)
+		metrics[METRIC_OVERLOAD]++;
 	fail(exchange, access == ACCESS_NO_ROLE ? GRPC_UNAUTHENTICATED :
-		 access == ACCESS_TOO_MANY ? GRPC_RESOURCE_EXHAUSTED : GRPC_PERMISSION_DENIED,
+		 access == ACCESS_TOO_MANY ? GRPC_RESOURCE_EXHAUSTED :
+		 access == ACCESS_BUSY ? GRPC_UNAVAILABLE : GRPC_PERMISSION_DENIED,
 		 access_problem(access));
 }
 

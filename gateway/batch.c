@@ -24,6 +24,9 @@
 /* How long a gid whose row was locked is kept apart, in us. */
 #define SLOW_TIME			INT64_C(10000000)
 
+#define METRICS_QUERY \
+	"SELECT name, type, help, value, labels FROM dtm.gateway_metrics() ORDER BY name"
+
 #define OVERLOAD	"too many requests are waiting for the database: try again"
 #define LOST		"the connection to the database was lost: try again"
 
@@ -82,6 +85,18 @@ batch_expire(Session *session)
 	}
 }
 
+/* Counters of the database: a request that is a statement of its own. */
+static void
+send_metrics(Session *session)
+{
+	session->state = SESSION_BUSY;
+	session->began = session->db->loop->now;
+	if (!PQsendQueryParams(session->conn, METRICS_QUERY, 0, NULL, NULL, NULL, NULL, 1))
+		session_lost(session, PQerrorMessage(session->conn));
+	else
+		(void) session_flush(session);
+}
+
 /* Sends session->batch. */
 static void
 send_batch(Session *session, bool careful)
@@ -120,6 +135,9 @@ batch_send(Session *session)
 
 	for (int n = 0; n < max && session->first != NULL; n++)
 	{
+		/* no part of a batch */
+		if (n > 0 && session->first->op == NULL)
+			break;
 		bytes += request_size(session->first);
 		if (n > 0 && bytes > MAX_BATCH_BYTES)
 			break;
@@ -127,8 +145,13 @@ batch_send(Session *session)
 		end = &(*end)->next;
 		metrics[METRIC_BATCHED]++;
 	}
-	if (session->batch != NULL)
-		send_batch(session, false);
+	if (session->batch == NULL)
+		return;
+	if (session->batch->op == NULL)
+		send_metrics(session);
+	else
+		/* there, errors are to be expected */
+		send_batch(session, session->kind == SESSION_APART);
 }
 
 void
@@ -144,6 +167,17 @@ batch_lost(Session *session)
 }
 
 /* ---------- results ---------- */
+
+/*
+ * Did this request make its batch fail?  What is refused because of what is
+ * stored has a code of ours, and did not; the server's state is nobody's fault.
+ */
+static bool
+is_to_blame(const Answer *answer)
+{
+	return (answer->outcome == OUTCOME_ERROR || answer->outcome == OUTCOME_INVALID) &&
+		strncmp(answer->sqlstate, "DT", 2) != 0;
+}
 
 static const char *
 text_at(const PGresult *result, int row, int column)
@@ -185,6 +219,8 @@ finish(Session *session, Request *request, const PGresult *result, int row)
 		parts = array_read(PQgetvalue(result, row, 4), (size_t) PQgetlength(result, row, 4),
 						   &answer.nparts);
 	answer.parts = parts;
+	if (session->careful && is_to_blame(&answer))
+		apart_note(session->db, request);
 	if (answer.outcome != OUTCOME_SUCCESS)
 		log_debug("gid \"%s\": %s: %s", request->gid ? request->gid : "", request->op,
 				  answer.message);
@@ -211,6 +247,36 @@ repeat_or_fail(Session *session, const PGresult *result)
 	session_lost(session, message);
 }
 
+/* A former version of the extension counts nothing: that is no error of ours. */
+static void
+end_metrics(Session *session, const PGresult *result)
+{
+	Request    *request = session->batch;
+	int			n = PQresultStatus(result) == PGRES_TUPLES_OK && PQnfields(result) == METRICS_COLUMNS ?
+		PQntuples(result) * METRICS_COLUMNS : 0;
+	Bytes	   *cells = n > 0 ? xcalloc(sizeof(Bytes) * (size_t) n) : NULL;
+	Answer		answer = {.outcome = OUTCOME_SUCCESS, .message = "", .sqlstate = "", .nparts = n};
+
+	session->batch = NULL;
+	session->state = SESSION_READY;
+	for (int i = 0; i < n; i++)
+	{
+		int			row = i / METRICS_COLUMNS;
+		int			column = i % METRICS_COLUMNS;
+
+		if (!PQgetisnull(result, row, column))
+			cells[i] = (Bytes)
+		{
+			PQgetvalue(result, row, column), (size_t) PQgetlength(result, row, column)
+		};
+	}
+	answer.parts = cells;
+	request_finish(request, &answer);
+	free(cells);
+	if (PQstatus(session->conn) == CONNECTION_BAD)
+		session_lost(session, PQerrorMessage(session->conn));
+}
+
 /* The batch is over, and its transaction has committed, if there is a result. */
 static void
 end_batch(Session *session)
@@ -220,6 +286,12 @@ end_batch(Session *session)
 	int			row = 0;
 
 	session->result = NULL;
+	if (batch->op == NULL)
+	{
+		end_metrics(session, result);
+		PQclear(result);
+		return;
+	}
 	if (result == NULL || PQresultStatus(result) != PGRES_TUPLES_OK || PQnfields(result) != 6)
 	{
 		repeat_or_fail(session, result);

@@ -50,12 +50,14 @@ static const Option options[] = {
 	STRING("cert", "FILE", certificate, "certificate for TLS, with its chain, in PEM"),
 	STRING("key", "FILE", key, "its key"),
 	STRING("ca", "FILE", ca, "certificate authorities of clients' certificates, in PEM"),
-	NUMBER("sessions", "N", sessions, 1, 64, 4, "sessions with the database for requests; two more are for what is locked and for what waits"),
+	NUMBER("sessions", "N", sessions, 1, 64, 4, "sessions with the database for requests; others are for what is locked, for what waits, and for roles with errors"),
 	NUMBER("batch", "N", batch, 1, 64, 64, "requests in a batch at most"),
 	NUMBER("max-body", "KB", max_body, 1, 65536, 1024, "largest body of a request"),
 	NUMBER("max-connections", "N", max_connections, 1, 1000000, 20000, "connections of clients at most"),
 	NUMBER("max-connections-per-address", "N", max_per_address, 0, 1000000, 0, "the same of an address; 0: any number"),
 	NUMBER("rate", "N", rate, 0, 1000000, 0, "requests a second of a role at most; 0: any number"),
+	NUMBER("max-in-flight", "N", max_in_flight, 0, 1000000, 5000, "requests of a role under way at most; 0: any number"),
+	NUMBER("max-in-flight-per-address", "N", max_in_flight_per_address, 0, 1000000, 0, "the same of an address; 0: any number"),
 	NUMBER("queue-time", "MS", queue_time, 1, 60000, 2000, "time that a request may wait for the database before it is refused"),
 	NUMBER("batch-time", "S", batch_time, 1, 3600, 30, "time that the database may take for a batch before the session is given up"),
 	NUMBER("wait-time", "S", wait_time, 1, 86400, 60, "time that a wait_result may take"),
@@ -69,17 +71,16 @@ static const Option options[] = {
 
 #define NOPTIONS	(sizeof(options) / sizeof(options[0]))
 
-static void
-complain(const char *format, const char *a, const char *b)
+/* What is wrong, as a string of its own; b may be NULL. */
+static char *
+complaint(const char *a, const char *name, const char *b, const char *value)
 {
-	(void) fputs("dtm-gateway: ", stderr);
-	/* the formats are ours */
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-	(void) fprintf(stderr, format, a, b);
-#pragma GCC diagnostic pop
-	(void) fputs("\nTry \"dtm-gateway --help\" for more information.\n", stderr);
-	exit(2);
+	Buf			text = {0};
+
+	buf_printf(&text, "%s\"%s\"%s", a, name, b);
+	if (value != NULL)
+		buf_printf(&text, " \"%s\"", value);
+	return buf_string(&text);
 }
 
 static void
@@ -116,41 +117,44 @@ find_option(const char *name, size_t len)
 	return NULL;
 }
 
-static void
+/* Sets it; or returns what is wrong, as those below do. */
+static char *
 set_number(const Option *option, int *place, const char *value)
 {
 	char	   *end;
 	long		number;
+	Buf			text = {0};
 
 	errno = 0;
 	number = strtol(value, &end, 10);
-	if (errno != 0 || end == value || *end != '\0' || number < option->min || number > option->max)
+	if (errno == 0 && end != value && *end == '\0' && number >= option->min && number <= option->max)
 	{
-		(void) fprintf(stderr, "dtm-gateway: --%s is \"%s\"; it is a number from %d to %d\n",
-					   option->name, value, option->min, option->max);
-		exit(2);
+		*place = (int) number;
+		return NULL;
 	}
-	*place = (int) number;
+	buf_printf(&text, "--%s is \"%s\"; it is a number from %d to %d",
+			   option->name, value, option->min, option->max);
+	return buf_string(&text);
 }
 
 /* "fresh": the first of a source, which replaces what others have said. */
-static void
+static char *
 set_option(Config *config, const Option *option, const char *value, bool fresh)
 {
 	char	   *base = (char *) config;
+	char	  **list = (char **) (base + option->offset);
 
 	switch (option->kind)
 	{
 		case OPTION_STRING:
-			free(*(char **) (base + option->offset));
-			*(char **) (base + option->offset) = xstrdup(value);
+			free(*list);
+			*list = xstrdup(value);
 			break;
 		case OPTION_NUMBER:
-			set_number(option, (int *) (base + option->offset), value);
-			break;
+			return set_number(option, (int *) (base + option->offset), value);
 		case OPTION_FLAG:
 			if (strcmp(value, "on") != 0 && strcmp(value, "off") != 0)
-				complain("--%s is on or off%s", option->name, "");
+				return complaint("option ", option->name, " is on or off, not", value);
 			*(bool *) (base + option->offset) = strcmp(value, "on") == 0;
 			break;
 		case OPTION_LIST:
@@ -158,13 +162,14 @@ set_option(Config *config, const Option *option, const char *value, bool fresh)
 				int		   *n = (int *) (base + option->count);
 
 				while (fresh && *n > 0)
-					free(((char **) (base + option->offset))[--*n]);
+					free(list[--*n]);
 				if (*n == option->max)
-					complain("there are too many of --%s%s", option->name, "");
-				((char **) (base + option->offset))[(*n)++] = xstrdup(value);
+					return complaint("there are too many of option ", option->name, "", NULL);
+				list[(*n)++] = xstrdup(value);
 			}
 			break;
 	}
+	return NULL;
 }
 
 /* ---------- sources ---------- */
@@ -202,73 +207,89 @@ strip(char *text)
 	return text;
 }
 
-static void
+/* A line "option = value"; its parts are cut apart in place. */
+static char *
+read_line(Config *config, const char *name, char *line, bool seen[NOPTIONS])
+{
+	char	   *equals = strchr(line, '=');
+	char	   *key = strip(line);
+	const Option *option;
+	bool		fresh;
+
+	if (*key == '#' || *key == '\0')
+		return NULL;
+	if (equals == NULL)
+		return complaint("", name, ": malformed line", key);
+	*equals = '\0';
+	key = strip(key);
+	option = find_option(key, strlen(key));
+	if (option == NULL)
+		return complaint("", name, ": unknown option", key);
+	fresh = !seen[option - options];
+	seen[option - options] = true;
+	return set_option(config, option, strip(equals + 1), fresh);
+}
+
+static char *
 read_config_file(Config *config, const char *name)
 {
 	char	   *text = config_read_file(name);
 	bool		seen[NOPTIONS] = {false};
+	char	   *problem = NULL;
 	char	   *save;
 
 	if (text == NULL)
-		complain("could not read \"%s\": %s", name, strerror(errno));
-	for (char *line = strtok_r(text, "\n", &save); line != NULL; line = strtok_r(NULL, "\n", &save))
-	{
-		char	   *equals = strchr(line, '=');
-		char	   *key = strip(line);
-		const Option *option;
-
-		if (*key == '#' || *key == '\0')
-			continue;
-		if (equals == NULL)
-			complain("\"%s\": malformed line \"%s\"", name, key);
-		*equals = '\0';
-		key = strip(key);
-		option = find_option(key, strlen(key));
-		if (option == NULL)
-			complain("\"%s\": unknown option \"%s\"", name, key);
-		set_option(config, option, strip(equals + 1), !seen[option - options]);
-		seen[option - options] = true;
-	}
+		return complaint("could not read ", name, ":", strerror(errno));
+	for (char *line = strtok_r(text, "\n", &save); line != NULL && problem == NULL;
+		 line = strtok_r(NULL, "\n", &save))
+		problem = read_line(config, name, line, seen);
 	free(text);
+	return problem;
 }
 
+/* The name that an option has in the environment. */
 static void
+environment_name(const Option *option, char name[64])
+{
+	size_t		len;
+
+	(void) snprintf(name, 64, "DTM_GATEWAY_%s", option->name);
+	len = strlen(name);
+	for (size_t i = 0; i < len; i++)
+		name[i] = name[i] == '-' ? '_' : (char) toupper((unsigned char) name[i]);
+}
+
+static char *
 read_environment(Config *config)
 {
-	for (size_t i = 0; i < NOPTIONS; i++)
+	char	   *problem = NULL;
+
+	for (size_t i = 0; i < NOPTIONS && problem == NULL; i++)
 	{
-		char		name[64] = "DTM_GATEWAY_";
-		size_t		len = strlen(name);
+		char		name[64];
 		char	   *value;
 		char	   *save;
 		bool		fresh = true;
 
-		for (const char *c = options[i].name; *c; c++)
-		{
-			char		upper = (char) toupper((unsigned char) *c);
-
-			if (upper == '-')
-				upper = '_';
-			name[len++] = upper;
-		}
-		name[len] = '\0';
+		environment_name(&options[i], name);
 		value = getenv(name);
 		if (value == NULL || *value == '\0')
 			continue;
 		if (options[i].kind != OPTION_LIST)
 		{
-			set_option(config, &options[i], value, true);
+			problem = set_option(config, &options[i], value, true);
 			continue;
 		}
 		value = xstrdup(value);
-		for (char *part = strtok_r(value, ", ", &save); part != NULL;
+		for (char *part = strtok_r(value, ", ", &save); part != NULL && problem == NULL;
 			 part = strtok_r(NULL, ", ", &save))
 		{
-			set_option(config, &options[i], part, fresh);
+			problem = set_option(config, &options[i], part, fresh);
 			fresh = false;
 		}
 		free(value);
 	}
+	return problem;
 }
 
 /* The value of a flag; NULL: it has none. */
@@ -284,14 +305,14 @@ value_of(const Option *option, int argc, char **argv, int *i)
 	return *i + 1 < argc ? argv[++*i] : NULL;
 }
 
-/* "only_file": looks for --config; else for the others. */
-static const char *
-read_flags(Config *config, int argc, char **argv, bool only_file)
+/* "file": looks for --config alone, and sets that; NULL: for the others. */
+static char *
+read_flags(Config *config, int argc, char **argv, const char **file)
 {
 	bool		seen[NOPTIONS] = {false};
-	const char *file = NULL;
+	char	   *problem = NULL;
 
-	for (int i = 1; i < argc; i++)
+	for (int i = 1; i < argc && problem == NULL; i++)
 	{
 		const char *name = argv[i] + 2;
 		const char *flag = argv[i];
@@ -301,7 +322,7 @@ read_flags(Config *config, int argc, char **argv, bool only_file)
 		bool		is_file;
 
 		if (strncmp(argv[i], "--", 2) != 0)
-			complain("unknown argument \"%s\"%s", argv[i], "");
+			return complaint("unknown argument ", argv[i], "", NULL);
 		len = strcspn(name, "=");
 		is_file = len == 6 && strncmp(name, "config", len) == 0;
 		if (strcmp(name, "help") == 0)
@@ -313,25 +334,26 @@ read_flags(Config *config, int argc, char **argv, bool only_file)
 		}
 		option = find_option(name, len);
 		if (option == NULL && !is_file)
-			complain("unknown option \"%s\"%s", flag, "");
+			return complaint("unknown option ", flag, "", NULL);
 		value = value_of(option, argc, argv, &i);
 		if (value == NULL)
-			complain("\"%s\" needs a value%s", flag, "");
-		if (is_file)
-			file = value;
-		else if (!only_file)
+			return complaint("", flag, " needs a value", NULL);
+		if (is_file && file != NULL)
+			*file = value;
+		else if (!is_file && file == NULL)
 		{
-			set_option(config, option, value, !seen[option - options]);
+			problem = set_option(config, option, value, !seen[option - options]);
 			seen[option - options] = true;
 		}
 	}
-	return file;
+	return problem;
 }
 
-void
+char *
 config_read(Config *config, int argc, char **argv)
 {
-	const char *file;
+	const char *file = NULL;
+	char	   *problem;
 
 	memset(config, 0, sizeof(*config));
 	config->conninfo = xstrdup("");
@@ -339,11 +361,30 @@ config_read(Config *config, int argc, char **argv)
 	for (size_t i = 0; i < NOPTIONS; i++)
 		if (options[i].kind == OPTION_NUMBER)
 			*(int *) ((char *) config + options[i].offset) = options[i].otherwise;
-	file = read_flags(config, argc, argv, true);
+	problem = read_flags(config, argc, argv, &file);
 	if (file == NULL)
 		file = getenv("DTM_GATEWAY_CONFIG");
-	if (file != NULL)
-		read_config_file(config, file);
-	read_environment(config);
-	(void) read_flags(config, argc, argv, false);
+	if (problem == NULL && file != NULL)
+		problem = read_config_file(config, file);
+	if (problem == NULL)
+		problem = read_environment(config);
+	if (problem == NULL)
+		problem = read_flags(config, argc, argv, NULL);
+	return problem;
+}
+
+void
+config_free(Config *config)
+{
+	for (size_t i = 0; i < NOPTIONS; i++)
+	{
+		char	  **place = (char **) ((char *) config + options[i].offset);
+
+		if (options[i].kind == OPTION_STRING)
+			free(*place);
+		if (options[i].kind == OPTION_LIST)
+			for (int n = *(int *) ((char *) config + options[i].count); n > 0; n--)
+				free(place[n - 1]);
+	}
+	memset(config, 0, sizeof(*config));
 }

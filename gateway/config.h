@@ -28,6 +28,8 @@ typedef struct Config
 	int			max_connections;
 	int			max_per_address;
 	int			rate;
+	int			max_in_flight;
+	int			max_in_flight_per_address;
 	int			queue_time;		/* ms */
 	int			batch_time;		/* s, as are all below */
 	int			wait_time;
@@ -40,10 +42,11 @@ typedef struct Config
 } Config;
 
 /*
- * Reads all of them.  Ends the program for --help, --version, and for what is
- * wrong, which is said on stderr.
+ * Reads all of them.  Returns what is wrong, which is to be freed; NULL: nothing
+ * is.  Ends the program for --help and --version.
  */
-extern void config_read(Config *config, int argc, char **argv);
+extern char *config_read(Config *config, int argc, char **argv);
+extern void config_free(Config *config);
 
 /* A whole file as a string; NULL: it can't be read (errno). */
 extern char *config_read_file(const char *name);

@@ -82,6 +82,7 @@ conn_close(Conn *conn)
 	if (conn->next != NULL)
 		conn->next->prev = conn->prev;
 	server->nconns--;
+	conn->counts->conns--;
 	metrics[METRIC_CONNECTIONS]--;
 	conn->next = server->dead;
 	server->dead = conn;

@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Time to connect and set up, over all hosts, in us. */
-#define CONNECT_TIME	INT64_C(10000000)
+/* Time to set a session up, in us. */
+#define SETUP_TIME		INT64_C(10000000)
 
 /* How often what waits is looked at, in ms. */
 #define TICK			100
@@ -21,27 +21,51 @@ db_create(Loop *loop, const DbConfig *config)
 {
 	Db		   *db = xcalloc(sizeof(Db));
 
+	connect_init(loop);
 	db->loop = loop;
 	db->config = *config;
-	db->nsessions = config->sessions + 2;
+	db->nsessions = config->sessions + 3;
 	db->sessions = xcalloc(sizeof(Session) * (size_t) db->nsessions);
 	for (int i = 0; i < db->nsessions; i++)
 		session_init(&db->sessions[i], db, i < config->sessions ? SESSION_LANE :
-					 i == config->sessions ? SESSION_SLOW : SESSION_WAIT);
+					 i == config->sessions ? SESSION_SLOW :
+					 i == config->sessions + 1 ? SESSION_APART : SESSION_WAIT);
 	for (int i = 0; i < db->nsessions; i++)
-		session_connect(&db->sessions[i]);
+		if (db->sessions[i].kind == SESSION_APART)
+			db->sessions[i].retry_at = NEVER;
+		else
+			session_connect(&db->sessions[i]);
 	return db;
+}
+
+void
+db_configure(Db *db, const DbConfig *config)
+{
+	const char *conninfo = db->config.conninfo;
+	int			sessions = db->config.sessions;
+
+	db->config = *config;
+	db->config.conninfo = conninfo;
+	db->config.sessions = sessions;
 }
 
 void
 db_submit(Db *db, Request *request)
 {
 	unsigned	lane = request->gid ? request->hash : db->next_lane++;
+	Session    *session = &db->sessions[lane % (unsigned) db->config.sessions];
+	bool		apart = request->op != NULL && apart_is(db, request);
 
 	request->arrived = db->loop->now;
 	request->slow = batch_is_slow(db, request);
-	batch_enqueue(request->slow ? slow_session(db) :
-				  &db->sessions[lane % (unsigned) db->config.sessions], request);
+	/* what the database counts is read beside the lanes, one at a time */
+	if (request->slow || request->op == NULL)
+		session = slow_session(db);
+	else if (apart)
+		session = apart_session(db);
+	if (session->state == SESSION_DOWN && session->retry_at == NEVER)
+		session_connect(session);
+	batch_enqueue(session, request);
 }
 
 void
@@ -71,9 +95,9 @@ db_tick(Db *db)
 		batch_expire(session);
 		if (session->state == SESSION_DOWN && session->retry_at <= db->loop->now)
 			session_connect(session);
-		else if ((session->state == SESSION_CONNECTING || session->state == SESSION_SETTING_UP) &&
-				 session->began + CONNECT_TIME < db->loop->now)
-			session_lost(session, "connecting took too long");
+		else if (session->state == SESSION_SETTING_UP &&
+				 session->began + SETUP_TIME < db->loop->now)
+			session_lost(session, "the set-up of the session took too long");
 		else if (session->state == SESSION_BUSY && session->batch != NULL &&
 				 session->began + db->config.batch_time < db->loop->now)
 			session_lost(session, "the server did not answer in time");
@@ -88,7 +112,8 @@ db_timeout(const Db *db)
 		return TICK;
 	for (int i = 0; i < db->nsessions; i++)
 		if (db->sessions[i].first != NULL || db->sessions[i].batch != NULL ||
-			(db->sessions[i].state != SESSION_READY && db->sessions[i].state != SESSION_BUSY))
+			(db->sessions[i].state != SESSION_READY && db->sessions[i].state != SESSION_BUSY &&
+			 db->sessions[i].retry_at != NEVER))
 			return TICK;
 	return -1;
 }
@@ -100,6 +125,12 @@ db_is_ready(const Db *db)
 		if (db->sessions[i].state == SESSION_READY || db->sessions[i].state == SESSION_BUSY)
 			return true;
 	return false;
+}
+
+bool
+db_is_connecting(void)
+{
+	return connect_is_running();
 }
 
 bool

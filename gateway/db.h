@@ -25,6 +25,9 @@ typedef struct Db Db;
 
 extern Db  *db_create(Loop *loop, const DbConfig *config);
 
+/* Other limits from now on; the database and the number of sessions stay. */
+extern void db_configure(Db *db, const DbConfig *config);
+
 /* The request is the database's from now on: it will be finished. */
 extern void db_submit(Db *db, Request *request);
 
@@ -39,6 +42,9 @@ extern int	db_timeout(const Db *db);
 
 /* Is there a session that could take a request? */
 extern bool db_is_ready(const Db *db);
+
+/* Is a thread at work that connects? */
+extern bool db_is_connecting(void);
 
 /* Is a request under way? */
 extern bool db_is_busy(const Db *db);

@@ -19,37 +19,35 @@
 
 #define BACKLOG			1024
 
+/* Finds the counts of the address, and its text for the log. */
 static void
 describe(const struct sockaddr *address, Conn *conn)
 {
+	unsigned char key[ADDRESS_SIZE] = {0};
+
 	if (address->sa_family == AF_INET)
 	{
 		const struct sockaddr_in *in = (const struct sockaddr_in *) address;
 
-		memcpy(conn->key + 12, &in->sin_addr, 4);
-		conn->key[10] = conn->key[11] = 0xff;
+		memcpy(key + 12, &in->sin_addr, 4);
+		key[10] = key[11] = 0xff;
 		(void) inet_ntop(AF_INET, &in->sin_addr, conn->address, sizeof(conn->address));
 	}
 	else
 	{
 		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *) address;
 
-		memcpy(conn->key, &in6->sin6_addr, 16);
+		memcpy(key, &in6->sin6_addr, 16);
 		(void) inet_ntop(AF_INET6, &in6->sin6_addr, conn->address, sizeof(conn->address));
 	}
+	conn->counts = address_get(key);
 }
 
 /* Does this address have as many connections as it may? */
 static bool
-has_enough(const Server *server, const Conn *conn)
+has_enough(const Server *server, const Address *address)
 {
-	int			n = 0;
-
-	if (server->config.max_per_address == 0)
-		return false;
-	for (const Conn *other = server->conns; other != NULL; other = other->next)
-		n += memcmp(other->key, conn->key, sizeof(conn->key)) == 0;
-	return n >= server->config.max_per_address;
+	return server->config.max_per_address != 0 && address->conns >= server->config.max_per_address;
 }
 
 static void
@@ -66,7 +64,7 @@ add_conn(Listener *listener, int fd, const struct sockaddr *address)
 	describe(address, conn);
 	conn->access = hba_find(server->config.hba, listener->name, address);
 	if (conn->access == NULL || conn->access->method == HBA_REJECT ||
-		server->nconns >= server->config.max_connections || has_enough(server, conn))
+		server->nconns >= server->config.max_connections || has_enough(server, conn->counts))
 	{
 		log_debug("connection from %s refused", conn->address);
 		metrics[METRIC_CONNECTIONS_REFUSED]++;
@@ -98,6 +96,7 @@ add_conn(Listener *listener, int fd, const struct sockaddr *address)
 		conn->next->prev = conn;
 	server->conns = conn;
 	server->nconns++;
+	conn->counts->conns++;
 	metrics[METRIC_CONNECTIONS]++;
 	metrics[METRIC_CONNECTIONS_TOTAL]++;
 	loop_watch(server->loop, &conn->watch, fd, EPOLLIN | EPOLLRDHUP);

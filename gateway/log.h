@@ -10,7 +10,8 @@ typedef enum LogLevel
 	LOG_LEVEL_DEBUG,
 	LOG_LEVEL_INFO,
 	LOG_LEVEL_WARNING,
-	LOG_LEVEL_ERROR
+	LOG_LEVEL_ERROR,
+	LOG_LEVEL_NONE				/* nothing is logged */
 } LogLevel;
 
 extern LogLevel log_level;

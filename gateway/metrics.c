@@ -4,6 +4,9 @@
  */
 #include "metrics.h"
 
+#include "dbparams.h"
+
+#include <stdlib.h>
 #include <string.h>
 
 /* Series that there may be: routes times statuses. */
@@ -52,6 +55,7 @@ static const struct
 	{"dtm_gateway_overload_total", "counter", "requests refused because of a limit, or of their time in the queue"},
 	{"dtm_gateway_sessions_lost_total", "counter", "sessions with the database that were lost"},
 	{"dtm_gateway_locked_total", "counter", "requests whose row somebody had locked"},
+	{"dtm_gateway_apart_total", "counter", "requests kept apart, since requests of their role had errors of late"},
 	{"dtm_gateway_bad_requests_total", "counter", "requests that were no HTTP, or beyond its limits"}
 };
 
@@ -127,4 +131,99 @@ metrics_write(Buf *out, const char *version)
 		buf_printf(out, "# HELP %s The %s.\n# TYPE %s %s\n%s %lld\n",
 				   descriptions[i].name, descriptions[i].help, descriptions[i].name,
 				   descriptions[i].type, descriptions[i].name, (long long) metrics[i]);
+}
+
+/* ---------- the database's ---------- */
+
+static bool
+is_word(Bytes word)
+{
+	if (word.len == 0 || (word.data[0] >= '0' && word.data[0] <= '9'))
+		return false;
+	for (size_t i = 0; i < word.len; i++)
+	{
+		char		c = word.data[i];
+
+		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+			  c == '_' || c == ':'))
+			return false;
+	}
+	return true;
+}
+
+static bool
+is_value(Bytes value)
+{
+	for (size_t i = 0; i < value.len; i++)
+		if (strchr("0123456789+-.eEInfNa", value.data[i]) == NULL || value.data[i] == '\0')
+			return false;
+	return value.len > 0;
+}
+
+/* Text in which nothing ends its line, or its quotes. */
+static void
+write_escaped(Buf *out, Bytes text, bool quoted)
+{
+	for (size_t i = 0; i < text.len; i++)
+	{
+		char		c = text.data[i];
+
+		if (c == '\n')
+			buf_adds(out, "\\n");
+		else if (c == '\\' || (quoted && c == '"'))
+			buf_printf(out, "\\%c", c);
+		else
+			buf_addc(out, c);
+	}
+}
+
+/* Labels, with their braces; false: they are malformed. */
+static bool
+write_labels(Buf *out, Bytes array)
+{
+	int			n = 0;
+	Bytes	   *labels = array.data ? array_read(array.data, array.len, &n) : NULL;
+	bool		good = n % 2 == 0 && (array.data == NULL || labels != NULL);
+
+	for (int i = 0; good && i < n; i += 2)
+	{
+		good = labels[i].data != NULL && is_word(labels[i]);
+		buf_addc(out, i == 0 ? '{' : ',');
+		buf_add(out, labels[i].data, labels[i].len);
+		buf_adds(out, "=\"");
+		write_escaped(out, labels[i + 1], true);
+		buf_addc(out, '"');
+	}
+	if (n > 0)
+		buf_addc(out, '}');
+	free(labels);
+	return good;
+}
+
+void
+metrics_write_rows(Buf *out, const Bytes *cells, int nrows)
+{
+	Bytes		before = {NULL, 0};
+
+	for (int i = 0; i < nrows; i++, cells += METRICS_COLUMNS)
+	{
+		Bytes		name = cells[0];
+		Buf			labels = {0};
+
+		if (is_word(name) && is_word(cells[1]) && is_value(cells[3]) && write_labels(&labels, cells[4]))
+		{
+			if (before.len != name.len || memcmp(before.data, name.data, name.len) != 0)
+			{
+				buf_printf(out, "# HELP %.*s ", (int) name.len, name.data);
+				write_escaped(out, cells[2], false);
+				buf_printf(out, "\n# TYPE %.*s %.*s\n", (int) name.len, name.data,
+						   (int) cells[1].len, cells[1].data);
+			}
+			before = name;
+			buf_add(out, name.data, name.len);
+			buf_add(out, labels.data, labels.len);
+			buf_printf(out, " %.*s\n", (int) cells[3].len, cells[3].data);
+		}
+		buf_free(&labels);
+	}
 }

@@ -32,6 +32,8 @@ typedef enum Metric
 								 * queue */
 	METRIC_LOST,				/* sessions lost */
 	METRIC_LOCKED,				/* requests whose row was locked */
+	METRIC_APART,				/* requests kept apart because of others'
+								 * errors */
 	METRIC_BAD_REQUESTS,		/* that were not understood as HTTP */
 	NMETRICS
 } Metric;
@@ -45,6 +47,14 @@ extern int64_t metrics[NMETRICS];
 extern void metrics_count(MetricType type, const char *api, int status,
 						  int64_t duration);
 extern void metrics_write(Buf *out, const char *version);
+
+/*
+ * What the database counts: rows of METRICS_COLUMNS cells: name, type, help, the
+ * value as text, and labels as an array of PostgreSQL's, names and values by
+ * turns.  Rows of one name stand together.  A row that is no metric is left out.
+ */
+#define METRICS_COLUMNS	5
+extern void metrics_write_rows(Buf *out, const Bytes *cells, int nrows);
 
 /* For tests. */
 extern void metrics_reset(void);

@@ -38,6 +38,20 @@ request_set_gid(Request *request, const char *gid, size_t len)
 }
 
 void
+request_set_who(Request *request)
+{
+	request->who = request->has_token ? hash_of((const char *) request->token, TOKEN_HASH_SIZE) :
+		hash_of(request->role, strlen(request->role));
+}
+
+void
+request_count(Request *request, int which, int *counter)
+{
+	request->in_flight[which] = counter;
+	(*counter)++;
+}
+
+void
 request_add_payload(Request *request, Bytes payload)
 {
 	int			n = request->npayloads;
@@ -62,6 +76,9 @@ request_finish(Request *request, const Answer *answer)
 {
 	if (request->owner != NULL)
 		request->done(request->owner, answer);
+	for (int i = 0; i < 2; i++)
+		if (request->in_flight[i] != NULL)
+			(*request->in_flight[i])--;
 	buf_free(&request->body);
 	buf_free(&request->payload_bytes);
 	free(request->payload_lens);

@@ -35,7 +35,8 @@ typedef struct Answer
 typedef struct Request
 {
 	struct Request *next;		/* in a queue, a batch, or among the waiters */
-	const char *op;				/* as dtm.gateway_batch() names it */
+	const char *op;				/* as dtm.gateway_batch() names it; NULL: what
+								 * the database counts, for /api/metrics */
 	char	   *role;			/* NULL: the token tells */
 	unsigned char token[TOKEN_HASH_SIZE];
 	bool		has_token;
@@ -46,6 +47,9 @@ typedef struct Request
 	int			npayloads;
 	char	   *gid;			/* for the log; NULL: it has none */
 	uint32_t	hash;			/* of the gid: which lane it is for */
+	uint32_t	who;			/* hash of the role or the token */
+	int		   *in_flight[2];	/* counters of its role and its address, of
+								 * which it is one; or NULL */
 	int64_t		arrived;		/* Loop.now */
 	bool		slow;			/* its row was locked: it is tried alone */
 	int64_t		wait;			/* id of the transaction whose pass is waited
@@ -63,6 +67,12 @@ extern Request *request_create(const char *op);
 
 /* The gid of the request: its lane, and for the log. */
 extern void request_set_gid(Request *request, const char *gid, size_t len);
+
+/* It is one more of those that a counter counts, until it is finished. */
+extern void request_count(Request *request, int which, int *counter);
+
+/* Whose it is, once the role or the token is there. */
+extern void request_set_who(Request *request);
 
 extern void request_add_payload(Request *request, Bytes payload);
 

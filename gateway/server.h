@@ -6,6 +6,7 @@
 #ifndef GW_SERVER_H
 #define GW_SERVER_H
 
+#include "address.h"
 #include "h1.h"
 #include "hba.h"
 #include "loop.h"
@@ -27,10 +28,13 @@ typedef struct ServerConfig
 	int			max_connections;
 	int			max_per_address;	/* connections; 0: any number */
 	int			rate;			/* requests a second of a role; 0: any number */
+	int			max_in_flight;	/* requests of a role; 0: any number */
+	int			max_in_flight_per_address;	/* the same of an address */
 	int64_t		head_time;		/* us for a request's head, and for TLS */
 	int64_t		body_time;		/* us for its body, or to read a response */
 	int64_t		idle_time;		/* us that an idle connection is kept */
 	int64_t		max_age;		/* us that a connection is kept; 0: for ever */
+	int64_t		stop_time;		/* us to finish requests when stopped */
 } ServerConfig;
 
 typedef struct Listener
@@ -101,7 +105,7 @@ typedef struct Conn
 	SSL		   *ssl;			/* NULL: in clear */
 	bool		want_write;		/* of TLS, to read */
 	char		address[64];	/* the client's, for the log */
-	unsigned char key[16];		/* the same, to count by */
+	Address    *counts;			/* of the client's address */
 	const HbaLine *access;
 	char	   *role;			/* who it is; NULL: the token tells */
 	Buf			in;				/* not understood yet */

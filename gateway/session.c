@@ -1,7 +1,6 @@
 /*
  * session.c
- *		The life of a session with PostgreSQL: connected without blocking,
- *		set up, lost, connected again.
+ *		The life of a session with PostgreSQL: set up, lost, connected again.
  */
 #include "dbprivate.h"
 
@@ -9,6 +8,7 @@
 #include "log.h"
 #include "metrics.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -83,26 +83,14 @@ notice(void *arg, const char *message)
 void
 session_connect(Session *session)
 {
-	/* what stands before dbname can be overridden by what it expands to */
-	const char *const keywords[] = {
-		"fallback_application_name", "target_session_attrs", "tcp_user_timeout",
-		"keepalives_idle", "dbname", "client_encoding", NULL
-	};
-	const char *const values[] = {
-		"dtm-gateway", "read-write", "10000", "10", session->db->config.conninfo,
-		"UTF8", NULL
-	};
-
-	session->conn = PQconnectStartParams(keywords, values, 1);
-	if (session->conn == NULL || PQstatus(session->conn) == CONNECTION_BAD)
+	session->retry_at = 0;
+	if (!connect_start(session))
 	{
-		session_lost(session, session->conn ? PQerrorMessage(session->conn) : "out of memory");
+		session_lost(session, strerror(errno));
 		return;
 	}
-	(void) PQsetNoticeProcessor(session->conn, notice, NULL);
 	session->state = SESSION_CONNECTING;
 	session->began = session->db->loop->now;
-	loop_watch(session->db->loop, &session->watch, PQsocket(session->conn), EPOLLOUT);
 }
 
 bool
@@ -200,25 +188,21 @@ set_up(Session *session)
 	(void) session_flush(session);
 }
 
-static void
-poll_connection(Session *session)
+void
+session_connected(Session *session, PGconn *conn)
 {
-	PostgresPollingStatusType status = PQconnectPoll(session->conn);
-	uint32_t	events = status == PGRES_POLLING_READING ? EPOLLIN : EPOLLOUT;
-
-	/* it may be another socket now, even with the same number */
-	loop_unwatch(session->db->loop, &session->watch);
-	if (status == PGRES_POLLING_FAILED)
-		session_lost(session, PQerrorMessage(session->conn));
-	else if (status == PGRES_POLLING_OK)
+	session->conn = conn;
+	if (conn == NULL || PQstatus(conn) != CONNECTION_OK)
 	{
-		(void) PQsetnonblocking(session->conn, 1);
-		session->state = SESSION_SETTING_UP;
-		session->setup_step = 0;
-		set_up(session);
+		session_lost(session, conn ? PQerrorMessage(conn) : "out of memory");
+		return;
 	}
-	else
-		loop_watch(session->db->loop, &session->watch, PQsocket(session->conn), events);
+	(void) PQsetNoticeProcessor(conn, notice, NULL);
+	(void) PQsetnonblocking(conn, 1);
+	session->state = SESSION_SETTING_UP;
+	session->began = session->db->loop->now;
+	session->setup_step = 0;
+	set_up(session);
 }
 
 static void
@@ -226,11 +210,6 @@ ready(Watch *watch, uint32_t events)
 {
 	Session    *session = watch->owner;
 
-	if (session->state == SESSION_CONNECTING)
-	{
-		poll_connection(session);
-		return;
-	}
 	if ((events & EPOLLOUT) && !session_flush(session))
 		return;
 	if ((events & ~(uint32_t) EPOLLOUT) == 0)

@@ -64,21 +64,24 @@ my @gateway = (
 	['log', qw(buf)],
 	['loop', qw(log)],
 	['config', qw(buf)],
-	['metrics', qw(buf)],
 	['json', qw(buf)],
 	['query', qw(buf json)],
 	['jsonrpc', qw(buf json)],
 	['grpc', qw(buf json)],
 	['h1', qw(buf)],
 	['hba', qw(buf)],
+	['address', qw(buf)],
 	['request', qw(buf)],
-	['db', qw(buf log loop metrics request)],
-	['net', qw(buf grpc h1 hba log loop metrics request)],
+	['dbparams', qw(buf request)],
+	['metrics', qw(buf dbparams)],
+	['db', qw(buf dbparams log loop metrics request)],
+	['net', qw(address buf grpc h1 hba log loop metrics request)],
 	['api', qw(buf db grpc json jsonrpc log metrics net query request)],
-	['main', qw(api buf config db hba log loop net)]);
+	['setup', qw(buf config db hba log net)],
+	['main', qw(api db log loop net setup)]);
 
 my %gateway_files = (
-	db => [qw(batch db dbparams dbprivate session waiters)],
+	db => [qw(apart batch connect db dbprivate session waiters)],
 	net => [qw(channel conn conn_h1 exchange h2 listen netprivate server tls)],
 	api => [qw(access api api_grpc)]);
 

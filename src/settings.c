@@ -39,6 +39,10 @@ int			dtm_sql_workers;
 int			dtm_coordinators_per_database;
 char	   *dtm_alert_webhook;
 int			dtm_retention;
+bool		dtm_gateway;
+char	   *dtm_gateway_path;
+char	   *dtm_gateway_config;
+char	   *dtm_gateway_database;
 char	   *dtm_gateway_sql_roles;
 
 bool		dtm_preloaded = false;
@@ -141,10 +145,41 @@ define_call_settings(void)
 							PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
 }
 
+/* The program that the launcher runs, and what it may ask for. */
+static void
+define_gateway_settings(void)
+{
+	DefineCustomBoolVariable("dtm.gateway",
+							 "Runs the program dtm-gateway, which gives dtm's SDKs a dtm server.",
+							 NULL, &dtm_gateway, false,
+							 PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("dtm.gateway_path",
+							   "Sets the program that dtm.gateway runs.",
+							   "A name without a slash is looked for in the folder of the server's program, and then in its PATH.",
+							   &dtm_gateway_path, "dtm-gateway",
+							   PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
+	DefineCustomStringVariable("dtm.gateway_config",
+							   "Sets the file of options of the program that dtm.gateway runs.",
+							   "A relative path is relative to the data directory. Empty means that all options have their defaults.",
+							   &dtm_gateway_config, "",
+							   PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
+	DefineCustomStringVariable("dtm.gateway_database",
+							   "Sets the database that the program that dtm.gateway runs connects to.",
+							   "The option conninfo in its file may name another.",
+							   &dtm_gateway_database, "postgres",
+							   PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("dtm.gateway_sql_roles",
+							   "Sets the roles whose requests through the gateway may name functions as steps.",
+							   "A list of role names. Empty means that no role's may.",
+							   &dtm_gateway_sql_roles, "",
+							   PGC_SUSET, GUC_LIST_INPUT, NULL, NULL, NULL);
+}
+
 void
 settings_define(void)
 {
 	define_call_settings();
+	define_gateway_settings();
 	DefineCustomStringVariable("dtm.databases",
 							   "Sets the databases that get a coordinator if they have the extension.",
 							   "A list of names, or * for all databases. Empty means none.",
@@ -174,11 +209,6 @@ settings_define(void)
 							 "\"any\" permits every URL; \"servers\" permits only foreign servers, and functions in the database.",
 							 &dtm_allowed_targets, DTM_TARGETS_ANY, targets,
 							 PGC_SIGHUP, 0, NULL, NULL, NULL);
-	DefineCustomStringVariable("dtm.gateway_sql_roles",
-							   "Sets the roles whose requests through the gateway may name functions as steps.",
-							   "A list of role names. Empty means that no role's may.",
-							   &dtm_gateway_sql_roles, "",
-							   PGC_SUSET, GUC_LIST_INPUT, NULL, NULL, NULL);
 	DefineCustomStringVariable("dtm.forbidden_addresses",
 							   "Sets the addresses that are never called.",
 							   "A list of networks, addresses, and the words loopback, link-local and private. Empty forbids none.",

@@ -37,6 +37,10 @@ extern int	dtm_sql_workers;	/* for each database */
 extern int	dtm_coordinators_per_database;
 extern char *dtm_alert_webhook;
 extern int	dtm_retention;		/* min */
+extern bool dtm_gateway;
+extern char *dtm_gateway_path;
+extern char *dtm_gateway_config;
+extern char *dtm_gateway_database;
 extern char *dtm_gateway_sql_roles;
 
 /*

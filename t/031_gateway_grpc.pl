@@ -94,6 +94,8 @@ is(grpc_call('Subscribe', message(1 => 't', 2 => "$busi/TransIn", 3 => 'r'))->{c
 is(grpc_call('Subscribe', message(1 => 't', 2 => "$busi/TransIn"))->{code}, 2, 'UNKNOWN: twice');
 is(grpc_call('Unsubscribe', message(1 => 't', 2 => "$busi/TransIn"))->{code}, 0, 'Unsubscribe');
 is(grpc_call('DeleteTopic', message(1 => 't'))->{code}, 0, 'DeleteTopic');
+$answer = grpc_call('Submit', message(1 => 'no-topic', 2 => 'msg', 7 => '[{"action":"topic://none"}]', 5 => ''));
+like("$answer->{code} $answer->{details}", qr/^13 topic not found/, 'INTERNAL: a message for a topic that nobody has subscribed to');
 $answer = grpc_call('DeleteTopic', message(1 => 't'));
 like("$answer->{code} $answer->{details}", qr/^2 no such a topic/, 'UNKNOWN: it is gone');
 

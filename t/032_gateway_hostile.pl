@@ -247,4 +247,72 @@ ok((grep { $_ == 200 } @statuses), 'but not all of them are');
 is(read_until($many[4]), '', 'too many connections of an address');
 close $_ for @many;
 is(stop_gateway(), 0, 'stopped');
+
+# requests that are under way: of a role, over both protocols, and of an address
+sql('CREATE ROLE other; GRANT dtm_user TO other; GRANT other TO dtm_gateway');
+my @two = map { PostgreSQL::Test::Cluster::get_free_port() } 1 .. 2;
+my $hba = PostgreSQL::Test::Utils::tempdir() . '/hba';
+{ open(my $file, '>', $hba) or die $!; print $file "127.0.0.1:$two[0] all trust dtm_api\n127.0.0.1:$two[1] all trust other\n"; close $file; }
+my @options = ('--hba', $hba, '--insecure', map { ('--listen', "127.0.0.1:$_") } @two);
+my $waits = '{"gid":"waits%d","trans_type":"saga","wait_result":true,"steps":[{"action":"http://127.0.0.1:%d/","compensate":""}],"payloads":[""]}';
+my $silent = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 10) or die $!;
+
+# Requests that are not answered before their branch is.
+sub start_waiting
+{
+	my ($n) = @_;
+	my @sockets;
+
+	for my $i (1 .. $n)
+	{
+		my $body = sprintf($waits, $i, $silent->sockport);
+		my $socket = connection($two[0]);
+		$socket->syswrite(request([ @post, 'Content-Length: ' . length $body ], $body));
+		push @sockets, $socket;
+	}
+	for (1 .. 300) { last if (metric('dtm_gateway_waiters') // 0) >= $n; select(undef, undef, undef, 0.1); }
+	is(metric('dtm_gateway_waiters'), $n, "$n requests wait");
+	return @sockets;
+}
+
+start_gateway($node, @options, '--max-in-flight', 3);
+my @waiting = start_waiting(3);
+my $refused = get('query?gid=x');
+is("$refused->{status} $refused->{headers}{'retry-after'}", '503 1', 'one more of the role');
+like($refused->{content}, qr/of this role or address are under way/, 'is told why');
+start_grpc_client("127.0.0.1:$two[0]");
+is(grpc_call('Abort', message(1 => 'x', 2 => 'tcc'))->{code}, 14, 'UNAVAILABLE');
+{ local $GatewayTest::port = $two[1]; is(get('query?gid=x')->{status}, 200, 'another role is not concerned'); }
+close $_ for @waiting;
+my $freed = 0;
+for (1 .. 300) { $freed = get('query?gid=x')->{status} == 200 and last; select(undef, undef, undef, 0.1); }
+ok($freed, 'those that have gone away do not count');
+is(stop_gateway(), 0, 'stopped');
+
+sql("SELECT dtm_force_stop('waits' || i) FROM generate_series(1, 3) i");
+sql("DELETE FROM dtm.finished; DELETE FROM dtm.request r WHERE NOT EXISTS (SELECT FROM dtm.active a WHERE a.id = r.id)");
+start_gateway($node, @options, '--max-in-flight-per-address', 2);
+$waits =~ s/waits%d/again%d/;
+@waiting = start_waiting(2);
+{ local $GatewayTest::port = $two[1]; is(get('query?gid=x')->{status}, 503, 'the address is what counts then'); }
+close $_ for @waiting;
+is(stop_gateway(), 0, 'stopped');
+sql("SELECT dtm_force_stop('again' || i) FROM generate_series(1, 2) i");
+
+# a role whose requests make batches fail has a session of its own: the batches of
+# others are not sent twice because of it
+start_gateway($node, @options);
+sub nonsense { return post('submit', { gid => "nonsense$_[0]", trans_type => 'none' })->{status}; }
+is(nonsense(0), 500, 'an error');
+is(nonsense(1), 500, 'and another');
+is(metric('dtm_gateway_apart_total'), 0, 'who is alone is not kept apart');
+{ local $GatewayTest::port = $two[1]; is(get('query?gid=x')->{status}, 200, 'another role'); }
+is(nonsense(2), 500, 'an error');
+my $repeated = metric('dtm_gateway_repeated_batches_total');
+is(nonsense($_), 500, "error $_") for 3 .. 6;
+cmp_ok(metric('dtm_gateway_apart_total'), '>=', 4, 'is kept apart');
+is(metric('dtm_gateway_repeated_batches_total'), $repeated, 'no batch is sent twice any more');
+is(post('submit', { gid => 'sense', trans_type => 'msg' })->{status}, 200, 'what has no error is done there, too');
+{ local $GatewayTest::port = $two[1]; is(post('submit', { gid => 'sense2', trans_type => 'msg' })->{status}, 200, 'and of the other, as ever'); }
+is(stop_gateway(), 0, 'stopped');
 done_testing();

@@ -175,6 +175,60 @@ like($status, qr/^(200|409)$/, 'another session does it');
 kill 'CONT', @backends;
 is(stop_gateway(), 0, 'stopped');
 
+# a host that takes connections and says nothing, before the one that is meant: the
+# next is tried, and the loop goes on meanwhile
+my $silent = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 10) or die $!;
+my $hosts = 'dbname=postgres connect_timeout=2 host=127.0.0.1,' . $node->host . ' port=' . $silent->sockport . ',' . $node->port;
+start_gateway($node, '--conninfo', $hosts, @listen);
+is(ask('GET', '/api/ping')->{status}, 200, 'a ping while it connects');
+my $reached = 0;
+for (1 .. 600) { $reached = ask('GET', '/api/dtmsvr/query?gid=x')->{status} == 200 and last; }
+ok($reached, 'the host behind a silent one is reached');
+is(stop_gateway(), 0, 'stopped');
+close $silent;
+
+# a name server that does not answer: nobody waits for it but the attempt
+my $library = "$folder/slow.so";
+SKIP:
+{
+	open(my $source, '>', "$folder/slow.c") or die $!;
+	print $source <<'C';
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <netdb.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+int
+getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **result)
+{
+	int			(*next) (const char *, const char *, const struct addrinfo *, struct addrinfo **) =
+		(int (*) (const char *, const char *, const struct addrinfo *, struct addrinfo **)) dlsym(RTLD_NEXT, "getaddrinfo");
+
+	if (node == NULL || strcmp(node, "slow.test") != 0)
+		return next(node, service, hints, result);
+	while (access(getenv("SLOW_GATE"), F_OK) != 0)
+		usleep(10000);
+	return next("127.0.0.1", service, hints, result);
+}
+C
+	close $source;
+	skip 'no compiler', 4 if system('cc', '-shared', '-fPIC', '-o', $library, "$folder/slow.c", '-ldl') != 0;
+	local $ENV{LD_PRELOAD} = $library;
+	local $ENV{SLOW_GATE} = "$folder/gate";
+	local $ENV{ASAN_OPTIONS} = 'verify_asan_link_order=0';
+	start_gateway($node, '--conninfo', 'dbname=postgres host=slow.test,' . $node->host . ' port=1,' . $node->port, @listen);
+	delete @ENV{qw(LD_PRELOAD ASAN_OPTIONS)};
+	is(ask('GET', '/api/ping')->{status}, 200, 'a ping while a name is looked up');
+	is(ask('GET', '/api/dtmsvr/query?gid=x')->{status}, 503, 'a request is told in time');
+	{ open(my $gate, '>', "$folder/gate") or die $!; }
+	$reached = 0;
+	for (1 .. 600) { $reached = ask('GET', '/api/dtmsvr/query?gid=x')->{status} == 200 and last; }
+	ok($reached, 'then it goes on');
+	is(stop_gateway(), 0, 'stopped');
+}
+
 # a failover to a standby
 $node->backup('backup');
 my $standby = PostgreSQL::Test::Cluster->new('gateway_standby');

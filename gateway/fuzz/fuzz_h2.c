@@ -51,6 +51,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	Loop		loop = {.epoll = -1, .now = 1};
 	Server		server = {.loop = &loop, .handler = &api_handler};
 	Conn	   *conn = xcalloc(sizeof(Conn));
+	Address		address = {.conns = 1};
 
 	log_level = LOG_LEVEL_ERROR;
 	server.config.max_body = 1000;
@@ -58,6 +59,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	conn->server = &server;
 	conn->watch.fd = -1;
 	conn->access = &line;
+	conn->counts = &address;
 	conn->role = (char *) "dtm_api";
 	conn->kind = CONN_H2;
 	server.conns = conn;
@@ -90,7 +92,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	h2_shut_down(conn);
 	(void) h2_send(conn);
 	h2_free(conn);
-	if (server.exchanges != NULL)
+	if (server.exchanges != NULL || address.in_flight != 0)
 		abort();
 	buf_free(&conn->out);
 	free(conn);

@@ -14,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include "dbparams.h"
 #include "hba.h"
 #include "metrics.h"
 
@@ -117,12 +118,45 @@ test_metrics(void **state)
 	buf_free(&out);
 }
 
+/* Rows of the database: labels are escaped, and what is no metric is left out. */
+static void
+test_metric_rows(void **state)
+{
+	static const char label[] = "a\"b\\c\nd";
+	Buf			array = {0};
+	Buf			out = {0};
+
+	(void) state;
+	array_begin(&array, TEXTOID, 2);
+	array_add(&array, "status", 6);
+	array_add(&array, label, strlen(label));
+#define CELL(text) {text, sizeof(text) - 1}
+	{
+		const Bytes cells[] = {
+			CELL("x_total"), CELL("counter"), CELL("Some\nthing."), CELL("1.5"), {array.data, array.len},
+			CELL("x_total"), CELL("counter"), CELL("Some\nthing."), CELL("2"), {NULL, 0},
+			CELL("no name"), CELL("counter"), CELL("x"), CELL("2"), {NULL, 0},
+			CELL("y"), CELL("gauge"), CELL("x"), CELL("2\n3"), {NULL, 0},
+			CELL("z"), CELL("gauge"), CELL("x"), CELL("2"), {array.data, array.len - 1},
+			CELL("w"), CELL("gauge"), CELL("x"), {NULL, 0}, {NULL, 0}
+		};
+
+		metrics_write_rows(&out, cells, (int) (sizeof(cells) / sizeof(cells[0])) / METRICS_COLUMNS);
+	}
+	assert_string_equal(buf_string(&out),
+						"# HELP x_total Some\\nthing.\n# TYPE x_total counter\n"
+						"x_total{status=\"a\\\"b\\\\c\\nd\"} 1.5\nx_total 2\n");
+	buf_free(&array);
+	buf_free(&out);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_first_that_fits), cmocka_unit_test(test_default),
-		cmocka_unit_test(test_malformed), cmocka_unit_test(test_metrics)
+		cmocka_unit_test(test_malformed), cmocka_unit_test(test_metrics),
+		cmocka_unit_test(test_metric_rows)
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

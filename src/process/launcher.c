@@ -15,6 +15,8 @@
  * starts with a search of its share, so earlier announcements do not matter.
  * Where no background worker is free for one, those that run divide the shares
  * anew, and one more is tried now and then.
+ *
+ * It also looks after the program dtm-gateway (gateway.c).
  */
 #include "process/process.h"
 
@@ -22,6 +24,7 @@
 #include "compat.h"
 #include "process/bgworker.h"
 #include "process/databases.h"
+#include "process/gateway.h"
 #include "process/shmem.h"
 #include "process/slots.h"
 #include "process/wait_event.h"
@@ -475,6 +478,7 @@ dtm_launcher_main(Datum arg)
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
+	gateway_init();
 	BackgroundWorkerUnblockSignals();
 	before_shmem_exit(at_exit, (Datum) 0);
 
@@ -508,6 +512,7 @@ dtm_launcher_main(Datum arg)
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
 			dtm_ask_launcher(InvalidOid);
+			gateway_reload();
 			/* there may be more workers now, or there are to be fewer */
 			for (int i = 0; i < dtm_shared->nslots; i++)
 				children[i].limit = 0;
@@ -516,7 +521,7 @@ dtm_launcher_main(Datum arg)
 		take_requests();
 		for (int i = 0; i < dtm_shared->nslots; i++)
 			look_after(i);
-		timeout = start_workers();
+		timeout = earlier(start_workers(), gateway_look_after());
 		MemoryContextSwitchTo(TopMemoryContext);
 		MemoryContextReset(context);
 

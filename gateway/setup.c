@@ -1,0 +1,304 @@
+/*
+ * setup.c
+ *		From options to a server that listens, and to another one while it runs.
+ */
+#include "setup.h"
+
+#include "buf.h"
+#include "config.h"
+#include "db.h"
+#include "hba.h"
+#include "log.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+/* Descriptors that are not clients': sessions, epoll, log. */
+#define OWN_DESCRIPTORS	64
+
+static const char *const default_listen[] = {
+	"127.0.0.1:36789", "127.0.0.1:36790", "[::1]:36789", "[::1]:36790"
+};
+
+/* What is read from options, before anything of it counts. */
+typedef struct Setup
+{
+	Config		config;
+	LogLevel	level;
+	HbaLine    *hba;
+	SSL_CTX    *tls;			/* NULL: no listener has it */
+	bool		tls_failed;		/* that is what is wrong */
+} Setup;
+
+static Setup current;
+
+/*
+ * Lines that have been replaced: connections of their time still have their
+ * role by them.
+ */
+static HbaLine **retired;
+static int	nretired;
+
+/* As many descriptors as we may have; how many connections that allows. */
+static int
+raise_limit(int wanted)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return wanted;
+	limit.rlim_cur = limit.rlim_max;
+	(void) setrlimit(RLIMIT_NOFILE, &limit);
+	if (limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= (rlim_t) wanted + OWN_DESCRIPTORS)
+		return wanted;
+	log_warning("the limit of open files allows %d connections, not %d",
+				(int) limit.rlim_cur - OWN_DESCRIPTORS, wanted);
+	return (int) limit.rlim_cur - OWN_DESCRIPTORS;
+}
+
+/* ---------- reading; these return what is wrong, or NULL ---------- */
+
+static char *
+read_hba(const Config *config, HbaLine **lines)
+{
+	char	   *text;
+	char	   *problem;
+	const HbaLine *open;
+	Buf			message = {0};
+
+	if (config->hba == NULL)
+	{
+		*lines = hba_default();
+		return NULL;
+	}
+	text = config_read_file(config->hba);
+	if (text == NULL)
+	{
+		buf_printf(&message, "could not read \"%s\": %s", config->hba, strerror(errno));
+		return buf_string(&message);
+	}
+	if (!hba_parse(text, lines, &problem))
+	{
+		*lines = NULL;
+		buf_printf(&message, "\"%s\", %s", config->hba, problem);
+		free(problem);
+	}
+	else if (!config->insecure && (open = hba_insecure(*lines)) != NULL)
+		buf_printf(&message, "\"%s\" lets others than this machine be role \"%s\" without a proof: use cert or bearer, or start with --insecure",
+				   config->hba, open->role);
+	free(text);
+	return message.len > 0 ? buf_string(&message) : NULL;
+}
+
+static char *
+read_level(const char *name, LogLevel *level)
+{
+	static const char *const names[] = {"debug", "info", "warning", "error"};
+	Buf			message = {0};
+
+	for (int i = 0; i < 4; i++)
+		if (strcmp(name, names[i]) == 0)
+		{
+			*level = (LogLevel) i;
+			return NULL;
+		}
+	buf_printf(&message, "unknown log level \"%s\": it is debug, info, warning or error", name);
+	return buf_string(&message);
+}
+
+static bool
+is_tls(const char *name)
+{
+	size_t		len = strlen(name);
+
+	return len > 4 && strcmp(name + len - 4, "/tls") == 0;
+}
+
+static char *
+read_tls(const Config *config, SSL_CTX **tls)
+{
+	Buf			message = {0};
+
+	for (int i = 0; i < config->nlisten; i++)
+	{
+		if (!is_tls(config->listen[i]) || *tls != NULL)
+			continue;
+		if (config->certificate == NULL || config->key == NULL)
+		{
+			buf_printf(&message, "\"%s\" needs --cert and --key", config->listen[i]);
+			return buf_string(&message);
+		}
+		*tls = tls_create(config->certificate, config->key, config->ca);
+		if (*tls == NULL)
+			return xstrdup("TLS could not be set up");
+	}
+	return NULL;
+}
+
+static char *
+read_all(Setup *fresh, int argc, char **argv)
+{
+	char	   *problem = config_read(&fresh->config, argc, argv);
+
+	if (problem == NULL)
+		problem = read_level(fresh->config.log_level, &fresh->level);
+	if (problem == NULL)
+		problem = read_hba(&fresh->config, &fresh->hba);
+	if (problem == NULL)
+	{
+		problem = read_tls(&fresh->config, &fresh->tls);
+		fresh->tls_failed = problem != NULL;
+	}
+	return problem;
+}
+
+/* ---------- what counts from now on ---------- */
+
+static void
+configure(Server *server)
+{
+	ServerConfig *to = &server->config;
+	const Config *config = &current.config;
+
+	log_level = current.level;
+	to->hba = current.hba;
+	to->hosts = (char **) config->hosts;
+	to->nhosts = config->nhosts;
+	to->max_body = (size_t) config->max_body * 1024;
+	to->max_connections = raise_limit(config->max_connections);
+	to->max_per_address = config->max_per_address;
+	to->rate = config->rate;
+	to->max_in_flight = config->max_in_flight;
+	to->max_in_flight_per_address = config->max_in_flight_per_address;
+	to->head_time = config->head_time * USEC_PER_SEC;
+	to->body_time = config->body_time * USEC_PER_SEC;
+	to->idle_time = config->idle_time * USEC_PER_SEC;
+	to->max_age = config->max_age * USEC_PER_SEC;
+	to->stop_time = config->stop_time * USEC_PER_SEC;
+}
+
+static void
+database_config(DbConfig *db)
+{
+	const Config *config = &current.config;
+
+	db->conninfo = config->conninfo;
+	db->sessions = config->sessions;
+	db->batch = config->batch;
+	db->queue_time = config->queue_time * INT64_C(1000);
+	db->batch_time = config->batch_time * USEC_PER_SEC;
+	db->wait_time = config->wait_time * USEC_PER_SEC;
+}
+
+static void
+listen_on_all(Server *server)
+{
+	const Config *config = &current.config;
+	int			n = config->nlisten > 0 ? config->nlisten : 4;
+	const char *names[MAX_LISTENERS];
+	int			good = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		const char *name = config->nlisten > 0 ? config->listen[i] : default_listen[i];
+
+		if (server_listen(server, name, is_tls(name) ? current.tls : NULL))
+			names[good++] = name;
+		else if (config->nlisten > 0 || i < 2)
+			exit(EXIT_LISTEN);	/* a machine may have no IPv6 */
+	}
+	/* what is logged from now on is news */
+	log_level = current.level;
+	for (int i = 0; i < good; i++)
+		log_info("listening on %s", names[i]);
+}
+
+void
+setup(Server *server, int argc, char **argv)
+{
+	DbConfig	db;
+	char	   *problem;
+
+	/* the extension's launcher tries again and again what has been logged */
+	log_level = getenv("DTM_GATEWAY_AGAIN") ? LOG_LEVEL_NONE : LOG_LEVEL_INFO;
+	problem = read_all(&current, argc, argv);
+	if (problem != NULL)
+	{
+		log_error("%s; try \"dtm-gateway --help\" for more information", problem);
+		free(problem);
+		exit(current.tls_failed ? EXIT_TLS : EXIT_OPTIONS);
+	}
+	if (log_level != LOG_LEVEL_NONE)
+		log_level = current.level;
+	listen_on_all(server);
+	configure(server);
+	database_config(&db);
+	server->db = db_create(server->loop, &db);
+}
+
+/* ---------- reload ---------- */
+
+/* Can't be changed while it runs. */
+static bool
+needs_restart(const Config *before, const Config *after)
+{
+	if (strcmp(before->conninfo, after->conninfo) != 0 ||
+		before->sessions != after->sessions ||
+		before->nlisten != after->nlisten)
+		return true;
+	for (int i = 0; i < before->nlisten; i++)
+		if (strcmp(before->listen[i], after->listen[i]) != 0)
+			return true;
+	return false;
+}
+
+static void
+discard(Setup *setup)
+{
+	config_free(&setup->config);
+	hba_free(setup->hba);
+	SSL_CTX_free(setup->tls);
+}
+
+void
+setup_reload(Server *server, int argc, char **argv)
+{
+	Setup		fresh = {0};
+	char	   *problem = read_all(&fresh, argc, argv);
+	DbConfig	db;
+
+	if (problem != NULL)
+	{
+		log_error("the configuration stays as it was: %s", problem);
+		free(problem);
+		discard(&fresh);
+		return;
+	}
+	if (needs_restart(&current.config, &fresh.config))
+		log_warning("a change of conninfo, sessions or listen counts after a restart");
+	/* each stays with what is still there by it */
+	free(fresh.config.conninfo);
+	fresh.config.conninfo = current.config.conninfo;
+	current.config.conninfo = NULL;
+	retired = xrealloc(retired, sizeof(HbaLine *) * (size_t) (nretired + 1));
+	retired[nretired++] = current.hba;
+	current.hba = NULL;
+	for (Listener *listener = server->listeners; listener != NULL; listener = listener->next)
+		if (listener->tls != NULL && fresh.tls != NULL)
+			listener->tls = fresh.tls;
+	if (fresh.tls == NULL)
+	{
+		/* its listeners stay until the restart, and so does this */
+		fresh.tls = current.tls;
+		current.tls = NULL;
+	}
+	discard(&current);
+	current = fresh;
+	configure(server);
+	database_config(&db);
+	db_configure(server->db, &db);
+	log_info("the configuration was read again");
+}
