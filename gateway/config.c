@@ -6,7 +6,6 @@
 
 #include "buf.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -256,7 +255,10 @@ environment_name(const Option *option, char name[64])
 	(void) snprintf(name, 64, "DTM_GATEWAY_%s", option->name);
 	len = strlen(name);
 	for (size_t i = 0; i < len; i++)
-		name[i] = name[i] == '-' ? '_' : (char) toupper((unsigned char) name[i]);
+		if (name[i] >= 'a' && name[i] <= 'z')
+			name[i] ^= 0x20;	/* in upper case */
+		else if (name[i] == '-')
+			name[i] = '_';
 }
 
 static char *

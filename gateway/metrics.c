@@ -212,7 +212,7 @@ metrics_write_rows(Buf *out, const Bytes *cells, int nrows)
 
 		if (is_word(name) && is_word(cells[1]) && is_value(cells[3]) && write_labels(&labels, cells[4]))
 		{
-			if (before.len != name.len || memcmp(before.data, name.data, name.len) != 0)
+			if (before.data == NULL || before.len != name.len || memcmp(before.data, name.data, name.len) != 0)
 			{
 				buf_printf(out, "# HELP %.*s ", (int) name.len, name.data);
 				write_escaped(out, cells[2], false);

@@ -165,7 +165,7 @@ tap() {
 	done
 	as_root make -s -C "$SCRATCH/dtm" PG_CONFIG="$PG_CONFIG" install-upgrade-test
 	cd "$SCRATCH/dtm"
-	as_user make -s -j"$(nproc)" -C gateway PG_CONFIG="$PG_CONFIG" WERROR=1 sanitized || return 1
+	as_user make -s -j"$(nproc)" -C gateway PG_CONFIG="$PG_CONFIG" WERROR=1 all sanitized || return 1
 	as_user PATH="$PG_BIN:$PATH" PERL5LIB="$modules" \
 		PG_REGRESS="$pgxs/src/test/regress/pg_regress" \
 		PG_TEST_TIMEOUT_DEFAULT=180 \
