@@ -9,6 +9,7 @@ CREATE ROLE regress_dtm_shop LOGIN IN ROLE dtm_user;
 CREATE ROLE regress_dtm_other IN ROLE dtm_user;
 CREATE ROLE regress_dtm_stranger IN ROLE dtm_user;
 CREATE ROLE regress_dtm_nouser;
+CREATE ROLE regress_dtm_super SUPERUSER;
 GRANT regress_dtm_shop, regress_dtm_other, regress_dtm_nouser TO regress_dtm_gateway;
 GRANT USAGE ON SCHEMA dtm TO regress_dtm_gateway;
 GRANT EXECUTE ON FUNCTION dtm.gateway_batch(text[], bytea[], text[], bytea[], integer[], bytea[], boolean) TO regress_dtm_gateway;
@@ -145,7 +146,7 @@ SELECT answer::jsonb ->> 'has_remaining' FROM ask('resetCronTime', '{"timeout": 
 -- roles: only those that the gateway can become, and that may use dtm
 SET SESSION AUTHORIZATION regress_dtm_gateway;
 SELECT b.n, b.outcome, b.message, b.sqlstate FROM dtm.gateway_batch(
-  '{regress_dtm_other,regress_dtm_stranger,regress_dtm_nouser,regress_dtm_none,NULL,postgres,regress_dtm_gateway}', array_fill(NULL::bytea, '{7}'), array_fill('submit'::text, '{7}'),
+  '{regress_dtm_other,regress_dtm_stranger,regress_dtm_nouser,regress_dtm_none,NULL,regress_dtm_super,regress_dtm_gateway}', array_fill(NULL::bytea, '{7}'), array_fill('submit'::text, '{7}'),
   array_fill('{"gid": "others", "trans_type": "msg"}'::bytea, '{7}'), array_fill(NULL::integer, '{7}'), '{}', false) b ORDER BY b.n;
 SELECT b.outcome, b.message FROM dtm.gateway_batch('{regress_dtm_shop,regress_dtm_shop,regress_dtm_shop}', '{NULL,NULL,NULL}', '{submit,abort,forceStop}',
   array_fill('{"gid": "others", "trans_type": "msg"}'::bytea, '{3}'), '{NULL,NULL,NULL}', '{}', false) b ORDER BY b.n;
@@ -243,6 +244,6 @@ ROLLBACK;
 -- put it back
 TRUNCATE dtm.request, dtm.active, dtm.finished, dtm.attempt, dtm.topic;
 DROP FUNCTION put_off(text, "char", text), try(text, text, text), ask(text, text, bytea[], boolean, text), gateway_step(text, text, text, jsonb);
-DROP OWNED BY regress_dtm_gateway, regress_dtm_shop, regress_dtm_other, regress_dtm_stranger, regress_dtm_nouser, regress_dtm_admin;
-DROP ROLE regress_dtm_gateway, regress_dtm_shop, regress_dtm_other, regress_dtm_stranger, regress_dtm_nouser, regress_dtm_admin;
+DROP OWNED BY regress_dtm_gateway, regress_dtm_shop, regress_dtm_other, regress_dtm_stranger, regress_dtm_nouser, regress_dtm_super, regress_dtm_admin;
+DROP ROLE regress_dtm_gateway, regress_dtm_shop, regress_dtm_other, regress_dtm_stranger, regress_dtm_nouser, regress_dtm_super, regress_dtm_admin;
 DELETE FROM dtm.api_token;
