@@ -68,6 +68,10 @@ SELECT dtm_submit('saga', '[{"action": "http://a/1", "compensate": "http://a/2",
   {"action": "http://a/3", "payload": "<a>\"b\"</a>", "content_type": "text/xml"}, {"action": "http://a/4", "payload": "text"}, {"action": "http://a/5", "payload_base64": "AP8K"}]', 'json');
 SELECT b.ordinal, b.url, b.payload, CASE WHEN b.payload <> '\x00ff0a' THEN convert_from(b.payload, 'UTF8') END AS text FROM dtm.branches b WHERE gid = 'json' AND op = 'action' ORDER BY 1;
 SELECT step_options FROM dtm.request WHERE gid = 'json';
+-- JSON that is given as text, to the letter
+SELECT dtm_submit('msg', '[ {"action" : "" , "payload" : {"b":1,"a" : [1.0,2e3, "\u0041\u00e4"],"b":2} }, {"payload":null, "action":""},{"action":"","payload":"x", "payload" :  [ ]  },
+  {"action": "", "headers": {"payload": "no"}, "p\u0061yload": 1e400}, {"action": "", "payload": "a\u0041", "content_type": "text/plain"}]', 'letters');
+SELECT ordinal, '<' || convert_from(payload, 'UTF8') || '>' AS payload FROM dtm.branches WHERE gid = 'letters' ORDER BY 1;
 -- the same gid again: as an array of objects in each form, and of dtm_step
 SELECT dtm_submit('msg', '[{"action": "http://a/1", "payload": [1, "b"], "name": "n"}]'::jsonb, 'forms');
 SELECT dtm_submit('msg', '[{"action": "http://a/1", "payload": [1, "b"], "name": "n"}]'::json, gid => 'forms', options => '{"delay": 3}');

@@ -281,8 +281,11 @@ json_steps(Jsonb *json)
 static RequestSteps
 text_steps(const char *text)
 {
-	return json_steps(text == NULL ? NULL :
-					  DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text))));
+	RequestSteps steps = {.text = text};
+
+	if (text != NULL)
+		steps.json = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
+	return steps;
 }
 
 static Datum

@@ -45,9 +45,15 @@ extern JsonbContainer *read_object(const JsonbValue *value, const char *what);
 /* Makes room for n steps; an error if the type of the transaction has none. */
 extern void request_allocate_steps(Request *request, int n);
 
-/* An array of dtm_step, or a JSON array of objects. */
+/* An array of dtm_step, or a JSON array of objects, with its text or NULL. */
 extern void request_read_steps(Request *request, ArrayType *steps);
-extern void request_read_json_steps(Request *request, Jsonb *steps);
+extern void request_read_json_steps(Request *request, Jsonb *steps, const char *text);
+
+/*
+ * The payloads of a JSON array of objects that is given as text, to the letter;
+ * NULL for a step without.
+ */
+extern bytea **request_payloads_of_text(const char *text, int nsteps);
 
 /* steps and payloads of the object (§1.1); NULL: these are strings in it. */
 extern void request_read_wire_steps(Request *request, JsonbValue *steps,

@@ -195,7 +195,7 @@ request_from_arguments(text *trans_type, RequestSteps steps, text *gid,
 	if (steps.array != NULL)
 		request_read_steps(request, steps.array);
 	else if (steps.json != NULL)
-		request_read_json_steps(request, steps.json);
+		request_read_json_steps(request, steps.json, steps.text);
 	else
 		request_allocate_steps(request, 0);
 	if (options != NULL)

@@ -50,6 +50,7 @@ typedef struct RequestSteps
 {
 	ArrayType  *array;
 	Jsonb	   *json;
+	const char *text;			/* of json, if it was given as that */
 } RequestSteps;
 
 /* Reads the arguments of dtm_submit and dtm_prepare; any may be NULL. */

@@ -191,21 +191,26 @@ string_or_empty(const JsonbValue *value, const char *what)
 	return value == NULL ? pstrdup("") : read_string(value, what);
 }
 
-/* Text is the body itself where the content type is not JSON. */
+/*
+ * Text is the body itself where the content type is not JSON.  "json" is the
+ * value as it was written, or NULL.
+ */
 static bytea *
-payload_of_value(const JsonbValue *value, const StepOptions *options)
+payload_of_value(const JsonbValue *value, bytea *json, const StepOptions *options)
 {
 	if (value->type == jbvString && options != NULL && options->content_type != NULL &&
 		!step_content_is_json(options->content_type))
 		return transaction_body(read_string(value, "payload"));
-	return request_json_body(JsonbValueToJsonb(unconstify(JsonbValue *, value)));
+	return json != NULL ? json :
+		request_json_body(JsonbValueToJsonb(unconstify(JsonbValue *, value)));
 }
 
 void
-request_read_json_steps(Request *request, Jsonb *steps)
+request_read_json_steps(Request *request, Jsonb *steps, const char *text)
 {
 	JsonbValue	array = {.type = jbvBinary};
 	JsonbValue *elements;
+	bytea	  **payloads = NULL;
 	int			n;
 
 	array.val.binary.data = &steps->root;
@@ -213,6 +218,8 @@ request_read_json_steps(Request *request, Jsonb *steps)
 	elements = read_elements(&array, "steps", &n);
 	request_allocate_steps(request, n);
 	request->needs_steps = true;
+	if (text != NULL)
+		payloads = request_payloads_of_text(text, n);
 	for (int i = 0; i < n; i++)
 	{
 		const JsonbValue *values[lengthof(step_keys)];
@@ -227,6 +234,7 @@ request_read_json_steps(Request *request, Jsonb *steps)
 					 errhint("Pass one of them.")));
 		if (values[PAYLOAD] != NULL)
 			request->trans.payload[i] = payload_of_value(values[PAYLOAD],
+														 payloads != NULL ? payloads[i] : NULL,
 														 transaction_step(&request->trans, i));
 		else if (values[PAYLOAD_BASE64] != NULL)
 		{
@@ -376,30 +384,4 @@ request_check_steps(const Transaction *trans)
 							options->compensate_method != NULL ? "compensate_method" : "compensate_ok", i + 1),
 					 errhint("Pass the URL of a compensation, or omit the key.")));
 	}
-}
-
-static bool
-is_json(const char *utf8)
-{
-	JsonSemAction nothing = {NULL};
-
-	return pg_parse_json(dtm_json_lex_context(unconstify(char *, utf8), strlen(utf8)),
-						 &nothing) == JSON_SUCCESS;
-}
-
-bytea *
-request_text_payload(const char *text, const Jsonb *object)
-{
-	StepProblem problem;
-	const StepOptions *options = object != NULL ? step_options_read(object, &problem) : NULL;
-
-	/* of invalid options, the submit reports what is wrong */
-	if ((options == NULL || options->content_type == NULL ||
-		 step_content_is_json(options->content_type)) &&
-		!is_json(utf8_of(text)))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("payload of a step is not valid JSON"),
-				 errhint("Pass JSON, or say in option content_type what the text is.")));
-	return transaction_body(text);
 }
