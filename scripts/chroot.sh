@@ -1,0 +1,34 @@
+# Releases of Debian in chroots.  Source it after common.sh; needs root.
+#
+# DEBIAN_MIRROR is where the releases come from.  With DTM_CHROOTS, a folder, the
+# chroots are kept there, and those that are there are used again.
+
+mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
+[ "$(id -u)" = 0 ] || { echo "please run as root" >&2; exit 1; }
+
+# inside ROOT COMMAND...: in namespaces of its own, and all that it starts ends with it
+inside() {
+	# shellcheck disable=SC2016
+	unshare --mount --pid --fork --kill-child --propagation private bash -eu -c '
+		root=$1
+		shift
+		mount -t proc proc "$root/proc"
+		mount --bind /dev "$root/dev"
+		mount -t tmpfs tmpfs "$root/dev/shm"
+		exec chroot "$root" env DEBIAN_FRONTEND=noninteractive "$@"
+	' inside "$@"
+}
+
+# make_chroot RELEASE ROOT
+make_chroot() {
+	local script=/usr/share/debootstrap/scripts/$1
+
+	[ -e "$script" ] || script=/usr/share/debootstrap/scripts/sid
+	rm -rf "$2.new"
+	debootstrap --variant=minbase "$1" "$2.new" "$mirror" "$script" || return 1
+	cp /etc/resolv.conf "$2.new/etc/"
+	cp /etc/apt/apt.conf.d/*proxy* "$2.new/etc/apt/apt.conf.d/" 2>/dev/null || true
+	# a mirror may stand still
+	echo 'Acquire::Check-Valid-Until "false";' >"$2.new/etc/apt/apt.conf.d/99dtm"
+	mv "$2.new" "$2"
+}
