@@ -122,7 +122,9 @@ CREATE TABLE dtm.request (
   notify boolean,
   on_finish text COLLATE "C",
   step_options jsonb,
-  results boolean
+  results boolean,
+  lane text COLLATE "C",
+  lane_skips boolean
 );
 COMMENT ON TABLE dtm.request IS 'global transactions as they were submitted';
 COMMENT ON COLUMN dtm.request.timeout_to_fail IS 'microseconds, as are retry_interval and delay';
@@ -136,6 +138,7 @@ COMMENT ON COLUMN dtm.request.workflow IS 'name of a workflow; workflow_data is 
 COMMENT ON COLUMN dtm.request.result IS 'result of a submitted workflow, in base64';
 COMMENT ON COLUMN dtm.request.step_options IS 'for each step, an object of its options, or null; NULL: no step has any';
 COMMENT ON COLUMN dtm.request.results IS 'whether the results of its branches are kept in dtm.result';
+COMMENT ON COLUMN dtm.request.lane IS 'role and lane, with a line feed between; lane_skips: whether it leaves the lane when it is parked';
 COMMENT ON COLUMN dtm.request.notify IS 'whether a NOTIFY is sent when the transaction ends; on_finish is a URL that is called then';
 
 /* States.  The only table that the coordinator searches: small and hot. */
@@ -148,12 +151,21 @@ CREATE TABLE dtm.active (
   retries smallint NOT NULL DEFAULT 0,
   status "char" NOT NULL,
   branch_status text COLLATE "C" NOT NULL,
-  rollback_reason text COLLATE "C"
+  rollback_reason text COLLATE "C",
+  attempts smallint[],
+  parked timestamptz,
+  parked_op smallint,
+  parked_reason text COLLATE "C",
+  held boolean
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.1);
 CREATE INDEX active_due ON dtm.active (next_time, id);
 COMMENT ON TABLE dtm.active IS 'state of the global transactions that are not final';
 COMMENT ON COLUMN dtm.active.version IS 'changes with every write; a writer that has read another version starts over';
 COMMENT ON COLUMN dtm.active.branch_status IS 'a letter for each op of each branch: P, S, F';
+COMMENT ON COLUMN dtm.active.attempts IS 'failed attempts of each op, where a step has a limit; NULL: none';
+COMMENT ON COLUMN dtm.active.parked IS 'since when nothing is called until dtm_resume(gid); NULL: it is not parked';
+COMMENT ON COLUMN dtm.active.parked_op IS 'position in branch_status, from 0, of the op for which it was parked; -1: query_prepared; NULL: none';
+COMMENT ON COLUMN dtm.active.held IS 'true: another transaction of its lane goes before it; NULL: none';
 
 /* Outcomes. */
 CREATE TABLE dtm.finished (
@@ -213,6 +225,24 @@ CREATE TABLE dtm.act (
 COMMENT ON TABLE dtm.act IS 'what operators have done to global transactions, one row for each act';
 COMMENT ON COLUMN dtm.act.ordinal IS 'number of the act among those of the transaction, from 1';
 COMMENT ON COLUMN dtm.act.branch IS 'position in branch_status, from 0; NULL: the whole transaction';
+/* Steps that messages have left out. */
+CREATE TABLE dtm.dead_letter (
+  id bigint NOT NULL,
+  branch smallint NOT NULL,
+  discarded timestamptz NOT NULL,
+  reason text COLLATE "C" NOT NULL,
+  CONSTRAINT dead_letter_pkey PRIMARY KEY (id, branch)
+);
+COMMENT ON TABLE dtm.dead_letter IS 'steps of messages that were discarded by their policy';
+COMMENT ON COLUMN dtm.dead_letter.branch IS 'position in branch_status, from 0';
+
+/* Transactions that run one after another. */
+CREATE TABLE dtm.lane (
+  lane text COLLATE "C" NOT NULL,
+  id bigint NOT NULL,
+  CONSTRAINT lane_pkey PRIMARY KEY (lane, id)
+) WITH (autovacuum_vacuum_scale_factor = 0.02);
+COMMENT ON TABLE dtm.lane IS 'transactions that are in a lane, and one row for each lane, which has id 0';
 
 /* Topics, with the URLs to which their messages go. */
 CREATE TABLE dtm.topic (
@@ -232,6 +262,8 @@ SELECT pg_catalog.pg_extension_config_dump('dtm.finished', '');
 SELECT pg_catalog.pg_extension_config_dump('dtm.attempt', '');
 SELECT pg_catalog.pg_extension_config_dump('dtm.result', '');
 SELECT pg_catalog.pg_extension_config_dump('dtm.act', '');
+SELECT pg_catalog.pg_extension_config_dump('dtm.dead_letter', '');
+SELECT pg_catalog.pg_extension_config_dump('dtm.lane', '');
 SELECT pg_catalog.pg_extension_config_dump('dtm.topic', '');
 
 /* ---------- the barrier: name, columns and constraint as dtm's SDKs expect ---------- */
@@ -635,6 +667,8 @@ CREATE VIEW dtm.transactions WITH (security_barrier) AS
            'notify', r.notify,
            'on_finish', r.on_finish,
            'results', r.results,
+           'lane', pg_catalog.split_part(r.lane, E'\n', 2),
+           'lane_on_park', CASE WHEN r.lane_skips THEN 'skip' END,
            'branch_headers', CASE WHEN r.branch_headers IS NOT NULL THEN pg_catalog.jsonb_object(r.branch_headers) END,
            'orders', (SELECT pg_catalog.jsonb_object_agg(o.step::text, o.pre)
                         FROM (SELECT r.orders[n] AS step, pg_catalog.jsonb_agg(r.orders[n + 1] ORDER BY n) AS pre
@@ -811,11 +845,14 @@ CREATE VIEW dtm.stuck WITH (security_barrier) AS
          COALESCE(c.since, t.created) AS since,
          pg_catalog.clock_timestamp() - COALESCE(c.since, t.created) AS duration,
          c.branch_id, c.op, c.error AS last_error, t.next_attempt,
-         COALESCE(w.problem, pg_catalog.format('it has failed %s times in a row', t.failures)) AS reason
+         COALESCE(w.problem, p.reason, pg_catalog.format('it has failed %s times in a row', t.failures)) AS reason
     FROM dtm.transactions t
          LEFT JOIN LATERAL (
            SELECT dtm.submitter_problem(r.submitted_by) AS problem FROM dtm.request r
             WHERE r.id = t.id AND t.submitted_by IS NULL AND t.finished IS NULL) w ON true
+         LEFT JOIN LATERAL (
+           SELECT 'parked: ' || a.parked_reason AS reason FROM dtm.active a
+            WHERE a.id = t.id AND a.parked IS NOT NULL) p ON true
          LEFT JOIN LATERAL (
            SELECT f.since, f.branch_id, f.op, f.error
              FROM (SELECT pg_catalog.min(c.started) OVER () AS since, c.branch_id, c.op, c.error, c.started
@@ -824,9 +861,9 @@ CREATE VIEW dtm.stuck WITH (security_barrier) AS
                       AND c.started > COALESCE((SELECT pg_catalog.max(s.started) FROM dtm.calls s
                                                  WHERE s.id = t.id AND s.result = 'SUCCESS'), '-infinity')) f
             ORDER BY f.started DESC LIMIT 1) c ON true
-   WHERE t.failures >= dtm.alert_retry_limit() OR w.problem IS NOT NULL
+   WHERE t.failures >= dtm.alert_retry_limit() OR w.problem IS NOT NULL OR p.reason IS NOT NULL
    ORDER BY since;
-COMMENT ON VIEW dtm.stuck IS 'transactions that have failed at least dtm.alert_retry_limit times in a row, or that wait for an administrator; the longest first';
+COMMENT ON VIEW dtm.stuck IS 'transactions that have failed at least dtm.alert_retry_limit times in a row, that are parked, or that wait for an administrator; the longest first';
 COMMENT ON COLUMN dtm.stuck.gid IS 'name of the transaction';
 COMMENT ON COLUMN dtm.stuck.trans_type IS 'saga, tcc, xa, msg or workflow';
 COMMENT ON COLUMN dtm.stuck.status IS 'prepared, submitted or aborting';
@@ -838,6 +875,72 @@ COMMENT ON COLUMN dtm.stuck.op IS 'op of the last failed call';
 COMMENT ON COLUMN dtm.stuck.last_error IS 'error of that call';
 COMMENT ON COLUMN dtm.stuck.next_attempt IS 'time of the next retry; NULL: it is not retried automatically';
 COMMENT ON COLUMN dtm.stuck.reason IS 'why it does not continue';
+
+/* What is parked is never due: the index on next_time finds it. */
+CREATE VIEW dtm.parked WITH (security_barrier) AS
+  SELECT r.gid, dtm.trans_type_name(r.trans_type) AS trans_type, dtm.status_name(a.status) AS status,
+         CASE WHEN a.parked_op < 0 THEN '00' ELSE dtm.step_branch_id(r.branch_id, dtm.op_step(r.trans_type, a.parked_op)) END AS branch_id,
+         dtm.op_name(r.trans_type, a.parked_op, r.workflow, r.action) AS op,
+         CASE WHEN a.parked_op < 0 THEN r.query_prepared ELSE dtm.op_url(r.trans_type, a.parked_op, r.action, r.compensate) END AS url,
+         a.parked_reason AS reason, a.parked AS since,
+         (SELECT pg_catalog.count(*) FROM dtm.attempt t WHERE t.id = a.id AND t.branch = a.parked_op) AS attempts,
+         dtm.submitter_role(r.submitted_by) AS submitted_by, a.rollback_reason, r.id
+    FROM dtm.active a
+         JOIN dtm.request r ON r.id = a.id
+   WHERE a.next_time = 'infinity' AND a.parked IS NOT NULL AND dtm.visible(dtm.submitter_role(r.submitted_by));
+COMMENT ON VIEW dtm.parked IS 'transactions for which nothing is called until somebody resumes them with dtm_resume(gid), of those that the current role is allowed to see';
+COMMENT ON COLUMN dtm.parked.gid IS 'name of the transaction';
+COMMENT ON COLUMN dtm.parked.trans_type IS 'saga, tcc, xa, msg or workflow';
+COMMENT ON COLUMN dtm.parked.status IS 'prepared, submitted or aborting';
+COMMENT ON COLUMN dtm.parked.branch_id IS 'branch for which it was parked; 00: the query of a prepared msg, or the callback of a workflow; NULL: none';
+COMMENT ON COLUMN dtm.parked.op IS 'op for which it was parked';
+COMMENT ON COLUMN dtm.parked.url IS 'URL of that op';
+COMMENT ON COLUMN dtm.parked.reason IS 'why it was parked';
+COMMENT ON COLUMN dtm.parked.since IS 'when it was parked';
+COMMENT ON COLUMN dtm.parked.attempts IS 'number of calls of that op';
+COMMENT ON COLUMN dtm.parked.submitted_by IS 'role that submitted it; NULL: the role no longer exists';
+COMMENT ON COLUMN dtm.parked.rollback_reason IS 'why it was being rolled back; NULL: it was not';
+COMMENT ON COLUMN dtm.parked.id IS 'number of the transaction';
+
+CREATE VIEW dtm.dead_letters WITH (security_barrier) AS
+  SELECT r.gid, dtm.step_branch_id(r.branch_id, dtm.op_step(r.trans_type, d.branch)) AS branch_id,
+         dtm.op_url(r.trans_type, d.branch, r.action, r.compensate) AS url,
+         r.payload[dtm.op_step(r.trans_type, d.branch)] AS payload,
+         d.reason, d.discarded,
+         (SELECT pg_catalog.count(*) FROM dtm.attempt t WHERE t.id = d.id AND t.branch = d.branch) AS attempts,
+         dtm.submitter_role(r.submitted_by) AS submitted_by, r.id
+    FROM dtm.dead_letter d
+         JOIN dtm.request r ON r.id = d.id
+   WHERE dtm.visible(dtm.submitter_role(r.submitted_by));
+COMMENT ON VIEW dtm.dead_letters IS 'steps of messages that were discarded by their policy, of the messages that the current role is allowed to see; they are kept as long as the message';
+COMMENT ON COLUMN dtm.dead_letters.gid IS 'name of the message';
+COMMENT ON COLUMN dtm.dead_letters.branch_id IS 'name of the step in the message';
+COMMENT ON COLUMN dtm.dead_letters.url IS 'URL that was called';
+COMMENT ON COLUMN dtm.dead_letters.payload IS 'body of the request';
+COMMENT ON COLUMN dtm.dead_letters.reason IS 'why it was discarded';
+COMMENT ON COLUMN dtm.dead_letters.discarded IS 'when it was discarded';
+COMMENT ON COLUMN dtm.dead_letters.attempts IS 'number of calls';
+COMMENT ON COLUMN dtm.dead_letters.submitted_by IS 'role that submitted the message; NULL: the role no longer exists';
+COMMENT ON COLUMN dtm.dead_letters.id IS 'number of the message';
+
+CREATE VIEW dtm.lanes WITH (security_barrier) AS
+  SELECT pg_catalog.split_part(l.lane, E'\n', 2) AS lane, l.transactions, r.gid AS first, dtm.status_name(a.status) AS status,
+         a.parked IS NOT NULL AS parked, NULLIF(a.next_time, 'infinity') AS next_attempt, r.created,
+         dtm.submitter_role(r.submitted_by) AS submitted_by
+    FROM (SELECT n.lane, pg_catalog.min(n.id) AS id, pg_catalog.count(*) AS transactions
+            FROM dtm.lane n WHERE n.id > 0 GROUP BY n.lane) l
+         JOIN dtm.request r ON r.id = l.id
+         JOIN dtm.active a ON a.id = l.id
+   WHERE dtm.visible(dtm.submitter_role(r.submitted_by));
+COMMENT ON VIEW dtm.lanes IS 'lanes that have unfinished transactions, and the first of each, for which the others wait';
+COMMENT ON COLUMN dtm.lanes.lane IS 'option lane of the submits; each role has its own lanes';
+COMMENT ON COLUMN dtm.lanes.transactions IS 'number of unfinished transactions in the lane';
+COMMENT ON COLUMN dtm.lanes.first IS 'gid of the first one';
+COMMENT ON COLUMN dtm.lanes.status IS 'status of the first one';
+COMMENT ON COLUMN dtm.lanes.parked IS 'whether the first one is parked: then the lane waits for dtm_resume(first) or dtm_force_stop(first)';
+COMMENT ON COLUMN dtm.lanes.next_attempt IS 'when the first one is processed again; NULL: never, or at once';
+COMMENT ON COLUMN dtm.lanes.created IS 'when the first one was submitted';
+COMMENT ON COLUMN dtm.lanes.submitted_by IS 'role whose lane it is; NULL: the role no longer exists';
 
 /*
  * A participant of an XA registers its branch, and then prepares its transaction
@@ -1020,6 +1123,12 @@ COMMENT ON FUNCTION @extschema@.dtm_wait(text, interval) IS
 CREATE FUNCTION @extschema@.dtm_retry_now(gid text, reason text DEFAULT NULL) RETURNS void
 AS 'MODULE_PATHNAME', 'dtm_retry_now' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.dtm_retry_now(text, text) IS 'makes a global transaction due at once';
+
+/* dtm_resume() without an argument resumes the coordinators. */
+CREATE FUNCTION @extschema@.dtm_resume(gid text, reason text DEFAULT NULL) RETURNS boolean
+AS 'MODULE_PATHNAME', 'dtm_resume_transaction' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.dtm_resume(text, text) IS
+  'resumes a parked global transaction, whose attempts start anew; returns false if it is not parked any more';
 
 CREATE FUNCTION @extschema@.dtm_reset_cron_time(timeout interval, max integer DEFAULT 100, OUT succeed_count integer, OUT has_remaining boolean)
 AS 'MODULE_PATHNAME', 'dtm_reset_cron_time' LANGUAGE C VOLATILE PARALLEL UNSAFE;
@@ -1510,7 +1619,7 @@ SELECT dtm.withdraw_default_privileges();
 
 GRANT USAGE ON SCHEMA dtm TO dtm_user;
 GRANT USAGE ON TYPE @extschema@.dtm_step TO dtm_user;
-GRANT SELECT ON dtm.transactions, dtm.branches, dtm.calls, dtm.results, dtm.acts, dtm.timeline, dtm.stuck, dtm.topics, dtm.stat_coordinator TO dtm_user;
+GRANT SELECT ON dtm.transactions, dtm.branches, dtm.calls, dtm.results, dtm.acts, dtm.timeline, dtm.stuck, dtm.parked, dtm.dead_letters, dtm.lanes, dtm.topics, dtm.stat_coordinator TO dtm_user;
 GRANT EXECUTE ON FUNCTION
   @extschema@.dtm_step(text, text, jsonb, jsonb), @extschema@.dtm_step(text, text, json, jsonb),
   @extschema@.dtm_step(text, text, text, jsonb), @extschema@.dtm_step(text, text, bytea, jsonb), @extschema@.dtm_new_gid(),
@@ -1525,7 +1634,7 @@ GRANT EXECUTE ON FUNCTION
   @extschema@.dtm_barrier(text, text, text, text, text), @extschema@.dtm_query_prepared(text),
   @extschema@.dtm_status(text), @extschema@.dtm_query(text), @extschema@.dtm_wait(text, interval),
   @extschema@.dtm_result(text, text, text),
-  @extschema@.dtm_retry_now(text, text), @extschema@.dtm_force_stop(text, text),
+  @extschema@.dtm_retry_now(text, text), @extschema@.dtm_resume(text, text), @extschema@.dtm_force_stop(text, text),
   @extschema@.dtm_edit_step(text, text, jsonb, text), @extschema@.dtm_skip_branch(text, text, text, boolean, text),
   @extschema@.dtm_resubmit(text, text, text),
   @extschema@.dtm_schedule(text, text, jsonb), @extschema@.dtm_unschedule(text),

@@ -35,25 +35,28 @@ append_string(StringInfo json, const char *key, const char *value, size_t max)
 }
 
 static char *
-alert_json(const Transaction *trans, const char *url, const char *error,
-		   int failures, size_t max)
+alert_json(const Transaction *trans, const OutcomeAlert *alert, size_t max)
 {
 	StringInfoData json;
 
 	initStringInfo(&json);
 	append_string(&json, "gid", trans->gid, max);
 	append_string(&json, "status", dtm_status_name(trans->core.status), max);
-	append_string(&json, "branch", url, max);
-	append_string(&json, "error", error, max);
-	appendStringInfo(&json, ",\"retry_count\":%d}", failures);
+	append_string(&json, "branch", alert->url, max);
+	append_string(&json, "error", alert->error, max);
+	appendStringInfo(&json, ",\"retry_count\":%d", alert->failures);
+	/* one that fails has what dtm sends, and no more */
+	if (alert->news != OUTCOME_FAILING)
+		append_string(&json, "event",
+					  alert->news == OUTCOME_PARKED ? "parked" : "discarded", max);
+	appendStringInfoChar(&json, '}');
 	return json.data;
 }
 
 char *
-outcome_alert_body(const Transaction *trans, const char *url, const char *error,
-				   int failures)
+outcome_alert_body(const Transaction *trans, const OutcomeAlert *alert)
 {
-	char	   *json = alert_json(trans, url, error, failures, MaxAllocSize);
+	char	   *json = alert_json(trans, alert, MaxAllocSize);
 
 	return pstrdup(utf8_of(utf8_or_marks(json)));
 }
@@ -63,17 +66,14 @@ outcome_alert_body(const Transaction *trans, const char *url, const char *error,
  * on since, and even have ended, in the same turn.
  */
 static void
-tell_alert(const Transaction *trans, const Outcome *outcome)
+log_failing(const Transaction *trans, const OutcomeAlert *alert)
 {
-	store_notify(OUTCOME_ALERT_CHANNEL,
-				 alert_json(trans, outcome->alert_url, outcome->alert_error,
-							outcome->alert_failures, MAX_NOTIFY_TEXT));
 	ereport(WARNING,
 			(errmsg_plural("global transaction \"%s\" has failed %d time in a row",
 						   "global transaction \"%s\" has failed %d times in a row",
-						   outcome->alert_failures,
-						   trans->gid, outcome->alert_failures),
-			 errdetail("The last response of \"%s\" was: %s", outcome->alert_url, outcome->alert_error),
+						   alert->failures,
+						   trans->gid, alert->failures),
+			 errdetail("The last response of \"%s\" was: %s", alert->url, alert->error),
 			 dtm_core_is_final(trans->core.status) ?
 			 errhint("The global transaction has ended since then, with status %s.",
 					 dtm_status_name(trans->core.status)) :
@@ -81,6 +81,33 @@ tell_alert(const Transaction *trans, const Outcome *outcome)
 			 errhint("To retry it, call dtm_retry_now().") :
 			 errhint("It will be retried at %s. To retry it now, call dtm_retry_now().",
 					 timestamptz_to_str(trans->core.next_time))));
+}
+
+static void
+tell_alert(const Transaction *trans, const OutcomeAlert *alert, TimestampTz now)
+{
+	store_notify(OUTCOME_ALERT_CHANNEL,
+				 alert_json(trans, alert, MAX_NOTIFY_TEXT));
+	switch (alert->news)
+	{
+		case OUTCOME_FAILING:
+			log_failing(trans, alert);
+			break;
+		case OUTCOME_PARKED:
+			ereport(WARNING,
+					(errmsg("global transaction \"%s\" is parked: %s",
+							trans->gid, alert->error),
+					 errhint("When the cause is gone, resume it with dtm_resume(gid), or end it with dtm_force_stop(gid). dtm.parked lists all such transactions.")));
+			break;
+		case OUTCOME_DISCARDED:
+			store_add_dead_letter(trans->id, alert->op, alert->error, now);
+			ereport(WARNING,
+					(errmsg("a step of message \"%s\" was discarded: %s",
+							trans->gid, alert->error),
+					 errdetail("The URL of the step is \"%s\".", alert->url),
+					 errhint("dtm.dead_letters lists all such steps, with their payloads.")));
+			break;
+	}
 }
 
 static char *
@@ -147,6 +174,76 @@ outcome_init(Outcome *outcome, const Transaction *trans)
 	outcome->calls = palloc(sizeof(int) * (trans->core.nops + 1));
 }
 
+/* Of an op or the whole, in the memory of the outcome. */
+static void
+add_alert(Outcome *outcome, OutcomeNews news, int op, const char *url,
+		  const char *error, int failures)
+{
+	MemoryContext context = GetMemoryChunkContext(outcome->calls);
+	OutcomeAlert *alert = MemoryContextAlloc(context, sizeof(OutcomeAlert));
+
+	alert->news = news;
+	alert->op = op;
+	alert->url = MemoryContextStrdup(context, url);
+	alert->error = MemoryContextStrdup(context, error);
+	alert->failures = failures;
+	alert->next = outcome->alerts;
+	outcome->alerts = alert;
+}
+
+/* Of several failures of one turn, the last is told. */
+static void
+drop_failing(Outcome *outcome)
+{
+	OutcomeAlert **link = &outcome->alerts;
+
+	while (*link != NULL)
+		if ((*link)->news == OUTCOME_FAILING)
+			*link = (*link)->next;
+		else
+			link = &(*link)->next;
+}
+
+/* It is parked from now on; that it fails is said with it. */
+static void
+note_parked(Outcome *outcome, Transaction *trans, int op, const char *url,
+			const char *reason, TimestampTz now)
+{
+	trans->parked_since = now;
+	trans->parked_op = op;
+	trans->parked_reason = MemoryContextStrdup(GetMemoryChunkContext(outcome->calls),
+											   reason);
+	drop_failing(outcome);
+	add_alert(outcome, OUTCOME_PARKED, op, url, reason, trans->core.failures);
+}
+
+/* Core has given up the op of an event. */
+static void
+give_up(Outcome *outcome, Transaction *trans, const DtmUpdate *update,
+		const DtmEvent *event)
+{
+	int			attempts = event->op == DTM_CALL_QUERY ? 0 :
+		trans->core.ops[event->op].attempts;
+	char	   *reason = NULL;
+
+	switch (update->cause)
+	{
+		case DTM_CAUSE_ATTEMPTS:
+			reason = psprintf("failed (attempts: %d): %s", attempts, event->text);
+			break;
+		case DTM_CAUSE_FAILURE:
+			reason = psprintf("permanent failure: %s", event->text);
+			break;
+		case DTM_CAUSE_PERMANENT:
+			reason = psprintf("it cannot be called: %s", event->text);
+			break;
+	}
+	if (update->gave_up == DTM_GAVE_UP_PARKED)
+		note_parked(outcome, trans, event->op, event->url, reason, event->now);
+	else
+		add_alert(outcome, OUTCOME_DISCARDED, event->op, event->url, reason, attempts);
+}
+
 DtmReject
 outcome_decide(Outcome *outcome, Transaction *trans, const DtmConfig *config,
 			   const DtmEvent *event)
@@ -158,21 +255,35 @@ outcome_decide(Outcome *outcome, Transaction *trans, const DtmConfig *config,
 	outcome->changed = outcome->changed || update.changed;
 	if (update.alert_op != DTM_NO_ALERT)
 	{
-		MemoryContext context = GetMemoryChunkContext(outcome->calls);
-
-		outcome->alert_url = MemoryContextStrdup(context, event->url);
-		outcome->alert_error = MemoryContextStrdup(context, event->text);
-		outcome->alert_failures = update.alert_failures;
+		drop_failing(outcome);
+		add_alert(outcome, OUTCOME_FAILING, event->op, event->url, event->text,
+				  update.alert_failures);
 	}
+	if (update.gave_up != DTM_GAVE_UP_NOTHING)
+		give_up(outcome, trans, &update, event);
 	return update.reject;
+}
+
+void
+outcome_park(Outcome *outcome, Transaction *trans, int op, const char *url,
+			 const char *reason, TimestampTz now)
+{
+	if (trans->core.parked)
+		return;
+	dtm_core_park(&trans->core);
+	outcome->changed = true;
+	note_parked(outcome, trans, op, url, reason, now);
 }
 
 void
 outcome_tell(const Outcome *outcome, const Transaction *trans, TimestampTz now,
 			 const OutcomeDriver *driver)
 {
-	if (outcome->alert_url != NULL)
-		tell_alert(trans, outcome);
+	for (const OutcomeAlert *alert = outcome->alerts; alert != NULL; alert = alert->next)
+		tell_alert(trans, alert, now);
+	if (outcome->changed && trans->lane_next != 0 &&
+		(driver == NULL || !driver->take(driver->arg, trans->lane_next)))
+		dtm_announce(trans->lane_next, now);
 	if (outcome->changed && dtm_core_is_final(trans->core.status))
 	{
 		dtm_announce_end(trans->id);

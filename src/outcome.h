@@ -26,21 +26,38 @@
 /* Channel of NOTIFY; see also notice.h. */
 #define OUTCOME_ALERT_CHANNEL		"dtm_alert"
 
+/* What an alert says. */
+typedef enum OutcomeNews
+{
+	OUTCOME_FAILING,			/* it has failed several times in a row */
+	OUTCOME_PARKED,				/* nothing is called until it is resumed */
+	OUTCOME_DISCARDED			/* a message goes on without a step */
+} OutcomeNews;
+
+/* What somebody is told of: in the log, by a NOTIFY, and by the webhook. */
+typedef struct OutcomeAlert
+{
+	OutcomeNews news;
+	int			op;				/* or DTM_CALL_QUERY, TRANSACTION_NO_OP */
+	const char *url;			/* that was called */
+	const char *error;			/* the last error, or the reason */
+	int			failures;		/* in a row, up to that one */
+	struct OutcomeAlert *next;
+} OutcomeAlert;
+
 /* Core's decisions about a transaction since its row was written. */
 typedef struct Outcome
 {
 	bool		changed;		/* the row must be written */
-	char	   *alert_url;		/* URL that failed often enough for an alert;
-								 * NULL: none */
-	char	   *alert_error;	/* its last error */
-	int			alert_failures; /* in a row, up to that one */
+	OutcomeAlert *alerts;		/* to be told when it is; NULL: none */
 	int		   *calls;			/* calls to make when the row is written: ops,
 								 * or DTM_CALL_QUERY; nops + 1 elements */
 	int			ncalls;
 } Outcome;
 
 /*
- * A coordinator in this process that takes up new transactions itself. take()
+ * A coordinator in this process that takes up new transactions itself, and
+ * those that their lane has released.  take()
  * returns whether it drives this one; others are announced.
  */
 typedef struct OutcomeDriver
@@ -61,6 +78,13 @@ extern DtmReject outcome_decide(Outcome *outcome, Transaction *trans,
 								const DtmConfig *config, const DtmEvent *event);
 
 /*
+ * Parks a transaction that is not final, for a reason that core does not know;
+ * one that is parked already stays as it is.  Allocates as outcome_decide().
+ */
+extern void outcome_park(Outcome *outcome, Transaction *trans, int op,
+						 const char *url, const char *reason, TimestampTz now);
+
+/*
  * Writes the row of a transaction that was found and locked, and calls
  * outcome_tell().
  */
@@ -75,7 +99,7 @@ extern void outcome_tell(const Outcome *outcome, const Transaction *trans,
 						 TimestampTz now, const OutcomeDriver *driver);
 
 /* The body of the alert webhook (§5.5), in UTF-8. */
-extern char *outcome_alert_body(const Transaction *trans, const char *url,
-								const char *error, int failures);
+extern char *outcome_alert_body(const Transaction *trans,
+								const OutcomeAlert *alert);
 
 #endif							/* DTM_OUTCOME_H */

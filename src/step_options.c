@@ -23,7 +23,6 @@
 #define MAX_HEADERS			100
 #define MAX_TIMEOUT			(24 * 3600.0)
 #define MAX_SECONDS			(366.0 * 24 * 3600 * 100)
-#define MAX_ATTEMPTS		1000000
 
 /* One key, and how its value is read. */
 typedef struct StepKey StepKey;
@@ -303,7 +302,7 @@ read_attempts(StepOptions *options, const StepKey *key, const JsonbValue *value,
 	double		number;
 
 	if (!number_of(value, &number) || number != floor(number) ||
-		number < 1 || number > MAX_ATTEMPTS)
+		number < 1 || number > DTM_MAX_ATTEMPTS)
 		return false;
 	*FIELD_OF(options, key, int) = (int) number;
 	return true;
@@ -333,6 +332,7 @@ read_exhausted(StepOptions *options, const StepKey *key, const JsonbValue *value
 #define FIELD(field)	offsetof(StepOptions, field)
 #define STATUSES_HINT	"Specify HTTP statuses, such as 2xx or 400,402,404-410."
 #define FLAG_HINT		"Specify true or false."
+#define ATTEMPTS_HINT	"Specify a whole number from 1 to " CppAsString2(DTM_MAX_ATTEMPTS) "."
 
 /* In the order of docs/sql-reference.md. */
 static const StepKey step_keys[] = {
@@ -359,7 +359,9 @@ static const StepKey step_keys[] = {
 	{"retry_interval", STEP_IN_STEP, KINDS_ALL, read_interval, FIELD(retry_interval),
 	"Specify seconds greater than 0."},
 	{"max_attempts", STEP_IN_STEP, KINDS_ALL, read_attempts, FIELD(max_attempts),
-	"Specify a whole number from 1 to 1000000."},
+	ATTEMPTS_HINT},
+	{"compensate_max_attempts", STEP_IN_STEP, KINDS_ALL, read_attempts, FIELD(compensate_max_attempts),
+	ATTEMPTS_HINT},
 	{"on_exhausted", STEP_IN_STEP, KINDS_ALL, read_exhausted, 0,
 	"Specify abort, park or discard."}
 };
@@ -570,12 +572,14 @@ step_options_policy(StepOptions *const *step, int nsteps)
 
 		if (options == NULL ||
 			(options->retry_interval == 0 && options->max_attempts == 0 &&
+			 options->compensate_max_attempts == 0 &&
 			 options->on_exhausted == DTM_EXHAUSTED_UNSET))
 			continue;
 		if (policy == NULL)
 			policy = palloc0(sizeof(DtmStepPolicy) * nsteps);
 		policy[i].retry_interval = options->retry_interval;
 		policy[i].max_attempts = options->max_attempts;
+		policy[i].max_undo_attempts = options->compensate_max_attempts;
 		policy[i].on_exhausted = options->on_exhausted;
 	}
 	return policy;

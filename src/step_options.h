@@ -58,7 +58,8 @@ typedef struct StepOptions
 	/* how it is retried */
 	int			request_timeout;	/* ms */
 	int64		retry_interval; /* us */
-	int			max_attempts;
+	int			max_attempts;	/* of the action */
+	int			compensate_max_attempts;
 	DtmExhausted on_exhausted;
 } StepOptions;
 

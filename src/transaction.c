@@ -54,6 +54,16 @@ transaction_find_step(const Transaction *trans, const char *name)
 	return -1;
 }
 
+int
+transaction_request_timeout(const Transaction *trans, int op)
+{
+	const StepOptions *step = op == DTM_CALL_QUERY ? NULL :
+		transaction_step(trans, trans->core.ops[op].step);
+
+	return step != NULL && step->request_timeout > 0 ? step->request_timeout :
+		trans->request_timeout;
+}
+
 void
 transaction_set_policy(Transaction *trans)
 {

@@ -52,6 +52,9 @@ dtm_in_share(int64 id, DtmShare share)
 	return (int) ((uint64) id % DTM_SHARE_UNITS) % share.of == share.number;
 }
 
+/* Not an op, and not DTM_CALL_QUERY: what is said concerns all of a transaction. */
+#define TRANSACTION_NO_OP	(-2)
+
 /* The request_timeout of a transaction without this option. */
 #define DTM_NO_REQUEST_TIMEOUT 0
 
@@ -95,6 +98,15 @@ typedef struct Transaction
 	bool		results;		/* keep what its branches answer */
 	bool		notify;			/* send a NOTIFY when it is final */
 	const char *on_finish;		/* URL to call when it is final; NULL: none */
+	const char *lane;			/* its full name (store/lane.c), or what was
+								 * given for it; NULL: none */
+	bool		lane_skips;		/* it leaves its lane when it is parked */
+	int64		lane_next;		/* the one that it has released when it was
+								 * written; 0: none */
+	TimestampTz parked_since;	/* if core.parked */
+	int			parked_op;		/* the op that it was parked for, DTM_CALL_QUERY,
+								 * or TRANSACTION_NO_OP */
+	const char *parked_reason;
 	DtmTrans	core;
 	bool		is_mine;		/* store_find: written by this transaction */
 } Transaction;
@@ -114,6 +126,12 @@ transaction_step(const Transaction *trans, int i)
 
 /* The step, from 0, of a name or branch id; -1: there is none. */
 extern int	transaction_find_step(const Transaction *trans, const char *name);
+
+/*
+ * How long a call of an op, or of DTM_CALL_QUERY, may take, in ms: what its step
+ * says, or the transaction, or DTM_NO_REQUEST_TIMEOUT.
+ */
+extern int	transaction_request_timeout(const Transaction *trans, int op);
 
 /* Sets what core has of the steps' options, when all of these are set. */
 extern void transaction_set_policy(Transaction *trans);

@@ -280,7 +280,7 @@ is(crashes_since($log_place), 5, 'after five restarts of the server');
 is(sql("SELECT count(*), min(result), bool_and(op = 'action' AND branch_id = '01') FROM dtm.calls WHERE gid = 'killer' AND error = '$crash'"),
 	'5|ERROR|t', 'of which each is on record');
 is(sql("SELECT failures, last_error FROM dtm.stuck WHERE gid = 'killer'"), "5|$crash", 'dtm.stuck shows it');
-like(slurp_file($node->logfile, $log_place), qr/WARNING:  global transaction "killer" is put aside.*\n.*\n.*HINT:.*dtm_retry_now/, 'the log says what to do');
+like(slurp_file($node->logfile, $log_place), qr/WARNING:  global transaction "killer" is parked: the server crashed.*\n.*HINT:.*dtm_resume/, 'the log says what to do');
 is(wait_for('innocent'), 'succeed', 'the other function is called again');
 is(sql("SELECT count(*) FROM dtm.calls WHERE gid = 'innocent' AND result <> 'SUCCESS'"), '0', 'and has failed never');
 replace_killer('INSERT INTO jobs.done VALUES (gid);');
@@ -421,7 +421,7 @@ SKIP:
 	}
 	ok(eventually($node, "$put_aside = 'poison'", '1'), 'a transaction that crashes the coordinator is put aside');
 	is(sql("SELECT failures >= 3 FROM dtm.stuck WHERE gid = 'poison'"), 't', 'dtm.stuck shows it');
-	like(slurp_file($node->logfile, $log_place), qr/WARNING:  global transaction "poison" is put aside/, 'and the log');
+	like(slurp_file($node->logfile, $log_place), qr/WARNING:  global transaction "poison" is parked/, 'and the log');
 	submit('app', 'no poison', 'work');
 	is(wait_for('no poison'), 'succeed', 'the others go on');
 	sql("SELECT dtm_retry_now('poison')");

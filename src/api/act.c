@@ -220,6 +220,7 @@ dtm_resubmit(PG_FUNCTION_ARGS)
 	id = trans->id;
 	trans->gid = new_gid;
 	dtm_core_config(&config);
+	store_lane_enter(trans);
 	dtm_core_start(&trans->core, &config, true, GetCurrentTimestamp());
 	if (!store_insert(trans))
 		ereport(ERROR,

@@ -22,6 +22,7 @@ PG_FUNCTION_INFO_V1(dtm_abort);
 PG_FUNCTION_INFO_V1(dtm_force_stop);
 PG_FUNCTION_INFO_V1(dtm_assign);
 PG_FUNCTION_INFO_V1(dtm_retry_now);
+PG_FUNCTION_INFO_V1(dtm_resume_transaction);
 PG_FUNCTION_INFO_V1(dtm_reset_cron_time);
 PG_FUNCTION_INFO_V1(dtm_pause);
 PG_FUNCTION_INFO_V1(dtm_resume);
@@ -81,6 +82,29 @@ dtm_retry_now(PG_FUNCTION_ARGS)
 {
 	api_retry_now(api_required_gid(fcinfo, 0), STRING_OR_NULL(1));
 	PG_RETURN_VOID();
+}
+
+/*
+ * dtm_resume(gid, reason) returns boolean
+ *
+ * One that somebody else has resumed or stopped meanwhile is no error: many are
+ * resumed by one statement.
+ */
+Datum
+dtm_resume_transaction(PG_FUNCTION_ARGS)
+{
+	char	   *gid = api_required_gid(fcinfo, 0);
+	Transaction *trans;
+	StoreFound	found;
+
+	PreventCommandIfReadOnly("dtm_resume()");
+	found = store_find(gid, true, &trans);
+	if (found == STORE_ABSENT || !api_is_visible(trans->submitted_by))
+		api_error_unknown(gid);
+	if (found == STORE_FINISHED || !trans->core.parked)
+		PG_RETURN_BOOL(false);
+	api_act(trans, DTM_EVENT_RESUME, "resume", STRING_OR_NULL(1));
+	PG_RETURN_BOOL(true);
 }
 
 /*

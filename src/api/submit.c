@@ -86,6 +86,15 @@ is_repeated(const Transaction *stored, const Request *request, DtmEventKind kind
 		request_same_steps(stored, &request->trans);
 }
 
+/* Is this the stored transaction's lane? */
+static bool
+is_lane(const Transaction *stored, const char *lane)
+{
+	if (stored->lane == NULL || lane == NULL)
+		return stored->lane == NULL && lane == NULL;
+	return strcmp(store_lane_given(stored->lane), store_lane_given(lane)) == 0;
+}
+
 /* A prepare or submit of a gid that is there already; returns what is stored. */
 static Transaction *
 repeat_request(Request *request, DtmEventKind kind)
@@ -116,6 +125,11 @@ repeat_request(Request *request, DtmEventKind kind)
 					(errcode(DTM_ERRCODE_GID_IN_USE),
 					 errmsg("global transaction \"%s\" already exists with another protocol", gid),
 					 errhint("Submit it without a protocol, or with the protocol with which it was prepared.")));
+		if (request_gave(request, "lane") && !is_lane(stored, request->trans.lane))
+			ereport(ERROR,
+					(errcode(DTM_ERRCODE_GID_IN_USE),
+					 errmsg("global transaction \"%s\" already exists in another lane", gid),
+					 errhint("Submit it without a lane, or with the lane with which it was prepared.")));
 		if (request->given != 0 && stored->core.status == DTM_PREPARED)
 		{
 			request_merge_options(stored, request);
@@ -170,10 +184,11 @@ insert_transaction(Request *request, bool submitted)
 
 	/*
 	 * One that is there goes on as it is: whatever has become of its topic
-	 * since (TP-05), and without the name that only a new workflow needs.
+	 * since (TP-05), and without the name that only a new workflow needs.  It
+	 * has its place in its lane, which others may have locked.
 	 */
 	if ((request_has_topics(request) || trans->core.type == DTM_WORKFLOW ||
-		 lacks_steps(request)) &&
+		 trans->lane != NULL || lacks_steps(request)) &&
 		store_find(trans->gid, false, &stored) != STORE_ABSENT)
 		return false;
 	if (lacks_steps(request))
@@ -200,6 +215,7 @@ insert_transaction(Request *request, bool submitted)
 				 errhint("Subscribe a URL with dtm_subscribe().")));
 	dtm_core_config(&config);
 	trans->submitted_by = GetUserId();
+	store_lane_enter(trans);
 	dtm_core_start(&trans->core, &config, submitted, GetCurrentTimestamp());
 	if (!store_insert(trans))
 		return false;

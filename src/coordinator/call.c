@@ -94,7 +94,7 @@ make_local(const Transaction *trans, int op, TimestampTz now)
 	call->task.id = trans->id;
 	call->task.op = op;
 	call->task.role = trans->submitted_by;
-	call->task.timeout = trans->request_timeout;
+	call->task.timeout = transaction_request_timeout(trans, op);
 	call->task.expires = function_expires(trans, now);
 	call->task.now = now;
 	return &call->base;
@@ -110,7 +110,8 @@ call_make(const Transaction *trans, WireBranch *branch, TimestampTz now)
 	call = palloc0(sizeof(RemoteCall));
 	call->base.op = branch->number;
 	call->http.owner = call;
-	call->http.timeout = (int64) Min(trans->request_timeout, DTM_MAX_REQUEST_TIMEOUT) * 1000;
+	call->http.timeout = (int64) Min(transaction_request_timeout(trans, branch->number),
+									 DTM_MAX_REQUEST_TIMEOUT) * 1000;
 	call->decided = DTM_RESULT_TEMPORARY;
 	if (!endpoint_request(trans, branch, &call->http, &call->refused))
 		call->http.url = branch->url;
@@ -370,7 +371,7 @@ take_local(LocalTask *task)
 	call->text = task->error;
 	call->text_len = strlen(task->error);
 	call->is_final = task->final;
-	call->failures = task->failures;
+	call->alert = task->alert;
 	return call;
 }
 

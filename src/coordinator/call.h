@@ -59,8 +59,7 @@ typedef struct Call
 								 * is; NULL: none */
 	size_t		body_len;
 	bool		is_final;		/* RECORDED: the transaction has ended */
-	int			failures;		/* RECORDED: consecutive failures if an alert
-								 * is due, else 0 */
+	LocalAlert	alert;			/* RECORDED: what its worker has told of */
 } Call;
 
 /* A place where calls wait: a host, or the workers of a role. */

@@ -9,8 +9,8 @@
  *
  * Both wait longer than core would have it, because each crash hurts all who use
  * the server, and a transaction's own retry_interval may be short.  After CRASH_LIMIT
- * crashes without a success in between, a transaction is put aside until somebody
- * asks for it (dtm_retry_now()).  A crash that another process may have caused counts
+ * crashes without a success in between, a transaction is parked until somebody
+ * resumes it (dtm_resume()).  A crash that another process may have caused counts
  * half.
  */
 #include "private.h"
@@ -42,7 +42,7 @@
 typedef struct Crashes
 {
 	int			n;
-	bool		enough;			/* it is put aside */
+	bool		enough;			/* it is parked */
 } Crashes;
 
 static Crashes
@@ -68,15 +68,18 @@ not_before(Coordinator *c, const Crashes *crashes)
 	return coordinator_time(c) + Min(pause, c->config.retry_interval_max);
 }
 
+/* For dtm.parked. */
+static const char *
+reason_of(const char *error, const Crashes *crashes)
+{
+	return psprintf("%s, %d times without a success in between", error, crashes->n);
+}
+
 static void
 report(const char *gid, const char *error, const Crashes *crashes)
 {
-	if (crashes->enough)
-		ereport(WARNING,
-				(errmsg("global transaction \"%s\" is put aside: %s", gid, error),
-				 errdetail("That was so %d times without a success in between.", crashes->n),
-				 errhint("When the reason is gone, have it go on with dtm_retry_now(), or end it with dtm_force_stop().")));
-	else
+	/* of one that is parked, outcome.c has told */
+	if (!crashes->enough)
 		ereport(WARNING,
 				(errmsg("global transaction \"%s\" has failed: %s", gid, error)));
 }
@@ -132,23 +135,15 @@ count_function(Coordinator *c, const FlightRecord *record)
 	outcome_init(&outcome, trans);
 	(void) outcome_decide(&outcome, trans, &c->config, &event);
 	/* if it is rolled back now, for its retry_limit, that does not wait */
-	if (trans->core.status == status)
+	if (trans->core.status == status && !trans->core.parked)
 		trans->core.next_time = Max(trans->core.next_time, not_before(c, &crashes));
 	if (crashes.enough && trans->core.status == status)
-	{
-		/* for dtm.stuck */
-		trans->core.failures = Max(trans->core.failures,
-								   Min(c->config.alert_retry_limit, PG_INT16_MAX));
-		outcome.alert_url = pstrdup(branch.url);
-		outcome.alert_error = error;
-		outcome.alert_failures = trans->core.failures;
-	}
+		outcome_park(&outcome, trans, record->op, branch.url,
+					 reason_of(error, &crashes), event.now);
 	outcome_write(&outcome, trans, event.now);
 	turn_commit(c);
 	report(trans->gid, error, &crashes);
-	if (outcome.alert_url != NULL)
-		webhook_send(c, trans, outcome.alert_url, outcome.alert_error,
-					 outcome.alert_failures);
+	webhook_send(c, trans, outcome.alerts);
 	return true;
 }
 
@@ -157,21 +152,25 @@ static bool
 postpone(Coordinator *c, const FlightRecord *record)
 {
 	Transaction trans = {.id = record->id};
-	Outcome		outcome = {.alert_url = "dtm", .alert_error = TURN_ERROR};
+	OutcomeAlert alert = {.news = OUTCOME_FAILING, .op = TRANSACTION_NO_OP,
+	.url = "dtm", .error = TURN_ERROR};
+	Outcome		outcome = {.alerts = &alert};
 	Crashes		crashes = count_crashes(record->id, false);
-	TimestampTz next_time = not_before(c, &crashes);
-	int			failures = crashes.enough ?
-		Min(c->config.alert_retry_limit, PG_INT16_MAX) : 1;
 
-	if (!store_set_aside(&trans, next_time, failures))
+	if (crashes.enough)
+	{
+		alert.news = OUTCOME_PARKED;
+		alert.error = reason_of(TURN_ERROR, &crashes);
+	}
+	if (!(crashes.enough ? store_park(&trans, alert.error, crashes.n, coordinator_time(c)) :
+		  store_set_aside(&trans, not_before(c, &crashes), 1)))
 		return false;
 	add_attempt(c, record, TURN_ERROR);
-	outcome.alert_failures = trans.core.failures;
+	alert.failures = trans.core.failures;
 	outcome_tell(&outcome, &trans, coordinator_time(c), NULL);
 	turn_commit(c);
 	report(trans.gid, TURN_ERROR, &crashes);
-	webhook_send(c, &trans, outcome.alert_url, outcome.alert_error,
-				 outcome.alert_failures);
+	webhook_send(c, &trans, &alert);
 	return true;
 }
 

@@ -109,7 +109,7 @@ entries_check(Coordinator *c)
 		Assert(entry->touched || entry->row == ROW_CURRENT);
 		Assert(entry->touched || (!entry->outcome.changed && !entry->wake));
 		Assert(entry->touched || (entry->replies == NULL && entry->ready == NULL &&
-								  entry->outcome.alert_url == NULL));
+								  entry->outcome.alerts == NULL));
 		Assert((entry->ncalls == 0) == (entry->calls == NULL));
 		ntouched += entry->touched;
 		Assert(!locked_has(&c->locked, entry->id));
@@ -387,10 +387,13 @@ take_reply(Coordinator *c, Entry *entry, const Call *call)
 static void
 tell_webhook(Coordinator *c, Entry *entry, const Call *call)
 {
+	OutcomeAlert alert = {.news = call->alert.news, .op = call->op, .error = call->text,
+	.failures = call->alert.failures};
 	WireBranch	branch;
 
 	wire_describe(entry->trans, call->op, &branch);
-	webhook_send(c, entry->trans, branch.url, call->text, call->failures);
+	alert.url = branch.url;
+	webhook_send(c, entry->trans, &alert);
 }
 
 /* A worker has written the outcome itself: the row is read again. */
@@ -402,7 +405,7 @@ take_record(Coordinator *c, Entry *entry, const Call *call)
 	entry_touch(c, entry);
 	if (call->is_final && c->slot)
 		pg_atomic_fetch_add_u64(&c->slot->nfinished, 1);
-	if (call->failures > 0)
+	if (call->alert.raised)
 		tell_webhook(c, entry, call);
 }
 

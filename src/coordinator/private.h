@@ -41,9 +41,12 @@
 #include "search.h"
 #include "uncommitted.h"
 
+#include "outcome.h"
 #include "settings.h"
 #include "transaction.h"
 #include "store/store.h"
+
+#include "nodes/pg_list.h"
 
 #include "utils/memutils.h"
 
@@ -74,6 +77,7 @@ struct Coordinator
 	XLogRecPtr	flush_until;	/* WAL that must be on disk before calls are
 								 * sent */
 	int			nwebhooks;		/* calls of the webhook in flight */
+	List	   *put_off;		/* alerts to send when the turn has committed */
 	Calls		calls;
 	EntrySet	entries;
 	Room		room;
@@ -163,10 +167,21 @@ extern void crashed_see_to_all(Coordinator *c);
 
 /* ---------- webhook.c ---------- */
 
-/* Sends an alert to dtm.alert_webhook, if it is set. */
+/*
+ * Sends alerts to dtm.alert_webhook, if it is set.  Not in a PostgreSQL
+ * transaction.
+ */
 extern void webhook_send(Coordinator *c, const Transaction *trans,
-						 const char *url, const char *error,
-						 int failures);
+						 const OutcomeAlert *alerts);
+
+/*
+ * In the transaction of a turn: the same when that has committed.  What it is
+ * given has to live as long as the turn.
+ */
+extern void webhook_send_later(Coordinator *c, const Transaction *trans,
+							   const OutcomeAlert *alerts);
+extern void webhook_send_put_off(Coordinator *c);
+extern void webhook_forget_put_off(Coordinator *c);
 
 /* The call of the webhook has ended; frees it. */
 extern void webhook_done(Coordinator *c, Call *call);

@@ -156,13 +156,28 @@ take_known_row(Coordinator *c, Entry *entry, Transaction *trans,
 static void
 report_ownerless(Coordinator *c, int64 id, const char *problem)
 {
+	Transaction *trans = palloc0(sizeof(Transaction));
+	OutcomeAlert *alert = palloc0(sizeof(OutcomeAlert));
+	Outcome		outcome = {.alerts = alert};
+
 	ereport(WARNING,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
 			 errmsg("global transaction %lld waits for an administrator: %s",
 					(long long) id, problem),
-			 errhint("Assign it to another role with dtm_assign(), or end it with dtm_force_stop(). dtm.stuck lists all such transactions.")));
+			 errhint("Assign it to another role with dtm_assign(), or end it with dtm_force_stop(). dtm.parked lists all such transactions.")));
 	store_disown(id);
-	read_postpone(c, id, DT_NOEND);
+	trans->id = id;
+	if (!store_park(trans, problem, 0, coordinator_time(c)))
+	{
+		search_expect_behind(&c->search, DT_NOEND);
+		return;
+	}
+	alert->news = OUTCOME_PARKED;
+	alert->op = TRANSACTION_NO_OP;
+	alert->url = "";
+	alert->error = problem;
+	outcome_tell(&outcome, trans, coordinator_time(c), NULL);
+	webhook_send_later(c, trans, alert);
 }
 
 /* ---------- which rows are read ---------- */

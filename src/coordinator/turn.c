@@ -183,15 +183,13 @@ settle_entry(Coordinator *c, Entry *entry)
 		case ROW_WRITTEN:
 			entry->row = ROW_CURRENT;
 			entry->trans->version++;
-			if (outcome->alert_url != NULL)
-				webhook_send(c, entry->trans, outcome->alert_url,
-							 outcome->alert_error, outcome->alert_failures);
+			webhook_send(c, entry->trans, outcome->alerts);
 			break;
 		case ROW_CURRENT:
 			break;
 	}
 	outcome->changed = false;
-	outcome->alert_url = outcome->alert_error = NULL;
+	outcome->alerts = NULL;
 	entry->replies = NULL;		/* they have had their effect */
 	carry_out(c, entry);
 }
@@ -323,6 +321,7 @@ coordinator_turn(Coordinator *c)
 	MemoryContext before = CurrentMemoryContext;
 
 	MemoryContextSwitchTo(c->turn);
+	webhook_forget_put_off(c);	/* of a turn that failed */
 	pace_begin_turn(&c->pace);
 	if (!c->crashes_seen)
 		crashed_see_to_all(c);
@@ -340,6 +339,7 @@ coordinator_turn(Coordinator *c)
 		dlist_foreach_modify(iter, &c->entries.touched)
 			settle_entry(c, dlist_container(Entry, node, iter.cur));
 		flight_turn(0);
+		webhook_send_put_off(c);
 		/* off they go */
 		calls_drive(&c->calls);
 		DTM_CRASH_POINT("after-send");

@@ -7,8 +7,6 @@
  */
 #include "private.h"
 
-#include "outcome.h"
-
 /* Webhook calls under way or waiting; more alerts than that go unsaid. */
 #define MAX_WEBHOOKS 1000
 
@@ -18,8 +16,7 @@
  * looked up.
  */
 static char *
-make_body(Coordinator *c, const Transaction *trans, const char *url,
-		  const char *error, int failures)
+make_body(Coordinator *c, const Transaction *trans, const OutcomeAlert *alert)
 {
 	MemoryContext context = CurrentMemoryContext;
 	char	   *volatile body = NULL;
@@ -30,7 +27,7 @@ make_body(Coordinator *c, const Transaction *trans, const char *url,
 
 		turn_begin(c);
 		MemoryContextSwitchTo(context);
-		made = outcome_alert_body(trans, url, error, failures);
+		made = outcome_alert_body(trans, alert);
 		turn_commit(c);
 		body = made;
 	}
@@ -45,9 +42,8 @@ make_body(Coordinator *c, const Transaction *trans, const char *url,
 	return body;
 }
 
-void
-webhook_send(Coordinator *c, const Transaction *trans, const char *url,
-			 const char *error, int failures)
+static void
+send_one(Coordinator *c, const Transaction *trans, const OutcomeAlert *alert)
 {
 	MemoryContext before;
 	char	   *body;
@@ -62,7 +58,7 @@ webhook_send(Coordinator *c, const Transaction *trans, const char *url,
 						trans->gid)));
 		return;
 	}
-	body = make_body(c, trans, url, error, failures);
+	body = make_body(c, trans, alert);
 	if (body == NULL)
 		return;
 	/* the call outlives the transaction */
@@ -71,6 +67,49 @@ webhook_send(Coordinator *c, const Transaction *trans, const char *url,
 	MemoryContextSwitchTo(before);
 	c->nwebhooks++;
 	call_start(&c->calls, call);
+}
+
+void
+webhook_send(Coordinator *c, const Transaction *trans, const OutcomeAlert *alerts)
+{
+	for (const OutcomeAlert *alert = alerts; alert != NULL; alert = alert->next)
+		send_one(c, trans, alert);
+}
+
+typedef struct PutOff
+{
+	const Transaction *trans;
+	const OutcomeAlert *alerts;
+} PutOff;
+
+void
+webhook_send_later(Coordinator *c, const Transaction *trans, const OutcomeAlert *alerts)
+{
+	PutOff	   *put_off = palloc(sizeof(PutOff));
+
+	put_off->trans = trans;
+	put_off->alerts = alerts;
+	c->put_off = lappend(c->put_off, put_off);
+}
+
+void
+webhook_send_put_off(Coordinator *c)
+{
+	ListCell   *cell;
+
+	foreach(cell, c->put_off)
+	{
+		const PutOff *put_off = lfirst(cell);
+
+		webhook_send(c, put_off->trans, put_off->alerts);
+	}
+	c->put_off = NIL;
+}
+
+void
+webhook_forget_put_off(Coordinator *c)
+{
+	c->put_off = NIL;
 }
 
 void

@@ -61,10 +61,11 @@ dtm_core_start(DtmTrans *t, const DtmConfig *cfg, bool submitted, DtmTime now)
 	t->created = now;
 	t->failures = 0;
 	t->retries = 0;
+	t->parked = false;
 	t->reason[0] = '\0';
 	t->status = submitted ? DTM_SUBMITTED : DTM_PREPARED;
 	if (submitted)
-		t->next_time = dtm_core_after(now, t->delay);
+		t->next_time = t->held ? dtm_core_held_until(t) : dtm_core_after(now, t->delay);
 	else
 		t->next_time = protocol->prepared_until(t, cfg);
 	dtm_core_loaded(t, now);
@@ -150,11 +151,15 @@ skip(DtmTrans *t, const DtmProtocol *protocol, const DtmConfig *cfg,
 	if (protocol->may_skip == NULL)
 		return DTM_REJECT_TYPE;
 	assert(ev->op >= 0 && ev->op < t->nops);
-	if (t->ops[ev->op].status != DTM_BRANCH_PREPARED)
+	/* what its lane holds has not begun */
+	if (t->ops[ev->op].status != DTM_BRANCH_PREPARED || t->held)
 		return DTM_REJECT_OP;
 	reject = protocol->may_skip(t, &t->ops[ev->op], ev->result);
 	if (reject != DTM_ACCEPTED)
 		return reject;
+	/* somebody has looked at it; what else is wrong is tried anew */
+	if (t->parked)
+		dtm_core_unpark(t, ev->now, u);
 	word.kind = DTM_EVENT_REPLY;
 	protocol->reply(t, cfg, &word, u);
 	if (ev->result == DTM_RESULT_FAILURE && ev->text != NULL)
@@ -186,7 +191,7 @@ request(DtmTrans *t, const DtmProtocol *protocol, const DtmConfig *cfg,
 			/* SG-05, §11.9: again, with the stored branches */
 			if (t->status != DTM_SUBMITTED)
 				return DTM_REJECT_STATUS;
-			if (t->next_time > ev->now && !is_delayed(t))
+			if (t->next_time > ev->now && !is_delayed(t) && !t->parked && !t->held)
 			{
 				t->next_time = ev->now;
 				u->changed = true;
@@ -225,8 +230,19 @@ request(DtmTrans *t, const DtmProtocol *protocol, const DtmConfig *cfg,
 		case DTM_EVENT_RETRY_NOW:
 			if (dtm_core_is_final(t->status))
 				return DTM_REJECT_STATUS;
-			t->next_time = ev->now;
-			u->changed = true;
+			if (t->parked)
+				dtm_core_unpark(t, ev->now, u);
+			else
+			{
+				t->next_time = ev->now;
+				u->changed = true;
+			}
+			return DTM_ACCEPTED;
+
+		case DTM_EVENT_RESUME:
+			if (dtm_core_is_final(t->status) || !t->parked)
+				return DTM_REJECT_STATUS;
+			dtm_core_unpark(t, ev->now, u);
 			return DTM_ACCEPTED;
 
 		case DTM_EVENT_WAKE:
@@ -248,6 +264,7 @@ dtm_core_step(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
 	u->reject = DTM_ACCEPTED;
 	u->alert_op = DTM_NO_ALERT;
 	u->alert_failures = 0;
+	u->gave_up = DTM_GAVE_UP_NOTHING;
 	u->ncalls = 0;
 
 	if (ev->kind != DTM_EVENT_WAKE && ev->kind != DTM_EVENT_REPLY)
@@ -262,7 +279,7 @@ dtm_core_step(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
 		wake(t, ev->now);
 	else
 		reply(t, protocol, cfg, ev, u);
-	if (!dtm_core_is_final(t->status))
+	if (!dtm_core_is_final(t->status) && !t->parked)
 		protocol->advance(t, cfg, ev, u);
 	assert(u->ncalls <= t->nops + 1);
 	assert(u->ncalls == 0 || !dtm_core_is_final(t->status));
@@ -278,6 +295,7 @@ dtm_core_enter(DtmTrans *t, DtmStatus status, DtmTime now, DtmUpdate *u)
 
 	t->status = status;
 	t->next_time = dtm_core_is_final(status) ? DTM_TIME_NEVER : now;
+	t->parked = false;			/* somebody has decided */
 	t->failures = 0;
 	t->query_waiting = false;
 	t->round_failed = false;
@@ -298,12 +316,24 @@ void
 dtm_core_submit(DtmTrans *t, DtmTime now, DtmUpdate *u)
 {
 	dtm_core_enter(t, DTM_SUBMITTED, now, u);
+	if (t->held)
+	{
+		t->next_time = dtm_core_held_until(t);
+		return;
+	}
 	if (t->delay == 0)
 		return;
 	/* MS-10: the delay counts from here */
 	t->next_time = dtm_core_after(now, t->delay);
 	for (int i = 0; i < t->nops; i++)
 		t->ops[i].waiting = true;
+}
+
+DtmTime
+dtm_core_held_until(const DtmTrans *t)
+{
+	return t->type == DTM_SAGA && t->timeout_to_fail > 0 ?
+		dtm_core_after(t->created, t->timeout_to_fail) : DTM_TIME_NEVER;
 }
 
 void
@@ -344,14 +374,17 @@ dtm_core_branch_succeeded(DtmTrans *t, DtmBranchOp *op, DtmUpdate *u)
 }
 
 int64_t
-dtm_core_interval(const DtmTrans *t, const DtmConfig *cfg)
+dtm_core_interval(const DtmTrans *t, const DtmConfig *cfg, int op)
 {
+	const DtmStepPolicy *policy = dtm_core_policy_of(t, op);
 	int64_t		interval = cfg->retry_interval;
 	int64_t		cap = cfg->retry_interval_max;
 	int64_t		least = cfg->retry_interval < DTM_MIN_RETRY_INTERVAL ?
 		cfg->retry_interval : DTM_MIN_RETRY_INTERVAL;
 
-	if (t->retry_interval > 0)
+	if (policy != NULL && policy->retry_interval > 0)
+		interval = policy->retry_interval;
+	else if (t->retry_interval > 0)
 		interval = t->retry_interval;
 	else if (t->timeout_to_fail > 0 && t->timeout_to_fail < interval)
 		interval = t->timeout_to_fail;
@@ -395,13 +428,17 @@ void
 dtm_core_retry_later(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
 					 bool *waiting, DtmUpdate *u)
 {
+	bool		own = t->policy != NULL;
 	bool		grow = ev->result != DTM_RESULT_ONGOING && !t->round_failed;
 
 	*waiting = true;
+	if (t->parked)
+		return;					/* until it is resumed */
 
 	/*
 	 * Branches that run at the same time share one interval, and it doubles
-	 * once a round however many of them fail.
+	 * once a round however many of them fail.  They are called again together:
+	 * where steps have intervals of their own, the longest counts.
 	 */
 	if (grow)
 	{
@@ -409,17 +446,22 @@ dtm_core_retry_later(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
 		if (t->failures < UINT16_MAX)
 			t->failures++;
 	}
-	if (grow || t->next_time <= ev->now)
+	if (grow || own || t->next_time <= ev->now)
 	{
-		int64_t		interval = dtm_core_interval(t, cfg);
+		int64_t		interval = dtm_core_interval(t, cfg, ev->op);
+		DtmTime		next_time;
 
 		/*
 		 * Up to an eighth earlier, so that transactions that failed together
 		 * are not retried together.
 		 */
 		interval -= part_of(interval / 8, ev->jitter >> 16);
-		t->next_time = dtm_core_after(ev->now, interval);
-		u->changed = true;
+		next_time = dtm_core_after(ev->now, interval);
+		if (t->next_time <= ev->now || next_time > t->next_time || (grow && !own))
+		{
+			t->next_time = next_time;
+			u->changed = true;
+		}
 	}
 	wait_as_asked(t, cfg, ev, u);
 	if (grow && t->failures >= cfg->alert_retry_limit)

@@ -97,8 +97,10 @@ typedef enum DtmResult
 	DTM_RESULT_FAILURE,			/* permanent failure */
 	DTM_RESULT_ONGOING,			/* not finished: call again after the same
 								 * interval */
-	DTM_RESULT_TEMPORARY		/* any other: call again, with exponential
+	DTM_RESULT_TEMPORARY,		/* any other: call again, with exponential
 								 * back-off */
+	DTM_RESULT_PERMANENT		/* dtm itself cannot make the call, and never
+								 * will: it is not called again */
 } DtmResult;
 
 /* One op of one branch, in the order of /query's rows. */
@@ -107,6 +109,8 @@ typedef struct DtmBranchOp
 	uint16_t	step;			/* branch it belongs to, from 0 */
 	uint8_t		op;				/* DtmOp */
 	uint8_t		status;			/* DtmBranchStatus; stored */
+	uint16_t	attempts;		/* temporary errors, counted only where there
+								 * is a limit; stored */
 	bool		has_url;		/* an op without a URL succeeds without a call */
 	bool		local;			/* effects and status are one commit */
 	bool		running;		/* a call is in flight; not stored */
@@ -125,22 +129,26 @@ typedef struct DtmOrders
 	const uint16_t *pre;		/* steps, from 0 */
 } DtmOrders;
 
-/* What becomes of a step that has failed max_attempts times. */
+/* What becomes of a step that is not tried again. */
 typedef enum DtmExhausted
 {
-	DTM_EXHAUSTED_UNSET,		/* the default of its op */
+	DTM_EXHAUSTED_UNSET,		/* action of a saga: abort; any other: park */
 	DTM_EXHAUSTED_ABORT,		/* action of a saga: it is rolled back */
 	DTM_EXHAUSTED_PARK,			/* it waits for somebody to resume it */
-	DTM_EXHAUSTED_DISCARD		/* message: it is left out */
+	DTM_EXHAUSTED_DISCARD		/* message: the step is left out */
 } DtmExhausted;
 
 /* How one step is retried; 0 where it says nothing. */
 typedef struct DtmStepPolicy
 {
 	int64_t		retry_interval; /* us; first interval of its back-off */
-	int32_t		max_attempts;
-	DtmExhausted on_exhausted;
+	int32_t		max_attempts;	/* of what it does; 0: no limit */
+	int32_t		max_undo_attempts;	/* of what undoes it; 0: no limit */
+	DtmExhausted on_exhausted;	/* of what it does; what undoes is parked */
 } DtmStepPolicy;
+
+/* Limits of the numbers of attempts. */
+#define DTM_MAX_ATTEMPTS	10000
 
 /* A global transaction. */
 typedef struct DtmTrans
@@ -161,6 +169,9 @@ typedef struct DtmTrans
 								 * not stored */
 	bool		stopped;		/* it failed because a caller has stopped it;
 								 * stored with the outcome */
+	bool		parked;			/* nothing is called until it is resumed */
+	bool		held;			/* its lane has another one before it: no
+								 * action starts */
 	uint16_t	failures;		/* temporary errors since the last success */
 	uint16_t	retries;		/* re-runs counted against retry_limit */
 	int			nsteps;			/* steps, or registered branches */
@@ -195,7 +206,8 @@ typedef enum DtmEventKind
 	DTM_EVENT_FORCE_STOP,
 	DTM_EVENT_RETRY_NOW,
 	DTM_EVENT_EDIT,				/* may a step be changed? */
-	DTM_EVENT_SKIP				/* an op counts as called, with this result */
+	DTM_EVENT_SKIP,				/* an op counts as called, with this result */
+	DTM_EVENT_RESUME			/* of one that is parked */
 } DtmEventKind;
 
 /* "op" of a msg's query-back, and of a workflow's callback */
@@ -233,6 +245,21 @@ typedef enum DtmReject
 	DTM_REJECT_RESULT			/* SKIP: the op cannot fail */
 } DtmReject;
 
+/* What has become of an op that is not called again, though it is not done. */
+typedef enum DtmGaveUp
+{
+	DTM_GAVE_UP_NOTHING,
+	DTM_GAVE_UP_PARKED,			/* the transaction is parked */
+	DTM_GAVE_UP_DISCARDED		/* a message goes on without it */
+} DtmGaveUp;
+
+typedef enum DtmCause
+{
+	DTM_CAUSE_ATTEMPTS,			/* so many attempts as its policy allows */
+	DTM_CAUSE_FAILURE,			/* it has failed permanently */
+	DTM_CAUSE_PERMANENT			/* it cannot be called */
+} DtmCause;
+
 /* What the caller of dtm_core_step() must do. */
 typedef struct DtmUpdate
 {
@@ -242,6 +269,8 @@ typedef struct DtmUpdate
 								 * or DTM_NO_ALERT */
 	int			alert_failures; /* how many there were in a row, of that one;
 								 * the transaction may be further by now */
+	DtmGaveUp	gave_up;		/* what has become of the event's op */
+	DtmCause	cause;			/* why, if it was given up */
 	int			ncalls;			/* calls to make, in this order */
 	int		   *calls;			/* array of the caller with nops + 1 elements:
 								 * indexes in ops, or DTM_CALL_QUERY */
@@ -276,8 +305,19 @@ extern void dtm_core_step(DtmTrans *t, const DtmConfig *cfg,
  */
 extern DtmTime dtm_core_after(DtmTime time, int64_t us);
 
-/* Interval (us) until the next retry, without jitter (CR-01, CR-02). */
-extern int64_t dtm_core_interval(const DtmTrans *t, const DtmConfig *cfg);
+/*
+ * Interval (us) until the next retry of an op, or of DTM_CALL_QUERY, without
+ * jitter (CR-01, CR-02).
+ */
+extern int64_t dtm_core_interval(const DtmTrans *t, const DtmConfig *cfg, int op);
+
+/*
+ * Parks a transaction that is not final, for a reason that core does not know.
+ */
+extern void dtm_core_park(DtmTrans *t);
+
+/* Has some step a limit, so that attempts have to be stored? */
+extern bool dtm_core_counts_attempts(const DtmTrans *t);
 
 extern bool dtm_core_is_final(DtmStatus status);
 

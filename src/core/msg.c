@@ -1,6 +1,7 @@
 /*
  * msg.c
- *		2-phase messages: their actions are retried until they succeed (§7).
+ *		2-phase messages: their actions are retried until they succeed (§7), or
+ *		as long as the policies of their steps say.
  *
  * Op n is the action of step n.  When a prepared msg is not submitted in time,
  * core requests a call of its query URL (the query-back).
@@ -36,7 +37,17 @@ static void
 deliver(DtmTrans *t, const DtmEvent *ev, DtmUpdate *u)
 {
 	int			nsucceeded = 0;
+	int			ndiscarded = 0;
 
+	if (t->held)
+	{
+		if (t->next_time != dtm_core_held_until(t))
+		{
+			t->next_time = dtm_core_held_until(t);
+			u->changed = true;
+		}
+		return;
+	}
 	for (int i = 0; i < t->nops; i++)
 	{
 		DtmBranchOp *action = &t->ops[i];
@@ -47,6 +58,8 @@ deliver(DtmTrans *t, const DtmEvent *ev, DtmUpdate *u)
 			dtm_core_branch_succeeded(t, action, u);
 		if (action->status == DTM_BRANCH_SUCCEED)
 			nsucceeded++;
+		else if (action->status == DTM_BRANCH_FAILED)
+			ndiscarded++;		/* the others go on without it */
 		else
 		{
 			dtm_core_call_op(t, i, u);
@@ -54,8 +67,8 @@ deliver(DtmTrans *t, const DtmEvent *ev, DtmUpdate *u)
 				break;			/* MS-14: stops at the first that is not done */
 		}
 	}
-	if (nsucceeded == t->nops)
-		dtm_core_enter(t, DTM_SUCCEED, ev->now, u);
+	if (nsucceeded + ndiscarded == t->nops)
+		dtm_core_enter(t, ndiscarded > 0 ? DTM_FAILED : DTM_SUCCEED, ev->now, u);
 }
 
 static void
@@ -85,7 +98,8 @@ query_reply(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
 			dtm_core_retry_later(t, cfg, ev, &t->query_waiting, u);
 			break;
 		case DTM_RESULT_TEMPORARY:
-			dtm_core_retry_later(t, cfg, ev, &t->query_waiting, u);
+		case DTM_RESULT_PERMANENT:
+			dtm_core_not_done(t, cfg, ev, &t->query_waiting, u);
 			break;
 	}
 }
@@ -100,11 +114,14 @@ msg_reply(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev, DtmUpdate *u)
 	}
 	else if (t->status == DTM_SUBMITTED)
 	{
-		/* JR-02: a branch can't fail a message, not even with FAILURE */
+		/*
+		 * JR-02: a branch can't fail a message, not even with FAILURE, unless a
+		 * policy says what then
+		 */
 		if (ev->result == DTM_RESULT_SUCCESS)
 			dtm_core_branch_succeeded(t, &t->ops[ev->op], u);
 		else
-			dtm_core_retry_later(t, cfg, ev, &t->ops[ev->op].waiting, u);
+			dtm_core_not_done(t, cfg, ev, &t->ops[ev->op].waiting, u);
 	}
 }
 

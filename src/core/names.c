@@ -43,7 +43,8 @@ static const Name results[] = {
 	[DTM_RESULT_SUCCESS] = {"SUCCESS", 'S'},
 	[DTM_RESULT_FAILURE] = {"FAILURE", 'F'},
 	[DTM_RESULT_ONGOING] = {"ONGOING", 'O'},
-	[DTM_RESULT_TEMPORARY] = {"ERROR", 'E'}
+	[DTM_RESULT_TEMPORARY] = {"ERROR", 'E'},
+	[DTM_RESULT_PERMANENT] = {"PERMANENT", 'X'}
 };
 
 static const char *const ops[] = {

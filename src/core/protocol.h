@@ -75,6 +75,12 @@ extern DtmTime dtm_core_overdue_at(const DtmTrans *t, const DtmConfig *cfg);
  */
 extern DtmReject dtm_core_may_skip(bool called, DtmResult result);
 
+/*
+ * When a submitted transaction that its lane holds is processed next: when a saga
+ * times out, or never.
+ */
+extern DtmTime dtm_core_held_until(const DtmTrans *t);
+
 /* Sets rollback_reason, truncated at a UTF-8 boundary. */
 extern void dtm_core_set_reason(DtmTrans *t, const char *text);
 
@@ -89,6 +95,32 @@ extern void dtm_core_branch_succeeded(DtmTrans *t, DtmBranchOp *op,
 extern void dtm_core_retry_later(DtmTrans *t, const DtmConfig *cfg,
 								 const DtmEvent *ev, bool *waiting,
 								 DtmUpdate *u);
+
+/*
+ * Counts a reply that is none of success, and says whether the op is not to be
+ * called again: by its policy, or because it cannot be called.  "cause" is then
+ * set.
+ */
+extern bool dtm_core_is_exhausted(DtmTrans *t, const DtmEvent *ev,
+								  DtmCause *cause, DtmUpdate *u);
+
+/*
+ * What becomes of an exhausted op, but for the action of a saga that aborts: a
+ * step of a message is left out, if its policy says so; else the transaction is
+ * parked.
+ */
+extern void dtm_core_give_up(DtmTrans *t, const DtmEvent *ev, DtmCause cause,
+							 DtmUpdate *u);
+
+/* dtm_core_retry_later(), or dtm_core_give_up() where it is exhausted. */
+extern void dtm_core_not_done(DtmTrans *t, const DtmConfig *cfg,
+							  const DtmEvent *ev, bool *waiting, DtmUpdate *u);
+
+/* The policy of an op's step; NULL: none. */
+extern const DtmStepPolicy *dtm_core_policy_of(const DtmTrans *t, int op);
+
+/* Nothing keeps a parked one any more: it begins anew, and is due. */
+extern void dtm_core_unpark(DtmTrans *t, DtmTime now, DtmUpdate *u);
 
 /* Requests a call, unless it is in flight or must wait. */
 extern void dtm_core_call_op(DtmTrans *t, int op, DtmUpdate *u);

@@ -61,11 +61,14 @@ startable(const DtmTrans *t, int step)
  * May the step's action have had effects?  Those are compensated (R-39):
  * succeeded, failed (SG-02), or prepared and startable, since the coordinator
  * may have died between the call and its result.  The effects of a local one
- * are committed with its success, or there are none.
+ * are committed with its success, or there are none.  While its lane holds a
+ * saga, it has not begun.
  */
 static bool
 may_have_run(const DtmTrans *t, int step)
 {
+	if (t->held)
+		return false;
 	if (action_of(t, step)->local)
 		return action_of(t, step)->status == DTM_BRANCH_SUCCEED;
 	return action_of(t, step)->status != DTM_BRANCH_PREPARED ||
@@ -88,6 +91,31 @@ abort_saga(DtmTrans *t, DtmTime now, DtmUpdate *u)
 	dtm_core_enter(t, DTM_ABORTING, now, u);
 }
 
+/*
+ * SO-03: age counts, not the time since the last reply.  True: its time is over,
+ * and it is aborting.
+ */
+static bool
+times_out(DtmTrans *t, DtmTime now, DtmUpdate *u)
+{
+	DtmTime		deadline = t->timeout_to_fail > 0 ?
+		dtm_core_after(t->created, t->timeout_to_fail) : DTM_TIME_NEVER;
+
+	if (deadline != DTM_TIME_NEVER && now >= deadline)
+	{
+		dtm_core_timeout_reason(t, t->timeout_to_fail);
+		abort_saga(t, now, u);
+		return true;
+	}
+	/* in its lane, it waits for nothing else */
+	if (t->next_time > deadline || (t->held && t->next_time != deadline))
+	{
+		t->next_time = deadline;
+		u->changed = true;
+	}
+	return false;
+}
+
 /* submitted: run actions as far as they go. */
 static void
 forward(DtmTrans *t, const DtmEvent *ev, DtmUpdate *u)
@@ -95,6 +123,11 @@ forward(DtmTrans *t, const DtmEvent *ev, DtmUpdate *u)
 	int			nsucceeded;
 	bool		again;
 
+	if (t->held)
+	{
+		(void) times_out(t, ev->now, u);
+		return;
+	}
 	for (int step = 0; step < t->nsteps; step++)
 		if (action_of(t, step)->status == DTM_BRANCH_FAILED)
 		{
@@ -133,24 +166,8 @@ forward(DtmTrans *t, const DtmEvent *ev, DtmUpdate *u)
 		return;
 	}
 
-	/* SO-03: age counts, not the time since the last reply */
-	if (t->timeout_to_fail > 0)
-	{
-		DtmTime		deadline = dtm_core_after(t->created, t->timeout_to_fail);
-
-		if (ev->now >= deadline)
-		{
-			dtm_core_timeout_reason(t, t->timeout_to_fail);
-			abort_saga(t, ev->now, u);
-			return;
-		}
-		if (t->next_time > deadline)
-		{
-			t->next_time = deadline;
-			u->changed = true;
-		}
-	}
-
+	if (times_out(t, ev->now, u))
+		return;
 	for (int step = 0; step < t->nsteps; step++)
 		if (action_of(t, step)->status == DTM_BRANCH_PREPARED &&
 			startable(t, step))
@@ -266,11 +283,39 @@ late_reply(DtmTrans *t, int step, DtmResult result, DtmUpdate *u)
 	u->changed = true;
 }
 
+/*
+ * An action that is not called again.  Unless it is to wait for somebody, the
+ * saga is rolled back, with the action, which may have had effects.
+ */
+static void
+action_exhausted(DtmTrans *t, const DtmEvent *ev, DtmCause cause, DtmUpdate *u)
+{
+	const DtmStepPolicy *policy = dtm_core_policy_of(t, ev->op);
+	const char *text = ev->text != NULL ? ev->text : "";
+	char		reason[2 * DTM_REASON_SIZE];
+
+	if (cause == DTM_CAUSE_ATTEMPTS && policy != NULL &&
+		policy->on_exhausted == DTM_EXHAUSTED_PARK)
+	{
+		dtm_core_give_up(t, ev, cause, u);
+		return;
+	}
+	if (cause == DTM_CAUSE_ATTEMPTS)
+		snprintf(reason, sizeof(reason), "url:%s failed (attempts: %d): %s",
+				 ev->url != NULL ? ev->url : "", (int) t->ops[ev->op].attempts, text);
+	else
+		snprintf(reason, sizeof(reason), "url:%s cannot be called: %s",
+				 ev->url != NULL ? ev->url : "", text);
+	dtm_core_set_reason(t, reason);
+	abort_saga(t, ev->now, u);
+}
+
 static void
 action_reply(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
 			 DtmUpdate *u)
 {
 	DtmBranchOp *action = &t->ops[ev->op];
+	DtmCause	cause;
 
 	switch (ev->result)
 	{
@@ -284,11 +329,17 @@ action_reply(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
 			return;
 		case DTM_RESULT_ONGOING:
 		case DTM_RESULT_TEMPORARY:
+		case DTM_RESULT_PERMANENT:
 			break;
 	}
 
+	if (dtm_core_is_exhausted(t, ev, &cause, u))
+	{
+		action_exhausted(t, ev, cause, u);
+		return;
+	}
 	dtm_core_retry_later(t, cfg, ev, &action->waiting, u);
-	if (t->retry_limit <= 0)
+	if (t->retry_limit <= 0 || t->parked)
 		return;
 
 	/* every non-final reply counts, and is followed up at once */
@@ -333,7 +384,7 @@ saga_reply(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
 		if (ev->result == DTM_RESULT_SUCCESS)
 			dtm_core_branch_succeeded(t, op, u);
 		else
-			dtm_core_retry_later(t, cfg, ev, &op->waiting, u);
+			dtm_core_not_done(t, cfg, ev, &op->waiting, u);
 	}
 }
 
@@ -357,8 +408,8 @@ saga_abort(DtmTrans *t, const DtmEvent *ev, DtmUpdate *u)
 		return DTM_REJECT_TYPE;
 	if (t->status == DTM_ABORTING)
 	{
-		/* as R-27: again, at once */
-		if (t->next_time > ev->now)
+		/* as R-27: again, at once; what is parked is to be resumed */
+		if (t->next_time > ev->now && !t->parked)
 		{
 			t->next_time = ev->now;
 			u->changed = true;

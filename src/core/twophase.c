@@ -76,7 +76,7 @@ twophase_reply(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
 	if (ev->result == DTM_RESULT_SUCCESS)
 		dtm_core_branch_succeeded(t, op, u);
 	else
-		dtm_core_retry_later(t, cfg, ev, &op->waiting, u);
+		dtm_core_not_done(t, cfg, ev, &op->waiting, u);
 }
 
 static DtmReject
@@ -92,7 +92,7 @@ twophase_abort(DtmTrans *t, const DtmEvent *ev, DtmUpdate *u)
 	if (t->status != DTM_ABORTING)
 		return DTM_REJECT_STATUS;
 	/* again, at once */
-	if (t->next_time > ev->now)
+	if (t->next_time > ev->now && !t->parked)
 	{
 		t->next_time = ev->now;
 		u->changed = true;

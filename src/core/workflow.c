@@ -13,7 +13,7 @@ static DtmTime
 workflow_prepared_until(const DtmTrans *t, const DtmConfig *cfg)
 {
 	return t->has_query_url ?
-		dtm_core_after(t->created, dtm_core_interval(t, cfg)) : DTM_TIME_NEVER;
+		dtm_core_after(t->created, dtm_core_interval(t, cfg, DTM_CALL_QUERY)) : DTM_TIME_NEVER;
 }
 
 static void
@@ -58,7 +58,7 @@ workflow_reply(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
 		again.result = DTM_RESULT_ONGOING;
 		t->failures = 0;
 	}
-	dtm_core_retry_later(t, cfg, &again, &t->query_waiting, u);
+	dtm_core_not_done(t, cfg, &again, &t->query_waiting, u);
 }
 
 static DtmReject

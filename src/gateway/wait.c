@@ -85,6 +85,7 @@ outcome_of(const StorePass *pass, GatewayOutcome *outcome, char **message)
 			*message = psprintf(RETRIED "%s FAILURE", pass->error);
 			break;
 		case DTM_RESULT_TEMPORARY:
+		case DTM_RESULT_PERMANENT:
 			*outcome = GATEWAY_ERROR;
 			*message = psprintf(RETRIED "%s", pass->error);
 			break;

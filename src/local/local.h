@@ -19,12 +19,21 @@
 
 #include "compat.h"
 #include "core/core.h"
+#include "outcome.h"
 #include "transaction.h"
 
 #include "datatype/timestamp.h"
 #include "lib/ilist.h"
 
 #define LOCAL_ERROR_SIZE 1024
+
+/* An alert that a worker has raised: its coordinator calls the webhook. */
+typedef struct LocalAlert
+{
+	bool		raised;
+	OutcomeNews news;
+	int			failures;
+} LocalAlert;
 
 typedef struct LocalPool LocalPool;
 
@@ -50,8 +59,7 @@ typedef struct LocalTask
 	bool		recorded;		/* the outcome is written in the row */
 	DtmResult	result;
 	bool		final;			/* the global transaction has ended */
-	int			failures;		/* consecutive failures if an alert is due,
-								 * else 0 */
+	LocalAlert	alert;
 	TimestampTz started;
 	int64		duration;		/* us */
 	char		error[LOCAL_ERROR_SIZE];	/* if the result is not success */

@@ -104,7 +104,7 @@ give(LocalWorker *worker, const LocalTask *task)
 	worker->over = false;
 	worker->recorded = worker->final = false;
 	worker->result = DTM_RESULT_TEMPORARY;
-	worker->failures = 0;
+	worker->alert.raised = false;
 	worker->started = GetCurrentTimestamp();
 	worker->duration = 0;
 	worker->error[0] = '\0';

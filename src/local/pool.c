@@ -224,7 +224,7 @@ look_at(LocalPool *pool, int i)
 		task->recorded = worker->recorded;
 		task->result = worker->result;
 		task->final = worker->final;
-		task->failures = worker->failures;
+		task->alert = worker->alert;
 		task->duration = worker->duration;
 		strlcpy(task->error, worker->error, sizeof(task->error));
 	}
@@ -477,7 +477,7 @@ local_submit(LocalPool *pool, LocalTask *task)
 	task->done = task->withdrawn = false;
 	task->recorded = task->final = false;
 	task->result = DTM_RESULT_TEMPORARY;
-	task->failures = 0;
+	task->alert.raised = false;
 	task->started = 0;
 	task->duration = 0;
 	task->error[0] = '\0';

@@ -52,7 +52,7 @@ typedef struct LocalWorker
 	bool		recorded;		/* its outcome, see LocalTask */
 	DtmResult	result;
 	bool		final;
-	int			failures;
+	LocalAlert	alert;
 	TimestampTz started;
 	int64		duration;
 	char		error[LOCAL_ERROR_SIZE];

@@ -57,6 +57,17 @@
 /* How long it may take to tidy up after a function, in ms. */
 #define CLEAN_TIMEOUT 1000
 
+/*
+ * A function that PostgreSQL has ended for the sake of another transaction
+ * (serialization failure, deadlock) is called again at once, so many times at
+ * most, after a pause of up to so many ms, which doubles.  That is no failure of
+ * the branch, and is not counted; it becomes one when the tries are used up, or
+ * the time that the function has.
+ */
+#define CONFLICT_TRIES	10
+#define CONFLICT_PAUSE	2
+#define CONFLICT_PAUSE_MAX	200
+
 static LocalWorker *my_worker = NULL;
 
 /* ---------- shared memory ---------- */
@@ -149,7 +160,7 @@ publish(const LocalWorker *task)
 	my_worker->recorded = task->recorded;
 	my_worker->result = task->result;
 	my_worker->final = task->final;
-	my_worker->failures = task->failures;
+	my_worker->alert = task->alert;
 	my_worker->started = task->started;
 	my_worker->duration = task->duration;
 	strlcpy(my_worker->error, task->error, sizeof(my_worker->error));
@@ -258,8 +269,13 @@ apply(LocalWorker *task, DtmResult result, const char *text, const StoreResult *
 		store_add_results(kept, 1);
 	outcome_write(&outcome, trans, event.now);
 	task->final = dtm_core_is_final(trans->core.status);
-	if (outcome.alert_url != NULL)
-		task->failures = outcome.alert_failures;
+	/* of one event, there is one at most */
+	task->alert.raised = outcome.alerts != NULL;
+	if (task->alert.raised)
+	{
+		task->alert.news = outcome.alerts->news;
+		task->alert.failures = outcome.alerts->failures;
+	}
 	task->recorded = true;
 	return true;
 }
@@ -375,7 +391,7 @@ run(LocalWorker *task, MemoryContext context)
 	set_deadline(0);
 	if (!apply(task, DTM_RESULT_SUCCESS, "", trans->results ? &kept : NULL))
 		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				(errcode(ERRCODE_TRANSACTION_ROLLBACK),
 				 errmsg("function's changes were rolled back because the global transaction no longer waits for it")));
 	DTM_CRASH_POINT("local-before-commit");
 	commit();
@@ -444,16 +460,12 @@ clean_session(void)
 	PG_END_TRY();
 }
 
-static void
-run_task(LocalWorker *task, MemoryContext context)
+/* One try; NULL, or why it has failed. */
+static ErrorData *
+try_task(LocalWorker *task, MemoryContext context)
 {
 	ErrorData  *volatile edata = NULL;
 
-	pgstat_report_activity(STATE_RUNNING, "calling a local branch");
-	task->recorded = task->final = false;
-	task->failures = 0;
-	task->error[0] = '\0';
-	task->started = GetCurrentTimestamp();
 	PG_TRY();
 	{
 		run(task, context);
@@ -469,6 +481,50 @@ run_task(LocalWorker *task, MemoryContext context)
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
+	return edata;
+}
+
+static bool
+is_conflict(const ErrorData *edata)
+{
+	return edata->sqlerrcode == ERRCODE_T_R_SERIALIZATION_FAILURE ||
+		edata->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED;
+}
+
+/*
+ * With jitter: those that were in each other's way may well be two of these.
+ * Whoever wants this process to end does not wait for it.
+ */
+static void
+pause_for_conflict(int tries)
+{
+	int			most = Min(CONFLICT_PAUSE << Min(tries, 8), CONFLICT_PAUSE_MAX);
+
+	set_deadline(0);
+	pg_usleep(1000L * (1 + random() % most));
+	CHECK_FOR_INTERRUPTS();
+}
+
+static void
+run_task(LocalWorker *task, MemoryContext context)
+{
+	ErrorData  *edata;
+	int64		began = clock_monotonic();
+
+	pgstat_report_activity(STATE_RUNNING, "calling a local branch");
+	task->recorded = task->final = false;
+	task->alert.raised = false;
+	task->error[0] = '\0';
+	task->started = GetCurrentTimestamp();
+	edata = try_task(task, context);
+	for (int tries = 1; edata != NULL && is_conflict(edata) && tries < CONFLICT_TRIES; tries++)
+	{
+		if (task->timeout > 0 &&
+			clock_monotonic() - began >= (int64) task->timeout * 1000)
+			break;
+		pause_for_conflict(tries);
+		edata = try_task(task, context);
+	}
 	if (edata != NULL)
 	{
 		set_deadline(0);

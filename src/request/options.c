@@ -309,6 +309,35 @@ read_traceparent(Request *request, const Option *option, const JsonbValue *value
 				 errhint("Use 00-<32 hex digits>-<16 hex digits>-<2 hex digits>, in lower case (W3C Trace Context).")));
 }
 
+static void
+read_lane(Request *request, const Option *option, const JsonbValue *value)
+{
+	char	   *lane = read_string(value, option->key);
+	bool		good = pg_mbstrlen(lane) <= DTM_MAX_GID_CHARS;
+
+	for (const char *c = lane; *c; c++)
+		good = good && (unsigned char) *c >= 0x20 && *c != 0x7f;
+	if (!good)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid lane \"%s\"", lane),
+				 errhint("Use up to %d characters, without control characters.", DTM_MAX_GID_CHARS)));
+	request->trans.lane = lane[0] != '\0' ? lane : NULL;
+}
+
+static void
+read_lane_on_park(Request *request, const Option *option, const JsonbValue *value)
+{
+	char	   *what = read_string(value, option->key);
+
+	if (strcmp(what, "wait") != 0 && strcmp(what, "skip") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for \"%s\": \"%s\"", option->key, what),
+				 errhint("Use wait or skip.")));
+	request->trans.lane_skips = strcmp(what, "skip") == 0;
+}
+
 /* A field that is taken over as it is. */
 #define FIELD(field) \
 	offsetof(Transaction, field), sizeof(((Transaction *) NULL)->field)
@@ -328,6 +357,8 @@ static const Option options[] = {
 	{"notify", read_flag, true, FIELD(notify)},
 	{"on_finish", read_text, true, FIELD(on_finish)},
 	{"results", read_flag, true, FIELD(results)},
+	{"lane", read_lane, true},
+	{"lane_on_park", read_lane_on_park, true},
 	{WIRE_TRACEPARENT, read_traceparent, true}
 };
 

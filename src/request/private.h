@@ -63,6 +63,14 @@ extern void request_read_wire_steps(Request *request, JsonbValue *steps,
 /* An error if steps have the same name, or options that do not apply to them. */
 extern void request_check_steps(const Transaction *trans);
 
+/* ---------- policy.c ---------- */
+
+/* An error if what is to become of exhausted steps does not fit the type. */
+extern void request_check_policies(const Transaction *trans);
+
+/* An error if a request of this type cannot be in a lane. */
+extern void request_check_lane(const Request *request);
+
 /* ---------- options.c ---------- */
 
 /*

@@ -104,6 +104,7 @@ check_whole(Request *request)
 
 	request_set_traceparent(&request->trans, request->traceparent);
 	request_check_steps(&request->trans);
+	request_check_policies(&request->trans);
 	transaction_set_policy(&request->trans);
 	request_check_results(&request->trans);
 	check_urls(&request->trans);
@@ -135,6 +136,7 @@ check_whole(Request *request)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("option \"%s\" requires option \"%s\"", "orders", "concurrent"),
 				 errhint("Set concurrent to true. Otherwise the steps of a saga run one after another.")));
+	request_check_lane(request);
 	core->nops = dtm_core_ops_of(core->type, core->nsteps);
 	core->ops = palloc0(sizeof(DtmBranchOp) * (core->nops + 1));
 	dtm_core_lay_out(core);

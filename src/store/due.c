@@ -191,7 +191,7 @@ run_scan(DueScan *scan)
 	Relation	index;
 
 	tables_open(&tables);
-	tab_open(&tables, &scan->active, "active", active_types, ACTIVE_ROLLBACK_REASON, false);
+	tab_open(&tables, &scan->active, "active", active_types, NACTIVE, false);
 	tables_start(&tables);
 	InitDirtySnapshot(scan->dirty);
 	index = open_index(scan->active.relation);

@@ -92,7 +92,7 @@ store_gateway_call(const char *op, Jsonb *arguments)
 static DtmResult
 result_of_letter(char letter)
 {
-	for (DtmResult result = DTM_RESULT_FAILURE; result <= DTM_RESULT_TEMPORARY; result++)
+	for (DtmResult result = DTM_RESULT_FAILURE; result <= DTM_RESULT_PERMANENT; result++)
 		if (letter == dtm_result_letter(result))
 			return result;
 	return DTM_RESULT_SUCCESS;

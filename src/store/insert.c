@@ -27,15 +27,15 @@
 /* ---------- as a statement ---------- */
 
 /*
- * Behind the columns of dtm.request the parameters are next_time, status, and the
- * number of ops.
+ * Behind the columns of dtm.request the parameters are next_time, status, the
+ * number of ops, and held.
  */
 static Statement insert_statement = {.qualified = true};
 
 static void
 build_insert(const ColumnSet *set)
 {
-	static const Oid types_behind[] = {TIMESTAMPTZOID, CHAROID, INT4OID};
+	static const Oid types_behind[] = {TIMESTAMPTZOID, CHAROID, INT4OID, BOOLOID};
 	StringInfoData sql;
 	int			n = set->n;
 
@@ -47,10 +47,10 @@ build_insert(const ColumnSet *set)
 		appendStringInfo(&sql, "%s$%d", i == 1 ? "" : ", ", i);
 	appendStringInfo(&sql,
 					 ") ON CONFLICT ON CONSTRAINT request_gid DO NOTHING RETURNING id, created) "
-					 "INSERT INTO dtm.active (id, next_time, updated, status, branch_status) "
-					 "SELECT r.id, $%d, r.created, $%d, pg_catalog.repeat('P', $%d) FROM r "
+					 "INSERT INTO dtm.active (id, next_time, updated, status, branch_status, held) "
+					 "SELECT r.id, $%d, r.created, $%d, pg_catalog.repeat('P', $%d), $%d FROM r "
 					 "RETURNING id",
-					 n + 1, n + 2, n + 3);
+					 n + 1, n + 2, n + 3, n + 4);
 	row_types(set, insert_statement.types);
 	memcpy(insert_statement.types + n, types_behind, sizeof(types_behind));
 	insert_statement.nparams = n + (int) lengthof(types_behind);
@@ -75,6 +75,9 @@ insert_by_statement(Transaction *trans)
 	values[set->n] = TimestampTzGetDatum(core->next_time);
 	values[set->n + 1] = CharGetDatum(dtm_status_letter(core->status));
 	values[set->n + 2] = Int32GetDatum(core->nops);
+	values[set->n + 3] = BoolGetDatum(true);
+	if (!core->held)
+		nulls[set->n + 3] = 'n';
 	statement_enter(&session);
 	statement_run(&insert_statement, values, nulls);
 	inserted = SPI_processed > 0;
@@ -211,6 +214,8 @@ insert_active(Target *target, EState *estate, const Transaction *trans)
 	set(target, ACTIVE_RETRIES, Int16GetDatum(0));
 	set(target, ACTIVE_STATUS, CharGetDatum(dtm_status_letter(core->status)));
 	set(target, ACTIVE_BRANCH_STATUS, PointerGetDatum(letters));
+	if (core->held)
+		set(target, ACTIVE_HELD, BoolGetDatum(true));
 	ExecStoreVirtualTuple(target->slot);
 	ExecConstraints(target->info, target->slot, estate);
 	table_tuple_insert(target->relation, target->slot, estate->es_output_cid, 0, NULL);
@@ -249,8 +254,8 @@ insert_rows(Target *request, Target *active, Transaction *trans, Oid ids, bool *
 	return gids != NIL;
 }
 
-bool
-store_insert(Transaction *trans)
+static bool
+insert(Transaction *trans)
 {
 	OwnTables	tables;
 	Target		request = {NULL};
@@ -274,11 +279,21 @@ store_insert(Transaction *trans)
 		tables.request == RelationGetRelid(request.relation) &&
 		tables.active == RelationGetRelid(active.relation) &&
 		has_our_columns(request.relation, request_types, NREQUEST_COLUMNS, tables.submitter) &&
-		has_our_columns(active.relation, active_types, ACTIVE_ROLLBACK_REASON, tables.submitter))
+		has_our_columns(active.relation, active_types, NACTIVE, tables.submitter))
 		done = insert_rows(&request, &active, trans, tables.ids, &inserted);
 	if (active.relation != NULL)
 		table_close(active.relation, NoLock);
 	if (request.relation != NULL)
 		table_close(request.relation, NoLock);
 	return done ? inserted : insert_by_statement(trans);
+}
+
+bool
+store_insert(Transaction *trans)
+{
+	bool		inserted = insert(trans);
+
+	if (inserted && trans->lane != NULL)
+		lane_add(trans);
+	return inserted;
 }

@@ -83,7 +83,7 @@ static bool own_session = false;
 static const char *const tables[][2] = {
 	{"dtm_barrier", "barrier"}, {"dtm", "home"}, {"dtm", "request"}, {"dtm", "active"},
 	{"dtm", "finished"}, {"dtm", "attempt"}, {"dtm", "result"}, {"dtm", "act"}, {"dtm", "topic"},
-	{"dtm", "api_token"}
+	{"dtm", "api_token"}, {"dtm", "dead_letter"}, {"dtm", "lane"}
 };
 
 #define BARRIER_TABLE	0

@@ -153,8 +153,11 @@ enum
 {
 	ACTIVE_ID = 1, ACTIVE_NEXT_TIME, ACTIVE_UPDATED, ACTIVE_VERSION,
 	ACTIVE_FAILURES, ACTIVE_RETRIES, ACTIVE_STATUS, ACTIVE_BRANCH_STATUS,
-	ACTIVE_ROLLBACK_REASON
+	ACTIVE_ROLLBACK_REASON, ACTIVE_ATTEMPTS, ACTIVE_PARKED, ACTIVE_PARKED_OP,
+	ACTIVE_PARKED_REASON, ACTIVE_HELD
 };
+
+#define NACTIVE	ACTIVE_HELD
 
 enum
 {
@@ -173,7 +176,7 @@ enum
 	RESULT_ID = 1, RESULT_BRANCH, RESULT_OK, RESULT_RESULT, RESULT_NOTE
 };
 /* Types of dtm.active's columns; those of dtm.request are request_types. */
-extern const Oid active_types[ACTIVE_ROLLBACK_REASON];
+extern const Oid active_types[NACTIVE];
 
 /* A table of schema dtm that is read or written. */
 typedef struct Table
@@ -318,8 +321,10 @@ enum
 {
 	C_XMIN = NREQUEST_COLUMNS + 1,	/* of dtm.request */
 	C_NEXT_TIME, C_VERSION, C_FAILURES, C_RETRIES, C_STATUS, C_BRANCH_STATUS,
-	C_ROLLBACK_REASON
+	C_ROLLBACK_REASON, C_ATTEMPTS, C_PARKED, C_PARKED_OP, C_PARKED_REASON, C_HELD
 };
+
+#define NCOLUMNS	C_HELD
 
 /*
  * Columns that follow those of dtm.request in a SELECT; aliases: r for
@@ -327,10 +332,13 @@ enum
  */
 #define ACTIVE_COLUMNS \
 	"r.xmin, a.next_time, a.version, a.failures, a.retries, a.status, " \
-	"a.branch_status, a.rollback_reason "
+	"a.branch_status, a.rollback_reason, a.attempts, a.parked, a.parked_op, " \
+	"a.parked_reason, a.held "
 #define FINISHED_COLUMNS \
 	"r.xmin, 'infinity'::pg_catalog.timestamptz, 0, 0::pg_catalog.int2, " \
-	"0::pg_catalog.int2, f.status, f.branch_status, f.rollback_reason "
+	"0::pg_catalog.int2, f.status, f.branch_status, f.rollback_reason, " \
+	"NULL::pg_catalog.int2[], NULL::pg_catalog.timestamptz, NULL::pg_catalog.int2, " \
+	"NULL::pg_catalog.text, NULL::pg_catalog.bool "
 
 /* The types of dtm.request's columns, and their names: "r.id, r.created, ". */
 extern const Oid request_types[NREQUEST_COLUMNS];
@@ -367,10 +375,42 @@ extern void row_types(const ColumnSet *set, Oid *types);
 extern void row_append_names(StringInfo sql, const ColumnSet *set);
 extern void row_append_assignments(StringInfo sql, const ColumnSet *set, int first);
 
+/* ---------- lane.c ---------- */
+
+/* Adds a transaction that has just been inserted. */
+extern void lane_add(const Transaction *trans);
+
+/* Does it leave its lane with the state that is to be written? */
+extern bool lane_is_left(const Transaction *trans);
+
+/*
+ * Before that state is written: leaves the lane, and releases the next one.
+ * False, without "wait": some row that is needed is locked.  With it, the row in
+ * dtm.active is locked already.
+ */
+extern bool lane_leave(Transaction *trans, TimestampTz now, bool wait);
+
+/* ---------- state.c: what dtm.active has of it ---------- */
+
+/*
+ * Reads the columns behind those of dtm.request; NULL, or what is wrong with
+ * them.
+ */
+extern const char *state_read(Transaction *trans, const Row *row);
+
 /* The statuses of the ops, as they are stored. */
 extern char *row_letters(const DtmTrans *core);
 
 /* The rollback_reason as it is stored; "": none. */
 extern char *row_reason(const DtmTrans *core);
+
+/* Columns of dtm.active that are null in nearly all rows. */
+enum
+{
+	RARE_ATTEMPTS, RARE_PARKED, RARE_PARKED_OP, RARE_PARKED_REASON, RARE_HELD,
+	NRARE
+};
+
+extern void state_rare(const Transaction *trans, Datum *values, bool *nulls);
 
 #endif							/* DTM_STORE_PRIVATE_H */

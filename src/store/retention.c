@@ -26,6 +26,7 @@ remove_finished(Datum *ids, int n)
 		"a AS (DELETE FROM dtm.attempt a USING v WHERE a.id = v.id), "
 		"s AS (DELETE FROM dtm.result s USING v WHERE s.id = v.id), "
 		"o AS (DELETE FROM dtm.act o USING v WHERE o.id = v.id), "
+		"d AS (DELETE FROM dtm.dead_letter d USING v WHERE d.id = v.id), "
 		"f AS (DELETE FROM dtm.finished f USING v WHERE f.id = v.id) "
 		"DELETE FROM dtm.request r USING v WHERE r.id = v.id",
 		1, {INT8ARRAYOID}

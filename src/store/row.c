@@ -505,59 +505,7 @@ row_append_assignments(StringInfo sql, const ColumnSet *set, int first)
 						 request_columns[set->columns[i]].name, first + i);
 }
 
-/* ---------- the state, and all of it ---------- */
-
-static bool
-decode_ops(const Row *row, Transaction *trans)
-{
-	DtmTrans   *core = &trans->core;
-	char	   *letters = column_text(row, C_BRANCH_STATUS);
-
-	core->nops = dtm_core_ops_of(core->type, core->nsteps);
-	if (letters == NULL || strlen(letters) != core->nops)
-		return false;
-	core->ops = palloc0(sizeof(DtmBranchOp) * (core->nops + 1));
-	dtm_core_lay_out(core);
-	for (int i = 0; i < core->nops; i++)
-	{
-		DtmBranchOp *op = &core->ops[i];
-		DtmBranchStatus status;
-		char	  **urls = dtm_op_undoes(op->op) ? trans->compensate :
-			trans->action;
-
-		if (!dtm_branch_status_of_letter(letters[i], &status))
-			return false;
-		op->status = (uint8) status;
-		op->has_url = core->type != DTM_WORKFLOW && urls[op->step][0] != '\0';
-		op->local = strncmp(urls[op->step], DTM_SCHEME_LOCAL,
-							strlen(DTM_SCHEME_LOCAL)) == 0;
-	}
-	return true;
-}
-
-/* The columns behind those of dtm.request. */
-static const char *
-read_state(Transaction *trans, const Row *row)
-{
-	DtmTrans   *core = &trans->core;
-	bool		isnull;
-	char	   *reason = column_text(row, C_ROLLBACK_REASON);
-
-	trans->is_mine =
-		TransactionIdIsCurrentTransactionId(DatumGetTransactionId(column_datum(row, C_XMIN,
-																			   &isnull)));
-	trans->version = column_int32(row, C_VERSION);
-	core->next_time = column_int64(row, C_NEXT_TIME);
-	core->failures = (uint16) DatumGetInt16(column_datum(row, C_FAILURES, &isnull));
-	core->retries = (uint16) DatumGetInt16(column_datum(row, C_RETRIES, &isnull));
-	if (!dtm_status_of_letter(column_char(row, C_STATUS), &core->status))
-		return "unknown status";
-	if (reason != NULL)
-		strlcpy(core->reason, reason, sizeof(core->reason));
-	if (!decode_ops(row, trans))
-		return "branch_status does not match the steps";
-	return NULL;
-}
+/* ---------- all of it ---------- */
 
 Transaction *
 row_decode(const Row *row, const char **problem)
@@ -570,27 +518,6 @@ row_decode(const Row *row, const char **problem)
 										   (char *) trans + request_columns[i].field,
 										   row, i + 1);
 	if (*problem == NULL)
-		*problem = read_state(trans, row);
+		*problem = state_read(trans, row);
 	return *problem == NULL ? trans : NULL;
-}
-
-/* The ops' statuses as they are stored. */
-char *
-row_letters(const DtmTrans *core)
-{
-	char	   *letters = palloc(core->nops + 1);
-
-	for (int i = 0; i < core->nops; i++)
-		letters[i] = dtm_branch_status_letter(core->ops[i].status);
-	letters[core->nops] = '\0';
-	return letters;
-}
-
-char *
-row_reason(const DtmTrans *core)
-{
-	size_t		len = strlen(core->reason);
-
-	/* core may have cut it in the middle of a character */
-	return pnstrdup(core->reason, pg_mbcliplen(core->reason, (int) len, (int) len));
 }

@@ -110,6 +110,26 @@ store_find_id(int64 id, bool lock, Transaction **trans)
 }
 
 void
+store_add_dead_letter(int64 id, int op, const char *reason, TimestampTz now)
+{
+	static Statement statement = {
+		"INSERT INTO dtm.dead_letter (id, branch, discarded, reason) "
+		"VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+		4, {INT8OID, INT2OID, TIMESTAMPTZOID, TEXTOID}, true
+	};
+	Datum		values[4];
+	Session		session;
+
+	values[0] = Int64GetDatum(id);
+	values[1] = Int16GetDatum((int16) op);
+	values[2] = TimestampTzGetDatum(now);
+	values[3] = CStringGetTextDatum(reason);
+	statement_enter(&session);
+	statement_run(&statement, values, NULL);
+	statement_leave(&session);
+}
+
+void
 store_notify(const char *channel, const char *payload)
 {
 	static Statement statement = {
@@ -169,16 +189,18 @@ store_peek(const char *gid, bool latest, StorePeek *peek)
 enum
 {
 	S_ID, S_VERSION, S_UPDATED, S_STATUS, S_BRANCHES, S_REASON, S_NEXT_TIME,
-	S_FAILURES, S_RETRIES, NSTATE
+	S_FAILURES, S_RETRIES, S_RARE, NSTATE = S_RARE + NRARE
 };
 
 #define STATE_TYPES \
 	INT8OID, INT4OID, TIMESTAMPTZOID, CHAROID, TEXTOID, TEXTOID, \
-	TIMESTAMPTZOID, INT2OID, INT2OID
+	TIMESTAMPTZOID, INT2OID, INT2OID, \
+	INT2ARRAYOID, TIMESTAMPTZOID, INT2OID, TEXTOID, BOOLOID
 
 #define UPDATE_ACTIVE \
 	"UPDATE dtm.active SET updated = $3, status = $4, branch_status = $5, " \
 	"rollback_reason = $6, next_time = $7, failures = $8, retries = $9, " \
+	"attempts = $10, parked = $11, parked_op = $12, parked_reason = $13, held = $14, " \
 	"version = version OPERATOR(pg_catalog.+) 1 " \
 	"WHERE id" EQUALS "$1 AND version" EQUALS "$2"
 
@@ -187,6 +209,7 @@ state_values(const Transaction *trans, Datum *values, char *nulls)
 {
 	const DtmTrans *core = &trans->core;
 	const char *reason;
+	bool		rare_nulls[NRARE];
 
 	memset(nulls, ' ', NSTATE);
 	values[S_ID] = Int64GetDatum(trans->id);
@@ -201,6 +224,10 @@ state_values(const Transaction *trans, Datum *values, char *nulls)
 	values[S_NEXT_TIME] = TimestampTzGetDatum(core->next_time);
 	values[S_FAILURES] = Int16GetDatum(Min(core->failures, PG_INT16_MAX));
 	values[S_RETRIES] = Int16GetDatum(Min(core->retries, PG_INT16_MAX));
+	state_rare(trans, values + S_RARE, rare_nulls);
+	for (int i = 0; i < NRARE; i++)
+		if (rare_nulls[i])
+			nulls[S_RARE + i] = 'n';
 }
 
 /* Runs one of them, which has to write one row. */
@@ -226,12 +253,14 @@ store_update(Transaction *trans)
 		"WITH d AS (DELETE FROM dtm.active "
 		"WHERE id" EQUALS "$1 AND version" EQUALS "$2 RETURNING id) "
 		"INSERT INTO dtm.finished (id, finished, status, branch_status, rollback_reason, stopped) "
-		"SELECT d.id, $3, $4, $5, $6, $10 FROM d",
+		"SELECT d.id, $3, $4, $5, $6, $15 FROM d",
 		NSTATE + 1, {STATE_TYPES, BOOLOID}, true
 	};
 	Datum		values[NSTATE + 1];
 	char		nulls[NSTATE + 1];
 
+	if (lane_is_left(trans))
+		(void) lane_leave(trans, GetCurrentTimestamp(), true);
 	state_values(trans, values, nulls);
 	/* the coordinator stops none: it writes none of these (work.c) */
 	values[NSTATE] = BoolGetDatum(true);

@@ -93,6 +93,16 @@ extern void store_end_procedure(void);
 extern bool store_insert(Transaction *trans);
 
 /*
+ * Takes a place in the lane of a transaction that is about to be inserted, if it
+ * has one, and says whether it is held; waits for others that do so.  Sets the
+ * full name.
+ */
+extern void store_lane_enter(Transaction *trans);
+
+/* What was given for a lane, of which this may be the full name. */
+extern const char *store_lane_given(const char *lane);
+
+/*
  * Looks for a gid and, with "lock", locks its row until the end of this
  * transaction.  Allocates in the current memory context.  An invalid row is an
  * error (DTM_ERRCODE_BAD_ROW).
@@ -103,6 +113,10 @@ extern StoreFound store_find(const char *gid, bool lock, Transaction **trans);
  * The same by id, for transactions that are not final; false if there is none.
  */
 extern bool store_find_id(int64 id, bool lock, Transaction **trans);
+
+/* Notes that a message goes on without a step, and why. */
+extern void store_add_dead_letter(int64 id, int op, const char *reason,
+								  TimestampTz now);
 
 /*
  * Sends a NOTIFY at the commit of the current transaction.  Sends nothing if
@@ -324,6 +338,13 @@ extern int	store_count_attempts(int64 id, const char *error);
  */
 extern bool store_set_aside(Transaction *trans, TimestampTz next_time,
 							int failures);
+
+/*
+ * Parks the row of trans->id in the same way, as one that has failed so often at
+ * least.
+ */
+extern bool store_park(Transaction *trans, const char *reason, int failures,
+					   TimestampTz now);
 
 /* ---------- removal of finished transactions ---------- */
 

@@ -57,9 +57,9 @@ store_own_session(void)
 }
 
 /* Types of the tables' columns; dtm.request's are in row.c. */
-const Oid	active_types[ACTIVE_ROLLBACK_REASON] = {
+const Oid	active_types[NACTIVE] = {
 	INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID, INT2OID, INT2OID, CHAROID,
-	TEXTOID, TEXTOID
+	TEXTOID, TEXTOID, INT2ARRAYOID, TIMESTAMPTZOID, INT2OID, TEXTOID, BOOLOID
 };
 static const Oid finished_types[FINISHED_ROLLBACK_REASON] = {
 	INT8OID, TIMESTAMPTZOID, CHAROID, TEXTOID, TEXTOID
@@ -79,11 +79,13 @@ join(const Table *request, const Table *active, Row *row)
 	row->values[C_XMIN - 1] = slot_getsysattr(request->row,
 											  MinTransactionIdAttributeNumber, &isnull);
 	row->nulls[C_XMIN - 1] = isnull;
-	for (int column = C_NEXT_TIME; column <= C_ROLLBACK_REASON; column++)
+	for (int column = C_NEXT_TIME; column <= NCOLUMNS; column++)
 	{
 		static const int columns[] = {
 			ACTIVE_NEXT_TIME, ACTIVE_VERSION, ACTIVE_FAILURES, ACTIVE_RETRIES,
-			ACTIVE_STATUS, ACTIVE_BRANCH_STATUS, ACTIVE_ROLLBACK_REASON
+			ACTIVE_STATUS, ACTIVE_BRANCH_STATUS, ACTIVE_ROLLBACK_REASON,
+			ACTIVE_ATTEMPTS, ACTIVE_PARKED, ACTIVE_PARKED_OP, ACTIVE_PARKED_REASON,
+			ACTIVE_HELD
 		};
 		int			from = columns[column - C_NEXT_TIME] - 1;
 
@@ -160,8 +162,8 @@ store_load_ids(const int64 *ids, int n, const StoreReader *reader, StoreLoad *lo
 	Tables		tables;
 	Table		request;
 	Table		active;
-	Datum		values[C_ROLLBACK_REASON];
-	bool		nulls[C_ROLLBACK_REASON];
+	Datum		values[NCOLUMNS];
+	bool		nulls[NCOLUMNS];
 	Row			row = {values, nulls};
 
 	init_load(load, n);
@@ -200,9 +202,12 @@ store_load_ids(const int64 *ids, int n, const StoreReader *reader, StoreLoad *lo
 
 /* The columns of a transaction's state in the row to be written. */
 static void
-set_state(Table *active, const DtmTrans *core, TimestampTz now)
+set_state(Table *active, const Transaction *trans, TimestampTz now)
 {
+	const DtmTrans *core = &trans->core;
 	const char *reason = row_reason(core);
+	Datum		rare[NRARE];
+	bool		nulls[NRARE];
 
 	tab_set(active, ACTIVE_STATUS, CharGetDatum(dtm_status_letter(core->status)));
 	tab_set(active, ACTIVE_BRANCH_STATUS, CStringGetTextDatum(row_letters(core)));
@@ -214,6 +219,12 @@ set_state(Table *active, const DtmTrans *core, TimestampTz now)
 	tab_set(active, ACTIVE_FAILURES, Int16GetDatum(Min(core->failures, PG_INT16_MAX)));
 	tab_set(active, ACTIVE_RETRIES, Int16GetDatum(Min(core->retries, PG_INT16_MAX)));
 	tab_set(active, ACTIVE_UPDATED, TimestampTzGetDatum(now));
+	state_rare(trans, rare, nulls);
+	for (int i = 0; i < NRARE; i++)
+		if (nulls[i])
+			tab_set_null(active, ACTIVE_ATTEMPTS + i);
+		else
+			tab_set(active, ACTIVE_ATTEMPTS + i, rare[i]);
 }
 
 static void
@@ -235,8 +246,6 @@ static void
 save(Table *active, Table *finished, const Transaction *trans, TimestampTz now,
 	 StoreSaved *saved)
 {
-	saved->holder = InvalidTransactionId;
-	saved->result = STORE_CHANGED;
 	if (DatumGetInt32(active->row->tts_values[ACTIVE_VERSION - 1]) != trans->version)
 		return;
 	switch (tab_lock(active))
@@ -260,7 +269,7 @@ save(Table *active, Table *finished, const Transaction *trans, TimestampTz now,
 		return;
 	}
 	tab_change(active);
-	set_state(active, &trans->core, now);
+	set_state(active, trans, now);
 	tab_set(active, ACTIVE_VERSION, Int32GetDatum(trans->version + 1));
 	if (!tab_update(active))
 		saved->result = STORE_LOCKED;
@@ -279,6 +288,12 @@ store_save(Transaction **trans, int n, TimestampTz now, StoreSaved *saved)
 
 	if (n == 0)
 		return;
+	for (int i = 0; i < n; i++)
+	{
+		saved[i].holder = InvalidTransactionId;
+		saved[i].result = lane_is_left(trans[i]) && !lane_leave(trans[i], now, false) ?
+			STORE_LOCKED : STORE_CHANGED;
+	}
 	tables_open(&tables);
 	tab_open(&tables, &active, "active", active_types, lengthof(active_types), true);
 	tab_open(&tables, &finished, "finished", finished_types, lengthof(finished_types), true);
@@ -286,8 +301,7 @@ store_save(Transaction **trans, int n, TimestampTz now, StoreSaved *saved)
 	for (int i = 0; i < n; i++)
 	{
 		flight_turn(trans[i]->id);
-		saved[i].result = STORE_CHANGED;
-		if (tab_find(&active, trans[i]->id))
+		if (saved[i].result == STORE_CHANGED && tab_find(&active, trans[i]->id))
 			save(&active, &finished, trans[i], now, &saved[i]);
 	}
 	flight_turn(0);
@@ -390,28 +404,20 @@ store_count_attempts(int64 id, const char *error)
 	return n;
 }
 
-bool
-store_set_aside(Transaction *trans, TimestampTz next_time, int failures)
+/*
+ * Runs a statement for the row of trans->id, which returns its gid, failures and
+ * status, if it is there and not locked.
+ */
+static bool
+run_aside(Statement *statement, Transaction *trans, TimestampTz next_time,
+		  Datum *values)
 {
-	static Statement statement = {
-		"UPDATE dtm.active u SET next_time = $2, version = u.version + 1, "
-		"failures = LEAST(GREATEST(u.failures::pg_catalog.int8 + 1, $3), 32767)::pg_catalog.int2 "
-		"WHERE u.id = (SELECT a.id FROM dtm.active a WHERE a.id = $1 "
-		"FOR UPDATE SKIP LOCKED) "
-		"RETURNING (SELECT r.gid FROM dtm.request r WHERE r.id = $1), u.failures::pg_catalog.int8, "
-		"u.status::pg_catalog.text",
-		3, {INT8OID, TIMESTAMPTZOID, INT8OID}
-	};
 	MemoryContext context = CurrentMemoryContext;
 	bool		written;
 	Session		session;
-	Datum		values[3];
 
-	values[0] = Int64GetDatum(trans->id);
-	values[1] = TimestampTzGetDatum(next_time);
-	values[2] = Int64GetDatum(failures);
 	statement_enter(&session);
-	statement_run(&statement, values, NULL);
+	statement_run(statement, values, NULL);
 	written = SPI_processed > 0;
 	if (written)
 	{
@@ -425,4 +431,47 @@ store_set_aside(Transaction *trans, TimestampTz next_time, int failures)
 	}
 	statement_leave(&session);
 	return written;
+}
+
+/* The row $1, if it is not locked; and what run_aside() needs. */
+#define ASIDE_WHERE \
+	"WHERE u.id = (SELECT a.id FROM dtm.active a WHERE a.id = $1 " \
+	"FOR UPDATE SKIP LOCKED) " \
+	"RETURNING (SELECT r.gid FROM dtm.request r WHERE r.id = $1), u.failures::pg_catalog.int8, " \
+	"u.status::pg_catalog.text"
+
+bool
+store_set_aside(Transaction *trans, TimestampTz next_time, int failures)
+{
+	static Statement statement = {
+		"UPDATE dtm.active u SET next_time = $2, version = u.version + 1, "
+		"failures = LEAST(GREATEST(u.failures::pg_catalog.int8 + 1, $3), 32767)::pg_catalog.int2 "
+		ASIDE_WHERE,
+		3, {INT8OID, TIMESTAMPTZOID, INT8OID}
+	};
+	Datum		values[3];
+
+	values[0] = Int64GetDatum(trans->id);
+	values[1] = TimestampTzGetDatum(next_time);
+	values[2] = Int64GetDatum(failures);
+	return run_aside(&statement, trans, next_time, values);
+}
+
+bool
+store_park(Transaction *trans, const char *reason, int failures, TimestampTz now)
+{
+	static Statement statement = {
+		"UPDATE dtm.active u SET next_time = 'infinity', version = u.version + 1, "
+		"updated = $2, parked = $2, parked_op = NULL, parked_reason = $3, "
+		"failures = LEAST(GREATEST(u.failures::pg_catalog.int8, $4), 32767)::pg_catalog.int2 "
+		ASIDE_WHERE,
+		4, {INT8OID, TIMESTAMPTZOID, TEXTOID, INT8OID}
+	};
+	Datum		values[4];
+
+	values[0] = Int64GetDatum(trans->id);
+	values[1] = TimestampTzGetDatum(now);
+	values[2] = CStringGetTextDatum(reason);
+	values[3] = Int64GetDatum(failures);
+	return run_aside(&statement, trans, DT_NOEND, values);
 }

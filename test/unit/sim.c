@@ -190,3 +190,14 @@ sim_steer(Sim *sim, DtmEvent ev)
 	}
 	return u.reject;
 }
+
+void
+sim_release(Sim *sim)
+{
+	sim->stored.held = false;
+	if (sim->stored.status == DTM_SUBMITTED && !sim->stored.parked)
+		sim->stored.next_time = sim->now;
+	sim->version++;
+	if (sim->on_store)
+		sim->on_store(sim);
+}

@@ -59,6 +59,9 @@ extern bool sim_reply(Sim *sim, int op, DtmResult result, const char *text);
 extern DtmReject sim_request(Sim *sim, DtmEventKind kind, const char *reason);
 extern DtmReject sim_steer(Sim *sim, DtmEvent ev);
 
+/* What the store does when the one before it in its lane has ended. */
+extern void sim_release(Sim *sim);
+
 /* Forgets all that isn't stored, calls under way included. */
 extern void sim_die(Sim *sim);
 

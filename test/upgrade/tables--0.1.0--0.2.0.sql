@@ -38,6 +38,32 @@ CREATE TABLE dtm.result (
   note text COLLATE "C",
   CONSTRAINT result_pkey PRIMARY KEY (id, branch)
 );
+ALTER TABLE dtm.request
+  ADD COLUMN lane text COLLATE "C",
+  ADD COLUMN lane_skips boolean;
+CREATE TABLE dtm.lane (
+  lane text COLLATE "C" NOT NULL,
+  id bigint NOT NULL,
+  CONSTRAINT lane_pkey PRIMARY KEY (lane, id)
+) WITH (autovacuum_vacuum_scale_factor = 0.02);
+COMMENT ON TABLE dtm.lane IS 'transactions that are in a lane, and one row for each lane, which has id 0';
+SELECT pg_catalog.pg_extension_config_dump('dtm.lane', '');
+ALTER TABLE dtm.active
+  ADD COLUMN attempts smallint[],
+  ADD COLUMN parked timestamptz,
+  ADD COLUMN parked_op smallint,
+  ADD COLUMN parked_reason text COLLATE "C",
+  ADD COLUMN held boolean;
+CREATE TABLE dtm.dead_letter (
+  id bigint NOT NULL,
+  branch smallint NOT NULL,
+  discarded timestamptz NOT NULL,
+  reason text COLLATE "C" NOT NULL,
+  CONSTRAINT dead_letter_pkey PRIMARY KEY (id, branch)
+);
+COMMENT ON TABLE dtm.dead_letter IS 'steps of messages that were discarded by their policy';
+COMMENT ON COLUMN dtm.dead_letter.branch IS 'position in branch_status, from 0';
+SELECT pg_catalog.pg_extension_config_dump('dtm.dead_letter', '');
 COMMENT ON TABLE dtm.request IS 'global transactions as they were submitted';
 COMMENT ON COLUMN dtm.request.timeout_to_fail IS 'microseconds, as are retry_interval and delay';
 COMMENT ON COLUMN dtm.request.request_timeout IS 'milliseconds';
@@ -50,10 +76,15 @@ COMMENT ON COLUMN dtm.request.workflow IS 'name of a workflow; workflow_data is 
 COMMENT ON COLUMN dtm.request.result IS 'result of a submitted workflow, in base64';
 COMMENT ON COLUMN dtm.request.step_options IS 'for each step, an object of its options, or null; NULL: no step has any';
 COMMENT ON COLUMN dtm.request.results IS 'whether the results of its branches are kept in dtm.result';
+COMMENT ON COLUMN dtm.request.lane IS 'role and lane, with a line feed between; lane_skips: whether it leaves the lane when it is parked';
 COMMENT ON COLUMN dtm.request.notify IS 'whether a NOTIFY is sent when the transaction ends; on_finish is a URL that is called then';
 COMMENT ON TABLE dtm.active IS 'state of the global transactions that are not final';
 COMMENT ON COLUMN dtm.active.version IS 'changes with every write; a writer that has read another version starts over';
 COMMENT ON COLUMN dtm.active.branch_status IS 'a letter for each op of each branch: P, S, F';
+COMMENT ON COLUMN dtm.active.attempts IS 'failed attempts of each op, where a step has a limit; NULL: none';
+COMMENT ON COLUMN dtm.active.parked IS 'since when nothing is called until dtm_resume(gid); NULL: it is not parked';
+COMMENT ON COLUMN dtm.active.parked_op IS 'position in branch_status, from 0, of the op for which it was parked; -1: query_prepared; NULL: none';
+COMMENT ON COLUMN dtm.active.held IS 'true: another transaction of its lane goes before it; NULL: none';
 COMMENT ON TABLE dtm.finished IS 'outcome of the global transactions that are final';
 COMMENT ON TABLE dtm.attempt IS 'calls of branches, one row each';
 COMMENT ON COLUMN dtm.attempt.duration IS 'microseconds';
