@@ -195,6 +195,15 @@ dtm_new_wait_event(const char *name)
 	index_beginscan(heap, index, snapshot, nkeys, norderbys)
 #endif
 
+/* 19: so has a scan of a table */
+#if PG_VERSION_NUM >= 190000
+#define dtm_table_beginscan(heap, snapshot) \
+	table_beginscan(heap, snapshot, 0, NULL, SO_NONE)
+#else
+#define dtm_table_beginscan(heap, snapshot) \
+	table_beginscan(heap, snapshot, 0, NULL)
+#endif
+
 /* 18: a primary key may be deferrable */
 #if PG_VERSION_NUM >= 180000
 #define dtm_primary_key(relation)	RelationGetPrimaryKeyIndex(relation, false)

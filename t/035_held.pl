@@ -257,5 +257,24 @@ prepare('new-index', several('new-index'));
 are_run('new-index', 'with another index');
 
 is(sql("SELECT count(*) FROM dtm.active WHERE next_time < now() - interval '1 s'"), '0', 'nothing is left');
+
+# ---------- removal ----------
+
+# All but one are old enough to be removed; that one will be when the next pass begins.
+my $reader = $node->background_psql('postgres');
+$reader->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1');
+sql("UPDATE dtm.request SET created = now() - interval '2 min'; UPDATE dtm.finished SET finished = now() - interval '2 min'");
+my $last = sql('SELECT max(id) FROM dtm.finished');
+sql("UPDATE dtm.request SET created = now() - interval '50 s' WHERE id = $last; UPDATE dtm.finished SET finished = now() - interval '50 s' WHERE id = $last");
+sql("ALTER SYSTEM SET dtm.retention = '1min'");
+sql('SELECT pg_reload_conf()');
+my $removed = "SELECT idx_tup_read FROM pg_stat_all_indexes WHERE indexrelname = 'finished_pkey'";
+ok(eventually($node, 'SELECT count(*) FROM dtm.finished', '1'), 'what is old enough is removed');
+entries_read();
+my $before = sql($removed);
+ok(eventually($node, 'SELECT count(*) FROM dtm.finished', '0'), 'so is one that becomes old enough');
+entries_read();
+cmp_ok(sql($removed) - $before, '<', $finished, 'what was removed is not read again');
+$reader->quit;
 unlike(slurp_file($node->logfile), qr/TRAP|PANIC/, 'nothing is broken');
 done_testing();

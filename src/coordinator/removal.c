@@ -6,6 +6,11 @@
  * A pass goes through the finished transactions in the order of their ids, up
  * to the first one that was submitted too late.  The next pass is due when the
  * oldest remaining transaction may be removed, so nothing is polled.
+ *
+ * It begins where the last one has left something: as long as somebody has an old
+ * snapshot, what was removed before that is still in the table and in its index.
+ * A transaction that has taken long to end is behind that, and so is one that was
+ * locked; a pass through all, from time to time, finds them.
  */
 #include "private.h"
 
@@ -24,13 +29,23 @@
 #define REMOVAL_AWAY_PAUSE	USECS_PER_HOUR
 #define REMOVAL_ERROR_PAUSE	(INT64CONST(10) * USECS_PER_MINUTE)
 
+/* The longest time without a pass through all while there are passes, in us. */
+#define REMOVAL_ALL_PAUSE	(INT64CONST(10) * USECS_PER_MINUTE)
+
 /* The next batch begins a pass, so many us from now; -1: there is none. */
 static void
 begin_pass_in(Removal *removal, int64 us)
 {
-	removal->after = 0;
+	int64		now = clock_monotonic();
+
+	if (now - removal->all_at > REMOVAL_ALL_PAUSE)
+		removal->floor = 0;
+	if (removal->floor == 0)
+		removal->all_at = now;
+	removal->after = removal->floor;
+	removal->first_left = 0;
 	removal->oldest_left = DT_NOEND;
-	removal->next = us < 0 ? -1 : clock_monotonic() + us;
+	removal->next = us < 0 ? -1 : now + us;
 }
 
 static int64
@@ -45,6 +60,7 @@ removal_init(Coordinator *c)
 	bool		wanted = dtm_retention > 0 && c->mode == STORE_WORKER &&
 		c->share.number == 0;
 
+	c->removal.floor = 0;
 	/* not in the first moments, when there is enough to do */
 	begin_pass_in(&c->removal, wanted ? Min(REMOVAL_PAUSE, retention_us()) : -1);
 }
@@ -56,6 +72,7 @@ end_pass(Removal *removal)
 	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz due = Min(removal->oldest_left, now) + retention_us();
 
+	removal->floor = removal->first_left > 0 ? removal->first_left - 1 : removal->after;
 	begin_pass_in(removal, Max(due - now, REMOVAL_PAUSE));
 }
 
@@ -80,6 +97,8 @@ remove_batch(Coordinator *c)
 	}
 	removal->after = batch.after;
 	removal->oldest_left = Min(removal->oldest_left, batch.oldest_left);
+	if (removal->first_left == 0)
+		removal->first_left = batch.first_left;
 	if (batch.complete)
 		end_pass(removal);
 }

@@ -15,6 +15,11 @@ typedef struct Removal
 {
 	int64		next;			/* next batch, clock_monotonic(); -1: none */
 	int64		after;			/* id up to which the pass has come */
+	int64		floor;			/* id up to which nothing was left */
+	int64		first_left;		/* id of the first one that the pass has left;
+								 * 0: none */
+	int64		all_at;			/* when the last pass through all began,
+								 * clock_monotonic() */
 	TimestampTz oldest_left;	/* of what the pass has left; DT_NOEND:
 								 * nothing */
 } Removal;

@@ -134,7 +134,7 @@ static void
 scan_table(DueScan *scan)
 {
 	TupleTableSlot *slot = scan->active.row;
-	TableScanDesc rows = table_beginscan(scan->active.relation, &scan->dirty, 0, NULL);
+	TableScanDesc rows = dtm_table_beginscan(scan->active.relation, &scan->dirty);
 	int			max = scan->max;
 
 	scan->found = palloc(sizeof(StoreDue) * 2 * max);

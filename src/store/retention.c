@@ -59,7 +59,7 @@ store_clean(StoreCleanup *batch)
 	values[0] = Int64GetDatum(batch->after);
 	values[1] = Int64GetDatum(batch->max);
 	batch->oldest_left = DT_NOEND;
-	batch->removed = 0;
+	batch->removed = batch->first_left = 0;
 	statement_enter(&session);
 	statement_run(&statement, values, NULL);
 	rows = SPI_processed;
@@ -70,11 +70,15 @@ store_clean(StoreCleanup *batch)
 		TimestampTz finished = result_int64(row, 2);
 		TimestampTz created;
 
-		if (finished <= batch->finished_until)
-			ids[n++] = Int64GetDatum(result_int64(row, 1));
-		else
-			batch->oldest_left = Min(batch->oldest_left, finished);
 		batch->after = result_int64(row, 1);
+		if (finished <= batch->finished_until)
+			ids[n++] = Int64GetDatum(batch->after);
+		else
+		{
+			batch->oldest_left = Min(batch->oldest_left, finished);
+			if (batch->first_left == 0)
+				batch->first_left = batch->after;
+		}
 		created = result_int64(row, 3);
 		if (created > batch->finished_until && created <= now)
 		{

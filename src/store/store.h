@@ -361,6 +361,8 @@ typedef struct StoreCleanup
 	int			max;			/* number of transactions to check */
 	int64		removed;		/* number of removed transactions */
 	bool		complete;		/* the pass is complete */
+	int64		first_left;		/* id of the first transaction that remains;
+								 * 0: none */
 	TimestampTz oldest_left;	/* when the oldest remaining one finished;
 								 * DT_NOEND: none remains */
 } StoreCleanup;
