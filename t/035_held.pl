@@ -12,6 +12,8 @@ my $node = start_server('held', conf => <<'CONF');
 max_prepared_transactions = 30
 max_worker_processes = 16
 autovacuum = off
+dtm.request_timeout = 100s
+dtm.max_requests_per_host = 50
 dtm.retry_interval = 1h
 dtm.retry_interval_max = 1h
 CONF
