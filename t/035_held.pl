@@ -267,7 +267,7 @@ my $reader = $node->background_psql('postgres');
 $reader->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1');
 sql("UPDATE dtm.request SET created = now() - interval '2 min'; UPDATE dtm.finished SET finished = now() - interval '2 min'");
 my $last = sql('SELECT max(id) FROM dtm.finished');
-sql("UPDATE dtm.request SET created = now() - interval '50 s' WHERE id = $last; UPDATE dtm.finished SET finished = now() - interval '50 s' WHERE id = $last");
+sql("UPDATE dtm.request SET created = now() - interval '30 s' WHERE id = $last; UPDATE dtm.finished SET finished = now() - interval '30 s' WHERE id = $last");
 sql("ALTER SYSTEM SET dtm.retention = '1min'");
 sql('SELECT pg_reload_conf()');
 my $removed = "SELECT idx_tup_read FROM pg_stat_all_indexes WHERE indexrelname = 'finished_pkey'";
