@@ -209,7 +209,7 @@ run_fuzz() {
 	as_user make -s -C "$folder" PG_CONFIG="$PG_CONFIG" CLANG=clang-14 || return 1
 	as_user "$PG_BIN/initdb" -D "$SCRATCH/fuzz" -A trust -U postgres --encoding=UTF8 --locale=C >/dev/null
 	cd "$folder"
-	for target in url address reply request branch jsonrpc wire_url; do
+	for target in url address reply request branch steps option jsonrpc wire_url; do
 		fuzz_one "$target" "$1" corpus || status=1
 		DTM_FUZZ_SWELL=1 fuzz_one "$target" $((($1 + 1) / 2)) large || status=1
 	done

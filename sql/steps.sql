@@ -116,6 +116,12 @@ SELECT c.* FROM complain($$ALTER SERVER regress_s1 OPTIONS (SET final '4xx,none'
 SELECT c.* FROM complain($$ALTER SERVER regress_s1 OPTIONS (SET final '4xx')$$) c;
 DROP SERVER regress_s1, regress_s2;
 
+-- what cannot be sent as a form
+SELECT n, c.* FROM (VALUES
+  (1, '{"a": {"b": [1]}}'), (2, '{"a": {"b": [1]}'), (3, repeat('{"a":', 999) || '1' || repeat('}', 999)), (4, '{"' || repeat('k', 1001) || '": 1}'),
+  (5, '{"a": [' || repeat('"x",', 600000) || '1]}'), (6, '{"' || repeat('k', 1000) || '": [' || repeat('null,', 100) || '1]}'), (7, '{"' || repeat('k', 500) || '": [' || repeat('1,', 10000) || '1]}')) v(n, body)
+  CROSS JOIN LATERAL complain(format($$SELECT dtm_submit('msg', ARRAY[dtm_step('http://a/', '', %L::text, '{"content_type": "application/x-www-form-urlencoded"}')])$$, body)) c ORDER BY n;
+
 -- a name is one step's
 SELECT c.* FROM complain($$SELECT dtm_submit('saga', ARRAY[dtm_step('', options => '{"name": "a"}'), dtm_step(''), dtm_step('', options => '{"name": "a"}')])$$) c;
 

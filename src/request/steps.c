@@ -359,6 +359,29 @@ kinds_of(const Transaction *trans, int i)
 	return kind;
 }
 
+static void
+say_content(void *arg)
+{
+	errcontext("payload of step %d", *(int *) arg);
+}
+
+/* It must be possible to make the body of it. */
+static void
+check_content(const bytea *payload, const StepOptions *options, int i)
+{
+	int			number = i + 1;
+	ErrorContextCallback callback = {.callback = say_content, .arg = &number};
+	size_t		len;
+
+	if (payload == NULL || options->content_type == NULL)
+		return;
+	callback.previous = error_context_stack;
+	error_context_stack = &callback;
+	(void) wire_content(options->content_type, VARDATA_ANY(payload),
+						VARSIZE_ANY_EXHDR(payload), &len);
+	error_context_stack = callback.previous;
+}
+
 void
 request_check_steps(const Transaction *trans)
 {
@@ -370,6 +393,7 @@ request_check_steps(const Transaction *trans)
 
 		if (options == NULL)
 			continue;
+		check_content(trans->payload[i], options, i);
 		key = step_options_misplaced(options, kinds_of(trans, i));
 		if (key != NULL)
 			ereport(ERROR,

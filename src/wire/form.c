@@ -4,11 +4,16 @@
  */
 #include "private.h"
 
+#include "settings.h"
+
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 
 #define FORM_TYPE	"application/x-www-form-urlencoded"
+
+/* Bytes of the name of a field. */
+#define MAX_NAME	1000
 
 bool
 form_is_wanted(const char *content_type, const char *body, size_t len)
@@ -27,6 +32,21 @@ form_is_wanted(const char *content_type, const char *body, size_t len)
 
 static void append_value(StringInfo form, const char *name, const JsonbValue *value);
 
+/* The name of a member, which bounds how much longer a form is than its JSON. */
+static char *
+name_of(const char *outer, const char *key, int key_len)
+{
+	char	   *name = outer == NULL ? pnstrdup(key, key_len) :
+		psprintf("%s[%.*s]", outer, key_len, key);
+
+	if (strlen(name) > MAX_NAME)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("name of a form's field is longer than %d bytes", MAX_NAME),
+				 errhint("Use shorter keys, or fewer levels of objects and arrays.")));
+	return name;
+}
+
 /* The members of an object or array, each with its name in brackets. */
 static void
 append_members(StringInfo form, const char *name, JsonbContainer *container)
@@ -34,7 +54,7 @@ append_members(StringInfo form, const char *name, JsonbContainer *container)
 	JsonbIterator *it = JsonbIteratorInit(container);
 	JsonbIteratorToken token;
 	JsonbValue	v;
-	const char *key = NULL;
+	JsonbValue	key = {0};
 	int			n = 0;
 
 	check_stack_depth();
@@ -42,14 +62,19 @@ append_members(StringInfo form, const char *name, JsonbContainer *container)
 	while ((token = JsonbIteratorNext(&it, &v, true)) == WJB_KEY ||
 		   token == WJB_VALUE || token == WJB_ELEM)
 	{
+		char		number[16];
+		char	   *member;
+
 		if (token == WJB_KEY)
 		{
-			key = pnstrdup(v.val.string.val, v.val.string.len);
+			key = v;
 			continue;
 		}
-		if (token == WJB_ELEM)
-			key = psprintf("%d", n++);
-		append_value(form, name == NULL ? key : psprintf("%s[%s]", name, key), &v);
+		snprintf(number, sizeof(number), "%d", n++);
+		member = token == WJB_ELEM ? name_of(name, number, (int) strlen(number)) :
+			name_of(name, key.val.string.val, key.val.string.len);
+		append_value(form, member, &v);
+		pfree(member);
 	}
 }
 
@@ -57,7 +82,7 @@ append_members(StringInfo form, const char *name, JsonbContainer *container)
 static void
 append_value(StringInfo form, const char *name, const JsonbValue *value)
 {
-	const char *text;
+	char	   *text;
 
 	switch (value->type)
 	{
@@ -67,7 +92,7 @@ append_value(StringInfo form, const char *name, const JsonbValue *value)
 			append_members(form, name, value->val.binary.data);
 			return;
 		case jbvBool:
-			text = value->val.boolean ? "true" : "false";
+			text = pstrdup(value->val.boolean ? "true" : "false");
 			break;
 		case jbvNumeric:
 			text = DatumGetCString(DirectFunctionCall1(numeric_out,
@@ -82,6 +107,12 @@ append_value(StringInfo form, const char *name, const JsonbValue *value)
 	http_append_encoded(form, utf8_of(name));
 	appendStringInfoChar(form, '=');
 	http_append_encoded(form, utf8_of(text));
+	pfree(text);
+	if (form->len > dtm_max_request_size * (int64) 1024)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("payload is too large as a form"),
+				 errhint("Store large data elsewhere and pass its key, or increase dtm.max_request_size.")));
 }
 
 char *

@@ -265,6 +265,16 @@ set_method(const WireBranch *branch, bool empty_post, DtmCall *call)
 	call->method = method;
 }
 
+const char *
+wire_content(const char *content_type, const char *payload, size_t payload_len,
+			 size_t *len)
+{
+	if (form_is_wanted(content_type, payload, payload_len))
+		return form_of(payload, payload_len, len);
+	*len = payload_len;
+	return payload;
+}
+
 void
 http_request(const Transaction *trans, const WireBranch *branch, DtmCall *call)
 {
@@ -274,8 +284,8 @@ http_request(const Transaction *trans, const WireBranch *branch, DtmCall *call)
 	call->url = url_of(trans, http_url(branch->url), branch);
 	call->body = payload ? VARDATA_ANY(payload) : NULL;
 	call->body_len = payload ? VARSIZE_ANY_EXHDR(payload) : 0;
-	if (content_type != NULL && form_is_wanted(content_type, call->body, call->body_len))
-		call->body = form_of(call->body, call->body_len, &call->body_len);
+	if (content_type != NULL)
+		call->body = wire_content(content_type, call->body, call->body_len, &call->body_len);
 	/* POST if there is a body, or for xa; else GET */
 	set_method(branch, trans->core.type == DTM_XA, call);
 	http_set_headers(trans, branch, call);

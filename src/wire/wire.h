@@ -71,6 +71,13 @@ extern void wire_describe(const Transaction *trans, int op,
 extern void wire_request(const Transaction *trans, WireBranch *branch,
 						 DtmCall *call);
 
+/*
+ * A payload of a content type, as a request of plain HTTP has it.  Throws an
+ * error if that cannot be made of it.
+ */
+extern const char *wire_content(const char *content_type, const char *payload,
+								size_t payload_len, size_t *len);
+
 /* The body of such a request, as the participant receives it. */
 extern const char *wire_body(WireKind kind, const DtmCall *call, size_t *len);
 

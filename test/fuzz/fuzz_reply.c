@@ -34,6 +34,7 @@ LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
 	DtmTransport transport;
 	DtmCall		call;
 	DtmRequest		request;
+	DtmStatusSet set;
 	DtmHost		host;
 	const char *data = text;
 	const char *end = text + len;
@@ -44,13 +45,14 @@ LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
 	memset(&call, 0, sizeof(call));
 	memset(&request, 0, sizeof(request));
 	memset(&host, 0, sizeof(host));
-	transport.limits.max_reply_bytes = SIZE_MAX / 4;
+	transport.limits.max_reply_bytes = (size_t) 1 << 40;
 	transport.limits.max_reply_size = swollen ? 2 * SWOLLEN : 1000;
 	request.transport = &transport;
 	request.easy = easy;
 	request.call = &call;
 	call.host = &host;
 	call.http2 = true;
+	call.read_retry_after = true;
 	call.grpc_status = -1;
 	request.content_length = -1;
 	/* lines until an empty one, then the body */
@@ -79,6 +81,12 @@ LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
 		abort();
 	(void) dtm_classify_http(NULL, 200, call.reply ? call.reply : "", call.reply_len);
 	(void) dtm_classify_grpc(call.grpc_status, call.grpc_message);
+	if (call.retry_after != NULL &&
+		(strlen(call.retry_after) > MAX_RETRY_AFTER ||
+		 dtm_retry_after(call.retry_after, strlen(call.retry_after), 1700000000) < 0))
+		abort();
+	(void) dtm_retry_after(text, len, 1700000000);
+	(void) dtm_status_set_parse(text, len, &set);
 	check_time(started, len);
 	dtm_call_release(&call);
 	free(text);

@@ -36,6 +36,40 @@ read_request(char *text, size_t len)
 	(void) request_from_object(DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text))));
 }
 
+/* An array of steps, and its first payload as a form. */
+static void
+read_steps(char *text, size_t len)
+{
+	RequestSteps steps = {
+		.json = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text))),
+		.text = text
+	};
+	Request    *request = request_from_arguments(cstring_to_text("saga"), steps, NULL, NULL);
+	const bytea *payload = request->trans.core.nsteps > 0 ? request->trans.payload[0] : NULL;
+	size_t		form_len;
+
+	if (payload != NULL)
+		(void) wire_content("application/x-www-form-urlencoded", VARDATA_ANY(payload),
+							VARSIZE_ANY_EXHDR(payload), &form_len);
+}
+
+/* "key=value": an option of a server. */
+static void
+read_option(char *text, size_t len)
+{
+	StepOptions options = {NULL};
+	StepProblem problem;
+	char	   *value = strchr(text, '=');
+
+	if (value == NULL)
+		return;
+	*value++ = '\0';
+	if (step_options_has(text, STEP_IN_SERVER))
+		(void) step_options_read_text(&options, text, value, &problem);
+	else
+		(void) step_options_hint(text, STEP_IN_SERVER, NULL, 0);
+}
+
 static void
 read_branch(char *text, size_t len)
 {
@@ -76,6 +110,7 @@ static const struct
 								 * function sees it */
 }			targets[] = {
 	{"request", read_request, false}, {"branch", read_branch, false},
+	{"steps", read_steps, false}, {"option", read_option, false},
 	{"jsonrpc", read_reply, true}, {"wire_url", read_url, false}
 };
 
