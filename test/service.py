@@ -49,10 +49,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     do_GET = do_POST
 
-    def answer(self, status, text):
+    def answer(self, status, text, headers=()):
         body = text.encode()
         try:
             self.send_response(status)
+            for name, value in headers:
+                self.send_header(name, value)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
