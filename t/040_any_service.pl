@@ -73,7 +73,7 @@ is(wait_for('order-1'), 'succeed', 'an order');
 
 	is("$reserve->{method} $reserve->{path} $reserve->{body} $reserve->{key}", 'POST /reservations {"sku": "book", "quantity": 1} order-1/01/action', 'stock is asked as it wants to be');
 	is("$charge->{method} $charge->{path} $charge->{key} " . join('&', sort split /&/, $charge->{body}), 'POST /v1/charges order-1/02/action amount=30&currency=eur&source=tok_visa', 'so are payments');
-	is("$ship->{method} $ship->{path} $ship->{body}", 'PUT /shipments/order-1 {"charge": "ch_1", "address": "1 Main Street"}', 'and shipping, with the id of the charge');
+	is("$ship->{method} $ship->{path} $ship->{body}", 'PUT /shipments/order-1 {"charge":"ch_1","address":"1 Main Street"}', 'and shipping, with the id of the charge');
 }
 
 # ---------- a decline ----------
