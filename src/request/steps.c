@@ -156,7 +156,8 @@ read_object_step(Request *request, int i, const JsonbValue *element,
 				 errmsg("step %d is not a JSON object", i + 1),
 				 errhint("Pass an object with the URL of the step's action, such as {\"action\": \"http://host/path\"}.")));
 	pairs = read_pairs(element->val.binary.data, "steps[*]", &npairs);
-	memset(values, 0, sizeof(*values) * nkeys);
+	for (int key = 0; key < nkeys; key++)
+		values[key] = NULL;
 	for (int j = 0; j < npairs; j++)
 	{
 		int			key = 0;

@@ -6,7 +6,6 @@
 
 #include "settings.h"
 
-#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 
@@ -30,66 +29,77 @@ form_is_wanted(const char *content_type, const char *body, size_t len)
 		(content_type[type_len] == '\0' || strchr("; \t", content_type[type_len]) != NULL);
 }
 
-static void append_value(StringInfo form, const char *name, const JsonbValue *value);
-
-/* The name of a member, which bounds how much longer a form is than its JSON. */
-static char *
-name_of(const char *outer, const char *key, int key_len)
+/* An object or array that is being read. */
+typedef struct Level
 {
-	char	   *name = outer == NULL ? pnstrdup(key, key_len) :
-		psprintf("%s[%.*s]", outer, key_len, key);
+	int			name_len;		/* of its name */
+	bool		is_array;
+	int			n;				/* its elements so far */
+} Level;
 
-	if (strlen(name) > MAX_NAME)
+typedef struct Form
+{
+	StringInfoData text;
+	StringInfoData name;		/* of the value that comes next */
+	Level	   *levels;
+	int			depth;			/* number of levels */
+} Form;
+
+/* Each level adds to the name, whose length bounds them, and the form. */
+#define MAX_LEVELS	(MAX_NAME + 1)
+
+/* The next value is the member of this name of the level; the first's is bare. */
+static void
+set_name(Form *form, const char *key, int len)
+{
+	form->name.len = form->levels[form->depth - 1].name_len;
+	if (form->depth > 1)
+		appendStringInfoChar(&form->name, '[');
+	appendBinaryStringInfo(&form->name, key, len);
+	if (form->depth > 1)
+		appendStringInfoChar(&form->name, ']');
+	if (form->name.len > MAX_NAME)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("name of a form's field is longer than %d bytes", MAX_NAME),
 				 errhint("Use shorter keys, or fewer levels of objects and arrays.")));
-	return name;
 }
 
-/* The members of an object or array, each with its name in brackets. */
+/* The elements of an array are named by their numbers. */
 static void
-append_members(StringInfo form, const char *name, JsonbContainer *container)
+name_element(Form *form)
 {
-	JsonbIterator *it = JsonbIteratorInit(container);
-	JsonbIteratorToken token;
-	JsonbValue	v;
-	JsonbValue	key = {0};
-	int			n = 0;
+	Level	   *level = form->depth > 0 ? &form->levels[form->depth - 1] : NULL;
+	char		number[16];
 
-	check_stack_depth();
-	JsonbIteratorNext(&it, &v, true);	/* its beginning */
-	while ((token = JsonbIteratorNext(&it, &v, true)) == WJB_KEY ||
-		   token == WJB_VALUE || token == WJB_ELEM)
-	{
-		char		number[16];
-		char	   *member;
+	if (level == NULL || !level->is_array)
+		return;
+	set_name(form, number, snprintf(number, sizeof(number), "%d", level->n++));
+}
 
-		if (token == WJB_KEY)
-		{
-			key = v;
-			continue;
-		}
-		snprintf(number, sizeof(number), "%d", n++);
-		member = token == WJB_ELEM ? name_of(name, number, (int) strlen(number)) :
-			name_of(name, key.val.string.val, key.val.string.len);
-		append_value(form, member, &v);
-		pfree(member);
-	}
+static void
+enter(Form *form, bool is_array)
+{
+	Level	   *level;
+
+	name_element(form);
+	Assert(form->depth < MAX_LEVELS);
+	level = &form->levels[form->depth++];
+	level->name_len = form->name.len;
+	level->is_array = is_array;
+	level->n = 0;
 }
 
 /* null is left out. */
 static void
-append_value(StringInfo form, const char *name, const JsonbValue *value)
+append_scalar(Form *form, const JsonbValue *value)
 {
 	char	   *text;
 
+	name_element(form);
 	switch (value->type)
 	{
 		case jbvNull:
-			return;
-		case jbvBinary:
-			append_members(form, name, value->val.binary.data);
 			return;
 		case jbvBool:
 			text = pstrdup(value->val.boolean ? "true" : "false");
@@ -102,13 +112,13 @@ append_value(StringInfo form, const char *name, const JsonbValue *value)
 			text = pnstrdup(value->val.string.val, value->val.string.len);
 			break;
 	}
-	if (form->len > 0)
-		appendStringInfoChar(form, '&');
-	http_append_encoded(form, utf8_of(name));
-	appendStringInfoChar(form, '=');
-	http_append_encoded(form, utf8_of(text));
+	if (form->text.len > 0)
+		appendStringInfoChar(&form->text, '&');
+	http_append_encoded(&form->text, utf8_of(form->name.data));
+	appendStringInfoChar(&form->text, '=');
+	http_append_encoded(&form->text, utf8_of(text));
 	pfree(text);
-	if (form->len > dtm_max_request_size * (int64) 1024)
+	if (form->text.len > dtm_max_request_size * (int64) 1024)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("payload is too large as a form"),
@@ -118,12 +128,33 @@ append_value(StringInfo form, const char *name, const JsonbValue *value)
 char *
 form_of(const char *json, size_t len, size_t *form_len)
 {
-	StringInfoData form;
 	Jsonb	   *object = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
 															CStringGetDatum(utf8_to_server(json, len))));
+	JsonbIterator *it = JsonbIteratorInit(&object->root);
+	JsonbIteratorToken token;
+	JsonbValue	v;
+	Form		form = {.levels = palloc(sizeof(Level) * MAX_LEVELS)};
 
-	initStringInfo(&form);
-	append_members(&form, NULL, &object->root);
-	*form_len = (size_t) form.len;
-	return form.data;
+	initStringInfo(&form.text);
+	initStringInfo(&form.name);
+	while ((token = JsonbIteratorNext(&it, &v, false)) != WJB_DONE)
+		switch (token)
+		{
+			case WJB_KEY:
+				set_name(&form, v.val.string.val, v.val.string.len);
+				break;
+			case WJB_VALUE:
+			case WJB_ELEM:
+				append_scalar(&form, &v);
+				break;
+			case WJB_BEGIN_ARRAY:
+			case WJB_BEGIN_OBJECT:
+				enter(&form, token == WJB_BEGIN_ARRAY);
+				break;
+			default:
+				form.depth--;
+				break;
+		}
+	*form_len = (size_t) form.text.len;
+	return form.text.data;
 }

@@ -299,6 +299,15 @@ retry_after_is_read(void **state)
 	assert_int_equal(dtm_retry_after("1234", 2, now), 12);
 }
 
+static void
+wake_at(Sim *sim, DtmTime now, DtmUpdate *u)
+{
+	DtmEvent	wake = {.kind = DTM_EVENT_WAKE};
+
+	wake.now = now;
+	dtm_core_step(&sim->memory, &sim->cfg, &wake, u);
+}
+
 /* --- The same for the rules; and one that asks for a century stops nothing. --- */
 static void
 retries_wait_as_asked(void **state)
@@ -313,7 +322,7 @@ retries_wait_as_asked(void **state)
 	sim_init(&sim, DTM_SAGA, 1);
 	u.calls = calls;
 	dtm_core_start(t, &sim.cfg, true, 0);
-	dtm_core_step(t, &sim.cfg, &(DtmEvent) {.kind = DTM_EVENT_WAKE}, &u);
+	wake_at(&sim, 0, &u);
 	ev.retry_after = 60 * SEC;
 	dtm_core_step(t, &sim.cfg, &ev, &u);
 	assert_int_equal(t->next_time, 60 * SEC);
@@ -322,7 +331,7 @@ retries_wait_as_asked(void **state)
 	/* less than the back-off: that counts */
 	ev.retry_after = 1;
 	ev.now = 60 * SEC;
-	dtm_core_step(t, &sim.cfg, &(DtmEvent) {.kind = DTM_EVENT_WAKE, .now = 60 * SEC}, &u);
+	wake_at(&sim, 60 * SEC, &u);
 	assert_int_equal(u.ncalls, 1);
 	dtm_core_step(t, &sim.cfg, &ev, &u);
 	assert_true(t->next_time > 61 * SEC);
@@ -331,12 +340,12 @@ retries_wait_as_asked(void **state)
 	ev.retry_after = INT64_MAX;
 	ev.jitter = UINT32_MAX;
 	ev.now = t->next_time;
-	dtm_core_step(t, &sim.cfg, &(DtmEvent) {.kind = DTM_EVENT_WAKE, .now = ev.now}, &u);
+	wake_at(&sim, ev.now, &u);
 	dtm_core_step(t, &sim.cfg, &ev, &u);
 	assert_int_equal(t->next_time, ev.now + sim.cfg.retry_interval_max);
 	ev.retry_after = 600 * SEC;
 	ev.now = t->next_time;
-	dtm_core_step(t, &sim.cfg, &(DtmEvent) {.kind = DTM_EVENT_WAKE, .now = ev.now}, &u);
+	wake_at(&sim, ev.now, &u);
 	dtm_core_step(t, &sim.cfg, &ev, &u);
 	assert_true(t->next_time >= ev.now + 600 * SEC && t->next_time <= ev.now + 675 * SEC);
 
@@ -344,7 +353,7 @@ retries_wait_as_asked(void **state)
 	t->retry_limit = 100;
 	t->failures = 0;
 	ev.now = t->next_time;
-	dtm_core_step(t, &sim.cfg, &(DtmEvent) {.kind = DTM_EVENT_WAKE, .now = ev.now}, &u);
+	wake_at(&sim, ev.now, &u);
 	dtm_core_step(t, &sim.cfg, &ev, &u);
 	assert_true(t->next_time >= ev.now + 600 * SEC);
 	assert_int_equal(u.ncalls, 0);
