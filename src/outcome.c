@@ -248,9 +248,13 @@ DtmReject
 outcome_decide(Outcome *outcome, Transaction *trans, const DtmConfig *config,
 			   const DtmEvent *event)
 {
-	DtmUpdate	update = {.calls = outcome->calls};
+	MemoryContext context = GetMemoryChunkContext(outcome->calls);
+	DtmUpdate	update;
 
+	update.calls = outcome->calls;
 	dtm_core_step(&trans->core, config, event, &update);
+	if (trans->core.reason == update.reason)
+		trans->core.reason = MemoryContextStrdup(context, update.reason);
 	outcome->ncalls = update.ncalls;
 	outcome->changed = outcome->changed || update.changed;
 	if (update.alert_op != DTM_NO_ALERT)

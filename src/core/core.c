@@ -62,7 +62,7 @@ dtm_core_start(DtmTrans *t, const DtmConfig *cfg, bool submitted, DtmTime now)
 	t->failures = 0;
 	t->retries = 0;
 	t->parked = false;
-	t->reason[0] = '\0';
+	t->reason = "";
 	t->status = submitted ? DTM_SUBMITTED : DTM_PREPARED;
 	if (submitted)
 		t->next_time = t->held ? dtm_core_held_until(t) : dtm_core_after(now, t->delay);
@@ -163,7 +163,7 @@ skip(DtmTrans *t, const DtmProtocol *protocol, const DtmConfig *cfg,
 	word.kind = DTM_EVENT_REPLY;
 	protocol->reply(t, cfg, &word, u);
 	if (ev->result == DTM_RESULT_FAILURE && ev->text != NULL)
-		dtm_core_set_reason(t, ev->text);
+		dtm_core_set_reason(t, ev->text, u);
 	if (!delayed)
 		t->next_time = ev->now;
 	u->changed = true;
@@ -210,7 +210,7 @@ request(DtmTrans *t, const DtmProtocol *protocol, const DtmConfig *cfg,
 			if (dtm_core_is_final(t->status))
 				return DTM_REJECT_STATUS;
 			if (ev->text != NULL)
-				dtm_core_set_reason(t, ev->text);
+				dtm_core_set_reason(t, ev->text, u);
 			dtm_core_enter(t, DTM_FAILED, ev->now, u);
 			t->stopped = true;
 			return DTM_ACCEPTED;
@@ -337,7 +337,7 @@ dtm_core_held_until(const DtmTrans *t)
 }
 
 void
-dtm_core_set_reason(DtmTrans *t, const char *text)
+dtm_core_set_reason(DtmTrans *t, const char *text, DtmUpdate *u)
 {
 	size_t		len = strlen(text);
 
@@ -347,12 +347,13 @@ dtm_core_set_reason(DtmTrans *t, const char *text)
 		while (len > 0 && ((unsigned char) text[len] & 0xC0) == 0x80)
 			len--;
 	}
-	memmove(t->reason, text, len);
-	t->reason[len] = '\0';
+	memmove(u->reason, text, len);
+	u->reason[len] = '\0';
+	t->reason = u->reason;
 }
 
 void
-dtm_core_timeout_reason(DtmTrans *t, int64_t limit)
+dtm_core_timeout_reason(DtmTrans *t, int64_t limit, DtmUpdate *u)
 {
 	char		fraction[8] = "";
 	int			len;
@@ -361,8 +362,9 @@ dtm_core_timeout_reason(DtmTrans *t, int64_t limit)
 	while (len > 0 && (fraction[len - 1] == '0' || fraction[len - 1] == '.'))
 		fraction[--len] = '\0';
 	/* dtm's words, which clients match: they stay as they are */
-	snprintf(t->reason, sizeof(t->reason), "Timeout after %lld%s seconds",
+	snprintf(u->reason, sizeof(u->reason), "Timeout after %lld%s seconds",
 			 (long long) (limit / DTM_USEC_PER_SEC), fraction);
+	t->reason = u->reason;
 }
 
 void

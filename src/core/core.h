@@ -179,9 +179,9 @@ typedef struct DtmTrans
 	DtmBranchOp *ops;			/* nops elements */
 	DtmOrders	orders;
 	const DtmStepPolicy *policy;	/* nsteps elements; NULL: no step has one */
-	char		reason[DTM_REASON_SIZE];	/* rollback_reason, in UTF-8 or
-											 * the encoding of the event's
-											 * text */
+	const char *reason;			/* rollback_reason, in UTF-8 or the encoding
+								 * of the event's text; "": none.  Most have
+								 * none, so it takes no room here. */
 } DtmTrans;
 
 /* Settings that the rules depend on; times are in us. */
@@ -274,6 +274,9 @@ typedef struct DtmUpdate
 	int			ncalls;			/* calls to make, in this order */
 	int		   *calls;			/* array of the caller with nops + 1 elements:
 								 * indexes in ops, or DTM_CALL_QUERY */
+	char		reason[DTM_REASON_SIZE];	/* a reason that is new: t->reason
+											 * points here, and the caller
+											 * has to keep it */
 } DtmUpdate;
 
 #define DTM_NO_ALERT	(-2)

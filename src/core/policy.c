@@ -85,7 +85,7 @@ dtm_core_is_exhausted(DtmTrans *t, const DtmEvent *ev, DtmCause *cause,
 }
 
 static void
-discard(DtmTrans *t, const DtmEvent *ev)
+discard(DtmTrans *t, const DtmEvent *ev, DtmUpdate *u)
 {
 	char		reason[2 * DTM_REASON_SIZE];
 
@@ -95,7 +95,7 @@ discard(DtmTrans *t, const DtmEvent *ev)
 		return;					/* that of the first one */
 	snprintf(reason, sizeof(reason), "url:%s was discarded: %s",
 			 ev->url != NULL ? ev->url : "", ev->text != NULL ? ev->text : "");
-	dtm_core_set_reason(t, reason);
+	dtm_core_set_reason(t, reason, u);
 }
 
 void
@@ -117,7 +117,7 @@ dtm_core_give_up(DtmTrans *t, const DtmEvent *ev, DtmCause cause, DtmUpdate *u)
 	if (t->type == DTM_MSG && policy != NULL &&
 		policy->on_exhausted == DTM_EXHAUSTED_DISCARD)
 	{
-		discard(t, ev);
+		discard(t, ev, u);
 		u->gave_up = DTM_GAVE_UP_DISCARDED;
 		return;
 	}

@@ -82,7 +82,7 @@ extern DtmReject dtm_core_may_skip(bool called, DtmResult result);
 extern DtmTime dtm_core_held_until(const DtmTrans *t);
 
 /* Sets rollback_reason, truncated at a UTF-8 boundary. */
-extern void dtm_core_set_reason(DtmTrans *t, const char *text);
+extern void dtm_core_set_reason(DtmTrans *t, const char *text, DtmUpdate *u);
 
 /* Sets the status of an op to succeed, and resets the count of failures. */
 extern void dtm_core_branch_succeeded(DtmTrans *t, DtmBranchOp *op,
@@ -129,6 +129,6 @@ extern void dtm_core_call_op(DtmTrans *t, int op, DtmUpdate *u);
  * "Timeout after <n> seconds" into rollback_reason (§7), of the limit in us; dtm
  * says 0 of one that is configured (R-29).
  */
-extern void dtm_core_timeout_reason(DtmTrans *t, int64_t limit);
+extern void dtm_core_timeout_reason(DtmTrans *t, int64_t limit, DtmUpdate *u);
 
 #endif							/* DTM_PROTOCOL_H */

@@ -103,7 +103,7 @@ times_out(DtmTrans *t, DtmTime now, DtmUpdate *u)
 
 	if (deadline != DTM_TIME_NEVER && now >= deadline)
 	{
-		dtm_core_timeout_reason(t, t->timeout_to_fail);
+		dtm_core_timeout_reason(t, t->timeout_to_fail, u);
 		abort_saga(t, now, u);
 		return true;
 	}
@@ -135,7 +135,7 @@ forward(DtmTrans *t, const DtmEvent *ev, DtmUpdate *u)
 			 * R-38: a failure is stored together with aborting, or lost.  The
 			 * reason is in dtm's words, which stay as they are.
 			 */
-			dtm_core_set_reason(t, "fail message lost");
+			dtm_core_set_reason(t, "fail message lost", u);
 			abort_saga(t, ev->now, u);
 			return;
 		}
@@ -248,7 +248,7 @@ saga_advance(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
 }
 
 static void
-set_failure_reason(DtmTrans *t, const DtmEvent *ev)
+set_failure_reason(DtmTrans *t, const DtmEvent *ev, DtmUpdate *u)
 {
 	static const char word[] = " FAILURE";
 	const char *text = ev->text != NULL ? ev->text : "";
@@ -260,7 +260,7 @@ set_failure_reason(DtmTrans *t, const DtmEvent *ev)
 	/* dtm's words, which clients match (R-01, §6.3): they stay as they are */
 	snprintf(reason, sizeof(reason), "url:%s return failed: %s%s",
 			 ev->url != NULL ? ev->url : "", text, ends ? "" : word);
-	dtm_core_set_reason(t, reason);
+	dtm_core_set_reason(t, reason, u);
 }
 
 /*
@@ -306,7 +306,7 @@ action_exhausted(DtmTrans *t, const DtmEvent *ev, DtmCause cause, DtmUpdate *u)
 	else
 		snprintf(reason, sizeof(reason), "url:%s cannot be called: %s",
 				 ev->url != NULL ? ev->url : "", text);
-	dtm_core_set_reason(t, reason);
+	dtm_core_set_reason(t, reason, u);
 	abort_saga(t, ev->now, u);
 }
 
@@ -324,7 +324,7 @@ action_reply(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
 			return;
 		case DTM_RESULT_FAILURE:
 			action->status = DTM_BRANCH_FAILED;
-			set_failure_reason(t, ev);
+			set_failure_reason(t, ev, u);
 			abort_saga(t, ev->now, u);
 			return;
 		case DTM_RESULT_ONGOING:
@@ -349,9 +349,10 @@ action_reply(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
 	if (t->retries > t->retry_limit)
 	{
 		/* dtm's words, which clients match (SO-11): they stay as they are */
-		snprintf(t->reason, sizeof(t->reason),
+		snprintf(u->reason, sizeof(u->reason),
 				 "RetryCount is greater than RetryLimit, RetryLimit: %d",
 				 (int) t->retry_limit);
+		t->reason = u->reason;
 		abort_saga(t, ev->now, u);
 	}
 	else if (ev->retry_after <= 0)
@@ -419,7 +420,7 @@ saga_abort(DtmTrans *t, const DtmEvent *ev, DtmUpdate *u)
 	if (t->status != DTM_PREPARED && t->status != DTM_SUBMITTED)
 		return DTM_REJECT_STATUS;
 	if (ev->text != NULL)
-		dtm_core_set_reason(t, ev->text);
+		dtm_core_set_reason(t, ev->text, u);
 	if (t->status == DTM_PREPARED)
 		dtm_core_enter(t, DTM_FAILED, ev->now, u);
 	else

@@ -48,7 +48,7 @@ twophase_advance(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
 		if (ev->now >= until)
 		{
 			/* TC-04, XA-05 */
-			dtm_core_timeout_reason(t, until - t->created);
+			dtm_core_timeout_reason(t, until - t->created, u);
 			dtm_core_enter(t, DTM_ABORTING, ev->now, u);
 		}
 		else if (t->next_time < until)
@@ -85,7 +85,7 @@ twophase_abort(DtmTrans *t, const DtmEvent *ev, DtmUpdate *u)
 	if (t->status == DTM_PREPARED)
 	{
 		if (ev->text != NULL)
-			dtm_core_set_reason(t, ev->text);
+			dtm_core_set_reason(t, ev->text, u);
 		dtm_core_enter(t, DTM_ABORTING, ev->now, u);
 		return DTM_ACCEPTED;
 	}

@@ -67,7 +67,7 @@ workflow_submit(DtmTrans *t, const DtmEvent *ev, DtmUpdate *u)
 	if (t->status != DTM_PREPARED)
 		return DTM_REJECT_STATUS;	/* */
 	if (ev->text != NULL)
-		dtm_core_set_reason(t, ev->text);
+		dtm_core_set_reason(t, ev->text, u);
 	dtm_core_enter(t, ev->succeeded ? DTM_SUCCEED : DTM_FAILED, ev->now, u);
 	return DTM_ACCEPTED;
 }

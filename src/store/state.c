@@ -85,8 +85,7 @@ state_read(Transaction *trans, const Row *row)
 	core->retries = (uint16) DatumGetInt16(column_datum(row, C_RETRIES, &isnull));
 	if (!dtm_status_of_letter(column_char(row, C_STATUS), &core->status))
 		return "unknown status";
-	if (reason != NULL)
-		strlcpy(core->reason, reason, sizeof(core->reason));
+	core->reason = reason != NULL ? reason : "";
 	if (!decode_ops(row, trans))
 		return "branch_status does not match the steps";
 	return read_rare(trans, row);

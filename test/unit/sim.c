@@ -20,6 +20,7 @@ sim_init(Sim *sim, DtmTransType type, int nsteps)
 	sim->memory.nsteps = nsteps;
 	sim->memory.nops = dtm_core_ops_of(type, nsteps);
 	sim->memory.ops = sim->memory_ops;
+	sim->memory.reason = "";
 	sim->memory.has_query_url = type == DTM_MSG || type == DTM_WORKFLOW;
 	dtm_core_lay_out(&sim->memory);
 	for (int i = 0; i < sim->memory.nops; i++)
@@ -37,12 +38,23 @@ sim_order(Sim *sim, int step, int pre)
 		sim->start[i]++;
 }
 
+/* A reason that is new is in the update, which goes away. */
+static void
+keep_reason(DtmTrans *t, char space[DTM_REASON_SIZE])
+{
+	memmove(space, t->reason, strlen(t->reason) + 1);
+	t->reason = space;
+}
+
 static void
 store(Sim *sim)
 {
+	keep_reason(&sim->memory, sim->memory_reason);
 	sim->stored = sim->memory;
 	sim->stored.ops = sim->stored_ops;
+	sim->stored.reason = sim->stored_reason;
 	memcpy(sim->stored_ops, sim->memory_ops, sizeof(sim->stored_ops));
+	memcpy(sim->stored_reason, sim->memory_reason, sizeof(sim->stored_reason));
 	sim->version++;
 	sim->loaded_version = sim->version;
 	if (sim->on_store)
@@ -59,6 +71,7 @@ load(Sim *sim)
 	sim->memory = sim->stored;
 	sim->memory.ops = sim->memory_ops;
 	memcpy(sim->memory_ops, sim->stored_ops, sizeof(sim->memory_ops));
+	keep_reason(&sim->memory, sim->memory_reason);
 	dtm_core_loaded(&sim->memory, sim->now);
 	if (sim->loaded)
 	{
@@ -111,6 +124,7 @@ step(Sim *sim, DtmEvent *ev)
 	if (!sim->loaded)
 		load(sim);
 	dtm_core_step(&sim->memory, &sim->cfg, ev, &u);
+	keep_reason(&sim->memory, sim->memory_reason);
 	if (dies(sim))
 		return false;
 	if (u.changed)
@@ -181,6 +195,7 @@ sim_steer(Sim *sim, DtmEvent ev)
 	ev.now = sim->now;
 	dtm_core_loaded(&sim->stored, sim->now);
 	dtm_core_step(&sim->stored, &sim->cfg, &ev, &u);
+	keep_reason(&sim->stored, sim->stored_reason);
 	assert(u.ncalls == 0);
 	if (u.changed)
 	{

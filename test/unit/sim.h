@@ -25,8 +25,10 @@ struct Sim
 	uint32_t	jitter;
 	DtmTrans	memory;
 	DtmBranchOp memory_ops[SIM_MAX_OPS];
+	char		memory_reason[DTM_REASON_SIZE];
 	DtmTrans	stored;
 	DtmBranchOp stored_ops[SIM_MAX_OPS];
+	char		stored_reason[DTM_REASON_SIZE];
 	int			version;		/* of the stored copy */
 	int			loaded_version; /* of the stored copy when memory was read */
 	bool		loaded;
