@@ -62,7 +62,7 @@ static const char *prefix;
 static const char *url;
 static long number;				/* of the latest gid */
 static long answered;
-static uint32_t *samples;
+static uint32_t samples[MAX_SAMPLES];	/* us */
 
 static int64_t
 clock_us(clockid_t clock)
@@ -336,7 +336,6 @@ run(int port, int nconns, double seconds)
 	int64_t		now;
 	size_t		n;
 
-	samples = malloc(sizeof(uint32_t) * MAX_SAMPLES);
 	for (int i = 0; i < nconns; i++)
 	{
 		struct epoll_event event = {.events = EPOLLIN, .data.ptr = &conns[i]};
