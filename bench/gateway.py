@@ -101,6 +101,8 @@ def submit(bench, gateway, cpu_of, rounds, seconds):
             before = bench.query("SELECT count(*) FROM dtm.request")
             cpu = Cpu(bench, gateway, cpu_of)
             rate, median, p99 = ways[name]()
+            # their CPU is known when they have gone
+            bench.wait_for("SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'pgbench')")
             submits = bench.query("SELECT count(*) FROM dtm.request") - before
             found[name].append((rate, median, p99, cpu.done(submits)))
     return found

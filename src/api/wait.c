@@ -18,9 +18,11 @@
 
 /*
  * How often dtm_wait looks by itself, in ms.  It is woken by the commit that ends
- * the transaction; what ends by COMMIT PREPARED, or by hand, does not wake it.
+ * the transaction; what ends by COMMIT PREPARED, or by hand, does not wake it.  The
+ * pause doubles: a look takes 100,000 instructions, and a thousand sessions may wait.
  */
 #define WAIT_POLL			10000
+#define WAIT_POLL_MAX		40000
 #define WAIT_POLL_ALONE		50	/* nobody wakes it: there is no shared memory */
 
 PG_FUNCTION_INFO_V1(dtm_status);
@@ -114,8 +116,10 @@ dtm_wait(PG_FUNCTION_ARGS)
 			left = (long) ((until - clock_monotonic() + 999) / 1000);
 			if (left <= 0)
 				break;
-			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-							 Min(left, poll), event);
+			if ((WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						   Min(left, poll), event) & WL_TIMEOUT) &&
+				poll != WAIT_POLL_ALONE)
+				poll = Min(poll * 2, WAIT_POLL_MAX);
 			ResetLatch(MyLatch);
 			CHECK_FOR_INTERRUPTS();
 		}
