@@ -100,6 +100,21 @@ make_local(const Transaction *trans, int op, TimestampTz now)
 	return &call->base;
 }
 
+/* A call to a host, with so many bytes of text. */
+static RemoteCall *
+new_remote(Size text_size)
+{
+	RemoteCall *call = palloc(offsetof(RemoteCall, text) + text_size);
+
+	memset(&call->base, 0, sizeof(Call));
+	dtm_call_clear(&call->http);
+	call->http.owner = call;
+	call->rules = NULL;
+	call->refused = NULL;
+	call->decided = DTM_RESULT_TEMPORARY;
+	return call;
+}
+
 Call *
 call_make(const Transaction *trans, WireBranch *branch, TimestampTz now)
 {
@@ -107,12 +122,10 @@ call_make(const Transaction *trans, WireBranch *branch, TimestampTz now)
 
 	if (branch->kind == WIRE_LOCAL)
 		return make_local(trans, branch->number, now);
-	call = palloc0(sizeof(RemoteCall));
+	call = new_remote(0);
 	call->base.op = branch->number;
-	call->http.owner = call;
 	call->http.timeout = (int64) Min(transaction_request_timeout(trans, branch->number),
 									 DTM_MAX_REQUEST_TIMEOUT) * 1000;
-	call->decided = DTM_RESULT_TEMPORARY;
 	if (!endpoint_request(trans, branch, &call->http, &call->refused))
 		call->http.url = branch->url;
 	call->base.kind = branch->kind;
@@ -124,11 +137,10 @@ Call *
 call_make_decided(const Transaction *trans, const WireBranch *branch, DtmResult result,
 				  const char *text)
 {
-	RemoteCall *call = palloc0(sizeof(RemoteCall));
+	RemoteCall *call = new_remote(0);
 
 	call->base.op = branch->number;
 	call->base.kind = WIRE_HTTP;
-	call->http.owner = call;
 	call->http.url = branch->url;
 	call->refused = text;
 	call->decided = result;
@@ -140,13 +152,12 @@ call_make_post(const char *url, const char *body, int timeout)
 {
 	size_t		url_size = strlen(url) + 1;
 	size_t		body_size = strlen(body) + 1;
-	RemoteCall *call = palloc0(offsetof(RemoteCall, text) + url_size + body_size);
+	RemoteCall *call = new_remote(url_size + body_size);
 
 	memcpy(call->text, url, url_size);
 	memcpy(call->text + url_size, body, body_size);
 	call->base.op = DTM_CALL_QUERY;
 	call->base.kind = WIRE_HTTP;
-	call->http.owner = call;
 	call->http.url = call->text;
 	call->http.post = true;
 	call->http.body = call->text + url_size;

@@ -21,6 +21,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define DTM_CALL_ERROR_SIZE 512
 
@@ -100,7 +101,6 @@ typedef struct DtmCall
 								 * dtm_call_release() frees it */
 	char	   *retry_after;	/* value of this header, or NULL;
 								 * dtm_call_release() frees it */
-	char		error[DTM_CALL_ERROR_SIZE]; /* why http_status is 0 */
 	int64_t		started;		/* us since the Unix epoch; 0: it was not sent */
 	int64_t		duration;		/* us */
 
@@ -111,7 +111,17 @@ typedef struct DtmCall
 	struct DtmHost *host;
 	struct DtmRequest *request;
 	size_t		reply_size;		/* allocated for reply, as long as it counts */
+
+	/* Of the response: why http_status is 0.  Last, as most have none. */
+	char		error[DTM_CALL_ERROR_SIZE];
 } DtmCall;
+
+/* Makes all of it 0, but for what is behind the end of an empty error. */
+static inline void
+dtm_call_clear(DtmCall *call)
+{
+	memset(call, 0, offsetof(DtmCall, error) + 1);
+}
 
 /* Is the call in flight, so that the host may have received it? */
 static inline bool
