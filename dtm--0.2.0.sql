@@ -124,7 +124,8 @@ CREATE TABLE dtm.request (
   step_options jsonb,
   results boolean,
   lane text COLLATE "C",
-  lane_skips boolean
+  lane_skips boolean,
+  fairness_key text COLLATE "C"
 );
 COMMENT ON TABLE dtm.request IS 'global transactions as they were submitted';
 COMMENT ON COLUMN dtm.request.timeout_to_fail IS 'microseconds, as are retry_interval and delay';
@@ -139,6 +140,7 @@ COMMENT ON COLUMN dtm.request.result IS 'result of a submitted workflow, in base
 COMMENT ON COLUMN dtm.request.step_options IS 'for each step, an object of its options, or null; NULL: no step has any';
 COMMENT ON COLUMN dtm.request.results IS 'whether the results of its branches are kept in dtm.result';
 COMMENT ON COLUMN dtm.request.lane IS 'role and lane, with a line feed between; lane_skips: whether it leaves the lane when it is parked';
+COMMENT ON COLUMN dtm.request.fairness_key IS 'transactions of one role with different keys take turns';
 COMMENT ON COLUMN dtm.request.notify IS 'whether a NOTIFY is sent when the transaction ends; on_finish is a URL that is called then';
 
 /* States.  The only table that the coordinator searches: small and hot. */
@@ -669,6 +671,7 @@ CREATE VIEW dtm.transactions WITH (security_barrier) AS
            'results', r.results,
            'lane', pg_catalog.split_part(r.lane, E'\n', 2),
            'lane_on_park', CASE WHEN r.lane_skips THEN 'skip' END,
+           'fairness_key', r.fairness_key,
            'branch_headers', CASE WHEN r.branch_headers IS NOT NULL THEN pg_catalog.jsonb_object(r.branch_headers) END,
            'orders', (SELECT pg_catalog.jsonb_object_agg(o.step::text, o.pre)
                         FROM (SELECT r.orders[n] AS step, pg_catalog.jsonb_agg(r.orders[n + 1] ORDER BY n) AS pre
@@ -1036,7 +1039,7 @@ COMMENT ON COLUMN dtm.stat_coordinator.hint IS 'what to do to resume the coordin
 
 CREATE FUNCTION dtm.host_stats(
   OUT coordinator integer, OUT host text, OUT state text, OUT in_flight integer, OUT waiting integer, OUT window_size integer,
-  OUT calls bigint, OUT failures bigint, OUT refused bigint, OUT failures_in_a_row integer,
+  OUT calls bigint, OUT failures bigint, OUT failures_in_a_row integer,
   OUT mean_time interval, OUT recent_time interval, OUT next_probe timestamptz, OUT last_error text)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'dtm_host_stats' LANGUAGE C VOLATILE PARALLEL SAFE;
@@ -1046,13 +1049,12 @@ CREATE VIEW dtm.stat_hosts AS SELECT * FROM dtm.host_stats();
 COMMENT ON VIEW dtm.stat_hosts IS 'hosts that the coordinators call, one row for each host and coordinator: state of the circuit breaker, load and counters';
 COMMENT ON COLUMN dtm.stat_hosts.coordinator IS 'number of the coordinator that calls the host, from 1';
 COMMENT ON COLUMN dtm.stat_hosts.host IS 'scheme, name and port';
-COMMENT ON COLUMN dtm.stat_hosts.state IS 'state of the circuit breaker: closed (calls are made), open (calls fail immediately, except for probes) or probing (a probe is in flight)';
+COMMENT ON COLUMN dtm.stat_hosts.state IS 'state of the circuit breaker: closed (calls are made), open (calls wait, except for probes) or probing (a probe is in flight)';
 COMMENT ON COLUMN dtm.stat_hosts.in_flight IS 'calls in flight';
 COMMENT ON COLUMN dtm.stat_hosts.waiting IS 'calls that wait for their turn';
-COMMENT ON COLUMN dtm.stat_hosts.window_size IS 'allowed number of calls in flight while the host recovers; NULL: no such limit';
+COMMENT ON COLUMN dtm.stat_hosts.window_size IS 'number of calls that may be in flight, as learned from the host''s answers';
 COMMENT ON COLUMN dtm.stat_hosts.calls IS 'calls made since the start';
 COMMENT ON COLUMN dtm.stat_hosts.failures IS 'calls without a response';
-COMMENT ON COLUMN dtm.stat_hosts.refused IS 'calls that failed immediately because the breaker was open';
 COMMENT ON COLUMN dtm.stat_hosts.failures_in_a_row IS 'consecutive calls without a response';
 COMMENT ON COLUMN dtm.stat_hosts.mean_time IS 'mean response time';
 COMMENT ON COLUMN dtm.stat_hosts.recent_time IS 'moving average of the response time';

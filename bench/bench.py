@@ -467,6 +467,35 @@ SELECT id, now(), 1000, branch, 200, 'S' FROM dtm.finished, (VALUES (1), (3)) b(
         results.ratio("CPU for a call / for such a POST", [r["call"] for r in found], few,
                       ("<=", round(0.20 / 5000 * 46400, 2)))
 
+    def scenario_flood(self):
+        results = self.results
+        number, workers, milliseconds = 4000, 10, 30
+        results.title("flood", f"{number:,} messages to a service that works on {workers} requests at a time, {milliseconds} ms each,"
+                               " and lets others queue; beside: a bare libcurl client with the limit that is best")
+        path = f"/pool/{workers}/{milliseconds}"
+        self.set(max_requests_per_host=1000)
+        times, best, failed = [], [], []
+        for _ in range(ROUNDS):
+            self.reset()
+            self.pause()
+            self.execute(f"SELECT count(dtm_submit('msg', ARRAY[dtm_step('{self.url}{path}/flood', payload => '{{}}')]))"
+                         f" FROM generate_series(1, {number})")
+            began = time.time()
+            self.resume()
+            self.wait_for("SELECT NOT EXISTS (SELECT FROM dtm.active)")
+            times.append(time.time() - began)
+            failed.append(self.query("SELECT count(*) FROM dtm.attempt WHERE result <> 'S'")
+                          + self.query("SELECT count(*) FROM dtm.stat_hosts WHERE state <> 'closed'"))
+            window = self.query("SELECT max(window_size) FROM dtm.stat_hosts WHERE host = %s", self.url)
+            self.check_calls()
+            rates = [float(self.client("post", f"{self.url}{path}/bare", n, 2).split()[0]) for n in (10, 20, 50)]
+            best.append(number / max(rates))
+        self.set(max_requests_per_host=None)
+        results.figure("time", times, "s")
+        results.figure("time-outs and open circuits", failed, "", ("<=", 0))
+        results.figure("calls at a time in the end", window)
+        results.ratio("time / that of the best limit", times, best, ("<=", 1.3))
+
     def scenario_latency(self):
         results = self.results
         number = int(100 * self.seconds)
@@ -795,7 +824,7 @@ END $$""")
 
 
 SCENARIOS = ["live", "drain", "submit", "latency", "barrier", "mixed", "waiters", "held", "gateway",
-             "coordinators", "slow", "idle", "flat"]
+             "coordinators", "slow", "flood", "idle", "flat"]
 
 
 def run(tools, bin_dir, dsn, data, seconds, path, *scenarios):

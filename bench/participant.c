@@ -10,6 +10,8 @@
  *
  *	/...				200
  *	/delay/MS/...		200 after so many milliseconds; one value in a run
+ *	/pool/N/MS/...		200 after so many milliseconds of work, by N workers; other
+ *						requests queue; one value in a run
  *	/fail/PERCENT/...	409 to op=action in so many cases, by the gid
  *	/log/...			200; the time of arrival and of the answer is kept
  *	/_reset				forgets what there was
@@ -38,6 +40,7 @@
 #define BUFFER_SIZE	65536		/* bytes of one request at most */
 #define BACKLOG		8192
 #define MAX_LOGGED	200000
+#define MAX_WORKERS	1000
 
 typedef struct Connection
 {
@@ -264,7 +267,7 @@ control(int fd, const char *path)
 }
 
 static void
-delay_answer(Connection *connection, long ms)
+answer_at(Connection *connection, int64_t due)
 {
 	Delayed    *entry = &delayed[delayed_tail++ % delayed_size];
 
@@ -272,7 +275,22 @@ delay_answer(Connection *connection, long ms)
 		abort();				/* more connections than there can be */
 	entry->fd = connection->fd;
 	entry->generation = connection->generation;
-	entry->due = clock_us(CLOCK_MONOTONIC) + ms * 1000;
+	entry->due = due;
+}
+
+/* When a request is done that one of so many workers takes in its turn. */
+static int64_t
+work(long nworkers, int64_t us)
+{
+	static int64_t free_at[MAX_WORKERS];
+	int64_t		now = clock_us(CLOCK_MONOTONIC);
+	long		first = 0;
+
+	for (long i = 1; i < nworkers && i < MAX_WORKERS; i++)
+		if (free_at[i] < free_at[first])
+			first = i;
+	free_at[first] = (free_at[first] > now ? free_at[first] : now) + us;
+	return free_at[first];
 }
 
 /* Answers a request, whose path is NUL-terminated. */
@@ -290,7 +308,14 @@ answer(Connection *connection, char *path)
 		nduplicates++;
 	if (strncmp(path, "/delay/", 7) == 0)
 	{
-		delay_answer(connection, atol(path + 7));
+		answer_at(connection, clock_us(CLOCK_MONOTONIC) + atol(path + 7) * 1000);
+		return true;
+	}
+	if (strncmp(path, "/pool/", 6) == 0)
+	{
+		const char *ms = strchr(path + 6, '/');
+
+		answer_at(connection, work(atol(path + 6), ms ? atol(ms + 1) * 1000 : 0));
 		return true;
 	}
 	if (strncmp(path, "/fail/", 6) == 0)

@@ -20,6 +20,8 @@
 #			and with 70 submits in a transaction; beside: without
 #	coordinators	two and four of them; beside: one
 #	slow		5,000 calls in flight that take 1 s
+#	flood		4,000 messages to a service with ten workers; beside: the best
+#			fixed limit
 #	idle		what a coordinator costs that has nothing to do
 #	flat		live and drain with millions of rows; beside: without
 #

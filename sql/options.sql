@@ -36,3 +36,8 @@ SELECT dtm_submit('{"trans_type": "saga", "steps": [{"action": ""}], "payloads":
 SELECT count(*) FROM dtm.transactions;
 -- CF-01: settings have bounds; none is refused because of another
 SELECT name, setting, unit, context, min_val, max_val FROM pg_settings WHERE name LIKE 'dtm.%' ORDER BY 1;
+-- whose turn it is
+SELECT dtm_submit('msg', gid => 'keyed', options => '{"fairness_key": "customer 7"}');
+SELECT options FROM dtm.transactions WHERE gid = 'keyed';
+SELECT dtm_submit('msg', options => '{"fairness_key": 7}');
+SELECT dtm_submit('msg', options => jsonb_build_object('fairness_key', repeat('x', 129)));

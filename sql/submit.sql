@@ -139,6 +139,9 @@ SELECT next_attempt <= clock_timestamp() AS due FROM dtm.transactions WHERE gid 
 TRUNCATE dtm.request, dtm.active, dtm.finished, dtm.attempt;
 SELECT count(dtm_submit('msg', gid => 'later' || n, options => '{"delay": 110}')) FROM generate_series(1, 10) n;
 SELECT dtm_submit('msg', gid => 'sooner', options => '{"delay": 90}');
+-- delays are left alone
+SELECT * FROM dtm_reset_cron_time('100 s', 9);
+UPDATE dtm.active SET failures = 1;
 SELECT * FROM dtm_reset_cron_time('100 s', 9);
 SELECT count(*) FROM dtm.transactions WHERE next_attempt <= clock_timestamp();
 SELECT * FROM dtm_reset_cron_time('100 s', 10);

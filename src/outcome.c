@@ -160,6 +160,7 @@ tell_end(const Transaction *trans, TimestampTz now, const OutcomeDriver *driver)
 	message = transaction_message(trans->on_finish,
 								  utf8_or_marks(finished_json(trans, MaxAllocSize)),
 								  trans->submitted_by, &config, now);
+	message->fairness_key = trans->fairness_key;
 	/* its gid is a fresh one: false is not to be expected */
 	if (!store_insert(message))
 		return;

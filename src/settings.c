@@ -116,11 +116,11 @@ define_call_settings(void)
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("dtm.max_requests_per_host",
 							"Sets the maximum number of requests that a coordinator has in flight to one host and port.",
-							NULL, &dtm_max_requests_per_host, 1000, 1, MAX_MAX_REQUESTS,
+							"Up to this limit, the number is learned from the host's responses.", &dtm_max_requests_per_host, 1000, 1, MAX_MAX_REQUESTS,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("dtm.breaker_failures",
 							"Sets the number of consecutive unanswered calls that opens a host's circuit breaker.",
-							"While the breaker is open, calls to the host fail immediately, except for an occasional probe. 0 disables the breaker.",
+							"While the breaker is open, calls to the host wait, except for an occasional probe. 0 disables the breaker.",
 							&dtm_breaker_failures, 10, 0, INT_MAX,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("dtm.breaker_pause_max",

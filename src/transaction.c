@@ -6,8 +6,16 @@
 
 #include "compat.h"
 
+#include "common/hashfn.h"
+
 #include "gid.h"
 #include "utf8.h"
+
+uint64
+transaction_fairness(const char *key, size_t len)
+{
+	return len == 0 ? 0 : hash_bytes_extended((const unsigned char *) key, (int) len, 0);
+}
 
 void
 transaction_allocate_steps(Transaction *trans, int n)

@@ -107,9 +107,14 @@ typedef struct Transaction
 	int			parked_op;		/* the op that it was parked for, DTM_CALL_QUERY,
 								 * or TRANSACTION_NO_OP */
 	const char *parked_reason;
+	const char *fairness_key;	/* its role's transactions of different keys
+								 * take turns; NULL: none */
 	DtmTrans	core;
 	bool		is_mine;		/* store_find: written by this transaction */
 } Transaction;
+
+/* A number for a fairness_key of so many bytes; 0: none.  Different keys may share one. */
+extern uint64 transaction_fairness(const char *key, size_t len);
 
 /* Allocates arrays for n steps or branches; payloads are NULL. */
 extern void transaction_allocate_steps(Transaction *trans, int n);

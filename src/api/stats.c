@@ -133,7 +133,7 @@ dtm_coordinator_stats(PG_FUNCTION_ARGS)
 
 /* ---------- hosts ---------- */
 
-#define NHOST_STATS	14
+#define NHOST_STATS	13
 
 /* The interval of a number of microseconds. */
 static Datum
@@ -172,11 +172,9 @@ host_row(TupleDesc desc, const DtmSharedSlot *slot, const DtmHostStats *host)
 									  host->open ? "open" : "closed");
 	values[i++] = Int32GetDatum(host->in_flight);
 	values[i++] = Int32GetDatum(host->waiting);
-	nulls[i] = host->window == 0;
 	values[i++] = Int32GetDatum(host->window);
 	values[i++] = Int64GetDatum((int64) host->calls);
 	values[i++] = Int64GetDatum((int64) host->failures);
-	values[i++] = Int64GetDatum((int64) host->refused);
 	values[i++] = Int32GetDatum(host->failed_in_a_row);
 	nulls[i] = nulls[i + 1] = answers == 0;
 	values[i++] = interval_of(answers > 0 ? host->total_time / answers : 0);

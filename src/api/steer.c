@@ -74,6 +74,7 @@ api_retry_now(const char *gid, const char *reason)
 	PreventCommandIfReadOnly("dtm_retry_now()");
 	api_act(api_find_to_steer(gid, DTM_EVENT_RETRY_NOW), DTM_EVENT_RETRY_NOW,
 			"retry now", reason);
+	dtm_announce_ask(DTM_ASK_PROBE);
 }
 
 /* dtm_retry_now(gid, reason) returns void */
@@ -172,7 +173,10 @@ dtm_reset_cron_time(PG_FUNCTION_ARGS)
 	later_than = api_time_after(now, PG_GETARG_INTERVAL_P(0));
 	n = store_reset_next_time(later_than, now, max);
 	if (n > 0)
+	{
 		dtm_announce_rows(now);
+		dtm_announce_ask(DTM_ASK_PROBE);
+	}
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	values[0] = Int32GetDatum(n);

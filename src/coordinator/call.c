@@ -69,10 +69,10 @@ task_of(const Call *call)
 
 /*
  * An action has no use when its saga's time is over, which nobody would notice
- * while it waits or runs.
+ * while it waits, or runs in this database; 0: it has.
  */
 static int64
-function_expires(const Transaction *trans, TimestampTz now)
+action_expires(const Transaction *trans, TimestampTz now)
 {
 	const DtmTrans *core = &trans->core;
 
@@ -95,7 +95,7 @@ make_local(const Transaction *trans, int op, TimestampTz now)
 	call->task.op = op;
 	call->task.role = trans->submitted_by;
 	call->task.timeout = transaction_request_timeout(trans, op);
-	call->task.expires = function_expires(trans, now);
+	call->task.expires = action_expires(trans, now);
 	call->task.now = now;
 	return &call->base;
 }
@@ -126,6 +126,11 @@ call_make(const Transaction *trans, WireBranch *branch, TimestampTz now)
 	call->base.op = branch->number;
 	call->http.timeout = (int64) Min(transaction_request_timeout(trans, branch->number),
 									 DTM_MAX_REQUEST_TIMEOUT) * 1000;
+	call->http.expires = action_expires(trans, now);
+	call->http.tenant = trans->submitted_by;
+	call->http.key = trans->fairness_key == NULL ? 0 :
+		transaction_fairness(trans->fairness_key, strlen(trans->fairness_key));
+	call->decided = DTM_RESULT_TEMPORARY;
 	if (!endpoint_request(trans, branch, &call->http, &call->refused))
 		call->http.url = branch->url;
 	call->base.kind = branch->kind;
@@ -175,7 +180,15 @@ call_start(Calls *calls, Call *call)
 		dtm_transport_refuse(calls->transport, http_of(call),
 							 ((RemoteCall *) call)->refused);
 	else
-		dtm_transport_submit(calls->transport, http_of(call));
+	{
+		DtmCall    *http = http_of(call);
+
+		/* a server's limits hold for all coordinators together */
+		if (http->max_requests > 0)
+			http->max_requests = Max(http->max_requests / calls->share_of, 1);
+		http->interval *= calls->share_of;
+		dtm_transport_submit(calls->transport, http);
+	}
 }
 
 bool
@@ -198,6 +211,8 @@ call_stop(Calls *calls, Call *call)
 {
 	if (is_local(call))
 		local_stop(calls->pool, task_of(call));
+	else if (dtm_call_is_waiting(http_of(call)))
+		dtm_transport_withdraw(calls->transport, http_of(call));
 }
 
 void
@@ -218,12 +233,18 @@ call_is_waiting(const Call *call)
 void
 call_where(const Call *call, CallPlace *place)
 {
-	place->role = InvalidOid;
-	place->host[0] = '\0';
+	memset(place, 0, sizeof(CallPlace));
 	if (is_local(call))
 		place->role = task_of(call)->role;
 	else
 		dtm_host_name(http_of(call)->url, place->host);
+}
+
+void
+call_set_place(CallPlace *place, const char *host)
+{
+	memset(place, 0, sizeof(CallPlace));
+	strlcpy(place->host, host, sizeof(place->host));
 }
 
 void
@@ -288,6 +309,7 @@ calls_open(Calls *calls, MemoryContext context, DtmShare share, char *error,
 	DtmTransportLimits limits;
 
 	calls->time = 0;
+	calls->share_of = share.of;
 	read_limits(&limits);
 	calls->transport = dtm_transport_create(&limits, error, error_size);
 	if (calls->transport == NULL)
@@ -341,7 +363,31 @@ calls_drive(Calls *calls)
 void
 calls_withdraw(Calls *calls)
 {
+	dtm_transport_withdraw_all(calls->transport, false);
 	local_withdraw(calls->pool);
+}
+
+void
+calls_withdraw_unanswered(Calls *calls)
+{
+	dtm_transport_withdraw_all(calls->transport, true);
+}
+
+void
+calls_probe_now(Calls *calls)
+{
+	dtm_transport_probe_now(calls->transport);
+}
+
+bool
+calls_is_unanswered(const Calls *calls, const Call *call)
+{
+	CallPlace	place;
+
+	if (is_local(call) || call->answered)
+		return false;
+	call_where(call, &place);
+	return dtm_transport_is_failing(calls->transport, place.host);
 }
 
 /* A call to a host has ended. */
@@ -351,7 +397,7 @@ take_remote(Calls *calls, DtmCall *http)
 	Call	   *call = http->owner;
 	const DtmReplyRules *rules = ((RemoteCall *) call)->rules;
 
-	call->end = CALL_REPLIED;
+	call->end = http->withdrawn ? CALL_WITHDRAWN : CALL_REPLIED;
 	call->result = wire_result(call->kind, rules, http, &call->text);
 	call->retry_after = wire_retry_after(rules, http);
 	if (((RemoteCall *) call)->refused != NULL)
@@ -364,7 +410,7 @@ take_remote(Calls *calls, DtmCall *http)
 	call->text_len = call->text == http->reply ? http->reply_len :
 		strlen(call->text);
 	call->answered = http->http_status != 0;
-	if (call->entry != NULL)
+	if (call->entry != NULL && !http->withdrawn)
 		calls->time += (http->duration - calls->time) / CALL_TIME_WEIGHT;
 	return call;
 }
@@ -431,6 +477,5 @@ calls_appetite(const Calls *calls, const CallPlace *place)
 	if (OidIsValid(place->role))
 		return LOADED_PER_WORKER * Max(dtm_sql_workers, 1) -
 			local_waiting_of(calls->pool, place->role);
-	return dtm_max_requests_per_host + dtm_max_requests_per_host / 2 -
-		dtm_transport_host_load(calls->transport, place->host);
+	return dtm_transport_appetite(calls->transport, place->host);
 }

@@ -28,6 +28,8 @@ typedef struct Calls
 	LocalPool  *pool;			/* for functions in this database */
 	int64		time;			/* moving average of the response time of
 								 * hosts, us */
+	int			share_of;		/* coordinators that share the limits of
+								 * servers */
 } Calls;
 
 /* How a call has ended. */
@@ -66,6 +68,7 @@ typedef struct Call
 typedef struct CallPlace
 {
 	Oid			role;			/* InvalidOid: a host */
+	uint32		key;			/* RoomOwner's, where it counts */
 	char		host[DTM_HOST_NAME_SIZE];	/* "": the workers of a role */
 } CallPlace;
 
@@ -106,7 +109,7 @@ extern bool call_cancel(Calls *calls, Call *call);
 /*
  * Nobody waits for the success of this call any longer.  A function in this
  * database is ended, because it has no effects without its success; a call to a
- * host continues.
+ * host that waits is withdrawn, and one in flight continues.
  */
 extern void call_stop(Calls *calls, Call *call);
 
@@ -123,7 +126,8 @@ extern void call_describe(const Call *call, StoreAttempt *attempt);
 static inline bool
 call_place_is(const CallPlace *place, const CallPlace *other)
 {
-	return place->role == other->role && strcmp(place->host, other->host) == 0;
+	return place->role == other->role && place->key == other->key &&
+		strcmp(place->host, other->host) == 0;
 }
 
 /* ---------- all calls ---------- */
@@ -146,10 +150,25 @@ extern bool calls_are_at_max(const Calls *calls);
 extern void calls_drive(Calls *calls);
 
 /*
- * Ends the calls in this database, as withdrawn: those that wait for a worker at
- * once, those that run after a grace period.
+ * Ends calls as withdrawn: those that wait for their turn at once, those that run
+ * in this database after a grace period.
  */
 extern void calls_withdraw(Calls *calls);
+
+/* The same, of those that wait for hosts that do not answer. */
+extern void calls_withdraw_unanswered(Calls *calls);
+
+/* Hosts that do not answer are called as soon as there is a call. */
+extern void calls_probe_now(Calls *calls);
+
+/*
+ * Has a call that was reaped ended without an answer, and is that the latest that
+ * is known of its host?
+ */
+extern bool calls_is_unanswered(const Calls *calls, const Call *call);
+
+/* A place whose host's name is this. */
+extern void call_set_place(CallPlace *place, const char *host);
 
 /* The next call that has ended, or NULL. */
 extern Call *calls_reap(Calls *calls);

@@ -56,6 +56,9 @@ extern void coordinator_search_all(Coordinator *coordinator);
 extern void coordinator_note_written(Coordinator *coordinator,
 									 const DtmWritten *written);
 
+/* Hosts that do not answer are called as soon as there is a call. */
+extern void coordinator_probe_now(Coordinator *coordinator);
+
 /* Calls wait until the WAL is on disk up to this position. */
 extern void coordinator_flush_until(Coordinator *coordinator, XLogRecPtr lsn);
 

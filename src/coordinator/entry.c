@@ -174,7 +174,7 @@ entry_forget(Coordinator *c, Entry *entry)
 		call_free(call);
 	}
 	entry_untouch(c, entry);
-	room_give_back(&c->room, entry->role, entry->bytes, entry->searched);
+	room_give_back(&c->room, &entry->owner, entry->bytes, entry->searched);
 	entry_drop_ready(entry);
 	MemoryContextDelete(entry->context);
 	hash_search(c->entries.table, &entry->id, HASH_REMOVE, NULL);
@@ -203,11 +203,13 @@ entry_add(Coordinator *c, Transaction *trans, MemoryContext context,
 	entry->trans = trans;
 	entry->context = context;
 	entry->searched = searched;
-	entry->role = trans->submitted_by;
+	entry->owner.role = trans->submitted_by;
+	entry->owner.key = trans->fairness_key == NULL ? 0 :
+		room_key(transaction_fairness(trans->fairness_key, strlen(trans->fairness_key)));
 	MemoryContextSetParent(context, c->context);
 	begin_outcome(entry);
 	entry->bytes = MemoryContextMemAllocated(context, true);
-	room_take(&c->room, entry->role, entry->bytes, searched);
+	room_take(&c->room, &entry->owner, entry->bytes, searched);
 	dtm_core_loaded(&trans->core, coordinator_time(c));
 	locked_take(c, entry);
 	entry->wake = true;
@@ -219,7 +221,7 @@ entry_count_bytes(Coordinator *c, Entry *entry)
 {
 	Size		bytes = MemoryContextMemAllocated(entry->context, true);
 
-	room_resize(&c->room, entry->role, entry->bytes, bytes);
+	room_resize(&c->room, &entry->owner, entry->bytes, bytes);
 	entry->bytes = bytes;
 }
 
@@ -308,14 +310,17 @@ apply_reply(Coordinator *c, Entry *entry, Reply *reply)
 }
 
 void
-entry_apply_replies(Coordinator *c, Entry *entry)
+entry_bring_forward(Coordinator *c, Entry *entry)
 {
-	for (Reply *reply = entry->replies; reply != NULL; reply = reply->next)
-		if (!reply->applied)
-		{
-			reply->applied = true;
-			apply_reply(c, entry, reply);
-		}
+	const DtmTrans *core = &entry->trans->core;
+	DtmEvent	event = {.kind = DTM_EVENT_RETRY_NOW};
+
+	if (entry->row != ROW_CURRENT || core->failures == 0 ||
+		core->next_time <= coordinator_time(c) || core->next_time == DTM_TIME_NEVER)
+		return;
+	step(c, entry, &event);
+	entry->wake = true;
+	entry_touch(c, entry);
 }
 
 /* The actions of a saga that is rolled back have no use any more. */
@@ -328,6 +333,18 @@ stop_late_actions(Coordinator *c, Entry *entry)
 		if (core->status == DTM_ABORTING && call->op != DTM_CALL_QUERY &&
 			core->ops[call->op].op == DTM_OP_ACTION)
 			call_stop(&c->calls, call);
+}
+
+void
+entry_apply_replies(Coordinator *c, Entry *entry)
+{
+	for (Reply *reply = entry->replies; reply != NULL; reply = reply->next)
+		if (!reply->applied)
+		{
+			reply->applied = true;
+			apply_reply(c, entry, reply);
+		}
+	stop_late_actions(c, entry);
 }
 
 /* What core has to say about an entry, from the row as it is in memory. */
@@ -373,6 +390,13 @@ take_reply(Coordinator *c, Entry *entry, const Call *call)
 		clean_text(call->text, call->text_len);
 	MemoryContextSwitchTo(c->turn);
 	attempts_add(&c->attempts, entry->id, call, call->result, reply->text);
+	if (calls_is_unanswered(&c->calls, call))
+	{
+		CallPlace	where;
+
+		call_where(call, &where);
+		park_note_unanswered(&c->park, &where, entry->id);
+	}
 	while (*last != NULL)
 		last = &(*last)->next;
 	*last = reply;
@@ -410,8 +434,8 @@ take_record(Coordinator *c, Entry *entry, const Call *call)
 }
 
 /*
- * A call was not made, and nothing else is to be done for the entry: whoever
- * runs next does it.
+ * A call was not made.  If nothing else is to be done for the entry, whoever runs
+ * next does it; unless core is to say whether it is still wanted.
  */
 static void
 put_back(Coordinator *c, Entry *entry)
@@ -419,9 +443,18 @@ put_back(Coordinator *c, Entry *entry)
 	int64		id = entry->id;
 
 	if (entry->ncalls > 0 || entry->touched)
+	{
+		if (!c->draining && c->mode == STORE_WORKER)
+		{
+			entry->wake = true;
+			entry_touch(c, entry);
+		}
 		return;
+	}
 	entry_forget(c, entry);
-	read_later(c, id);
+	/* a procedure would find its host as it is now, again and again */
+	if (c->mode == STORE_WORKER)
+		read_later(c, id);
 }
 
 static void
@@ -443,7 +476,10 @@ take_call(Coordinator *c, Call *call)
 	unlink_call(entry, call);
 	if (call->end == CALL_WITHDRAWN)
 	{
-		entry->trans->core.ops[call->op].running = false;
+		if (call->op == DTM_CALL_QUERY)
+			entry->trans->core.query_running = false;
+		else
+			entry->trans->core.ops[call->op].running = false;
 		/* it is in the entry's memory */
 		call_free(call);
 		put_back(c, entry);
@@ -465,6 +501,9 @@ entries_collect_replies(Coordinator *c)
 	if (c->draining)
 		calls_withdraw(&c->calls);
 	calls_drive(&c->calls);
+	/* a procedure does not wait for hosts that do not answer */
+	if (c->mode == STORE_PROCEDURE)
+		calls_withdraw_unanswered(&c->calls);
 	while ((call = calls_reap(&c->calls)) != NULL)
 	{
 		if (call->entry == NULL)

@@ -10,6 +10,7 @@
 #include "call.h"
 #include "coordinator.h"
 #include "outcome.h"
+#include "room.h"
 
 #include "lib/ilist.h"
 #include "utils/hsearch.h"
@@ -70,7 +71,7 @@ typedef struct Entry
 	Transaction *trans;
 	MemoryContext context;		/* of trans, and of what is made for it */
 	Size		bytes;			/* that context's, when it was last counted */
-	Oid			role;			/* that it counts as one of: who submitted it */
+	RoomOwner	owner;			/* that it counts as one of */
 	dlist_node	node;			/* in EntrySet.touched, if touched */
 	EntryRow	row;
 	bool		touched;		/* has to be seen to in the next turn */
@@ -131,6 +132,12 @@ extern void entries_collect_replies(Coordinator *c);
 
 /* Lets core decide about an entry, from the row in memory. */
 extern void entry_decide(Coordinator *c, Entry *entry);
+
+/*
+ * A transaction that waits to be retried is retried now: what it has failed for
+ * is over.
+ */
+extern void entry_bring_forward(Coordinator *c, Entry *entry);
 
 /* Lets core apply the replies that it has not applied yet. */
 extern void entry_apply_replies(Coordinator *c, Entry *entry);

@@ -10,6 +10,17 @@
  */
 #include "private.h"
 
+#include "utils/timestamp.h"
+
+/* One that is parked. */
+typedef struct ParkedId
+{
+	int64		id;				/* hash key; must be first */
+	TimestampTz since;			/* when it was parked */
+	TimestampTz expires;		/* when its saga's time is over; DT_NOEND:
+								 * never */
+} ParkedId;
+
 /* How often a busy coordinator makes room for a search to go on, in us. */
 #define BUSY_SEARCH_PAUSE	INT64CONST(1000000)
 
@@ -21,6 +32,12 @@
 #define OTHERS_SHARE		4
 #define MAX_SHARE			64
 
+/* How often parked ones are looked at for time-outs, in us. */
+#define EXPIRY_PAUSE		INT64CONST(500000)
+
+/* Places that are kept for what has to be retried. */
+#define MAX_PLACES			1000
+
 void
 park_init(Park *park, MemoryContext context)
 {
@@ -28,21 +45,40 @@ park_init(Park *park, MemoryContext context)
 
 	park->context = context;
 	dlist_init(&park->places);
-	park->n = 0;
+	park->as_of = DT_NOBEGIN;
+	park->expires = DT_NOEND;
+	park->n = park->nunanswered = park->nplaces = 0;
 	park->came = 0;
 	park->latest = 0;
 	memset(&hash, 0, sizeof(hash));
 	hash.keysize = sizeof(int64);
-	hash.entrysize = sizeof(int64);
+	hash.entrysize = sizeof(ParkedId);
 	hash.hcxt = context;
 	park->ids = hash_create("dtm parked", 1024, &hash,
 							HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
 
-bool
-park_has(const Park *park, int64 id)
+static bool
+park_is_here(const Park *park, int64 id)
 {
 	return park->n > 0 && hash_search(park->ids, &id, HASH_FIND, NULL) != NULL;
+}
+
+bool
+park_has(Park *park, int64 id, TimestampTz next_time)
+{
+	ParkedId   *parked;
+
+	if (park->n == 0)
+		return false;
+	parked = hash_search(park->ids, &id, HASH_FIND, NULL);
+	if (parked == NULL)
+		return false;
+	if (next_time <= parked->since)
+		return true;
+	/* its time-out has come, perhaps; the queue has it still, which does no harm */
+	(void) hash_search(park->ids, &id, HASH_REMOVE, NULL);
+	return false;
 }
 
 static ParkedPlace *
@@ -72,65 +108,82 @@ get_place(Park *park, bool for_room, const CallPlace *where)
 	place->for_room = for_room;
 	place->place = *where;
 	queue_init(&place->ids, park->context);
+	queue_init(&place->unanswered, park->context);
+	queue_init(&place->forward, park->context);
 	dlist_push_tail(&park->places, &place->node);
+	park->nplaces++;
 	return place;
 }
 
 /* False: there are too many, or it is here already. */
 static bool
-push(Park *park, ParkedPlace *place, int64 id)
+push(Park *park, ParkedPlace *place, int64 id, TimestampTz expires)
 {
-	bool		found;
+	ParkedId   *parked;
 
 	if (park->n >= QUEUE_MAX_LENGTH || !queue_push(&place->ids, id))
 		return false;
 	park->n++;
-	(void) hash_search(park->ids, &id, HASH_ENTER, &found);
+	parked = hash_search(park->ids, &id, HASH_ENTER, NULL);
+	parked->since = Max(GetCurrentTimestamp(), park->as_of);
+	parked->expires = expires;
+	park->expires = Min(park->expires, expires);
 	return true;
 }
 
 static void
-set_place_of_role(CallPlace *where, Oid role)
+set_place_of_owner(CallPlace *where, const RoomOwner *owner)
 {
 	memset(where, 0, sizeof(CallPlace));
-	where->role = role;
+	where->role = owner->role;
+	where->key = owner->key;
 }
 
 bool
-park_waits_for_room(const Park *park, Oid role)
+park_waits_for_room(const Park *park, const RoomOwner *owner)
 {
 	CallPlace	where;
 
 	if (park->n == 0)
 		return false;
-	set_place_of_role(&where, role);
+	set_place_of_owner(&where, owner);
 	return find_place(park, true, &where) != NULL;
 }
 
 bool
-park_for_room(Park *park, Oid role, int64 id, bool announced)
+park_for_room(Park *park, const RoomOwner *owner, int64 id, bool announced)
 {
 	CallPlace	where;
 	ParkedPlace *place;
 
-	if (park_has(park, id))
+	if (park_is_here(park, id))
 		return true;
 	if (park->n >= QUEUE_MAX_LENGTH)
 		return false;
-	set_place_of_role(&where, role);
+	set_place_of_owner(&where, owner);
 	place = get_place(park, true, &where);
 	place->urgent = place->urgent || announced;
-	return push(park, place, id);
+	/* if it has a time-out, that is a matter for later */
+	return push(park, place, id, DT_NOEND);
 }
 
 int
 park_appetite(const ParkedPlace *place, const Calls *calls, const Room *room)
 {
+	RoomOwner	owner = {place->place.role, place->place.key};
+
 	if (!place->for_room)
 		return calls_appetite(calls, &place->place);
-	if (place->wanted > 0 && !room_admits(room, place->place.role, true, place->wanted))
+	if (place->wanted > 0 && !room_admits(room, &owner, true, place->wanted))
 		return 0;
-	return room_left_to_role(room, place->place.role, true);
+	return room_left_to(room, &owner, true);
+}
+
+/* Does a place have some that can come back into memory? */
+static bool
+can_return(const ParkedPlace *place)
+{
+	return queue_length(&place->ids) + queue_length(&place->forward) > 0;
 }
 
 bool
@@ -140,7 +193,9 @@ park_can_return(const Park *park, const Calls *calls, const Room *room)
 
 	dlist_foreach(iter, (dlist_head *) &park->places)
 	{
-		if (park_appetite(dlist_container(ParkedPlace, node, iter.cur), calls, room) > 0)
+		const ParkedPlace *place = dlist_container(ParkedPlace, node, iter.cur);
+
+		if (can_return(place) && park_appetite(place, calls, room) > 0)
 			return true;
 	}
 	return false;
@@ -165,6 +220,20 @@ park_count_share(Park *park, int n)
 	park->came = Max(park->came - n * OTHERS_SHARE, 0);
 }
 
+/* An empty place is not needed. */
+static void
+release_place(Park *park, ParkedPlace *place)
+{
+	if (can_return(place) || queue_length(&place->unanswered) > 0)
+		return;
+	dlist_delete(&place->node);
+	park->nplaces--;
+	queue_free(&place->ids);
+	queue_free(&place->unanswered);
+	queue_free(&place->forward);
+	pfree(place);
+}
+
 void
 park_drop(Park *park, ParkedPlace *place, int n)
 {
@@ -172,11 +241,7 @@ park_drop(Park *park, ParkedPlace *place, int n)
 		(void) hash_search(park->ids, &queue_ids(&place->ids)[i], HASH_REMOVE, NULL);
 	queue_drop(&place->ids, n);
 	park->n -= n;
-	if (queue_length(&place->ids) > 0)
-		return;
-	dlist_delete(&place->node);
-	queue_free(&place->ids);
-	pfree(place);
+	release_place(park, place);
 }
 
 void
@@ -188,9 +253,77 @@ park_drop_if_first(Park *park, int64 id)
 	{
 		ParkedPlace *place = dlist_container(ParkedPlace, node, iter.cur);
 
-		if (*queue_ids(&place->ids) == id)
+		if (queue_length(&place->ids) > 0 && *queue_ids(&place->ids) == id)
 			park_drop(park, place, 1);
 	}
+}
+
+/* Of hosts that have not been heard of for long, the oldest is forgotten. */
+static void
+forget_unanswered(Park *park)
+{
+	dlist_mutable_iter iter;
+
+	if (park->nplaces < MAX_PLACES)
+		return;
+	dlist_foreach_modify(iter, &park->places)
+	{
+		ParkedPlace *place = dlist_container(ParkedPlace, node, iter.cur);
+
+		if (can_return(place))
+			continue;
+		park->nunanswered -= queue_length(&place->unanswered);
+		queue_drop(&place->unanswered, queue_length(&place->unanswered));
+		release_place(park, place);
+		return;
+	}
+}
+
+void
+park_note_unanswered(Park *park, const CallPlace *where, int64 id)
+{
+	ParkedPlace *place;
+
+	/* those that there is no space for wait for their own time */
+	if (park->nunanswered >= QUEUE_MAX_LENGTH)
+		return;
+	forget_unanswered(park);
+	place = get_place(park, false, where);
+	if (queue_push(&place->unanswered, id))
+		park->nunanswered++;
+}
+
+void
+park_note_answers(Park *park, const char *host, bool was_open)
+{
+	CallPlace	where;
+	ParkedPlace *place;
+	int			n;
+
+	if (park->nunanswered == 0)
+		return;
+	call_set_place(&where, host);
+	place = find_place(park, false, &where);
+	if (place == NULL)
+		return;
+	n = queue_length(&place->unanswered);
+	for (int i = 0; i < n; i++)
+		if (!was_open || !queue_push(&place->forward, queue_ids(&place->unanswered)[i]))
+			park->nunanswered--;
+	queue_drop(&place->unanswered, n);
+	release_place(park, place);
+}
+
+void
+park_take_forward(Park *park, ParkedPlace *place, int n, IdQueue *taken)
+{
+	n = Min(n, queue_length(&place->forward));
+	queue_init(taken, CurrentMemoryContext);
+	for (int i = 0; i < n; i++)
+		(void) queue_push(taken, queue_ids(&place->forward)[i]);
+	queue_drop(&place->forward, n);
+	park->nunanswered -= n;
+	release_place(park, place);
 }
 
 /* Do some wait for room for a role that has as much as it may have? */
@@ -244,6 +377,14 @@ only_waits(const Entry *entry)
 	return true;
 }
 
+/* When nobody wants the actions of a saga any more; DT_NOEND: never. */
+static TimestampTz
+expires_at(const DtmTrans *core)
+{
+	return core->type == DTM_SAGA && core->status == DTM_SUBMITTED && core->timeout_to_fail > 0 ?
+		dtm_core_after(core->created, core->timeout_to_fail) : DT_NOEND;
+}
+
 /* False: there are too many already. */
 static bool
 park_entry(Coordinator *c, Entry *entry)
@@ -253,7 +394,8 @@ park_entry(Coordinator *c, Entry *entry)
 	if (c->park.n >= QUEUE_MAX_LENGTH)
 		return false;
 	call_where(entry->calls, &where);
-	push(&c->park, get_place(&c->park, false, &where), entry->id);
+	push(&c->park, get_place(&c->park, false, &where), entry->id,
+		 expires_at(&entry->trans->core));
 	room_refund(&c->room);
 	entry_forget(c, entry);
 	return true;
@@ -263,12 +405,17 @@ park_entry(Coordinator *c, Entry *entry)
 static bool
 is_blocked(Coordinator *c, Oid role)
 {
-	CallPlace	where;
-	ParkedPlace *place;
+	dlist_iter	iter;
 
-	set_place_of_role(&where, role);
-	place = find_place(&c->park, true, &where);
-	return place != NULL && park_appetite(place, &c->calls, &c->room) <= 0;
+	dlist_foreach(iter, &c->park.places)
+	{
+		ParkedPlace *place = dlist_container(ParkedPlace, node, iter.cur);
+
+		if (place->for_room && place->place.role == role &&
+			park_appetite(place, &c->calls, &c->room) <= 0)
+			return true;
+	}
+	return false;
 }
 
 /*
@@ -309,7 +456,7 @@ park_entries(Coordinator *c)
 
 		if (!only_waits(entry))
 			continue;
-		its = hash_search(c->room.roles, &entry->role, HASH_FIND, NULL);
+		its = hash_search(c->room.roles, &entry->owner.role, HASH_FIND, NULL);
 		if (its->surplus <= 0)
 			continue;
 		its->surplus--;
@@ -319,4 +466,32 @@ park_entries(Coordinator *c)
 			break;
 		}
 	}
+}
+
+void
+park_expire(Coordinator *c)
+{
+	TimestampTz now = coordinator_time(c);
+	TimestampTz next = DT_NOEND;
+	HASH_SEQ_STATUS seq;
+	ParkedId   *parked;
+
+	if (c->park.n == 0 || c->park.expires > now)
+		return;
+	hash_seq_init(&seq, c->park.ids);
+	while ((parked = hash_seq_search(&seq)) != NULL)
+	{
+		int64		id = parked->id;
+
+		if (parked->expires > now)
+		{
+			next = Min(next, parked->expires);
+			continue;
+		}
+		/* its place has the id still, which does no harm */
+		(void) hash_search(c->park.ids, &id, HASH_REMOVE, NULL);
+		read_later(c, id);
+	}
+	/* many may come one after another: not a look at all for each */
+	c->park.expires = Max(next, now + EXPIRY_PAUSE);
 }

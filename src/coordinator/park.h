@@ -26,14 +26,28 @@ typedef struct ParkedPlace
 								 * if that was too much; or 0 */
 	bool		urgent;			/* for room: some were announced */
 	IdQueue		ids;
+
+	/*
+	 * For calls: those that wait to be retried because the host did not answer;
+	 * they are not parked.  While it does not answer, and since it answers
+	 * again: those are to be retried now.
+	 */
+	IdQueue		unanswered;
+	IdQueue		forward;
 } ParkedPlace;
 
 typedef struct Park
 {
 	MemoryContext context;		/* of the places */
 	dlist_head	places;			/* ParkedPlace */
-	int			n;				/* transactions in them */
-	HTAB	   *ids;			/* of these */
+	int			n;				/* transactions parked in them */
+	int			nplaces;
+	int			nunanswered;	/* that wait to be retried, in both queues */
+	HTAB	   *ids;			/* ParkedId, of those parked */
+	TimestampTz as_of;			/* the time to use, if it is later than the
+								 * clock's */
+	TimestampTz expires;		/* when one of those parked has to be read, or
+								 * earlier; DT_NOEND: never */
 	int			came;			/* transactions that others have brought, of
 								 * which parked ones have not had their part */
 	int64		latest;			/* when some were put aside, clock_monotonic() */
@@ -41,8 +55,11 @@ typedef struct Park
 
 extern void park_init(Park *park, MemoryContext context);
 
-/* Is this one here? */
-extern bool park_has(const Park *park, int64 id);
+/*
+ * Is this one here, and its row, with this next_time, as it was?  If not, it is
+ * not parked any more: something else is to be done with it.
+ */
+extern bool park_has(Park *park, int64 id, TimestampTz next_time);
 
 /* Has a place time for some of its own, or a role room? */
 extern bool park_can_return(const Park *park, const Calls *calls,
@@ -61,14 +78,25 @@ extern void park_count_other(Park *park);
 extern int	park_share(const Park *park);
 extern void park_count_share(Park *park, int n);
 
-/* Does some of a role wait for room? */
-extern bool park_waits_for_room(const Park *park, Oid role);
+/* Does some of an owner wait for room? */
+extern bool park_waits_for_room(const Park *park, const RoomOwner *owner);
 
-/* One waits for room for its role; false: there are too many already. */
-extern bool park_for_room(Park *park, Oid role, int64 id, bool announced);
+/* One waits for room for its owner; false: there are too many already. */
+extern bool park_for_room(Park *park, const RoomOwner *owner, int64 id, bool announced);
 
 /* Removes the first n ids of a place; an empty place is removed. */
 extern void park_drop(Park *park, ParkedPlace *place, int n);
+
+/*
+ * A call of this transaction has ended without an answer.  When the host answers
+ * again after its circuit breaker was open, the transaction is retried then; if
+ * it was not, the transaction waits for its own time.
+ */
+extern void park_note_unanswered(Park *park, const CallPlace *where, int64 id);
+extern void park_note_answers(Park *park, const char *host, bool was_open);
+
+/* Takes the first n of those that are to be retried now. */
+extern void park_take_forward(Park *park, ParkedPlace *place, int n, IdQueue *taken);
 
 /* Removes an id if it is the first of a place. */
 extern void park_drop_if_first(Park *park, int64 id);
@@ -78,6 +106,9 @@ extern void park_drop_if_first(Park *park, int64 id);
  * what a role may have of it, and keep others from it.
  */
 extern void park_entries(Coordinator *c);
+
+/* Has those read whose saga's time is over while they are parked. */
+extern void park_expire(Coordinator *c);
 
 /*
  * Time until parking is needed, in us from the beginning of this turn; -1: not

@@ -10,6 +10,7 @@
  *	entry.c		the transactions in memory, their replies, what core decides
  *	room.c		how many of them there may be
  *	read.c		brings rows into memory
+ *	postpone.c	has rows that can't be processed out of the way
  *	search.c	which rows are due
  *	uncommitted.c	rows that searches have found too early
  *	queue.c		ids that wait to be read
@@ -123,8 +124,14 @@ extern bool read_failed(Coordinator *c, ErrorData *edata);
 /* Queues an id to read; if the queue is full, requests a search instead. */
 extern void read_later(Coordinator *c, int64 id);
 
+/* ---------- postpone.c ---------- */
+
 /* Postpones a row until a later time.  Needs a transaction. */
 extern void read_postpone(Coordinator *c, int64 id, TimestampTz next_time);
+
+/* The same, and a warning: of one that can't be read, and why; of nobody's. */
+extern void postpone_bad(Coordinator *c, int64 id, const char *problem);
+extern void postpone_ownerless(Coordinator *c, int64 id, const char *problem);
 
 /* ---------- write.c ---------- */
 

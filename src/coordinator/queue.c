@@ -10,7 +10,7 @@
 #include "utils/memutils.h"
 
 /* Ids that a new queue has room for. */
-#define QUEUE_FIRST_SIZE	1024
+#define QUEUE_FIRST_SIZE	16
 
 void
 queue_init(IdQueue *queue, MemoryContext context)

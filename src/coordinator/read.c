@@ -9,7 +9,6 @@
 #include "private.h"
 
 #include "clock.h"
-#include "errors.h"
 
 #include "utils/timestamp.h"
 
@@ -92,37 +91,6 @@ coordinator_note_written(Coordinator *c, const DtmWritten *written)
 
 /* ---------- rows that were read ---------- */
 
-/*
- * Has a row out of the way until a later time.  If that can't be written now,
- * the next search is one from the beginning, and finds it.
- */
-void
-read_postpone(Coordinator *c, int64 id, TimestampTz next_time)
-{
-	if (store_postpone(id, next_time))
-		search_expect(&c->search, next_time);
-	else
-		search_expect_behind(&c->search, next_time);
-}
-
-static void
-report_bad_row(Coordinator *c, int64 id, const char *problem)
-{
-	TimestampTz next_time = dtm_core_after(coordinator_time(c),
-										   c->config.retry_interval_max);
-
-	ereport(WARNING,
-			(errcode(DTM_ERRCODE_BAD_ROW),
-			 errmsg("cannot read global transaction %lld: %s",
-					(long long) id, problem),
-			 errdetail("It will be read again at %s.",
-					   timestamptz_to_str(next_time)),
-			 errhint("Restore the rows of the global transaction in schema \"dtm\", which have been changed manually.")));
-	if (c->slot)
-		pg_atomic_fetch_add_u64(&c->slot->nerrors, 1);
-	read_postpone(c, id, next_time);
-}
-
 /* The row of an entry that we have was read; true: its context is the entry's. */
 static bool
 take_known_row(Coordinator *c, Entry *entry, Transaction *trans,
@@ -149,37 +117,6 @@ take_known_row(Coordinator *c, Entry *entry, Transaction *trans,
 	return false;
 }
 
-/*
- * Nobody may act for a role that does not exist, or that came after it with its
- * name or its OID.  This one waits until an administrator has decided.
- */
-static void
-report_ownerless(Coordinator *c, int64 id, const char *problem)
-{
-	Transaction *trans = palloc0(sizeof(Transaction));
-	OutcomeAlert *alert = palloc0(sizeof(OutcomeAlert));
-	Outcome		outcome = {.alerts = alert};
-
-	ereport(WARNING,
-			(errcode(ERRCODE_UNDEFINED_OBJECT),
-			 errmsg("global transaction %lld waits for an administrator: %s",
-					(long long) id, problem),
-			 errhint("Assign it to another role with dtm_assign(), or end it with dtm_force_stop(). dtm.parked lists all such transactions.")));
-	store_disown(id);
-	trans->id = id;
-	if (!store_park(trans, problem, 0, coordinator_time(c)))
-	{
-		search_expect_behind(&c->search, DT_NOEND);
-		return;
-	}
-	alert->news = OUTCOME_PARKED;
-	alert->op = TRANSACTION_NO_OP;
-	alert->url = "";
-	alert->error = problem;
-	outcome_tell(&outcome, trans, coordinator_time(c), NULL);
-	webhook_send_later(c, trans, alert);
-}
-
 /* ---------- which rows are read ---------- */
 
 /* Where ids come from that are read. */
@@ -189,7 +126,8 @@ typedef enum ReadSource
 	READ_ANNOUNCED,
 	READ_SEARCHED,
 	READ_PARKED_FOR_CALLS,
-	READ_PARKED_FOR_ROOM
+	READ_PARKED_FOR_ROOM,
+	READ_FORWARD				/* to be retried now, whenever it was to be */
 } ReadSource;
 
 /* Rows that are read together. */
@@ -209,7 +147,7 @@ is_searched(const Batch *batch)
 
 /* There is no room for it: it waits, as an id. */
 static StoreVerdict
-refuse(Batch *batch, int64 id, Oid role, Size bytes)
+refuse(Batch *batch, int64 id, const RoomOwner *owner, Size bytes)
 {
 	Coordinator *c = batch->c;
 
@@ -219,7 +157,7 @@ refuse(Batch *batch, int64 id, Oid role, Size bytes)
 		batch->place->wanted = bytes;
 		return STORE_STOP;
 	}
-	if (!park_for_room(&c->park, role, id, batch->source == READ_ANNOUNCED))
+	if (!park_for_room(&c->park, owner, id, batch->source == READ_ANNOUNCED))
 		search_expect_behind(&c->search,
 							 dtm_core_after(coordinator_time(c), FULL_PAUSE));
 	return STORE_SKIP;
@@ -227,8 +165,9 @@ refuse(Batch *batch, int64 id, Oid role, Size bytes)
 
 /* Is there room for a row, now that it is known whose it is, and how large? */
 static StoreVerdict
-admit(void *arg, int64 id, Oid role, Size bytes)
+admit(void *arg, int64 id, Oid role, uint64 key, Size bytes)
 {
+	RoomOwner	owner = {role, room_key(key)};
 	Batch	   *batch = arg;
 	Coordinator *c = batch->c;
 	bool		ahead = batch->source == READ_ANNOUNCED || batch->source == READ_SEARCHED;
@@ -238,10 +177,10 @@ admit(void *arg, int64 id, Oid role, Size bytes)
 		return STORE_TAKE;
 	if (batch->left <= 0)
 		return STORE_STOP;
-	if (ahead && park_waits_for_room(&c->park, role) ?
-		!room_admits_ahead(&c->room, role, searched, bytes) :
-		!room_admits(&c->room, role, searched, bytes))
-		return refuse(batch, id, role, bytes);
+	if (ahead && park_waits_for_room(&c->park, &owner) ?
+		!room_admits_ahead(&c->room, &owner, searched, bytes) :
+		!room_admits(&c->room, &owner, searched, bytes))
+		return refuse(batch, id, &owner, bytes);
 	if (ahead)
 		park_count_other(&c->park);
 	else if (batch->source == READ_PARKED_FOR_ROOM)
@@ -256,12 +195,15 @@ take_row(void *arg, Transaction *trans, MemoryContext context)
 {
 	Batch	   *batch = arg;
 	Coordinator *c = batch->c;
-	Entry	   *entry = entry_find(c, trans->id);
+	int64		id = trans->id;
+	Entry	   *entry = entry_find(c, id);
 
 	if (entry == NULL)
 		entry_add(c, trans, context, is_searched(batch));
 	else if (!take_known_row(c, entry, trans, context))
 		MemoryContextDelete(context);
+	if (batch->source == READ_FORWARD)
+		entry_bring_forward(c, entry_find(c, id));
 }
 
 /*
@@ -280,9 +222,9 @@ load_rows(Batch *batch, const int64 *ids, int n)
 	for (int i = 0; i < load.nbad; i++)
 	{
 		if (load.bad_ownerless[i])
-			report_ownerless(c, load.bad_id[i], load.bad_error[i]);
+			postpone_ownerless(c, load.bad_id[i], load.bad_error[i]);
 		else
-			report_bad_row(c, load.bad_id[i], load.bad_error[i]);
+			postpone_bad(c, load.bad_id[i], load.bad_error[i]);
 	}
 	for (int i = 0; i < load.nabsent; i++)
 		locked_forget(&c->locked, load.absent_id[i]);
@@ -409,7 +351,7 @@ load_found(Batch *batch, const StoreDue *found, int n)
 
 		if (TransactionIdIsValid(found[i].writer))
 			keep_uncommitted(c, &found[i]);
-		if (TransactionIdIsValid(found[i].writer) || park_has(&c->park, id) ||
+		if (TransactionIdIsValid(found[i].writer) || park_has(&c->park, id, found[i].at.time) ||
 			locked_has(&c->locked, id))
 			continue;
 		places[nids] = i;
@@ -484,6 +426,22 @@ read_parked_for_calls(Coordinator *c, ParkedPlace *place, int n)
 		queue_drop(&queue, load_queued(&batch, &queue));
 }
 
+/* Those that wait to be retried at a host that answers again: so many of them. */
+static int
+read_forward(Coordinator *c, ParkedPlace *place, int n)
+{
+	Batch		batch = {.c = c, .source = READ_FORWARD, .left = n};
+	IdQueue		queue;
+
+	if (queue_length(&place->forward) == 0 || n <= 0)
+		return 0;
+	park_take_forward(&c->park, place, n, &queue);
+	n = queue_length(&queue);
+	while (queue_length(&queue) > 0)
+		queue_drop(&queue, load_queued(&batch, &queue));
+	return n;
+}
+
 /* Reads those again that were put aside, where their place has time now. */
 static void
 read_parked(Coordinator *c)
@@ -495,7 +453,12 @@ read_parked(Coordinator *c)
 		ParkedPlace *place = dlist_container(ParkedPlace, node, iter.cur);
 		int			n = park_appetite(place, &c->calls, &c->room);
 		bool		shares = n <= 0 && !place->for_room;
+		bool		has_parked = queue_length(&place->ids) > 0;
 
+		n -= read_forward(c, place, Min(n, room_left(&c->room)));
+		/* the place may be gone */
+		if (!has_parked)
+			continue;
 		if (shares)
 			n = park_share(&c->park);
 		n = Min(Min(n, room_left(&c->room)), c->reading.batch);
@@ -560,7 +523,7 @@ skip_suspect(Coordinator *c, const char *problem)
 	(void) queue_drop_if_first(&c->reading.announced, id);
 	park_drop_if_first(&c->park, id);
 	turn_begin(c);
-	report_bad_row(c, id, problem);
+	postpone_bad(c, id, problem);
 	turn_commit(c);
 }
 

@@ -8,8 +8,9 @@
  * A role may have ROLE_SHARE times what is free.  So one alone may fill three
  * quarters of the memory; two, three sevenths each; and there always is room
  * for one that has nothing yet.  This holds for the number and for the bytes of
- * transactions.  As most have one call under way at a time, it holds for calls,
- * too: there may be as many transactions as calls.
+ * transactions.  A role's transactions of one key have ROLE_SHARE times what that
+ * leaves of the role's, in number.  Those without a key are not limited so unless
+ * the role has some with one.
  */
 #include "room.h"
 
@@ -54,6 +55,19 @@ room_init(Room *room, MemoryContext context)
 	hash.hcxt = context;
 	room->roles = hash_create("dtm roles", 16, &hash,
 							  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	hash.keysize = sizeof(RoomOwner);
+	hash.entrysize = sizeof(RoomOfKey);
+	room->keys = hash_create("dtm keys", 16, &hash,
+							 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+/* How many transactions an owner has in memory. */
+static int
+used_by(const Room *room, const RoomOwner *owner)
+{
+	RoomOfKey  *its = hash_search(room->keys, owner, HASH_FIND, NULL);
+
+	return its != NULL ? its->used : 0;
 }
 
 static RoomOfRole *
@@ -80,8 +94,9 @@ room_left(const Room *room)
 	return (int) Max(left, 0);
 }
 
-int
-room_left_to_role(const Room *room, Oid role, bool searched)
+/* How many more of a role. */
+static int
+left_to_role(const Room *room, Oid role, bool searched)
 {
 	const RoomOfRole *its = find_role(room, role);
 	int			used = its != NULL ? its->used : 0;
@@ -99,13 +114,28 @@ room_left_to_role(const Room *room, Oid role, bool searched)
 	return Max(Min(left, room_left(room)), 0);
 }
 
-bool
-room_admits(const Room *room, Oid role, bool searched, Size bytes)
+int
+room_left_to(const Room *room, const RoomOwner *owner, bool searched)
 {
-	const RoomOfRole *its = find_role(room, role);
+	const RoomOfRole *its = find_role(room, owner->role);
+	int			left = left_to_role(room, owner->role, searched);
+	int			used;
+
+	if (owner->key == 0 && (its == NULL || its->used_by_key == 0))
+		return left;
+	used = used_by(room, owner);
+	if (used == 0)
+		return left;
+	return Max((left * ROLE_SHARE - used) / (ROLE_SHARE + 1), 0);
+}
+
+bool
+room_admits(const Room *room, const RoomOwner *owner, bool searched, Size bytes)
+{
+	const RoomOfRole *its = find_role(room, owner->role);
 	int64		left = MAX_LOADED_BYTES - room->bytes - (int64) bytes;
 
-	if (room_left_to_role(room, role, searched) <= 0)
+	if (room_left_to(room, owner, searched) <= 0)
 		return false;
 	if (its == NULL)
 		return left >= 0 || room->bytes <= MAX_LOADED_BYTES;
@@ -113,15 +143,15 @@ room_admits(const Room *room, Oid role, bool searched, Size bytes)
 }
 
 bool
-room_admits_ahead(Room *room, Oid role, bool searched, Size bytes)
+room_admits_ahead(Room *room, const RoomOwner *owner, bool searched, Size bytes)
 {
-	RoomOfRole *its = find_role(room, role);
+	RoomOfRole *its = find_role(room, owner->role);
 
-	if (!room_admits(room, role, searched, bytes))
+	if (!room_admits(room, owner, searched, bytes))
 		return false;
 	if (its == NULL)
 		return true;
-	if (room_left_to_role(room, role, searched) <= its->ahead / WAITED_SHARE)
+	if (room_left_to(room, owner, searched) <= its->ahead / WAITED_SHARE)
 		return false;
 	its->ahead++;
 	return true;
@@ -137,45 +167,57 @@ room_count_waited(Room *room, Oid role)
 }
 
 void
-room_take(Room *room, Oid role, Size bytes, bool searched)
+room_take(Room *room, const RoomOwner *owner, Size bytes, bool searched)
 {
 	bool		found;
-	RoomOfRole *its = hash_search(room->roles, &role, HASH_ENTER, &found);
+	RoomOfRole *its = hash_search(room->roles, &owner->role, HASH_ENTER, &found);
+	RoomOfKey  *of_key;
 
 	if (!found)
 	{
-		its->used = its->used_by_search = its->ahead = its->surplus = 0;
+		its->used = its->used_by_search = its->used_by_key = its->ahead = its->surplus = 0;
 		its->bytes = 0;
 	}
+	of_key = hash_search(room->keys, owner, HASH_ENTER, &found);
+	if (!found)
+		of_key->used = 0;
+	of_key->used++;
 	its->used++;
 	its->bytes += (int64) bytes;
 	room->used++;
 	its->used_by_search += searched;
+	its->used_by_key += owner->key != 0;
 	room->bytes += (int64) bytes;
 	if (room->budget > 0)
 		room->budget--;
 }
 
 void
-room_give_back(Room *room, Oid role, Size bytes, bool searched)
+room_give_back(Room *room, const RoomOwner *owner, Size bytes, bool searched)
 {
-	RoomOfRole *its = find_role(room, role);
+	RoomOfRole *its = find_role(room, owner->role);
+	RoomOfKey  *of_key = hash_search(room->keys, owner, HASH_FIND, NULL);
 
+	of_key->used--;
 	its->used--;
 	its->bytes -= (int64) bytes;
 	room->used--;
 	its->used_by_search -= searched;
+	its->used_by_key -= owner->key != 0;
 	room->bytes -= (int64) bytes;
 	Assert(room->used >= 0 && room->bytes >= 0);
 	Assert(its->used >= its->used_by_search && its->used_by_search >= 0 && its->bytes >= 0);
+	Assert(of_key->used >= 0 && its->used_by_key >= 0);
+	if (of_key->used == 0)
+		hash_search(room->keys, owner, HASH_REMOVE, NULL);
 	if (its->used == 0)
-		hash_search(room->roles, &role, HASH_REMOVE, NULL);
+		hash_search(room->roles, &owner->role, HASH_REMOVE, NULL);
 }
 
 void
-room_resize(Room *room, Oid role, Size before, Size after)
+room_resize(Room *room, const RoomOwner *owner, Size before, Size after)
 {
-	find_role(room, role)->bytes += (int64) after - (int64) before;
+	find_role(room, owner->role)->bytes += (int64) after - (int64) before;
 	room->bytes += (int64) after - (int64) before;
 }
 

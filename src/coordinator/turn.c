@@ -284,11 +284,14 @@ static void
 report_hosts(Coordinator *c)
 {
 	const DtmHostStats *host;
+	const char *name;
 	int			place;
 	bool		switched;
 
-	while ((host = dtm_transport_changed_host(c->calls.transport, &place, &switched)) != NULL)
+	while ((host = dtm_transport_changed_host(c->calls.transport, &place, &name, &switched)) != NULL)
 	{
+		if (!host->open && host->failed_in_a_row == 0)
+			park_note_answers(&c->park, name, switched);
 		if (c->slot)
 			dtm_publish_host(c->slot, place, host);
 		if (switched && host->open)
@@ -327,6 +330,8 @@ coordinator_turn(Coordinator *c)
 		crashed_see_to_all(c);
 	c->crashes_seen = true;
 	entries_collect_replies(c);
+	if (!c->draining)
+		park_expire(c);
 	if (needs_database(c) && turn_due_in(c) == 0 && use_database(c))
 	{
 		dlist_mutable_iter iter;
@@ -413,6 +418,8 @@ database_due_in(Coordinator *c)
 	if (c->search.deadline != DT_NOEND && c->fixed_now == 0 &&
 		(room_left(&c->room) > 0 || c->search.deadline > now))
 		us = earlier(us, Max(c->search.deadline - now, 0));
+	if (c->park.n > 0 && c->park.expires != DT_NOEND && c->fixed_now == 0 && !c->draining)
+		us = earlier(us, Max(c->park.expires - now, 0));
 	/* as long as memory is full, room may have to be made */
 	if (park_due_in(c) > 0)
 		us = earlier(us, park_due_in(c));
@@ -499,7 +506,14 @@ void
 coordinator_set_time(Coordinator *c, TimestampTz now)
 {
 	c->fixed_now = now;
+	c->park.as_of = now != 0 ? now : DT_NOBEGIN;
 	c->search.until = coordinator_time(c);
+}
+
+void
+coordinator_probe_now(Coordinator *c)
+{
+	calls_probe_now(&c->calls);
 }
 
 void

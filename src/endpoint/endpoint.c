@@ -289,5 +289,7 @@ endpoint_request(const Transaction *trans, WireBranch *branch, DtmCall *call,
 	call->client_cert = endpoint.client_cert;
 	call->client_key = endpoint.client_key;
 	call->connect_timeout = (int64) endpoint.connect_timeout * 1000;
+	call->max_requests = endpoint.max_requests;
+	call->interval = endpoint.interval;
 	return make_request(&with, branch, &endpoint, call, reason);
 }

@@ -32,6 +32,9 @@ typedef struct Endpoint
 	const char *hmac_key;		/* NULL: requests are not signed */
 	int			connect_timeout;	/* ms; 0: the request's */
 	StepOptions *options;		/* of the server; NULL: it has none */
+	int			max_requests;	/* in flight to the server; 0: no limit of its
+								 * own */
+	int64		interval;		/* us between two requests, on average; 0: any */
 	int			nheaders;
 	char	  **header_name;
 	char	  **header_value;

@@ -9,6 +9,8 @@
  */
 #include "private.h"
 
+#include <math.h>
+
 #include "access/reloptions.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_foreign_server.h"
@@ -21,11 +23,17 @@
 /* Shorter keys can be guessed. */
 #define MIN_HMAC_KEY		16
 
+/* Bounds of a rate, in requests for a second. */
+#define MIN_RATE			0.001
+#define MAX_RATE			1000000.0
+
 typedef enum OptionKind
 {
 	OPTION_URL,
 	OPTION_FILE,
 	OPTION_MS,
+	OPTION_COUNT,
+	OPTION_RATE,
 	OPTION_TOKEN,
 	OPTION_KEY
 } OptionKind;
@@ -40,6 +48,8 @@ static const struct
 	{"base_url", ForeignServerRelationId, OPTION_URL, 0},
 	{"ca_file", ForeignServerRelationId, OPTION_FILE, offsetof(Endpoint, ca_file)},
 	{"connect_timeout", ForeignServerRelationId, OPTION_MS, offsetof(Endpoint, connect_timeout)},
+	{"max_requests", ForeignServerRelationId, OPTION_COUNT, offsetof(Endpoint, max_requests)},
+	{"rate", ForeignServerRelationId, OPTION_RATE, offsetof(Endpoint, interval)},
 	{"bearer_token", UserMappingRelationId, OPTION_TOKEN, 0},
 	{"client_cert", UserMappingRelationId, OPTION_FILE, offsetof(Endpoint, client_cert)},
 	{"client_key", UserMappingRelationId, OPTION_FILE, offsetof(Endpoint, client_key)},
@@ -64,6 +74,17 @@ header_name(const char *option)
 		if (*c == '_')
 			*c = '-';
 	return name;
+}
+
+/* The time between two requests at a rate for a second, in us; 0: it is none. */
+static int64
+interval_of(const char *rate)
+{
+	double		number;
+
+	if (!parse_real(rate, &number, 0, NULL) || !(number >= MIN_RATE && number <= MAX_RATE))
+		return 0;
+	return (int64) rint(USECS_PER_SEC / number);
 }
 
 /* ---------- taking them ---------- */
@@ -130,6 +151,12 @@ options_take(List *options, Endpoint *endpoint, const char **base_url)
 					/* it has been checked */
 					(void) parse_int(value, (int *) field, GUC_UNIT_MS, NULL);
 					break;
+				case OPTION_COUNT:
+					(void) parse_int(value, (int *) field, 0, NULL);
+					break;
+				case OPTION_RATE:
+					*(int64 *) field = interval_of(value);
+					break;
 				case OPTION_FILE:
 				case OPTION_KEY:
 					*(const char **) field = value;
@@ -193,7 +220,7 @@ static void
 check_value(const char *name, OptionKind kind, const char *value)
 {
 	const char *hint;
-	int			ms;
+	int			number;
 
 	if (value[0] == '\0' || has_control_character(value))
 		ereport(ERROR,
@@ -210,12 +237,26 @@ check_value(const char *name, OptionKind kind, const char *value)
 			check_file(name, value);
 			break;
 		case OPTION_MS:
-			if (!parse_int(value, &ms, GUC_UNIT_MS, &hint) || ms <= 0 ||
-				ms > DTM_MAX_REQUEST_TIMEOUT)
+			if (!parse_int(value, &number, GUC_UNIT_MS, &hint) || number <= 0 ||
+				number > DTM_MAX_REQUEST_TIMEOUT)
 				ereport(ERROR,
 						(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
 						 errmsg("option \"%s\" must be a time greater than 0, up to one day", name),
 						 errhint("Specify milliseconds, or a number with a unit, such as 5s.")));
+			break;
+		case OPTION_COUNT:
+			if (!parse_int(value, &number, 0, &hint) || number <= 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+						 errmsg("option \"%s\" must be an integer greater than 0", name),
+						 errhint("Specify how many requests the server may get at a time, or omit the option.")));
+			break;
+		case OPTION_RATE:
+			if (interval_of(value) == 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+						 errmsg("option \"%s\" must be a number between 0.001 and 1000000", name),
+						 errhint("Specify how many requests the server may get in a second, or omit the option.")));
 			break;
 		case OPTION_TOKEN:
 			if (strchr(value, ' ') != NULL)

@@ -32,6 +32,8 @@
 #define DTM_ASK_STOP	0x04	/* disconnect from the database and exit */
 #define DTM_ASK_DRAIN	0x08	/* the same, after the calls in flight have
 								 * ended */
+#define DTM_ASK_PROBE	0x10	/* call hosts that do not answer as soon as
+								 * possible */
 
 /*
  * When rows become due that were written, and of which the coordinator is not

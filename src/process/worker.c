@@ -346,7 +346,8 @@ turn(Worker *w)
 		start_coordinator(w);
 	if (w->coordinator == NULL)
 	{
-		w->asked &= ~DTM_ASK_SEARCH;	/* it begins with one */
+		/* it begins with a search, and knows nothing of hosts */
+		w->asked &= ~(DTM_ASK_SEARCH | DTM_ASK_PROBE);
 		if (!wanted)
 			dtm_set_state(my_slot, w->orders == ORDERS_PAUSE ?
 						  DTM_COORDINATOR_PAUSED : DTM_COORDINATOR_YIELDING);
@@ -356,6 +357,11 @@ turn(Worker *w)
 	{
 		coordinator_search(w->coordinator);
 		w->asked &= ~DTM_ASK_SEARCH;
+	}
+	if (w->asked & DTM_ASK_PROBE)
+	{
+		coordinator_probe_now(w->coordinator);
+		w->asked &= ~DTM_ASK_PROBE;
 	}
 	coordinator_set_draining(w->coordinator, !wanted);
 	coordinator_turn(w->coordinator);

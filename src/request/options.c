@@ -15,6 +15,7 @@
 #define MAX_SECONDS			(366.0 * 24 * 3600 * 100)
 #define MAX_RETRY_LIMIT		10000
 #define MAX_HEADERS			100
+#define MAX_FAIRNESS_KEY	128	/* bytes */
 
 /*
  * A header's name is a token, and its value has no line end (RFC 9110).
@@ -299,6 +300,19 @@ read_protocol(Request *request, const Option *option, const JsonbValue *value)
 }
 
 static void
+read_fairness_key(Request *request, const Option *option, const JsonbValue *value)
+{
+	char	   *key = read_string(value, option->key);
+
+	if (strlen(key) > MAX_FAIRNESS_KEY)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("\"%s\" is longer than %d bytes", option->key, MAX_FAIRNESS_KEY),
+				 errhint("Use a short name, such as that of a customer or a job.")));
+	request->trans.fairness_key = key;
+}
+
+static void
 read_traceparent(Request *request, const Option *option, const JsonbValue *value)
 {
 	request->traceparent = read_string(value, option->key);
@@ -359,7 +373,8 @@ static const Option options[] = {
 	{"results", read_flag, true, FIELD(results)},
 	{"lane", read_lane, true},
 	{"lane_on_park", read_lane_on_park, true},
-	{WIRE_TRACEPARENT, read_traceparent, true}
+	{WIRE_TRACEPARENT, read_traceparent, true},
+	{"fairness_key", read_fairness_key, true, FIELD(fairness_key)}
 };
 
 StaticAssertDecl(lengthof(options) <= 32, "Request.given has a bit for each option");

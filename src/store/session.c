@@ -396,7 +396,7 @@ store_reset_next_time(TimestampTz later_than, TimestampTz now, int max)
 	static Statement statement = {
 		"WITH l AS MATERIALIZED ("
 		"SELECT a.id FROM dtm.active a "
-		"WHERE a.next_time > $1 AND a.next_time < 'infinity' "
+		"WHERE a.next_time > $1 AND a.next_time < 'infinity' AND a.failures > 0 "
 		"ORDER BY a.next_time, a.id LIMIT $3 FOR UPDATE SKIP LOCKED), "
 		"u AS (UPDATE dtm.active a SET next_time = $2, updated = $2, "
 		"version = a.version + 1 FROM l WHERE a.id = l.id RETURNING a.id) "

@@ -168,7 +168,10 @@ extern void store_update_result(const Transaction *trans);
  */
 extern char **store_topic(const char *name, int *n);
 
-/* dtm_reset_cron_time: CR-05. */
+/*
+ * dtm_reset_cron_time (CR-05), of those that have failed: what waits for its
+ * delay, or for its first time, is left alone.
+ */
 extern int	store_reset_next_time(TimestampTz later_than, TimestampTz now,
 								  int max);
 
@@ -238,8 +241,11 @@ typedef struct StoreReader
 {
 	void	   *arg;
 
-	/* Whose it is, and the memory that it will take, more or less. */
-	StoreVerdict (*admit) (void *arg, int64 id, Oid role, Size bytes);
+	/*
+	 * Whose it is, transaction_fairness() of its key, and the memory that it
+	 * will take, more or less.
+	 */
+	StoreVerdict (*admit) (void *arg, int64 id, Oid role, uint64 key, Size bytes);
 
 	/*
 	 * A row, in a context of its own: a child of the one that was current,

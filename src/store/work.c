@@ -145,6 +145,17 @@ role_of(const Table *request)
 	return submitter_role(request->row->tts_values[COLUMN_NUMBER_submitted_by]);
 }
 
+static uint64
+key_of(const Table *request)
+{
+	struct varlena *text;
+
+	if (request->row->tts_isnull[COLUMN_NUMBER_fairness_key])
+		return 0;
+	text = PG_DETOAST_DATUM_PACKED(request->row->tts_values[COLUMN_NUMBER_fairness_key]);
+	return transaction_fairness(VARDATA_ANY(text), VARSIZE_ANY_EXHDR(text));
+}
+
 static void
 init_load(StoreLoad *load, int n)
 {
@@ -186,7 +197,8 @@ store_load_ids(const int64 *ids, int n, const StoreReader *reader, StoreLoad *lo
 			load->absent_id[load->nabsent++] = id;
 			continue;
 		}
-		verdict = reader->admit(reader->arg, id, role_of(&request), size_of(&request));
+		verdict = reader->admit(reader->arg, id, role_of(&request), key_of(&request),
+								size_of(&request));
 		if (verdict == STORE_STOP)
 			break;
 		if (verdict == STORE_SKIP)

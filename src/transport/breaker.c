@@ -1,13 +1,14 @@
 /*
  * breaker.c
- *		Statistics of hosts, and their circuit breakers.
+ *		Statistics of hosts, their windows, and their circuit breakers.
  *
  * A breaker is normally closed.  It opens after breaker_failures consecutive
- * calls without a response.  While it is open, an occasional call is a probe;
- * each failed probe doubles the pause until the next one.  Local errors do not
- * count.  Any response closes the breaker, whatever its status.  Then "window"
- * calls may be in flight: first one, and one more with each response, so that
- * the number doubles with each round.
+ * calls without a response, of those that began after the host's latest
+ * response: a host that is slow, but responds, is a matter of its window
+ * (window.c).  While the breaker is open, calls wait, and an occasional call is
+ * a probe; each failed probe doubles the pause until the next one.  Local
+ * errors do not count.  Any response closes the breaker, whatever its status.
+ * Then the window begins with one call.
  */
 #include "private.h"
 
@@ -21,20 +22,23 @@
 
 #define Min(a, b)			((a) < (b) ? (a) : (b))
 
-static int
-limit_of(const DtmTransport *t, const DtmHost *host)
+int
+host_limit(const DtmTransport *t, const DtmHost *host)
 {
-	return host->stats.window > 0 ?
-		Min(host->stats.window, t->limits.max_requests_per_host) :
-		t->limits.max_requests_per_host;
+	return Min(host->window.size, t->limits.max_requests_per_host);
 }
 
-HostAdmits
-host_admits(const DtmTransport *t, const DtmHost *host)
+/* What the window is to know of a call that has just ended. */
+static DtmWindowCall
+window_call(const DtmHost *host, const DtmCall *call)
 {
-	if (host->stats.open)
-		return monotonic_us() >= host->probe_at ? HOST_ADMITS : HOST_REFUSES;
-	return host->stats.in_flight < limit_of(t, host) ? HOST_ADMITS : HOST_IS_FULL;
+	DtmWindowCall ended;
+
+	ended.began = call->began;
+	ended.ended = monotonic_us();
+	ended.timeout = call->timeout;
+	ended.in_flight = host->stats.in_flight;
+	return ended;
 }
 
 static void
@@ -51,13 +55,14 @@ close_circuit(DtmHost *host)
 	host->probe = NULL;
 	host->stats.open = host->stats.probing = false;
 	host->stats.next_probe = 0;
-	host->stats.window = 0;
+	window_restart(&host->window, monotonic_us());
 }
 
 void
 host_started(DtmTransport *t, DtmHost *host, DtmCall *call)
 {
 	host->stats.in_flight++;
+	call->began = monotonic_us();
 	if (host->stats.open)
 	{
 		/* a slow probe does not delay the next one */
@@ -68,39 +73,53 @@ host_started(DtmTransport *t, DtmHost *host, DtmCall *call)
 	host_changed(t, host);
 }
 
-void
-host_answered(DtmTransport *t, DtmHost *host, int64_t duration)
+/* Does an answer say that the host has too many requests?  Over HTTP, or gRPC. */
+static bool
+is_rejection(const DtmCall *call)
 {
-	DtmHostStats *stats = &host->stats;
-
-	stats->recent_time = stats->calls == stats->failures ? duration :
-		stats->recent_time + (duration - stats->recent_time) / TIME_WEIGHT;
-	stats->total_time += duration;
-	stats->calls++;
-	stats->failed_in_a_row = 0;
-	if (stats->open)
-	{
-		/*
-		 * the host responds, whichever call it was: start with one call in
-		 * flight
-		 */
-		close_circuit(host);
-		stats->window = 1;
-	}
-	else if (stats->window > 0 && ++stats->window >= t->limits.max_requests_per_host)
-		stats->window = 0;
+	return call->http_status == 429 || call->http_status == 503 ||
+		(call->http2 && (call->grpc_status == 8 || call->grpc_status == 14));
 }
 
 void
-host_failed(DtmTransport *t, DtmHost *host, const DtmCall *call)
+host_answered(DtmTransport *t, DtmHost *host, const DtmCall *call)
 {
 	DtmHostStats *stats = &host->stats;
+	DtmWindowCall ended = window_call(host, call);
+
+	stats->recent_time = stats->calls == stats->failures ? call->duration :
+		stats->recent_time + (call->duration - stats->recent_time) / TIME_WEIGHT;
+	stats->total_time += call->duration;
+	stats->calls++;
+	stats->failed_in_a_row = 0;
+	host->answered_at = ended.ended;
+	if (stats->open)
+		close_circuit(host);	/* whichever call it was */
+	else if (is_rejection(call))
+		window_rejected(&host->window, &ended, t->limits.max_requests_per_host);
+	else
+		window_answered(&host->window, &ended, t->limits.max_requests_per_host);
+	stats->window = host_limit(t, host);
+}
+
+void
+host_failed(DtmTransport *t, DtmHost *host, const DtmCall *call, bool timed_out)
+{
+	DtmHostStats *stats = &host->stats;
+	DtmWindowCall ended = window_call(host, call);
 
 	stats->calls++;
 	stats->failures++;
-	stats->failed_in_a_row++;
 	snprintf(stats->error, sizeof(stats->error), "%.*s",
 			 (int) sizeof(stats->error) - 1, call->error);
+	/* who refuses or breaks off does not do it for the number of calls */
+	if (timed_out)
+		window_lost(&host->window, &ended);
+	stats->window = host_limit(t, host);
+	/* the host has answered since: it is not down */
+	if (call->began < host->answered_at)
+		return;
+	stats->failed_in_a_row++;
 	if (stats->open && call == host->probe)
 	{
 		host->pause *= 2;
@@ -134,22 +153,29 @@ hosts_limits_changed(DtmTransport *t)
 	{
 		DtmHost    *host = t->places[i];
 
-		if (host == NULL || !host->stats.open)
+		if (host == NULL)
 			continue;
-		if (t->limits.breaker_failures == 0)
+		if (host->stats.open && t->limits.breaker_failures == 0)
 			close_circuit(host);
-		else if (host->pause > t->limits.breaker_pause_max)
+		else if (host->stats.open && host->pause > t->limits.breaker_pause_max)
 			schedule_probe(t, host);
+		host->stats.window = host_limit(t, host);
 		host_changed(t, host);
 	}
 }
 
 void
-host_explain(const DtmHost *host, char *error, size_t size)
+dtm_transport_probe_now(DtmTransport *t)
 {
-	snprintf(error, size,
-			 "not called: circuit breaker is open after %d consecutive calls without response; last error: %s",
-			 host->stats.failed_in_a_row, host->stats.error);
+	for (int i = 0; i < HOST_BUCKETS; i++)
+		for (DtmHost *host = t->hosts[i]; host != NULL; host = host->next_in_bucket)
+		{
+			if (!host->stats.open)
+				continue;
+			host->probe_at = monotonic_us();
+			host->stats.next_probe = realtime_us();
+			host_changed(t, host);
+		}
 }
 
 /* ---------- statistics ---------- */
@@ -165,7 +191,8 @@ host_changed(DtmTransport *t, DtmHost *host)
 }
 
 const DtmHostStats *
-dtm_transport_changed_host(DtmTransport *t, int *place, bool *switched)
+dtm_transport_changed_host(DtmTransport *t, int *place, const char **name,
+						   bool *switched)
 {
 	DtmHost    *host = t->changed_hosts;
 
@@ -174,6 +201,7 @@ dtm_transport_changed_host(DtmTransport *t, int *place, bool *switched)
 	t->changed_hosts = host->next_changed;
 	host->changed = false;
 	*place = host->place;
+	*name = host->name;
 	*switched = host->reported_open != host->stats.open;
 	host->reported_open = host->stats.open;
 	return &host->stats;

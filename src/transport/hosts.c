@@ -1,7 +1,6 @@
 /*
  * hosts.c
- *		The hosts that are called: their calls in flight, and their waiting
- *		calls.
+ *		The hosts that are called.
  *
  * Hosts with waiting calls are in a ring, so that each gets its turn.
  */
@@ -124,7 +123,7 @@ forget_host(DtmTransport *t, DtmHost *host)
 static bool
 is_idle(const DtmHost *host)
 {
-	return host->stats.in_flight == 0 && host->first == NULL;
+	return host->stats.in_flight == 0 && host->stats.waiting == 0;
 }
 
 /* An open circuit whose probe was due so long ago is of interest to nobody, in us. */
@@ -189,6 +188,8 @@ host_of(DtmTransport *t, const char *url)
 	host->url = parse_name(name);
 	snprintf(host->stats.name, sizeof(host->stats.name), "%.*s",
 			 (int) sizeof(host->stats.name) - 1, name);
+	window_init(&host->window);
+	host->stats.window = host_limit(t, host);
 	host->last_used = monotonic_us();
 	host->place = find_place(t);
 	if (host->place >= 0)
@@ -206,8 +207,8 @@ host_release(DtmTransport *t, DtmHost *host)
 		forget_host(t, host);
 }
 
-static void
-ring_add(DtmTransport *t, DtmHost *host)
+void
+hosts_ring_add(DtmTransport *t, DtmHost *host)
 {
 	if (t->waiting_hosts == NULL)
 	{
@@ -221,8 +222,8 @@ ring_add(DtmTransport *t, DtmHost *host)
 	host->next->previous = host;
 }
 
-static void
-ring_remove(DtmTransport *t, DtmHost *host)
+void
+hosts_ring_remove(DtmTransport *t, DtmHost *host)
 {
 	if (host->next == host)
 		t->waiting_hosts = NULL;
@@ -234,61 +235,6 @@ ring_remove(DtmTransport *t, DtmHost *host)
 			t->waiting_hosts = host->next;
 	}
 	host->next = host->previous = NULL;
-}
-
-DtmCall *
-host_take_first(DtmTransport *t, DtmHost *host)
-{
-	DtmCall    *call = host->first;
-
-	host->first = call->next;
-	if (host->first != NULL)
-		host->first->previous = NULL;
-	call->next = NULL;
-	if (host->first == NULL)
-	{
-		host->last = NULL;
-		ring_remove(t, host);
-	}
-	host->stats.waiting--;
-	t->waiting--;
-	host_changed(t, host);
-	return call;
-}
-
-void
-host_append(DtmTransport *t, DtmHost *host, DtmCall *call)
-{
-	call->previous = host->last;
-	if (host->last)
-		host->last->next = call;
-	else
-	{
-		host->first = call;
-		ring_add(t, host);
-	}
-	host->last = call;
-	host->stats.waiting++;
-	t->waiting++;
-	host_changed(t, host);
-}
-
-void
-host_remove(DtmTransport *t, DtmHost *host, DtmCall *call)
-{
-	if (call->previous)
-		call->previous->next = call->next;
-	else
-		host->first = call->next;
-	if (call->next)
-		call->next->previous = call->previous;
-	else
-		host->last = call->previous;
-	if (host->first == NULL)
-		ring_remove(t, host);
-	host->stats.waiting--;
-	t->waiting--;
-	host_changed(t, host);
 }
 
 void
@@ -304,10 +250,26 @@ hosts_free(DtmTransport *t)
 		}
 }
 
+/* Calls that wait in memory for a host, beside those in flight: 1 / this of them. */
+#define WAITING_SHARE		2
+
 int
-dtm_transport_host_load(const DtmTransport *t, const char *name)
+dtm_transport_appetite(const DtmTransport *t, const char *name)
+{
+	const DtmHost *host = find_host(t, name);
+	int			limit;
+
+	if (host == NULL)
+		return t->limits.max_requests_per_host;
+	/* one is enough to probe */
+	limit = host->stats.open ? 1 : host_limit(t, host);
+	return limit + limit / WAITING_SHARE - host->stats.in_flight - host->stats.waiting;
+}
+
+bool
+dtm_transport_is_failing(const DtmTransport *t, const char *name)
 {
 	const DtmHost *host = find_host(t, name);
 
-	return host == NULL ? 0 : host->stats.in_flight + host->stats.waiting;
+	return host != NULL && host->place >= 0 && host->stats.failed_in_a_row > 0;
 }

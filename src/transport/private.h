@@ -7,6 +7,8 @@
 
 #include "transport.h"
 
+#include "window.h"
+
 #include <limits.h>
 
 #include <curl/curl.h>
@@ -23,22 +25,61 @@
 /* Maximum number of calls to one host in one multi handle. */
 #define SHARD_SIZE			100
 
+/* Calls in flight of one tenant, to all hosts. */
+typedef struct DtmTenant
+{
+	uint32_t	id;
+	int			in_flight;
+	int			nhosts;			/* HostTenants of it */
+	struct DtmTenant *next;
+} DtmTenant;
+
+/* Calls of one tenant to one host. */
+typedef struct HostTenant
+{
+	DtmTenant  *tenant;
+	DtmHost    *host;
+	int			in_flight;
+	struct WaitQueue *queues;	/* ring of its waiting calls, from the queue
+								 * that is served next */
+	struct HostTenant *next;	/* ring of the host's tenants */
+	struct HostTenant *previous;
+} HostTenant;
+
+/* Calls of one tenant with one key and the same limits that wait for one host, in their order. */
+typedef struct WaitQueue
+{
+	HostTenant *at;
+	uint64_t	key;
+	DtmCall    *first;
+	DtmCall    *last;
+	struct WaitQueue *next;		/* ring */
+	struct WaitQueue *previous;
+	struct WaitQueue *next_in_bucket;
+} WaitQueue;
+
+#define QUEUE_BUCKETS		1024
+
 /* A host, and the calls to it. */
-typedef struct DtmHost
+struct DtmHost
 {
 	char	   *name;			/* scheme, host and port */
 	CURLU	   *url;			/* the same for libcurl; NULL: invalid */
-	struct DtmHost *next_in_bucket;
+	DtmHost    *next_in_bucket;
 	int			place;			/* in transport->places; -1: no place was free */
 	int64_t		last_used;		/* monotonic us */
 	int64_t		probe_at;		/* time of the next probe if the breaker is
 								 * open, monotonic us */
 	const DtmCall *probe;		/* the latest probe in flight, or NULL */
+	int64_t		answered_at;	/* time of the latest answer, monotonic us */
+	int64_t		rate_time;		/* when the next call is due at an even rate,
+								 * monotonic us */
+	DtmWindow	window;
 	int64_t		pause;			/* us between probes; doubles with each
 								 * failure */
 	bool		reported_open;	/* state of the breaker that was reported last */
 	bool		changed;		/* in transport->changed_hosts */
-	struct DtmHost *next_changed;
+	DtmHost    *next_changed;
 	DtmHostStats stats;			/* these are the counters of in_flight and
 								 * waiting, too */
 	uint16_t   *in_shard;		/* calls in flight, by shard */
@@ -47,11 +88,10 @@ typedef struct DtmHost
 								 * call */
 	size_t		reply_bytes;	/* buffers of the replies of its calls in
 								 * flight */
-	DtmCall    *first;			/* calls that wait for their turn */
-	DtmCall    *last;
-	struct DtmHost *next;		/* ring of hosts with waiting calls */
-	struct DtmHost *previous;
-} DtmHost;
+	HostTenant *tenants;		/* ring, from the tenant that is served next */
+	DtmHost    *next;			/* ring of hosts with waiting calls */
+	DtmHost    *previous;
+};
 
 /* One of libcurl's multi handles, with connections of its own. */
 typedef struct DtmShard
@@ -128,6 +168,12 @@ struct DtmTransport
 	DtmHost    *places[DTM_MAX_HOSTS];	/* hosts with statistics, kept when
 										 * idle */
 	DtmHost    *changed_hosts;
+	DtmTenant  *tenants;		/* those with calls */
+	WaitQueue  *queues[QUEUE_BUCKETS];
+	int64_t		next_start;		/* when a call that waits for a time may
+								 * start, monotonic us; INT64_MAX: none */
+	int64_t		next_withdrawal;	/* when a call that waits expires, or
+									 * earlier, monotonic us */
 	DtmCall    *done;			/* ended, not yet reaped */
 	DtmCall    *last_done;
 	int			in_flight;
@@ -255,36 +301,54 @@ extern void host_release(DtmTransport *t, DtmHost *host);
 /* Notes that the statistics of a host have changed. */
 extern void host_changed(DtmTransport *t, DtmHost *host);
 
-/* May a call to a host start, is it refused, or must it wait? */
-typedef enum HostAdmits
-{
-	HOST_ADMITS,
-	HOST_REFUSES,
-	HOST_IS_FULL
-} HostAdmits;
+/* Ring of hosts with waiting calls. */
+extern void hosts_ring_add(DtmTransport *t, DtmHost *host);
+extern void hosts_ring_remove(DtmTransport *t, DtmHost *host);
 
-extern HostAdmits host_admits(const DtmTransport *t, const DtmHost *host);
+extern void hosts_free(DtmTransport *t);
+
+/* ---------- breaker.c ---------- */
+
+/* How many calls may be in flight to a host whose breaker is closed. */
+extern int	host_limit(const DtmTransport *t, const DtmHost *host);
 
 /*
  * A call to a host: starts; ended with a response; ended with an error that
  * means no response; is over for any reason.
  */
 extern void host_started(DtmTransport *t, DtmHost *host, DtmCall *call);
-extern void host_answered(DtmTransport *t, DtmHost *host, int64_t duration);
-extern void host_failed(DtmTransport *t, DtmHost *host, const DtmCall *call);
+extern void host_answered(DtmTransport *t, DtmHost *host, const DtmCall *call);
+extern void host_failed(DtmTransport *t, DtmHost *host, const DtmCall *call, bool timed_out);
 extern void host_left(DtmTransport *t, DtmHost *host, const DtmCall *call);
 
 /* Notes that the limits have changed. */
 extern void hosts_limits_changed(DtmTransport *t);
 
-/* The reason for which a call is refused while the breaker is open. */
-extern void host_explain(const DtmHost *host, char *error, size_t size);
+/* ---------- queue.c ---------- */
 
-/* Waiting calls of a host: append one, take the first, remove any one. */
-extern void host_append(DtmTransport *t, DtmHost *host, DtmCall *call);
-extern DtmCall *host_take_first(DtmTransport *t, DtmHost *host);
-extern void host_remove(DtmTransport *t, DtmHost *host, DtmCall *call);
+/* Adds a call that waits; false: out of memory. */
+extern bool queue_add(DtmTransport *t, DtmHost *host, DtmCall *call);
 
-extern void hosts_free(DtmTransport *t);
+/* Removes a waiting call. */
+extern void queue_remove(DtmTransport *t, DtmCall *call);
+
+/* Any call that waits for a host, or NULL. */
+extern DtmCall *queue_any(const DtmHost *host);
+
+/*
+ * The call to a host that starts next, removed from its queue; NULL: none may
+ * start.  Sets transport->next_start if one waits for a time.
+ */
+extern DtmCall *queue_take(DtmTransport *t, DtmHost *host);
+
+/* The next waiting call that has expired by a time; NULL: none any more. */
+extern DtmCall *queue_next_expired(DtmTransport *t, int64_t now);
+
+/* A call that was taken starts; and is over, whether it has started or not. */
+extern void queue_started(DtmCall *call);
+extern void queue_left(DtmTransport *t, DtmCall *call, bool started);
+
+/* Forgets all queues and tenants; their calls are left as they are. */
+extern void queues_free(DtmTransport *t);
 
 #endif							/* DTM_TRANSPORT_PRIVATE_H */

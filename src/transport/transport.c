@@ -69,6 +69,7 @@ fail_to_start(DtmTransport *t, DtmCall *call)
 	if (call->error[0] == '\0')
 		snprintf(call->error, sizeof(call->error),
 				 "could not prepare request: out of memory");
+	queue_left(t, call, false);
 	call->host = NULL;
 	append_done(t, call);
 	host_release(t, host);
@@ -117,25 +118,8 @@ start(DtmTransport *t, DtmCall *call)
 	}
 	call->request = request;
 	host_started(t, call->host, call);
+	queue_started(call);
 	t->in_flight++;
-}
-
-/* The host is not called now: all that wait for it have ended. */
-static void
-refuse_waiting(DtmTransport *t, DtmHost *host)
-{
-	while (host->first != NULL)
-	{
-		DtmCall    *call = host_take_first(t, host);
-
-		call->host = NULL;
-		call->started = realtime_us();
-		host_explain(host, call->error, sizeof(call->error));
-		host->stats.refused++;
-		append_done(t, call);
-	}
-	host_changed(t, host);
-	host_release(t, host);
 }
 
 /* Starts waiting calls, host by host in turn, as far as the limits allow. */
@@ -146,7 +130,8 @@ start_waiting(DtmTransport *t)
 	int			full = 0;		/* hosts in a row that can take no more */
 	int			nhosts = 0;
 
-	if (host == NULL || t->in_flight >= t->max_requests)
+	t->next_start = INT64_MAX;
+	if (host == NULL)
 		return;
 	do
 	{
@@ -157,22 +142,14 @@ start_waiting(DtmTransport *t)
 	while (t->waiting_hosts != NULL && t->in_flight < t->max_requests &&
 		   full < nhosts)
 	{
+		DtmCall    *call;
+
 		host = t->waiting_hosts;
 		t->waiting_hosts = host->next;
-		switch (host_admits(t, host))
-		{
-			case HOST_ADMITS:
-				full = 0;
-				start(t, host_take_first(t, host));
-				break;
-			case HOST_REFUSES:
-				full = 0;
-				refuse_waiting(t, host);
-				break;
-			case HOST_IS_FULL:
-				full++;
-				break;
-		}
+		call = queue_take(t, host);
+		if (call != NULL)
+			start(t, call);
+		full = call != NULL ? 0 : full + 1;
 	}
 }
 
@@ -188,6 +165,7 @@ leave(DtmTransport *t, DtmRequest *request)
 	shard_leave(host, request->shard);
 	request_put(t, request);
 	call->request = NULL;
+	queue_left(t, call, true);
 	call->host = NULL;
 	host_left(t, host, call);
 	t->in_flight--;
@@ -215,9 +193,9 @@ request_finish(DtmTransport *t, DtmRequest *request, CURLcode rc)
 	else
 		failure_explain(t, request, rc);
 	if (rc == CURLE_OK || status != 0 || failure_has_answer(request))
-		host_answered(t, call->host, call->duration);
+		host_answered(t, call->host, call);
 	else if (request->forbidden[0] == '\0' && failure_is_silence(rc, call))
-		host_failed(t, call->host, call);
+		host_failed(t, call->host, call, rc == CURLE_OPERATION_TIMEDOUT);
 	leave(t, request);
 	append_done(t, call);
 }
@@ -261,7 +239,7 @@ dtm_transport_create(const DtmTransportLimits *limits, char *error,
 		snprintf(error, error_size, "out of memory");
 		return NULL;
 	}
-	t->next_expiry = INT64_MAX;
+	t->next_expiry = t->next_start = t->next_withdrawal = INT64_MAX;
 	t->epoll = epoll_create1(EPOLL_CLOEXEC);
 	t->default_headers = make_default_headers();
 	if (t->epoll < 0 || t->default_headers == NULL)
@@ -299,6 +277,9 @@ init_reply(DtmCall *call)
 	call->next = NULL;
 	call->host = NULL;
 	call->request = NULL;
+	call->at = NULL;
+	call->queue = NULL;
+	call->withdrawn = false;
 	call->http_status = 0;
 	call->reply = NULL;
 	call->reply_len = call->reply_size = 0;
@@ -315,14 +296,15 @@ dtm_transport_submit(DtmTransport *t, DtmCall *call)
 {
 	DtmHost    *host = host_of(t, call->url);
 
-	if (host == NULL)
+	init_reply(call);
+	call->host = host;
+	if (host == NULL || !queue_add(t, host, call))
 	{
+		if (host != NULL)
+			host_release(t, host);
 		dtm_transport_refuse(t, call, "out of memory");
 		return;
 	}
-	init_reply(call);
-	call->host = host;
-	host_append(t, host, call);
 }
 
 void
@@ -332,6 +314,44 @@ dtm_transport_refuse(DtmTransport *t, DtmCall *call, const char *reason)
 	call->started = realtime_us();
 	snprintf(call->error, sizeof(call->error), "%s", reason);
 	append_done(t, call);
+}
+
+/* Removes a waiting call. */
+static void
+stop_waiting(DtmTransport *t, DtmCall *call)
+{
+	DtmHost    *host = call->host;
+
+	queue_remove(t, call);
+	call->host = NULL;
+	host_release(t, host);
+}
+
+void
+dtm_transport_withdraw(DtmTransport *t, DtmCall *call)
+{
+	stop_waiting(t, call);
+	call->withdrawn = true;
+	append_done(t, call);
+}
+
+void
+dtm_transport_withdraw_all(DtmTransport *t, bool only_open)
+{
+	for (int i = 0; i < HOST_BUCKETS; i++)
+	{
+		DtmHost    *next;
+
+		for (DtmHost *host = t->hosts[i]; host != NULL; host = next)
+		{
+			next = host->next_in_bucket;
+			if (only_open && !host->stats.open)
+				continue;
+			/* the host may go with its last call */
+			for (int n = host->stats.waiting; n > 0; n--)
+				dtm_transport_withdraw(t, queue_any(host));
+		}
+	}
 }
 
 void
@@ -346,13 +366,7 @@ dtm_transport_cancel(DtmTransport *t, DtmCall *call)
 		restore_signals(&before);
 	}
 	else if (call->host != NULL)
-	{
-		DtmHost    *host = call->host;
-
-		host_remove(t, host, call);
-		call->host = NULL;
-		host_release(t, host);
-	}
+		stop_waiting(t, call);
 	else
 	{
 		/* ended already */
@@ -393,6 +407,10 @@ dtm_transport_due_in(const DtmTransport *t)
 	due = shards_deadline(t);
 	if (t->in_flight > 0 && t->next_expiry < due)
 		due = t->next_expiry;
+	if (t->waiting > 0 && t->next_start < due)
+		due = t->next_start;
+	if (t->waiting > 0 && t->next_withdrawal < due)
+		due = t->next_withdrawal;
 	if (due == INT64_MAX)
 		return -1;
 	left = due - clock_us(CLOCK_MONOTONIC);
@@ -443,6 +461,17 @@ expire(DtmTransport *t)
 	}
 }
 
+/* Calls that have waited for so long that nobody wants them any more. */
+static void
+withdraw_expired(DtmTransport *t)
+{
+	int64_t		now = clock_us(CLOCK_MONOTONIC);
+	DtmCall    *call;
+
+	while ((call = queue_next_expired(t, now)) != NULL)
+		dtm_transport_withdraw(t, call);
+}
+
 void
 dtm_transport_drive(DtmTransport *t)
 {
@@ -453,6 +482,7 @@ dtm_transport_drive(DtmTransport *t)
 
 	block_signals(&before);
 	replies_resume(t);
+	withdraw_expired(t);
 	start_waiting(t);
 	all = shards_drive(t);
 	/* before sleeping, or what has ended is not noticed */
@@ -541,6 +571,7 @@ dtm_transport_destroy(DtmTransport *t)
 		curl_slist_free_all(request->headers);
 		free(request);
 	}
+	queues_free(t);
 	hosts_free(t);
 	curl_slist_free_all(t->default_headers);
 	shards_free(t);

@@ -26,6 +26,7 @@
 #define DTM_CALL_ERROR_SIZE 512
 
 typedef struct DtmTransport DtmTransport;
+typedef struct DtmHost DtmHost;
 
 typedef struct DtmTransportLimits
 {
@@ -89,6 +90,19 @@ typedef struct DtmCall
 	void	   *owner;			/* for the caller */
 
 	/*
+	 * Limits, and whose call it is: tenants take turns, and the keys of each
+	 * tenant do.
+	 */
+	int			max_requests;	/* starts only if fewer calls are in flight to
+								 * its host; 0: no such limit */
+	int64_t		interval;		/* us from one start to the next, on average;
+								 * 0: any */
+	uint32_t	tenant;
+	uint64_t	key;
+	int64_t		expires;		/* monotonic us: it is withdrawn if it still
+								 * waits then; 0: never */
+
+	/*
 	 * The response, set when the call is reaped; valid until the call is
 	 * released.
 	 */
@@ -101,14 +115,17 @@ typedef struct DtmCall
 								 * dtm_call_release() frees it */
 	char	   *retry_after;	/* value of this header, or NULL;
 								 * dtm_call_release() frees it */
+	bool		withdrawn;		/* it was not made, and not by a fault */
 	int64_t		started;		/* us since the Unix epoch; 0: it was not sent */
 	int64_t		duration;		/* us */
 
 	/* Private to the transport. */
 	struct DtmCall *next;
-	struct DtmCall *previous;	/* in the list of calls that wait for the same
-								 * host */
-	struct DtmHost *host;
+	struct DtmCall *previous;	/* in its queue */
+	DtmHost    *host;
+	struct HostTenant *at;
+	struct WaitQueue *queue;	/* NULL: it does not wait */
+	int64_t		began;			/* monotonic us: when it was started */
 	struct DtmRequest *request;
 	size_t		reply_size;		/* allocated for reply, as long as it counts */
 
@@ -169,6 +186,16 @@ extern void dtm_transport_submit(DtmTransport *transport, DtmCall *call);
 extern void dtm_transport_refuse(DtmTransport *transport, DtmCall *call,
 								 const char *reason);
 
+/*
+ * Calls that wait are withdrawn, and reaped so: one (which must be waiting);
+ * all of them, or all to hosts whose circuit breaker is open.
+ */
+extern void dtm_transport_withdraw(DtmTransport *transport, DtmCall *call);
+extern void dtm_transport_withdraw_all(DtmTransport *transport, bool only_open);
+
+/* Hosts whose circuit breaker is open are probed as soon as there is a call. */
+extern void dtm_transport_probe_now(DtmTransport *transport);
+
 /* Cancels a call that has not been reaped.  It may have been sent. */
 extern void dtm_transport_cancel(DtmTransport *transport, DtmCall *call);
 
@@ -207,15 +234,25 @@ extern void dtm_call_release(DtmCall *call);
 #define DTM_HOST_NAME_SIZE 300
 extern void dtm_host_name(const char *url, char name[DTM_HOST_NAME_SIZE]);
 
-/* Number of calls to a host of this name, in flight and waiting. */
-extern int	dtm_transport_host_load(const DtmTransport *transport,
-									const char *name);
+/*
+ * How many more calls a host of this name can use: as many as may be in flight,
+ * and some that wait.  Zero or negative: it has enough.
+ */
+extern int	dtm_transport_appetite(const DtmTransport *transport,
+								   const char *name);
 
 /*
- * Statistics of a host.  If a host does not respond, its circuit breaker
- * opens: calls fail immediately, except for occasional probes, so that they
- * use no time, connections or memory.  When the host responds again, the
- * number of calls in flight grows step by step.
+ * Did the latest call to a host of this name end without an answer?  False if
+ * the host has no statistics, because too many hosts are known.
+ */
+extern bool dtm_transport_is_failing(const DtmTransport *transport,
+									 const char *name);
+
+/*
+ * Statistics of hosts, and their circuit breakers.  If a host does not respond
+ * to a number of consecutive calls that began after its latest answer, its
+ * breaker opens: calls wait, except for occasional probes.  When the host
+ * responds again, the number of calls in flight grows from one.
  */
 #define DTM_MAX_HOSTS			64	/* hosts with statistics */
 #define DTM_HOST_STAT_NAME_SIZE	128
@@ -229,14 +266,11 @@ typedef struct DtmHostStats
 								 * flight */
 	int			in_flight;
 	int			waiting;
-	int			window;			/* calls that may be in flight while the host
-								 * recovers; 0: as the limits allow */
+	int			window;			/* calls that may be in flight */
 	int			failed_in_a_row;
 	uint64_t	calls;			/* ended calls, since the transport was
 								 * created or the host was forgotten */
 	uint64_t	failures;		/* of these, without a response */
-	uint64_t	refused;		/* calls that were not made because the
-								 * breaker was open */
 	int64_t		total_time;		/* us, sum of the response times */
 	int64_t		recent_time;	/* us, moving average of the response times */
 	int64_t		next_probe;		/* us since the Unix epoch; 0: none */
@@ -245,12 +279,13 @@ typedef struct DtmHostStats
 
 /*
  * The next host whose statistics have changed since they were last returned
- * here, or NULL. "place" is from 0 to DTM_MAX_HOSTS - 1; when a host is
- * forgotten, its place is used for another host. "switched": the circuit
- * breaker has opened or closed.
+ * here, or NULL. "name" is its whole name; "place" is from 0 to DTM_MAX_HOSTS -
+ * 1; when a host is forgotten, its place is used for another host. "switched":
+ * the circuit breaker has opened or closed.
  */
 extern const DtmHostStats *dtm_transport_changed_host(DtmTransport *transport,
 													  int *place,
+													  const char **name,
 													  bool *switched);
 
 extern int	dtm_transport_in_flight(const DtmTransport *transport);

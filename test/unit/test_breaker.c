@@ -1,7 +1,8 @@
 /*
  * test_breaker.c
- *		When a host is called, in a time that the test makes.  If this fails, a
- *		dead host is hammered, or one that is back is left alone.
+ *		When a host is called, and whose calls, in a time that the test makes.  If
+ *		this fails, a dead host is hammered, one that is back is left alone, or
+ *		one tenant's calls keep another's from starting.
  */
 #include "../../src/transport/private.h"
 
@@ -17,6 +18,21 @@
 static int64_t now;
 static DtmTransport transport;
 static DtmHost host;
+
+/* Nothing here is in the ring of hosts, or in a list. */
+void
+hosts_ring_add(DtmTransport *t, DtmHost *of)
+{
+	(void) t;
+	(void) of;
+}
+
+void
+hosts_ring_remove(DtmTransport *t, DtmHost *of)
+{
+	(void) t;
+	(void) of;
+}
 
 int64_t
 monotonic_us(void)
@@ -39,29 +55,87 @@ start_over(void **state)
 	memset(&host, 0, sizeof(host));
 	transport.limits.breaker_failures = 3;
 	transport.limits.breaker_pause_max = 5 * SECOND;
-	transport.limits.max_requests_per_host = 8;
+	transport.limits.max_requests_per_host = 1000;
+	transport.max_requests = 2000;
+	window_init(&host.window);
+	host.window.size = 8;
+	host.stats.window = 8;
 	return 0;
+}
+
+static void
+submit(DtmCall *call, uint32_t tenant, uint64_t key)
+{
+	memset(call, 0, sizeof(*call));
+	call->timeout = 3 * SECOND;
+	call->tenant = tenant;
+	call->key = key;
+	call->host = &host;
+	assert_true(queue_add(&transport, &host, call));
+}
+
+/* The call that may start next, which is started; NULL: none. */
+static DtmCall *
+start_next(void)
+{
+	DtmCall    *call;
+
+	transport.next_start = INT64_MAX;
+	call = queue_take(&transport, &host);
+	if (call == NULL)
+		return NULL;
+	host_started(&transport, &host, call);
+	queue_started(call);
+	transport.in_flight++;
+	return call;
 }
 
 static void
 begin(DtmCall *call)
 {
-	memset(call, 0, sizeof(*call));
-	assert_int_equal(host_admits(&transport, &host), HOST_ADMITS);
-	host_started(&transport, &host, call);
+	submit(call, 0, 0);
+	assert_ptr_equal(start_next(), call);
+}
+
+static bool
+admits(void)
+{
+	DtmCall		call;
+	bool		may;
+
+	submit(&call, 0, 0);
+	transport.next_start = INT64_MAX;
+	may = queue_take(&transport, &host) != NULL;
+	if (may)
+		queue_left(&transport, &call, false);
+	else
+		queue_remove(&transport, &call);
+	return may;
+}
+
+static void
+leave(DtmCall *call)
+{
+	queue_left(&transport, call, true);
+	host_left(&transport, &host, call);
+	transport.in_flight--;
 }
 
 static void
 end(DtmCall *call, bool answered)
 {
 	if (answered)
-		host_answered(&transport, &host, 100);
+	{
+		call->http_status = 200;
+		call->duration = 100;
+		host_answered(&transport, &host, call);
+	}
 	else
 	{
 		strcpy(call->error, "no route");
-		host_failed(&transport, &host, call);
+		host_failed(&transport, &host, call, true);
 	}
-	host_left(&transport, &host, call);
+	leave(call);
 }
 
 static void
@@ -93,7 +167,7 @@ opens_after_failures_in_a_row(void **state)
 	assert_false(host.stats.open);
 	call_it(false);
 	assert_true(host.stats.open);
-	assert_int_equal(host_admits(&transport, &host), HOST_REFUSES);
+	assert_false(admits());
 	assert_int_equal(host.stats.calls, 6);
 	assert_int_equal(host.stats.failures, 5);
 	assert_string_equal(host.stats.error, "no route");
@@ -106,7 +180,7 @@ never_opens_if_it_is_off(void **state)
 	transport.limits.breaker_failures = 0;
 	for (int i = 0; i < 1000; i++)
 		call_it(false);
-	assert_int_equal(host_admits(&transport, &host), HOST_ADMITS);
+	assert_true(admits());
 }
 
 static void
@@ -121,14 +195,14 @@ one_probe_at_a_time_with_growing_pauses(void **state)
 	{
 		assert_int_equal(host.stats.next_probe, now + pauses[i]);
 		now += pauses[i] - 1;
-		assert_int_equal(host_admits(&transport, &host), HOST_REFUSES);
+		assert_false(admits());
 		now++;
 		begin(&probe);
 		assert_true(host.stats.probing);
-		assert_int_equal(host_admits(&transport, &host), HOST_REFUSES);
+		assert_false(admits());
 		end(&probe, false);
 		assert_false(host.stats.probing);
-		assert_int_equal(host_admits(&transport, &host), HOST_REFUSES);
+		assert_false(admits());
 	}
 }
 
@@ -136,6 +210,7 @@ static void
 an_answer_closes_it_and_the_window_grows(void **state)
 {
 	DtmCall		calls[8];
+	DtmCall		waiting;
 
 	(void) state;
 	open_it();
@@ -143,19 +218,42 @@ an_answer_closes_it_and_the_window_grows(void **state)
 	call_it(true);
 	assert_false(host.stats.open);
 	assert_int_equal(host.stats.next_probe, 0);
-	for (int round = 1; round <= 4; round *= 2)
+	for (int round = 1; round <= 8; round *= 2)
 	{
 		assert_int_equal(host.stats.window, round);
+		now += 100;
 		for (int i = 0; i < round; i++)
-			begin(&calls[i]);
-		assert_int_equal(host_admits(&transport, &host), HOST_IS_FULL);
+		{
+			/* from 8 on, the last place is another's */
+			submit(&calls[i], i == 7 ? 2 : 1, 0);
+			assert_ptr_equal(start_next(), &calls[i]);
+		}
+		submit(&waiting, 1, 0);
+		assert_null(start_next());
+		queue_remove(&transport, &waiting);
+		now += 100;
 		for (int i = 0; i < round; i++)
 			end(&calls[i], true);
 	}
-	assert_int_equal(host.stats.window, 0);
-	for (int i = 0; i < 8; i++)
+}
+
+static void
+a_host_that_answers_is_not_down(void **state)
+{
+	DtmCall		calls[8];
+
+	(void) state;
+	for (int i = 0; i < 7; i++)
 		begin(&calls[i]);
-	assert_int_equal(host_admits(&transport, &host), HOST_IS_FULL);
+	now += SECOND;
+	end(&calls[0], true);
+	now += SECOND;
+	for (int i = 1; i < 7; i++)
+		end(&calls[i], false);
+	assert_false(host.stats.open);
+	assert_int_equal(host.stats.failures, 6);
+	/* but there are fewer at a time from now on */
+	assert_int_equal(host.stats.window, 4);
 }
 
 static void
@@ -183,7 +281,7 @@ a_probe_that_is_given_up_is_followed_by_another(void **state)
 	open_it();
 	now += SECOND;
 	begin(&probe);
-	host_left(&transport, &host, &probe);
+	leave(&probe);
 	assert_false(host.stats.probing);
 	/* nor does it double the pause */
 	assert_int_equal(host.stats.next_probe, now + SECOND);
@@ -229,26 +327,150 @@ limits_count_at_once(void **state)
 	assert_int_equal(host.stats.next_probe, now + SECOND);
 	transport.limits.breaker_failures = 0;
 	hosts_limits_changed(&transport);
-	assert_int_equal(host_admits(&transport, &host), HOST_ADMITS);
+	assert_true(admits());
 }
 
 static void
 what_changes_is_told_once(void **state)
 {
 	int			place;
+	const char *name;
 	bool		switched;
 
 	(void) state;
 	host.place = 7;
 	open_it();
-	assert_ptr_equal(dtm_transport_changed_host(&transport, &place, &switched), &host.stats);
+	assert_ptr_equal(dtm_transport_changed_host(&transport, &place, &name, &switched), &host.stats);
 	assert_int_equal(place, 7);
 	assert_true(switched);
-	assert_null(dtm_transport_changed_host(&transport, &place, &switched));
+	assert_null(dtm_transport_changed_host(&transport, &place, &name, &switched));
 	now += SECOND;
 	call_it(false);
-	assert_non_null(dtm_transport_changed_host(&transport, &place, &switched));
+	assert_non_null(dtm_transport_changed_host(&transport, &place, &name, &switched));
 	assert_false(switched);
+}
+
+static void
+a_probe_may_be_asked_for(void **state)
+{
+	(void) state;
+	transport.hosts[0] = &host;
+	open_it();
+	assert_false(admits());
+	assert_int_equal(transport.next_start, now + SECOND);
+	dtm_transport_probe_now(&transport);
+	assert_true(admits());
+	call_it(true);
+	assert_false(host.stats.open);
+}
+
+static void
+tenants_and_keys_take_turns(void **state)
+{
+	static const struct
+	{
+		uint32_t	tenant;
+		uint64_t	key;
+	}			calls[] = {{1, 0}, {1, 0}, {1, 0}, {1, 7}, {1, 7}, {2, 0}, {2, 0}, {2, 0}};
+	static const int order[] = {0, 5, 3, 6, 1, 7, 4, 2};
+	DtmCall		call[8];
+
+	(void) state;
+	for (int i = 0; i < 8; i++)
+		submit(&call[i], calls[i].tenant, calls[i].key);
+	for (int i = 0; i < 8; i++)
+	{
+		DtmCall    *next = start_next();
+
+		assert_int_equal(next - call, order[i]);
+		end(next, true);
+	}
+	assert_null(host.tenants);
+	assert_null(transport.tenants);
+}
+
+static void
+the_last_places_are_for_others(void **state)
+{
+	DtmCall		slow[20];
+	DtmCall		other[2];
+
+	(void) state;
+	host.window.size = 16;
+	for (int i = 0; i < 20; i++)
+		submit(&slow[i], 1, (uint64_t) i);
+	for (int i = 0; i < 15; i++)
+		assert_non_null(start_next());
+	assert_null(start_next());
+	submit(&other[0], 2, 0);
+	assert_ptr_equal(start_next(), &other[0]);
+	end(&other[0], true);
+	assert_null(start_next());
+	/* the same for all hosts together, whatever the window */
+	host.window.size = 1000;
+	transport.max_requests = 16;
+	assert_null(start_next());
+	submit(&other[1], 3, 0);
+	assert_ptr_equal(start_next(), &other[1]);
+	/* a small window has one more for them */
+	leave(&other[1]);
+	host.window.size = 4;
+	transport.max_requests = 2000;
+	for (int i = 4; i < 15; i++)
+		leave(&slow[i]);
+	assert_null(start_next());
+	submit(&other[1], 3, 0);
+	assert_ptr_equal(start_next(), &other[1]);
+	submit(&other[0], 2, 0);
+	assert_null(start_next());
+	queue_remove(&transport, &other[0]);
+	for (int i = 15; i < 20; i++)
+		queue_remove(&transport, &slow[i]);
+	for (int i = 0; i < 4; i++)
+		leave(&slow[i]);
+	leave(&other[1]);
+	assert_null(host.tenants);
+}
+
+static void
+the_limits_of_a_call_are_kept(void **state)
+{
+	DtmCall		calls[8];
+
+	(void) state;
+	for (int i = 0; i < 4; i++)
+	{
+		submit(&calls[i], 1, 0);
+		calls[i].max_requests = 2;
+	}
+	assert_non_null(start_next());
+	assert_non_null(start_next());
+	assert_null(start_next());
+	assert_int_equal(transport.next_start, INT64_MAX);
+	/* which keeps no call without it from starting */
+	call_it(true);
+	end(&calls[0], true);
+	assert_non_null(start_next());
+	assert_null(start_next());
+	for (int i = 1; i < 3; i++)
+		end(&calls[i], true);
+	end(start_next(), true);
+
+	/* two at once, and then two a second */
+	for (int i = 0; i < 4; i++)
+	{
+		submit(&calls[i], 1, 0);
+		calls[i].interval = SECOND / 2;
+	}
+	end(start_next(), true);
+	end(start_next(), true);
+	for (int i = 2; i < 4; i++)
+	{
+		assert_null(start_next());
+		assert_int_equal(transport.next_start, now + SECOND / 2);
+		now += SECOND / 2;
+		end(start_next(), true);
+	}
 }
 
 int
@@ -259,6 +481,11 @@ main(void)
 		cmocka_unit_test_setup(never_opens_if_it_is_off, start_over),
 		cmocka_unit_test_setup(one_probe_at_a_time_with_growing_pauses, start_over),
 		cmocka_unit_test_setup(an_answer_closes_it_and_the_window_grows, start_over),
+		cmocka_unit_test_setup(a_host_that_answers_is_not_down, start_over),
+		cmocka_unit_test_setup(a_probe_may_be_asked_for, start_over),
+		cmocka_unit_test_setup(tenants_and_keys_take_turns, start_over),
+		cmocka_unit_test_setup(the_last_places_are_for_others, start_over),
+		cmocka_unit_test_setup(the_limits_of_a_call_are_kept, start_over),
 		cmocka_unit_test_setup(calls_from_before_count_as_what_they_are, start_over),
 		cmocka_unit_test_setup(a_probe_that_is_given_up_is_followed_by_another, start_over),
 		cmocka_unit_test_setup(a_probe_that_hangs_keeps_no_other_from_trying, start_over),

@@ -336,6 +336,8 @@ call_all(DtmCall *calls, int64_t timeout, void (*check) (const DtmCall *call))
 	{
 		calls[i].url = url;
 		calls[i].timeout = timeout;
+		/* all at a time: the last place of a host is not for who has others */
+		calls[i].tenant = (uint32_t) i;
 		dtm_transport_submit(transport, &calls[i]);
 	}
 	while (left > 0)

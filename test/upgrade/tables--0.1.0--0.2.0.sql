@@ -40,7 +40,8 @@ CREATE TABLE dtm.result (
 );
 ALTER TABLE dtm.request
   ADD COLUMN lane text COLLATE "C",
-  ADD COLUMN lane_skips boolean;
+  ADD COLUMN lane_skips boolean,
+  ADD COLUMN fairness_key text COLLATE "C";
 CREATE TABLE dtm.lane (
   lane text COLLATE "C" NOT NULL,
   id bigint NOT NULL,
@@ -77,6 +78,7 @@ COMMENT ON COLUMN dtm.request.result IS 'result of a submitted workflow, in base
 COMMENT ON COLUMN dtm.request.step_options IS 'for each step, an object of its options, or null; NULL: no step has any';
 COMMENT ON COLUMN dtm.request.results IS 'whether the results of its branches are kept in dtm.result';
 COMMENT ON COLUMN dtm.request.lane IS 'role and lane, with a line feed between; lane_skips: whether it leaves the lane when it is parked';
+COMMENT ON COLUMN dtm.request.fairness_key IS 'transactions of one role with different keys take turns';
 COMMENT ON COLUMN dtm.request.notify IS 'whether a NOTIFY is sent when the transaction ends; on_finish is a URL that is called then';
 COMMENT ON TABLE dtm.active IS 'state of the global transactions that are not final';
 COMMENT ON COLUMN dtm.active.version IS 'changes with every write; a writer that has read another version starts over';
