@@ -32,7 +32,7 @@ nearest_name(const char *name, const char *const *known, int n)
 {
 	const char *lower = lower_case(name);
 	int			len = (int) strlen(lower);
-	int			least = Min(MAX_DISTANCE, (len + 1) / 2) + 1;
+	int			least = Min(MAX_DISTANCE, (len - 1) / 2) + 1;
 	const char *nearest = NULL;
 
 	if (len == 0 || len > MAX_NAME)

@@ -21,6 +21,7 @@
 #define TIME_WEIGHT			16
 
 #define Min(a, b)			((a) < (b) ? (a) : (b))
+#define Max(a, b)			((a) > (b) ? (a) : (b))
 
 int
 host_limit(const DtmTransport *t, const DtmHost *host)
@@ -30,12 +31,14 @@ host_limit(const DtmTransport *t, const DtmHost *host)
 
 /* What the window is to know of a call that has just ended. */
 static DtmWindowCall
-window_call(const DtmHost *host, const DtmCall *call)
+window_call(const DtmTransport *t, const DtmHost *host, const DtmCall *call)
 {
 	DtmWindowCall ended;
 
 	ended.began = call->began;
 	ended.ended = monotonic_us();
+	/* it may have been there for as long as nobody looked */
+	ended.time = Max(ended.ended - ended.began - t->unseen, 1);
 	ended.timeout = call->timeout;
 	ended.in_flight = host->stats.in_flight;
 	return ended;
@@ -85,7 +88,7 @@ void
 host_answered(DtmTransport *t, DtmHost *host, const DtmCall *call)
 {
 	DtmHostStats *stats = &host->stats;
-	DtmWindowCall ended = window_call(host, call);
+	DtmWindowCall ended = window_call(t, host, call);
 
 	stats->recent_time = stats->calls == stats->failures ? call->duration :
 		stats->recent_time + (call->duration - stats->recent_time) / TIME_WEIGHT;
@@ -106,7 +109,7 @@ void
 host_failed(DtmTransport *t, DtmHost *host, const DtmCall *call, bool timed_out)
 {
 	DtmHostStats *stats = &host->stats;
-	DtmWindowCall ended = window_call(host, call);
+	DtmWindowCall ended = window_call(t, host, call);
 
 	stats->calls++;
 	stats->failures++;

@@ -397,11 +397,12 @@ dtm_transport_fd(const DtmTransport *t)
 }
 
 int64_t
-dtm_transport_due_in(const DtmTransport *t)
+dtm_transport_due_in(DtmTransport *t)
 {
 	int64_t		due;
 	int64_t		left;
 
+	t->waits_since = clock_us(CLOCK_MONOTONIC);
 	if (t->done != NULL || (t->npaused > 0 && t->reply_freed))
 		return 0;
 	due = shards_deadline(t);
@@ -461,28 +462,38 @@ expire(DtmTransport *t)
 	}
 }
 
-/* Calls that have waited for so long that nobody wants them any more. */
+/* A wait that is longer than this has not been ended by what was there already, in us. */
+#define REAL_WAIT			1000
+
+/*
+ * What has arrived since the last drive may have been there for as long as the
+ * owner has been busy; one that has waited has been woken by it.
+ */
 static void
-withdraw_expired(DtmTransport *t)
+measure_unseen(DtmTransport *t)
 {
 	int64_t		now = clock_us(CLOCK_MONOTONIC);
-	DtmCall    *call;
+	bool		waited = t->waits_since != 0 && now - t->waits_since > REAL_WAIT;
 
-	while ((call = queue_next_expired(t, now)) != NULL)
-		dtm_transport_withdraw(t, call);
+	t->unseen = waited || t->drive_ended == 0 ? 0 : now - t->drive_ended;
+	t->waits_since = 0;
 }
 
 void
 dtm_transport_drive(DtmTransport *t)
 {
 	sigset_t	before;
+	DtmCall    *call;
 	CURL	   *easy;
 	CURLcode	rc;
 	bool		all;
 
 	block_signals(&before);
 	replies_resume(t);
-	withdraw_expired(t);
+	measure_unseen(t);
+	/* those that have waited for so long that nobody wants them any more */
+	while ((call = queue_next_expired(t, clock_us(CLOCK_MONOTONIC))) != NULL)
+		dtm_transport_withdraw(t, call);
 	start_waiting(t);
 	all = shards_drive(t);
 	/* before sleeping, or what has ended is not noticed */
@@ -496,6 +507,7 @@ dtm_transport_drive(DtmTransport *t)
 	if (all)
 		expire(t);
 	start_waiting(t);
+	t->drive_ended = clock_us(CLOCK_MONOTONIC);
 	restore_signals(&before);
 }
 

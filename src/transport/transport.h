@@ -207,9 +207,9 @@ extern int	dtm_transport_fd(const DtmTransport *transport);
 
 /*
  * Microseconds until dtm_transport_drive() must be called at the latest; -1:
- * no limit.
+ * no limit.  Call it right before waiting.
  */
-extern int64_t dtm_transport_due_in(const DtmTransport *transport);
+extern int64_t dtm_transport_due_in(DtmTransport *transport);
 
 /* Does what can be done without waiting. */
 extern void dtm_transport_drive(DtmTransport *transport);

@@ -15,8 +15,8 @@
  *    queueing: its calls take longer now, or these are other ones.  Then this
  *    response time is the new base.
  * 4. A lost call halves the size at once, and from then on it grows slowly
- *    beyond that.  One that is lost among many answers does not count: it may
- *    be a matter of that call.
+ *    beyond that.  One that is lost among many answers, or among quick ones, does
+ *    not count: it may be a matter of that call.
  * 5. If most answers of a round say "too many requests", and calls waited, that
  *    is as a lost call.
  *
@@ -44,8 +44,14 @@
 /* Slow growth, for a round: 1 / this of the size. */
 #define SLOW_GROWTH			16
 
-/* A lost call does not count if so many answers came since the last one. */
+/*
+ * A lost call does not count if so many answers came since the last one, or if
+ * answers take less than a part of the time-out, unless so many are lost in a
+ * row.
+ */
 #define ANSWERS_FOR_A_LOSS	16
+#define QUICK_SHARE			8
+#define LOSSES_IN_A_ROW		3
 
 /* The base follows longer response times without a queue in steps of 1 / this. */
 #define BASE_WEIGHT			32
@@ -191,6 +197,7 @@ end_round(DtmWindow *window, const DtmWindowCall *call, int most)
 		return;
 	}
 	mean = Max(window->total / window->nanswers, 1);
+	window->latest = mean;
 	learn_base(window, mean);
 	get_bounds(window, call->timeout, &bounds);
 	if (mean > bounds.most)
@@ -205,17 +212,16 @@ static void
 count(DtmWindow *window, const DtmWindowCall *call, bool rejected, int most)
 {
 	window->answered_since_loss++;
+	window->lost_in_a_row = 0;
 	if (call->began <= window->since)
 		return;
 	if (rejected)
 		window->nrejected++;
 	else
 	{
-		int64_t		time = call->ended - call->began;
-
 		window->nanswers++;
-		window->total += time;
-		window->shortest = Min(window->shortest, time);
+		window->total += call->time;
+		window->shortest = Min(window->shortest, call->time);
 	}
 	window->peak = Max(window->peak, call->in_flight);
 	if (window->nanswers + window->nrejected >= Min(window->size, most))
@@ -234,10 +240,21 @@ window_rejected(DtmWindow *window, const DtmWindowCall *call, int most)
 	count(window, call, true, most);
 }
 
+/* Are answers quick, as far as is known?  Then calls do not queue. */
+static bool
+is_quick(const DtmWindow *window, int64_t timeout)
+{
+	int64_t		mean = window->nanswers > 0 ? window->total / window->nanswers : window->latest;
+
+	return mean > 0 && mean < timeout / QUICK_SHARE;
+}
+
 void
 window_lost(DtmWindow *window, const DtmWindowCall *call)
 {
-	bool		counts = window->answered_since_loss < ANSWERS_FOR_A_LOSS;
+	bool		counts = ++window->lost_in_a_row >= LOSSES_IN_A_ROW ||
+		(window->answered_since_loss < ANSWERS_FOR_A_LOSS &&
+		 !is_quick(window, call->timeout));
 
 	window->answered_since_loss = 0;
 	/* others of the same time are lost for the same reason */

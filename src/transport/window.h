@@ -22,6 +22,9 @@ typedef struct DtmWindow
 	int64_t		before;			/* mean response time for which the size was
 								 * halved in the last round; 0: it was not */
 	int64_t		answered_since_loss;	/* answers since the last lost call */
+	int			lost_in_a_row;
+	int64_t		latest;			/* mean response time of the latest round; 0:
+								 * not known */
 
 	/* The round: calls that began since it has this size. */
 	bool		wanted;			/* a call has waited for the window */
@@ -37,6 +40,7 @@ typedef struct DtmWindowCall
 {
 	int64_t		began;
 	int64_t		ended;
+	int64_t		time;			/* response time, as far as it is known */
 	int64_t		timeout;		/* the longest that it might have taken */
 	int			in_flight;		/* calls in flight to the host, this one
 								 * included */

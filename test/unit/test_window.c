@@ -96,7 +96,7 @@ earliest(int in_flight)
 static void
 tell(DtmWindow *window, const Call *call, int64_t timeout, int in_flight)
 {
-	DtmWindowCall ended = {.began = call->began,.ended = now,.timeout = timeout,.in_flight = in_flight};
+	DtmWindowCall ended = {.began = call->began,.ended = now,.time = now - call->began,.timeout = timeout,.in_flight = in_flight};
 
 	if (call->lost)
 		window_lost(window, &ended);
@@ -318,6 +318,30 @@ lost_calls_halve_it(void **state)
 	assert_int_equal(window.size, 1);
 }
 
+/* Some calls hang, and the others are quick: that is no matter of their number. */
+static void
+lost_calls_among_quick_ones_do_not(void **state)
+{
+	DtmWindow	window;
+	DtmWindowCall call = {.timeout = 3 * SECOND,.in_flight = 50};
+
+	(void) state;
+	window_init(&window);
+	window.size = 50;
+	for (int i = 0; i < 10000; i++)
+	{
+		call.began = call.ended + 1;
+		call.ended = call.began + 5 * MS;
+		call.time = 5 * MS;
+		window_wanted(&window);
+		if (i % 10 == 0)
+			window_lost(&window, &call);
+		else
+			window_answered(&window, &call, 50);
+	}
+	assert_int_equal(window.size, 50);
+}
+
 static void
 rejected_calls_halve_it(void **state)
 {
@@ -362,6 +386,7 @@ it_does_not_grow_without_need(void **state)
 	{
 		call.began = call.ended;
 		call.ended += MS;
+		call.time = MS;
 		window_answered(&window, &call, 1000);
 	}
 	assert_int_equal(window.size, 10);
@@ -376,6 +401,7 @@ main(void)
 		cmocka_unit_test_setup(other_calls_may_take_longer, start_over),
 		cmocka_unit_test_setup(a_service_may_become_slow, start_over),
 		cmocka_unit_test_setup(lost_calls_halve_it, start_over),
+		cmocka_unit_test_setup(lost_calls_among_quick_ones_do_not, start_over),
 		cmocka_unit_test_setup(rejected_calls_halve_it, start_over),
 		cmocka_unit_test_setup(few_rejected_calls_do_not, start_over),
 		cmocka_unit_test_setup(it_does_not_grow_without_need, start_over),
