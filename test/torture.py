@@ -3,7 +3,7 @@
 
     torture.py BIN DTM-DATA DTM-CONNECTION BANKS-DATA BANKS-CONNECTION SECONDS SEED [FIGURES]
 
-Clients submit sagas, messages and TCCs that move money between accounts in three
+Clients submit sagas, messages and TCCs, some with limits of attempts and some in lanes, that move money between accounts in three
 databases of another server, through participants that use the barrier.  Meanwhile an
 adversary, whose choices follow from the seed, kills and stops processes, restarts both
 servers, has participants fail, hang and drop connections, locks and rewrites tables, holds
@@ -183,7 +183,7 @@ class Client(threading.Thread):
     def run(self):
         while not stopping.is_set():
             self.count += 1
-            kind = self.random.choice(("saga", "saga", "concurrent", "msg", "tcc", "local"))
+            kind = self.random.choice(("saga", "saga", "concurrent", "msg", "tcc", "local", "limited", "parks", "lane"))
             gid = f"{kind}-{self.number}-{self.count}"
             try:
                 getattr(self, kind)(gid)
@@ -222,6 +222,27 @@ class Client(threading.Thread):
         amount = self.random.randint(1, 9)
         self.in_transaction(gid, "SELECT dtm_submit('msg', ARRAY[dtm_step(%s, payload => '{}'), dtm_step(%s, payload => '{}')],"
                                  " gid => %s)", (self.url(-amount), self.url(amount), gid))
+
+    def limited(self, gid):
+        """A saga that is rolled back after some attempts, and is parked if that does not go well, either."""
+        amount = self.random.randint(1, 9)
+        out, into = self.url(-amount), self.url(amount)
+        limits = '{"max_attempts": 4, "compensate_max_attempts": 2}'
+        self.in_transaction(gid, "SELECT dtm_submit('saga', ARRAY[dtm_step(%s, %s, '{}', options => %s), dtm_step(%s, %s, '{}', options => %s)],"
+                                 " gid => %s)", (out, out, limits, into, into, limits, gid))
+
+    def parks(self, gid):
+        """A message in a lane, which others go around when it is parked."""
+        amount = self.random.randint(1, 9)
+        limits = '{"max_attempts": 2}'
+        self.in_transaction(gid, "SELECT dtm_submit('msg', ARRAY[dtm_step(%s, payload => '{}', options => %s), dtm_step(%s, payload => '{}', options => %s)],"
+                                 " gid => %s, options => %s)", (self.url(-amount), limits, self.url(amount), limits, gid,
+                                                               json.dumps({"lane": f"skips {self.random.randint(1, 3)}", "lane_on_park": "skip"})))
+
+    def lane(self, gid):
+        """A function in a lane: what it does has an order."""
+        self.in_transaction(gid, "SELECT dtm_submit('msg', ARRAY[dtm_step('sql:public.work', payload => '{}', options => '{\"max_attempts\": 3}')],"
+                                 " gid => %s, options => %s)", (gid, json.dumps({"lane": f"lane {self.random.randint(1, 3)}"})))
 
     def local(self, gid):
         self.in_transaction(gid, "SELECT dtm_submit('msg', ARRAY[dtm_step('sql:public.work', payload => '{}'),"
@@ -482,13 +503,16 @@ class Adversary:
     def reset_cron_time(self):
         self.sql("SELECT dtm_reset_cron_time('0 s', 1000)")
 
+    def resume(self):
+        self.sql("SELECT dtm_resume(gid) FROM dtm.parked")
+
     def switch_wal(self):
         self.sql("CHECKPOINT")
 
     ACTIONS = ("kill_coordinator kill_backend kill_launcher kill_local_worker terminate_ours terminate_ours "
                "cancel_ours freeze_coordinator restart_server crash_server crash_banks bad_mood bad_mood bad_mood "
                "lock_table lock_rows slow_banks vacuum_full reindex drop_index change_settings change_settings "
-               "change_server pause run_due reset_cron_time switch_wal hold_rows hold_rows hold_snapshot hold_snapshot "
+               "change_server pause run_due resume resume resume reset_cron_time switch_wal hold_rows hold_rows hold_snapshot hold_snapshot "
                "forget_prepared forget_prepared kill_by_function change_sessions change_sessions publish "
                "close_database").split()
 
@@ -571,6 +595,11 @@ def check_books(adversary, clients):
     wrong = adversary.sql("""SELECT b.gid, count(*) FROM dtm.branches b LEFT JOIN worked w USING (gid, branch_id)
         WHERE b.url = 'sql:public.work' GROUP BY b.gid, b.branch_id HAVING count(w.gid) <> 1 LIMIT 5""")
     check(not wrong, "functions in the database took effect once", wrong)
+    wrong = adversary.sql("""SELECT gid FROM (SELECT w.gid, w.n, lag(w.n) OVER (PARTITION BY t.options ->> 'lane' ORDER BY t.id) AS before
+        FROM worked w JOIN dtm.transactions t USING (gid) WHERE t.options ->> 'lane' LIKE 'lane %') l WHERE before > n LIMIT 5""")
+    check(not wrong, "nothing has overtaken another one of its lane", wrong)
+    lanes = adversary.sql("SELECT * FROM dtm.lane LIMIT 5")
+    check(not lanes, "no lane is left", lanes)
     return statuses, ledger
 
 
@@ -609,6 +638,7 @@ def await_end(adversary):
         left = adversary.sql("SELECT count(*) FROM dtm.active")[0][0]
         if left == 0:
             break
+        adversary.resume()
         time.sleep(0.2)
     rows = adversary.sql("SELECT gid, status, next_attempt FROM dtm.transactions WHERE finished IS NULL LIMIT 5") if left else []
     check(left == 0, "everything has come to its end", (left, rows))
@@ -627,10 +657,10 @@ def set_up(adversary, port):
         adversary.sql("CREATE TABLE ledger (gid text, branch_id text, op text, balance int, frozen int)", bank=bank)
     adversary.sql("CREATE EXTENSION dtm")
     adversary.sql("CREATE TABLE orders (gid text PRIMARY KEY)")
-    adversary.sql("CREATE TABLE worked (gid text, branch_id text)")
+    adversary.sql("CREATE TABLE worked (gid text, branch_id text, n bigserial)")
     adversary.sql("""CREATE FUNCTION work(gid text, branch_id text, op text, payload jsonb) RETURNS void LANGUAGE plpgsql AS $$
         BEGIN
-          INSERT INTO public.worked VALUES (gid, branch_id);
+          INSERT INTO public.worked (gid, branch_id) VALUES (gid, branch_id);
           IF random() < 0.1 THEN RAISE 'bad luck'; END IF;
         END $$""")
     adversary.sql("""CREATE FUNCTION die(gid text, branch_id text, op text, payload jsonb) RETURNS void LANGUAGE plpgsql AS $$
@@ -639,6 +669,7 @@ def set_up(adversary, port):
         END $$""")
     adversary.sql("CREATE ROLE nobody")
     adversary.sql("GRANT ALL ON TABLE worked TO PUBLIC")
+    adversary.sql("GRANT ALL ON SEQUENCE worked_n_seq TO PUBLIC")
     adversary.sql(f"CREATE SERVER banks FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url 'http://127.0.0.1:{port}')")
     adversary.sql(f"CREATE USER MAPPING FOR CURRENT_USER SERVER banks OPTIONS (hmac_key '{KEYS[0]}', bearer_token 'token-of-{KEYS[0]}')")
 
@@ -668,7 +699,7 @@ def main():
     check(not broken, "nothing is broken", broken[:5])
 
     done = sum(sum(entries.values()) for entries in ledger.values())
-    requests = sum(number for gid, number in called.items() if not gid.startswith("local"))
+    requests = sum(number for gid, number in called.items() if not gid.startswith(("local", "lane")))
     figures = {
         "seed": seed, "seconds": seconds, "transactions": len(statuses),
         "submits rolled back": sum(fate == "rolled back" for client in clients for fate in client.known.values()),
