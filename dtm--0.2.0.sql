@@ -125,7 +125,8 @@ CREATE TABLE dtm.request (
   results boolean,
   lane text COLLATE "C",
   lane_skips boolean,
-  fairness_key text COLLATE "C"
+  fairness_key text COLLATE "C",
+  parent text COLLATE "C"
 );
 COMMENT ON TABLE dtm.request IS 'global transactions as they were submitted';
 COMMENT ON COLUMN dtm.request.timeout_to_fail IS 'microseconds, as are retry_interval and delay';
@@ -137,6 +138,7 @@ COMMENT ON COLUMN dtm.request.branch_id IS 'ids of registered branches, and of s
 COMMENT ON COLUMN dtm.request.topic IS 'for each step that came from a topic, the URL of the topic';
 COMMENT ON COLUMN dtm.request.workflow IS 'name of a workflow; workflow_data is the body of its callback';
 COMMENT ON COLUMN dtm.request.result IS 'result of a submitted workflow, in base64';
+COMMENT ON COLUMN dtm.request.parent IS 'gid of the transaction of whose end a message tells (on_finish)';
 COMMENT ON COLUMN dtm.request.step_options IS 'for each step, an object of its options, or null; NULL: no step has any';
 COMMENT ON COLUMN dtm.request.results IS 'whether the results of its branches are kept in dtm.result';
 COMMENT ON COLUMN dtm.request.lane IS 'role and lane, with a line feed between; lane_skips: whether it leaves the lane when it is parked';
@@ -158,11 +160,15 @@ CREATE TABLE dtm.active (
   parked timestamptz,
   parked_op smallint,
   parked_reason text COLLATE "C",
-  held boolean
+  held boolean,
+  delayed boolean,
+  ongoing_since timestamptz
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.1);
 CREATE INDEX active_due ON dtm.active (next_time, id);
 COMMENT ON TABLE dtm.active IS 'state of the global transactions that are not final';
 COMMENT ON COLUMN dtm.active.version IS 'changes with every write; a writer that has read another version starts over';
+COMMENT ON COLUMN dtm.active.ongoing_since IS 'first ONGOING since the last success; NULL: there was none';
+COMMENT ON COLUMN dtm.active.delayed IS 'whether it waits for the delay of its submit; NULL: no';
 COMMENT ON COLUMN dtm.active.branch_status IS 'a letter for each op of each branch: P, S, F';
 COMMENT ON COLUMN dtm.active.attempts IS 'failed attempts of each op, where a step has a limit; NULL: none';
 COMMENT ON COLUMN dtm.active.parked IS 'since when nothing is called until dtm_resume(gid); NULL: it is not parked';
@@ -597,6 +603,9 @@ AS 'MODULE_PATHNAME', 'dtm_sql_result_name' LANGUAGE C IMMUTABLE STRICT PARALLEL
 CREATE FUNCTION dtm.op_step(trans_type "char", n integer) RETURNS integer
 AS 'MODULE_PATHNAME', 'dtm_sql_op_step' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
+CREATE FUNCTION dtm.op_undoes(trans_type "char", n integer) RETURNS boolean
+AS 'MODULE_PATHNAME', 'dtm_sql_op_undoes' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
 CREATE FUNCTION dtm.op_name(trans_type "char", n integer, workflow text, action text[]) RETURNS text
 AS 'MODULE_PATHNAME', 'dtm_sql_op_name' LANGUAGE C IMMUTABLE PARALLEL SAFE;
 
@@ -607,6 +616,14 @@ AS 'MODULE_PATHNAME', 'dtm_sql_op_url' LANGUAGE C IMMUTABLE PARALLEL SAFE;
 CREATE FUNCTION dtm.step_branch_id(branch_id text[], step integer) RETURNS text
 AS 'MODULE_PATHNAME', 'dtm_sql_step_branch_id' LANGUAGE C IMMUTABLE PARALLEL SAFE;
 
+/* Of the op at a place; 00: of the query, or the callback. */
+CREATE FUNCTION dtm.op_branch_id(trans_type "char", n integer, branch_id text[]) RETURNS text
+AS 'MODULE_PATHNAME', 'dtm_sql_op_branch_id' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+
+/* The step that an unfinished transaction is at; NULL: none. */
+CREATE FUNCTION dtm.current_step(trans_type "char", status "char", branch_status text) RETURNS integer
+AS 'MODULE_PATHNAME', 'dtm_sql_current_step' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
 /* Converts microseconds to seconds, for options. */
 CREATE FUNCTION dtm.seconds(bigint) RETURNS numeric
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -614,6 +631,9 @@ AS $$ SELECT pg_catalog.trim_scale($1::pg_catalog.numeric OPERATOR(pg_catalog./)
 
 CREATE FUNCTION dtm.alert_retry_limit() RETURNS integer
 AS 'MODULE_PATHNAME', 'dtm_get_alert_retry_limit' LANGUAGE C STABLE PARALLEL SAFE;
+
+CREATE FUNCTION dtm.stuck_after() RETURNS interval
+AS 'MODULE_PATHNAME', 'dtm_get_stuck_after' LANGUAGE C STABLE PARALLEL SAFE;
 
 /* ---------- monitoring: visibility ---------- */
 
@@ -641,52 +661,164 @@ AS 'MODULE_PATHNAME', 'dtm_submitter_problem' LANGUAGE C STABLE STRICT PARALLEL 
 CREATE FUNCTION dtm.visible(role oid) RETURNS boolean
 AS 'MODULE_PATHNAME', 'dtm_visible' LANGUAGE C STABLE PARALLEL SAFE;
 
+/* May it see those of all roles? */
+CREATE FUNCTION dtm.sees_all() RETURNS boolean
+AS 'MODULE_PATHNAME', 'dtm_sees_all' LANGUAGE C STABLE PARALLEL SAFE;
+
+/*
+ * The same of who submitted, cheap enough for each of many rows.  Its COST is too high,
+ * so that plans do not read all of dtm.request to find a few thousands in it.
+ */
+CREATE FUNCTION dtm.visible(dtm.submitter) RETURNS boolean
+AS 'MODULE_PATHNAME', 'dtm_visible_submitter' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100;
+
 /* ---------- monitoring: views ---------- */
 
+/*
+ * How these views find rows.
+ *
+ * Which rows a role may see is decided by dtm.visible() in the view, below a
+ * security barrier: conditions of a query that could tell somebody what they see
+ * run only on rows that are visible.  PostgreSQL plans such a view by itself.
+ * Conditions of the query that tell nothing (=, <, IS NULL) go into it; ORDER BY,
+ * LIMIT and joins do not.  So dtm.transactions is sorted inside, the newest first,
+ * and has a part each for the transactions that have not ended, that have
+ * succeeded, that have failed, and that were stopped.  What is the same for all
+ * rows of a part is a constant there:
+ *
+ * - A condition on state or status leaves out the parts that it does not concern,
+ *   however many rows they have.
+ * - In each part, the primary keys have the order: the newest rows are read, and no
+ *   more.
+ * - A condition on gid or id goes into each part, to the index.
+ * - A condition on finished finds its rows by the index finished_when.
+ * - What costs much is computed outside of the parts, and left out where a query does
+ *   not ask for the column.
+ */
+CREATE INDEX finished_when ON dtm.finished USING brin (finished) WITH (pages_per_range = 32, autosummarize = on);
+CREATE INDEX finished_failed ON dtm.finished (id) WHERE status <> 'S';
+CREATE INDEX finished_stopped ON dtm.finished (id) WHERE stopped;
+
+/*
+ * What a transaction that has not ended does, in words: by what is in dtm.active, so
+ * that nothing else is looked at for those that a query does not ask for.
+ */
+CREATE FUNCTION dtm.active_state(status "char", next_time timestamptz, failures smallint, delayed boolean, held boolean) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+  SELECT CASE WHEN $1 OPERATOR(pg_catalog.=) 'p' THEN 'waiting'
+              WHEN $5 IS TRUE THEN 'waiting'
+              WHEN $2 OPERATOR(pg_catalog.=) 'infinity' THEN 'parked'
+              WHEN $1 OPERATOR(pg_catalog.=) 'a' THEN 'rolling back'
+              WHEN $3 OPERATOR(pg_catalog.>) 0::pg_catalog.int2 THEN 'retrying'
+              WHEN $2 OPERATOR(pg_catalog.<=) pg_catalog.statement_timestamp() THEN 'running'
+              WHEN $4 THEN 'scheduled'
+              ELSE 'waiting' END
+$$;
+
+/* A body as JSON; what is no JSON as a string; NULL: it is no text. */
+CREATE FUNCTION dtm.readable(body text) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  RETURN body::jsonb;
+EXCEPTION WHEN data_exception OR program_limit_exceeded OR statement_too_complex THEN
+  RETURN to_jsonb(body);
+END
+$$;
+
+CREATE FUNCTION dtm.readable(body bytea) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  RETURN dtm.readable(convert_from(body, 'UTF8'));
+EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
+  RETURN NULL;
+END
+$$;
+
+/* Pairs of steps as the option orders has them. */
+CREATE FUNCTION dtm.orders(pairs integer[]) RETURNS jsonb
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE COST 10
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT jsonb_object_agg(o.step::text, o.pre)
+    FROM (SELECT $1[n] AS step, jsonb_agg($1[n + 1] ORDER BY n) AS pre
+            FROM generate_series(1, cardinality($1), 2) n
+           GROUP BY 1) o
+$$;
+
 CREATE VIEW dtm.transactions WITH (security_barrier) AS
-  SELECT r.gid,
-         dtm.trans_type_name(r.trans_type) AS trans_type,
-         dtm.status_name(COALESCE(a.status, f.status)) AS status,
-         r.created,
-         COALESCE(a.updated, f.finished) AS updated,
-         f.finished,
-         NULLIF(a.next_time, 'infinity') AS next_attempt,
-         COALESCE(a.rollback_reason, f.rollback_reason) AS rollback_reason,
-         dtm.submitter_role(r.submitted_by) AS submitted_by,
-         pg_catalog.cardinality(r.action) AS steps,
-         a.failures,
+  SELECT s.gid,
+         dtm.trans_type_name(s.trans_type) AS trans_type,
+         s.state,
+         s.status,
+         s.created,
+         s.updated,
+         s.ended AS finished,
+         s.next_attempt,
+         s.rollback_reason,
+         dtm.submitter_role(s.submitted_by) AS submitted_by,
+         pg_catalog.cardinality(s.action) AS steps,
+         COALESCE(s.failures, (SELECT pg_catalog.count(*) FROM dtm.attempt t WHERE t.id = s.id AND t.result = 'E')::integer) AS failures,
          pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
-           'timeout_to_fail', dtm.seconds(r.timeout_to_fail),
-           'retry_interval', dtm.seconds(r.retry_interval),
-           'request_timeout', dtm.seconds(r.request_timeout * 1000::bigint),
-           'retry_limit', r.retry_limit,
-           'delay', dtm.seconds(r.delay),
-           'concurrent', NULLIF(r.concurrent, false),
-           'wait_result', NULLIF(r.wait_result, false),
-           'query_prepared', r.query_prepared,
-           'protocol', r.protocol,
-           'name', r.workflow,
-           'notify', r.notify,
-           'on_finish', r.on_finish,
-           'results', r.results,
-           'lane', pg_catalog.split_part(r.lane, E'\n', 2),
-           'lane_on_park', CASE WHEN r.lane_skips THEN 'skip' END,
-           'fairness_key', r.fairness_key,
-           'branch_headers', CASE WHEN r.branch_headers IS NOT NULL THEN pg_catalog.jsonb_object(r.branch_headers) END,
-           'orders', (SELECT pg_catalog.jsonb_object_agg(o.step::text, o.pre)
-                        FROM (SELECT r.orders[n] AS step, pg_catalog.jsonb_agg(r.orders[n + 1] ORDER BY n) AS pre
-                                FROM pg_catalog.generate_series(1, pg_catalog.cardinality(r.orders), 2) n
-                               GROUP BY 1) o))) AS options,
-         r.id,
-         r.result
-    FROM dtm.request r
-         LEFT JOIN dtm.active a ON a.id = r.id
-         LEFT JOIN dtm.finished f ON f.id = r.id
-   WHERE dtm.visible(dtm.submitter_role(r.submitted_by));
-COMMENT ON VIEW dtm.transactions IS 'global transactions that the current role is allowed to see';
+           'timeout_to_fail', dtm.seconds(s.timeout_to_fail),
+           'retry_interval', dtm.seconds(s.retry_interval),
+           'request_timeout', dtm.seconds(s.request_timeout * 1000::bigint),
+           'retry_limit', s.retry_limit,
+           'delay', dtm.seconds(s.delay),
+           'concurrent', NULLIF(s.concurrent, false),
+           'wait_result', NULLIF(s.wait_result, false),
+           'query_prepared', s.query_prepared,
+           'protocol', s.protocol,
+           'name', s.workflow,
+           'notify', s.notify,
+           'on_finish', s.on_finish,
+           'results', s.results,
+           'lane', pg_catalog.split_part(s.lane, E'\n', 2),
+           'lane_on_park', CASE WHEN s.lane_skips THEN 'skip' END,
+           'fairness_key', s.fairness_key,
+           'branch_headers', CASE WHEN s.branch_headers IS NOT NULL THEN pg_catalog.jsonb_object(s.branch_headers) END,
+           'orders', dtm.orders(s.orders))) AS options,
+         s.id,
+         s.result,
+         CASE WHEN s.ended IS NULL THEN dtm.current_step(s.trans_type, s.letter, s.branch_status) END AS current_step,
+         dtm.op_branch_id(s.trans_type, (SELECT t.branch FROM dtm.attempt t WHERE t.id = s.id AND t.result = s.failed ORDER BY t.started DESC LIMIT 1),
+                          s.branch_id) AS failed_branch,
+         dtm.op_name(s.trans_type, (SELECT t.branch FROM dtm.attempt t WHERE t.id = s.id AND t.result = s.failed ORDER BY t.started DESC LIMIT 1),
+                     s.workflow, s.action) AS failed_op,
+         dtm.readable((SELECT t.error FROM dtm.attempt t WHERE t.id = s.id AND t.result = s.failed ORDER BY t.started DESC LIMIT 1)) AS failure,
+         s.parent
+    FROM ((SELECT dtm.active_state(a.status, a.next_time, a.failures, a.delayed, a.held) AS state, dtm.status_name(a.status) AS status,
+                  a.status AS letter, a.branch_status, a.updated, NULL::timestamptz AS ended, NULLIF(a.next_time, 'infinity') AS next_attempt,
+                  a.rollback_reason, a.failures::integer AS failures,
+                  CASE WHEN a.status = 'a' THEN 'F'::"char" WHEN a.failures > 0 THEN 'E'::"char" END AS failed, r.*
+             FROM dtm.active a JOIN dtm.request r ON r.id = a.id
+            WHERE dtm.visible(r.submitted_by)
+            ORDER BY a.id DESC)
+          UNION ALL
+          (SELECT 'succeeded', 'succeed', f.status, f.branch_status, f.finished, f.finished, NULL, f.rollback_reason, NULL, NULL, r.*
+             FROM dtm.finished f JOIN dtm.request r ON r.id = f.id
+            WHERE f.status = 'S' AND dtm.visible(r.submitted_by)
+            ORDER BY f.id DESC)
+          UNION ALL
+          (SELECT 'failed', 'failed', f.status, f.branch_status, f.finished, f.finished, NULL, f.rollback_reason, NULL, 'F', r.*
+             FROM dtm.finished f JOIN dtm.request r ON r.id = f.id
+            WHERE f.status <> 'S' AND f.stopped IS NULL AND dtm.visible(r.submitted_by)
+            ORDER BY f.id DESC)
+          UNION ALL
+          (SELECT 'stopped', 'failed', f.status, f.branch_status, f.finished, f.finished, NULL, f.rollback_reason, NULL, NULL, r.*
+             FROM dtm.finished f JOIN dtm.request r ON r.id = f.id
+            WHERE f.status <> 'S' AND f.stopped AND dtm.visible(r.submitted_by)
+            ORDER BY f.id DESC)) s
+   ORDER BY s.id DESC;
+COMMENT ON VIEW dtm.transactions IS 'global transactions that the current role is allowed to see, the newest first';
 COMMENT ON COLUMN dtm.transactions.gid IS 'name of the transaction';
 COMMENT ON COLUMN dtm.transactions.trans_type IS 'saga, tcc, xa, msg or workflow';
-COMMENT ON COLUMN dtm.transactions.status IS 'prepared, submitted, aborting, succeed or failed';
+COMMENT ON COLUMN dtm.transactions.state IS 'scheduled, running, waiting (for its submit, or for a branch that is not done yet), retrying, parked (until somebody steers it), rolling back, succeeded, failed or stopped (by dtm_force_stop)';
+COMMENT ON COLUMN dtm.transactions.status IS 'prepared, submitted, aborting, succeed or failed: the words of the dtm server';
 COMMENT ON COLUMN dtm.transactions.created IS 'when it was submitted or prepared';
 COMMENT ON COLUMN dtm.transactions.updated IS 'when its state was last changed';
 COMMENT ON COLUMN dtm.transactions.finished IS 'when it ended; NULL: it has not ended';
@@ -694,10 +826,15 @@ COMMENT ON COLUMN dtm.transactions.next_attempt IS 'when the coordinator process
 COMMENT ON COLUMN dtm.transactions.rollback_reason IS 'why it was rolled back';
 COMMENT ON COLUMN dtm.transactions.submitted_by IS 'role that submitted it; NULL: the role no longer exists';
 COMMENT ON COLUMN dtm.transactions.steps IS 'number of its steps or registered branches';
-COMMENT ON COLUMN dtm.transactions.failures IS 'number of consecutive temporary errors';
+COMMENT ON COLUMN dtm.transactions.failures IS 'number of consecutive temporary errors; if it has ended, of all of them';
 COMMENT ON COLUMN dtm.transactions.options IS 'options of the submit; times are in seconds';
 COMMENT ON COLUMN dtm.transactions.id IS 'number of the transaction, in the order of submits';
 COMMENT ON COLUMN dtm.transactions.result IS 'result of a workflow, in base64';
+COMMENT ON COLUMN dtm.transactions.current_step IS 'number of the step or branch that is called now, or next; NULL: it is prepared, or has ended';
+COMMENT ON COLUMN dtm.transactions.failed_branch IS 'branch whose refusal is why it is or was rolled back, or whose error is why it is retried; NULL: none';
+COMMENT ON COLUMN dtm.transactions.failed_op IS 'op of that branch';
+COMMENT ON COLUMN dtm.transactions.failure IS 'body of that response, or the error: JSON as it is, other text as a string';
+COMMENT ON COLUMN dtm.transactions.parent IS 'gid of the transaction of whose end this message tells (option on_finish); NULL: none';
 
 CREATE VIEW dtm.branches WITH (security_barrier) AS
   SELECT r.gid,
@@ -711,11 +848,20 @@ CREATE VIEW dtm.branches WITH (security_barrier) AS
          r.payload[o.step] AS payload,
          b.n + 1 AS ordinal,
          r.id,
-         NULLIF(r.topic[o.step], '') AS topic
+         NULLIF(r.topic[o.step], '') AS topic,
+         CASE b.letter
+           WHEN 'S' THEN 'succeeded'
+           WHEN 'F' THEN 'failed'
+           ELSE CASE WHEN s.status IN ('S', 'F') THEN CASE c.attempts WHEN 0 THEN 'not called' ELSE 'given up' END
+                     WHEN c.attempts > 0 THEN 'retrying'
+                     WHEN dtm.op_undoes(r.trans_type, b.n) = (s.status = 'a') THEN 'waiting'
+                     ELSE 'not called' END
+         END AS state,
+         dtm.readable(r.payload[o.step]) AS body
     FROM dtm.request r
-         CROSS JOIN LATERAL (SELECT a.branch_status FROM dtm.active a WHERE a.id = r.id
+         CROSS JOIN LATERAL (SELECT a.branch_status, a.status FROM dtm.active a WHERE a.id = r.id
                              UNION ALL
-                             SELECT f.branch_status FROM dtm.finished f WHERE f.id = r.id) s
+                             SELECT f.branch_status, f.status FROM dtm.finished f WHERE f.id = r.id) s
          CROSS JOIN LATERAL (SELECT u.letter, u.n::integer - 1 AS n
                                FROM ROWS FROM (pg_catalog.unnest(pg_catalog.string_to_array(s.branch_status, NULL))) WITH ORDINALITY u(letter, n)) b
          CROSS JOIN LATERAL (SELECT dtm.op_step(r.trans_type, b.n) AS step) o
@@ -724,13 +870,13 @@ CREATE VIEW dtm.branches WITH (security_barrier) AS
                                     (pg_catalog.array_agg(t.error ORDER BY t.started DESC) FILTER (WHERE t.error IS NOT NULL))[1] AS last_error
                                FROM dtm.attempt t
                               WHERE t.id = r.id AND t.branch = b.n) c
-   WHERE dtm.visible(dtm.submitter_role(r.submitted_by));
+   WHERE dtm.visible(r.submitted_by);
 COMMENT ON VIEW dtm.branches IS 'branch operations of the transactions that the current role is allowed to see';
 COMMENT ON COLUMN dtm.branches.gid IS 'name of the transaction';
 COMMENT ON COLUMN dtm.branches.branch_id IS 'name of the branch in the transaction: 01, 02, ...';
 COMMENT ON COLUMN dtm.branches.op IS 'action, compensate, confirm, cancel, commit, rollback; or the op of a workflow';
 COMMENT ON COLUMN dtm.branches.url IS 'URL that is called; empty: no call is made';
-COMMENT ON COLUMN dtm.branches.status IS 'prepared (not done yet), succeed or failed';
+COMMENT ON COLUMN dtm.branches.status IS 'prepared (not done yet), succeed or failed: the words of the dtm server';
 COMMENT ON COLUMN dtm.branches.attempts IS 'number of calls';
 COMMENT ON COLUMN dtm.branches.last_attempt IS 'when the last call was started';
 COMMENT ON COLUMN dtm.branches.last_error IS 'error of the last call that had one';
@@ -738,10 +884,12 @@ COMMENT ON COLUMN dtm.branches.payload IS 'body of the request';
 COMMENT ON COLUMN dtm.branches.ordinal IS 'position of the op in the transaction, from 1';
 COMMENT ON COLUMN dtm.branches.id IS 'number of the transaction';
 COMMENT ON COLUMN dtm.branches.topic IS 'URL of the topic from which the step came; NULL: none';
+COMMENT ON COLUMN dtm.branches.state IS 'succeeded, failed, retrying, waiting, not called, or given up (it was called, and the transaction was stopped)';
+COMMENT ON COLUMN dtm.branches.body IS 'the payload, to be read: JSON as it is, other text as a string; NULL: it is no text';
 
 CREATE VIEW dtm.calls WITH (security_barrier) AS
   SELECT r.gid,
-         CASE WHEN t.branch < 0 THEN '00' ELSE dtm.step_branch_id(r.branch_id, dtm.op_step(r.trans_type, t.branch)) END AS branch_id,
+         dtm.op_branch_id(r.trans_type, t.branch, r.branch_id) AS branch_id,
          dtm.op_name(r.trans_type, t.branch, r.workflow, r.action) AS op,
          t.started,
          pg_catalog.make_interval(secs => (t.duration::pg_catalog.float8 OPERATOR(pg_catalog./) 1000000::pg_catalog.float8)) AS duration,
@@ -752,7 +900,7 @@ CREATE VIEW dtm.calls WITH (security_barrier) AS
          t.grpc_status
     FROM dtm.attempt t
          JOIN dtm.request r ON r.id = t.id
-   WHERE dtm.visible(dtm.submitter_role(r.submitted_by));
+   WHERE dtm.visible(r.submitted_by);
 COMMENT ON VIEW dtm.calls IS 'calls of branches, one row for each attempt, of the transactions that the current role is allowed to see';
 COMMENT ON COLUMN dtm.calls.gid IS 'name of the transaction';
 COMMENT ON COLUMN dtm.calls.branch_id IS 'name of the branch; 00: the query of a prepared msg, or the callback of a workflow';
@@ -793,12 +941,12 @@ COMMENT ON FUNCTION @extschema@.dtm_result(text, text, text) IS
   'returns the result of a step, which is given by its name or branch id; NULL: there is none';
 CREATE VIEW dtm.acts WITH (security_barrier) AS
   SELECT r.gid, a.done, dtm.submitter_role(a.role) AS role, a.what,
-         dtm.step_branch_id(r.branch_id, dtm.op_step(r.trans_type, a.branch)) AS branch_id,
+         dtm.op_branch_id(r.trans_type, a.branch, r.branch_id) AS branch_id,
          dtm.op_name(r.trans_type, a.branch, r.workflow, r.action) AS op,
          a.reason, a.detail, a.ordinal, r.id
     FROM dtm.act a
          JOIN dtm.request r ON r.id = a.id
-   WHERE dtm.visible(dtm.submitter_role(r.submitted_by));
+   WHERE dtm.visible(r.submitted_by);
 COMMENT ON VIEW dtm.acts IS 'what operators have done to the transactions that the current role is allowed to see: one row for each act';
 COMMENT ON COLUMN dtm.acts.gid IS 'name of the transaction';
 COMMENT ON COLUMN dtm.acts.done IS 'when it was done';
@@ -813,7 +961,7 @@ COMMENT ON COLUMN dtm.acts.id IS 'number of the transaction';
 
 CREATE VIEW dtm.timeline WITH (security_barrier) AS
   SELECT r.gid, e.at, e.event,
-         CASE WHEN e.branch < 0 THEN '00' ELSE dtm.step_branch_id(r.branch_id, dtm.op_step(r.trans_type, e.branch)) END AS branch_id,
+         dtm.op_branch_id(r.trans_type, e.branch, r.branch_id) AS branch_id,
          dtm.op_name(r.trans_type, e.branch, r.workflow, r.action) AS op,
          e.result, e.duration, e.role, e.detail, r.id
     FROM dtm.request r
@@ -830,7 +978,7 @@ CREATE VIEW dtm.timeline WITH (security_barrier) AS
            UNION ALL
            SELECT f.finished, 'ended', NULL, dtm.status_name(f.status), NULL, NULL, f.rollback_reason
              FROM dtm.finished f WHERE f.id = r.id) e
-   WHERE dtm.visible(dtm.submitter_role(r.submitted_by));
+   WHERE dtm.visible(r.submitted_by);
 COMMENT ON VIEW dtm.timeline IS 'what has happened to the transactions that the current role is allowed to see: their beginning, calls, acts of operators, and their end';
 COMMENT ON COLUMN dtm.timeline.gid IS 'name of the transaction';
 COMMENT ON COLUMN dtm.timeline.at IS 'when it happened; of a call, when it was started';
@@ -843,41 +991,109 @@ COMMENT ON COLUMN dtm.timeline.role IS 'role that did it';
 COMMENT ON COLUMN dtm.timeline.detail IS 'error or response of a call, reason of an act, or why the transaction was rolled back';
 COMMENT ON COLUMN dtm.timeline.id IS 'number of the transaction';
 
+/*
+ * The conditions on dtm.active come first, and leave few, whose calls and requests are
+ * looked at.
+ */
 CREATE VIEW dtm.stuck WITH (security_barrier) AS
-  SELECT t.gid, t.trans_type, t.status, t.failures,
-         COALESCE(c.since, t.created) AS since,
-         pg_catalog.clock_timestamp() - COALESCE(c.since, t.created) AS duration,
-         c.branch_id, c.op, c.error AS last_error, t.next_attempt,
-         COALESCE(w.problem, p.reason, pg_catalog.format('it has failed %s times in a row', t.failures)) AS reason
-    FROM dtm.transactions t
-         LEFT JOIN LATERAL (
-           SELECT dtm.submitter_problem(r.submitted_by) AS problem FROM dtm.request r
-            WHERE r.id = t.id AND t.submitted_by IS NULL AND t.finished IS NULL) w ON true
-         LEFT JOIN LATERAL (
-           SELECT 'parked: ' || a.parked_reason AS reason FROM dtm.active a
-            WHERE a.id = t.id AND a.parked IS NOT NULL) p ON true
-         LEFT JOIN LATERAL (
-           SELECT f.since, f.branch_id, f.op, f.error
-             FROM (SELECT pg_catalog.min(c.started) OVER () AS since, c.branch_id, c.op, c.error, c.started
-                     FROM dtm.calls c
-                    WHERE c.id = t.id AND c.result <> 'SUCCESS'
-                      AND c.started > COALESCE((SELECT pg_catalog.max(s.started) FROM dtm.calls s
-                                                 WHERE s.id = t.id AND s.result = 'SUCCESS'), '-infinity')) f
-            ORDER BY f.started DESC LIMIT 1) c ON true
-   WHERE t.failures >= dtm.alert_retry_limit() OR w.problem IS NOT NULL OR p.reason IS NOT NULL
+  SELECT r.gid, dtm.trans_type_name(r.trans_type) AS trans_type, dtm.status_name(a.status) AS status, a.failures::integer AS failures,
+         COALESCE(a.since, r.created) AS since,
+         pg_catalog.clock_timestamp() - COALESCE(a.since, r.created) AS duration,
+         dtm.op_branch_id(r.trans_type, a.branch, r.branch_id) AS branch_id,
+         dtm.op_name(r.trans_type, a.branch, r.workflow, r.action) AS op,
+         a.error AS last_error,
+         NULLIF(a.next_time, 'infinity') AS next_attempt,
+         CASE WHEN dtm.submitter_role(r.submitted_by) IS NULL THEN dtm.submitter_problem(r.submitted_by)
+              WHEN a.next_time = 'infinity' AND a.status <> 'p' AND a.held IS NOT TRUE THEN COALESCE('parked: ' || a.parked_reason, 'it is parked')
+              WHEN a.failures > 0 THEN pg_catalog.format('it has failed %s times in a row', a.failures)
+              ELSE 'its branch answers ONGOING' END AS reason,
+         dtm.active_state(a.status, a.next_time, a.failures, a.delayed, a.held) AS state,
+         dtm.op_url(r.trans_type, a.branch, r.action, r.compensate) AS url,
+         a.http_status,
+         CASE WHEN dtm.submitter_role(r.submitted_by) IS NULL THEN 'Give it to a role with dtm_assign(), or end it with dtm_force_stop().'
+              WHEN a.next_time = 'infinity' AND a.status <> 'p' AND a.held IS NOT TRUE THEN 'Remove the cause, then call dtm_resume(gid); or change it with dtm_edit_step(), or answer for the branch with dtm_skip_branch().'
+              WHEN a.failures = 0 THEN 'Ask the service whether it still works on it. If not, answer for it with dtm_skip_branch().'
+              WHEN a.http_status IN (404, 405, 410) THEN 'Look at the URL. To change it, call dtm_edit_step().'
+              WHEN a.http_status IN (401, 403, 407) THEN 'Look at the credentials: the user mapping of the server, or headers. Then call dtm_retry_now().'
+              WHEN a.http_status BETWEEN 400 AND 499 THEN 'The service does not accept the request. To change it, call dtm_edit_step(); to roll a saga back, dtm_abort().'
+              WHEN a.http_status IS NULL AND dtm.op_url(r.trans_type, a.branch, r.action, r.compensate) LIKE 'sql:%' THEN 'Look at the error of the function. When it is mended, call dtm_retry_now().'
+              WHEN a.http_status IS NULL THEN 'The host does not respond: see dtm.stat_hosts. When it does, call dtm_retry_now(), or wait for the next attempt.'
+              ELSE 'Look at the log of the service. When it is mended, call dtm_retry_now(), or wait for the next attempt.' END AS help,
+         r.id
+    FROM (SELECT a.*, l.branch, l.error, l.http_status,
+                 (SELECT pg_catalog.min(m.started) FROM dtm.attempt m
+                   WHERE m.id = a.id AND m.result <> 'S' AND
+                         m.started > COALESCE((SELECT pg_catalog.max(g.started) FROM dtm.attempt g
+                                                WHERE g.id = a.id AND g.result = 'S'), '-infinity')) AS since
+            FROM dtm.active a
+                 LEFT JOIN LATERAL (
+                   SELECT t.branch::integer AS branch, t.error, t.http_status, t.result
+                     FROM dtm.attempt t
+                    WHERE t.id = a.id AND t.result <> 'S'
+                    ORDER BY t.started DESC LIMIT 1) l ON true
+           WHERE a.failures >= dtm.alert_retry_limit() OR a.next_time = 'infinity' OR
+                 a.ongoing_since < pg_catalog.statement_timestamp() - dtm.stuck_after()
+          OFFSET 0) a
+         JOIN dtm.request r ON r.id = a.id
+   WHERE dtm.visible(r.submitted_by)
+     AND CASE WHEN a.failures >= dtm.alert_retry_limit() THEN true
+              WHEN a.next_time = 'infinity' THEN (a.status <> 'p' AND a.held IS NOT TRUE) OR dtm.submitter_role(r.submitted_by) IS NULL
+              ELSE true END
    ORDER BY since;
-COMMENT ON VIEW dtm.stuck IS 'transactions that have failed at least dtm.alert_retry_limit times in a row, that are parked, or that wait for an administrator; the longest first';
+COMMENT ON VIEW dtm.stuck IS 'transactions that have failed at least dtm.alert_retry_limit times in a row, are parked, wait for an administrator, or whose branch has answered ONGOING for longer than dtm.stuck_after; the longest first';
 COMMENT ON COLUMN dtm.stuck.gid IS 'name of the transaction';
 COMMENT ON COLUMN dtm.stuck.trans_type IS 'saga, tcc, xa, msg or workflow';
 COMMENT ON COLUMN dtm.stuck.status IS 'prepared, submitted or aborting';
 COMMENT ON COLUMN dtm.stuck.failures IS 'number of consecutive temporary errors';
-COMMENT ON COLUMN dtm.stuck.since IS 'time of the first failed call since the last success';
+COMMENT ON COLUMN dtm.stuck.since IS 'time of the first call since the last success that was none';
 COMMENT ON COLUMN dtm.stuck.duration IS 'time since then';
-COMMENT ON COLUMN dtm.stuck.branch_id IS 'branch of the last failed call';
-COMMENT ON COLUMN dtm.stuck.op IS 'op of the last failed call';
-COMMENT ON COLUMN dtm.stuck.last_error IS 'error of that call';
+COMMENT ON COLUMN dtm.stuck.branch_id IS 'branch of the last call that was no success';
+COMMENT ON COLUMN dtm.stuck.op IS 'op of that call';
+COMMENT ON COLUMN dtm.stuck.last_error IS 'error of that call, or body of its response';
 COMMENT ON COLUMN dtm.stuck.next_attempt IS 'time of the next retry; NULL: it is not retried automatically';
 COMMENT ON COLUMN dtm.stuck.reason IS 'why it does not continue';
+COMMENT ON COLUMN dtm.stuck.state IS 'as in dtm.transactions';
+COMMENT ON COLUMN dtm.stuck.url IS 'URL of that call';
+COMMENT ON COLUMN dtm.stuck.http_status IS 'status of the HTTP response to that call; NULL: there was none';
+COMMENT ON COLUMN dtm.stuck.help IS 'what would help';
+COMMENT ON COLUMN dtm.stuck.id IS 'number of the transaction';
+
+/*
+ * Of the finished ones, no more than these are counted: the answer takes the same
+ * time however many are kept.
+ */
+CREATE VIEW dtm.counts AS
+  WITH finished AS MATERIALIZED (
+    SELECT f.id, f.status, f.stopped FROM dtm.finished f ORDER BY f.id DESC LIMIT 2001
+  ), failed AS MATERIALIZED (
+    SELECT f.id, f.stopped FROM dtm.finished f WHERE f.status <> 'S' ORDER BY f.id DESC LIMIT 2001
+  ), kept AS (
+    SELECT n.newest, CASE WHEN n.newest <= 2000 THEN 1
+                          ELSE GREATEST(c.reltuples, n.newest)::float8 / n.newest END AS factor
+      FROM pg_catalog.pg_class c, (SELECT pg_catalog.count(*) AS newest FROM finished) n
+     WHERE c.oid = 'dtm.finished'::pg_catalog.regclass
+  ), active AS (
+    SELECT dtm.active_state(a.status, a.next_time, a.failures, a.delayed, a.held) AS state
+      FROM dtm.active a
+     WHERE (SELECT dtm.sees_all())
+    UNION ALL
+    SELECT dtm.active_state(a.status, a.next_time, a.failures, a.delayed, a.held)
+      FROM dtm.active a JOIN dtm.request r ON r.id = a.id
+     WHERE NOT (SELECT dtm.sees_all()) AND dtm.visible(r.submitted_by)
+  )
+  SELECT s.state, pg_catalog.count(*) AS transactions, true AS exact FROM active s GROUP BY s.state
+  UNION ALL
+  SELECT 'succeeded', pg_catalog.round(pg_catalog.count(*) * (SELECT k.factor FROM kept k))::bigint, (SELECT k.newest <= 2000 FROM kept k)
+    FROM finished f JOIN dtm.request r ON r.id = f.id
+   WHERE f.status = 'S' AND dtm.visible(r.submitted_by) HAVING pg_catalog.count(*) > 0
+  UNION ALL
+  SELECT CASE WHEN f.stopped THEN 'stopped' ELSE 'failed' END, pg_catalog.count(*), (SELECT pg_catalog.count(*) <= 2000 FROM failed)
+    FROM failed f JOIN dtm.request r ON r.id = f.id
+   WHERE dtm.visible(r.submitted_by) GROUP BY 1;
+COMMENT ON VIEW dtm.counts IS 'number of transactions that the current role is allowed to see, by state';
+COMMENT ON COLUMN dtm.counts.state IS 'as in dtm.transactions';
+COMMENT ON COLUMN dtm.counts.transactions IS 'how many there are';
+COMMENT ON COLUMN dtm.counts.exact IS 'false: of succeeded, an estimate by the newest ones that are kept; of failed and stopped, those among the newest 2001 of both';
 
 /* What is parked is never due: the index on next_time finds it. */
 CREATE VIEW dtm.parked WITH (security_barrier) AS
@@ -1621,7 +1837,7 @@ SELECT dtm.withdraw_default_privileges();
 
 GRANT USAGE ON SCHEMA dtm TO dtm_user;
 GRANT USAGE ON TYPE @extschema@.dtm_step TO dtm_user;
-GRANT SELECT ON dtm.transactions, dtm.branches, dtm.calls, dtm.results, dtm.acts, dtm.timeline, dtm.stuck, dtm.parked, dtm.dead_letters, dtm.lanes, dtm.topics, dtm.stat_coordinator TO dtm_user;
+GRANT SELECT ON dtm.transactions, dtm.branches, dtm.calls, dtm.results, dtm.acts, dtm.timeline, dtm.counts, dtm.stuck, dtm.parked, dtm.dead_letters, dtm.lanes, dtm.topics, dtm.stat_coordinator TO dtm_user;
 GRANT EXECUTE ON FUNCTION
   @extschema@.dtm_step(text, text, jsonb, jsonb), @extschema@.dtm_step(text, text, json, jsonb),
   @extschema@.dtm_step(text, text, text, jsonb), @extschema@.dtm_step(text, text, bytea, jsonb), @extschema@.dtm_new_gid(),
@@ -1644,8 +1860,10 @@ GRANT EXECUTE ON FUNCTION
   dtm.library_version(),
   /* those functions and the views call these with the privileges of their caller */
   dtm.open_workflow(jsonb), dtm.query(text), dtm.submit_request(jsonb), dtm.new_gid(), dtm.submit_scheduled(text, jsonb),
-  dtm.need_pg_cron(), dtm.visible(oid), dtm.submitter_role(dtm.submitter), dtm.submitter_problem(dtm.submitter),
-  dtm.alert_retry_limit(), dtm.coordinator_stats(), dtm.seconds(bigint),
+  dtm.need_pg_cron(), dtm.visible(oid), dtm.visible(dtm.submitter), dtm.sees_all(), dtm.submitter_role(dtm.submitter), dtm.submitter_problem(dtm.submitter),
+  dtm.alert_retry_limit(), dtm.stuck_after(), dtm.active_state("char", timestamptz, smallint, boolean, boolean),
+  dtm.readable(text), dtm.readable(bytea), dtm.orders(integer[]), dtm.op_undoes("char", integer), dtm.op_branch_id("char", integer, text[]),
+  dtm.current_step("char", "char", text), dtm.coordinator_stats(), dtm.seconds(bigint),
   dtm.trans_type_name("char"), dtm.status_name("char"), dtm.branch_status_name(text), dtm.result_name("char"),
   dtm.op_step("char", integer), dtm.op_name("char", integer, text, text[]), dtm.op_url("char", integer, text[], text[]),
   dtm.step_branch_id(text[], integer)

@@ -73,6 +73,7 @@ RESET ROLE;
 -- who is told of the end of what was nobody's: nobody
 UPDATE dtm.request SET submitted_by = '-' WHERE gid = 'alices';
 SELECT dtm_force_stop('alices');
+CALL dtm_run_due();
 SELECT gid ~ '^alices$', submitted_by, reason FROM dtm.stuck JOIN dtm.request USING (gid) ORDER BY gid;
 SELECT dtm_force_stop(gid) FROM dtm.transactions WHERE finished IS NULL;
 SELECT * FROM regress_dtm_ran;

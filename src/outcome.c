@@ -161,6 +161,7 @@ tell_end(const Transaction *trans, TimestampTz now, const OutcomeDriver *driver)
 								  utf8_or_marks(finished_json(trans, MaxAllocSize)),
 								  trans->submitted_by, &config, now);
 	message->fairness_key = trans->fairness_key;
+	message->parent = trans->gid;
 	/* its gid is a fresh one: false is not to be expected */
 	if (!store_insert(message))
 		return;

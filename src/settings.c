@@ -24,6 +24,7 @@ int			dtm_retry_interval_max;
 int			dtm_timeout_to_fail;
 int			dtm_request_timeout;
 int			dtm_alert_retry_limit;
+int			dtm_stuck_after;
 int			dtm_max_requests;
 int			dtm_max_requests_per_host;
 int			dtm_breaker_failures;
@@ -110,6 +111,10 @@ define_call_settings(void)
 							"Sets the number of consecutive failures after which each further failure raises an alert.",
 							NULL, &dtm_alert_retry_limit, 3, 1, INT_MAX,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("dtm.stuck_after",
+							"Sets the time after which a branch that answers ONGOING is listed in dtm.stuck.",
+							NULL, &dtm_stuck_after, 600000, 0, MAX_MS,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("dtm.max_requests",
 							"Sets the maximum number of requests that a coordinator has in flight.",
 							NULL, &dtm_max_requests, 2000, 1, MAX_MAX_REQUESTS,

@@ -109,6 +109,8 @@ typedef struct Transaction
 	const char *parked_reason;
 	const char *fairness_key;	/* its role's transactions of different keys
 								 * take turns; NULL: none */
+	const char *parent;			/* gid of the one of whose end a message tells;
+								 * NULL: none */
 	DtmTrans	core;
 	bool		is_mine;		/* store_find: written by this transaction */
 } Transaction;

@@ -23,6 +23,8 @@
 #include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(dtm_visible);
+PG_FUNCTION_INFO_V1(dtm_visible_submitter);
+PG_FUNCTION_INFO_V1(dtm_sees_all);
 
 /*
  * An administrator is who may execute dtm.administer(): a privilege follows a
@@ -51,6 +53,46 @@ Datum
 dtm_visible(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(api_is_visible(PG_ARGISNULL(0) ? InvalidOid : PG_GETARG_OID(0)));
+}
+
+/* dtm.sees_all() returns boolean */
+Datum
+dtm_sees_all(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(is_admin());
+}
+
+/* The latest answer of one use in a query. */
+typedef struct Seen
+{
+	Oid			user;
+	Oid			submitted_by;
+	bool		visible;
+} Seen;
+
+/*
+ * dtm.visible(submitter) returns boolean: of rows of one role after another, as
+ * they usually come, only the first costs something.  The answer is that of the
+ * beginning of the query: as of any query's rights.
+ */
+Datum
+dtm_visible_submitter(PG_FUNCTION_ARGS)
+{
+	Oid			submitted_by = store_submitter(PG_GETARG_DATUM(0));
+	Seen	   *seen = fcinfo->flinfo->fn_extra;
+
+	if (seen == NULL)
+	{
+		seen = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(Seen));
+		fcinfo->flinfo->fn_extra = seen;
+	}
+	if (seen->user != GetUserId() || seen->submitted_by != submitted_by)
+	{
+		seen->visible = api_is_visible(submitted_by);
+		seen->user = GetUserId();
+		seen->submitted_by = submitted_by;
+	}
+	PG_RETURN_BOOL(seen->visible);
 }
 
 /* Beyond that many microseconds, nobody needs a sum of times to be exact. */

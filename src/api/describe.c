@@ -23,6 +23,9 @@ PG_FUNCTION_INFO_V1(dtm_sql_branch_status_name);
 PG_FUNCTION_INFO_V1(dtm_sql_result_name);
 PG_FUNCTION_INFO_V1(dtm_sql_op_step);
 PG_FUNCTION_INFO_V1(dtm_sql_op_name);
+PG_FUNCTION_INFO_V1(dtm_sql_op_undoes);
+PG_FUNCTION_INFO_V1(dtm_sql_op_branch_id);
+PG_FUNCTION_INFO_V1(dtm_sql_current_step);
 PG_FUNCTION_INFO_V1(dtm_sql_op_url);
 PG_FUNCTION_INFO_V1(dtm_sql_step_branch_id);
 
@@ -117,6 +120,19 @@ dtm_sql_op_step(PG_FUNCTION_ARGS)
 	PG_RETURN_INT32(step + 1);
 }
 
+/* dtm.op_undoes(trans_type, n) */
+Datum
+dtm_sql_op_undoes(PG_FUNCTION_ARGS)
+{
+	DtmTransType type;
+	int			step;
+	DtmOp		op;
+
+	if (!op_at(PG_GETARG_CHAR(0), PG_GETARG_INT32(1), &type, &step, &op))
+		PG_RETURN_NULL();
+	PG_RETURN_BOOL(dtm_op_undoes(op));
+}
+
 /* dtm.op_name(trans_type, n, workflow, action) */
 Datum
 dtm_sql_op_name(PG_FUNCTION_ARGS)
@@ -173,4 +189,45 @@ dtm_sql_step_branch_id(PG_FUNCTION_ARGS)
 		PG_RETURN_NULL();
 	dtm_step_branch_id(step, id);
 	PG_RETURN_TEXT_P(cstring_to_text(id));
+}
+
+/* dtm.op_branch_id(trans_type, n, branch_id) */
+Datum
+dtm_sql_op_branch_id(PG_FUNCTION_ARGS)
+{
+	DtmTransType type;
+	int			step;
+	DtmOp		op;
+	char		id[DTM_BRANCH_ID_SIZE];
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		PG_RETURN_NULL();
+	if (PG_GETARG_INT32(1) < 0)
+		PG_RETURN_TEXT_P(cstring_to_text("00"));
+	if (!op_at(PG_GETARG_CHAR(0), PG_GETARG_INT32(1), &type, &step, &op))
+		PG_RETURN_NULL();
+	if (!PG_ARGISNULL(2))
+		RETURN_TEXT(element(ARRAY_OR_NULL(2), step));
+	if (step >= DTM_MAX_STEPS)
+		PG_RETURN_NULL();
+	dtm_step_branch_id(step, id);
+	PG_RETURN_TEXT_P(cstring_to_text(id));
+}
+
+/* dtm.current_step(trans_type, status, branch_status) */
+Datum
+dtm_sql_current_step(PG_FUNCTION_ARGS)
+{
+	text	   *letters = PG_GETARG_TEXT_PP(2);
+	DtmTransType type;
+	DtmStatus	status;
+	int			step;
+
+	if (!dtm_trans_type_of_letter(PG_GETARG_CHAR(0), &type) ||
+		!dtm_status_of_letter(PG_GETARG_CHAR(1), &status))
+		PG_RETURN_NULL();
+	step = dtm_core_current_step(type, status, VARDATA_ANY(letters), VARSIZE_ANY_EXHDR(letters));
+	if (step < 0)
+		PG_RETURN_NULL();
+	PG_RETURN_INT32(step + 1);
 }

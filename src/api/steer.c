@@ -29,6 +29,7 @@ PG_FUNCTION_INFO_V1(dtm_resume);
 PG_FUNCTION_INFO_V1(dtm_set_home);
 PG_FUNCTION_INFO_V1(dtm_home_changed);
 PG_FUNCTION_INFO_V1(dtm_get_alert_retry_limit);
+PG_FUNCTION_INFO_V1(dtm_get_stuck_after);
 
 Transaction *
 api_abort(const char *gid, const char *reason, bool steered)
@@ -241,4 +242,14 @@ Datum
 dtm_get_alert_retry_limit(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_INT32(dtm_alert_retry_limit);
+}
+
+/* dtm.stuck_after() */
+Datum
+dtm_get_stuck_after(PG_FUNCTION_ARGS)
+{
+	Interval   *interval = palloc0(sizeof(Interval));
+
+	interval->time = (int64) dtm_stuck_after * 1000;
+	PG_RETURN_INTERVAL_P(interval);
 }

@@ -60,6 +60,7 @@ dtm_core_start(DtmTrans *t, const DtmConfig *cfg, bool submitted, DtmTime now)
 		t->ops[i].status = DTM_BRANCH_PREPARED;
 	t->created = now;
 	t->failures = 0;
+	t->ongoing_since = 0;
 	t->retries = 0;
 	t->parked = false;
 	t->reason = "";
@@ -297,6 +298,7 @@ dtm_core_enter(DtmTrans *t, DtmStatus status, DtmTime now, DtmUpdate *u)
 	t->next_time = dtm_core_is_final(status) ? DTM_TIME_NEVER : now;
 	t->parked = false;			/* somebody has decided */
 	t->failures = 0;
+	t->ongoing_since = 0;
 	t->query_waiting = false;
 	t->round_failed = false;
 	for (int i = 0; i < t->nops; i++)
@@ -372,6 +374,7 @@ dtm_core_branch_succeeded(DtmTrans *t, DtmBranchOp *op, DtmUpdate *u)
 {
 	op->status = DTM_BRANCH_SUCCEED;
 	t->failures = 0;			/* */
+	t->ongoing_since = 0;
 	u->changed = true;
 }
 
@@ -434,6 +437,11 @@ dtm_core_retry_later(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
 	bool		grow = ev->result != DTM_RESULT_ONGOING && !t->round_failed;
 
 	*waiting = true;
+	if (ev->result == DTM_RESULT_ONGOING && t->ongoing_since == 0)
+	{
+		t->ongoing_since = ev->now;
+		u->changed = true;
+	}
 	if (t->parked)
 		return;					/* until it is resumed */
 

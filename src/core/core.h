@@ -172,6 +172,8 @@ typedef struct DtmTrans
 	bool		parked;			/* nothing is called until it is resumed */
 	bool		held;			/* its lane has another one before it: no
 								 * action starts */
+	DtmTime		ongoing_since;	/* the first ONGOING since the last success; 0:
+								 * there was none */
 	uint16_t	failures;		/* temporary errors since the last success */
 	uint16_t	retries;		/* re-runs counted against retry_limit */
 	int			nsteps;			/* steps, or registered branches */
@@ -341,6 +343,14 @@ extern int	dtm_core_forward_op(DtmTransType type, int step);
 
 /* The step (from 0) and the op at a place, from 0, among the ops of a type. */
 extern void dtm_core_op_at(DtmTransType type, int n, int *step, DtmOp *op);
+
+/*
+ * For readers: the step, from 0, that is called now or next, by the stored letters
+ * of its nops ops; of several, the first in the order in which they are called.  -1:
+ * none.
+ */
+extern int	dtm_core_current_step(DtmTransType type, DtmStatus status,
+								  const char *letters, int nops);
 
 /*
  * Fills in step and op of the nops elements of t->ops, from t->type.  The

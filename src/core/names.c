@@ -229,6 +229,35 @@ dtm_core_op_at(DtmTransType type, int n, int *step, DtmOp *op)
 	}
 }
 
+int
+dtm_core_current_step(DtmTransType type, DtmStatus status, const char *letters,
+					  int nops)
+{
+	char		done = dtm_branch_status_letter(DTM_BRANCH_SUCCEED);
+	char		left = dtm_branch_status_letter(DTM_BRANCH_PREPARED);
+	int			per_step = dtm_core_has_undo(type) ? 2 : 1;
+	bool		undo = status == DTM_ABORTING;
+	bool		backward = type == DTM_TCC || (type == DTM_SAGA && undo);
+	int			nsteps = nops / per_step;
+
+	if ((status != DTM_SUBMITTED && !undo) || type == DTM_WORKFLOW ||
+		(undo && per_step == 1))
+		return -1;
+	for (int i = 0; i < nsteps; i++)
+	{
+		int			step = backward ? nsteps - 1 - i : i;
+		const char *ops = letters + step * per_step;
+
+		/* of a saga that is rolled back, only what may have run is undone */
+		if (type == DTM_SAGA && undo && step > 0 && ops[1] == left &&
+			ops[1 - per_step] != done)
+			continue;
+		if (ops[undo ? 0 : per_step - 1] != done)
+			return step;
+	}
+	return -1;
+}
+
 void
 dtm_core_lay_out(DtmTrans *t)
 {

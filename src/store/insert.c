@@ -47,10 +47,11 @@ build_insert(const ColumnSet *set)
 		appendStringInfo(&sql, "%s$%d", i == 1 ? "" : ", ", i);
 	appendStringInfo(&sql,
 					 ") ON CONFLICT ON CONSTRAINT request_gid DO NOTHING RETURNING id, created) "
-					 "INSERT INTO dtm.active (id, next_time, updated, status, branch_status, held) "
-					 "SELECT r.id, $%d, r.created, $%d, pg_catalog.repeat('P', $%d), $%d FROM r "
+					 "INSERT INTO dtm.active (id, next_time, updated, status, branch_status, held, delayed) "
+					 "SELECT r.id, $%d, r.created, $%d, pg_catalog.repeat('P', $%d), $%d, "
+					 "CASE WHEN $%d" EQUALS "'s' AND $%d OPERATOR(pg_catalog.>) r.created THEN true END FROM r "
 					 "RETURNING id",
-					 n + 1, n + 2, n + 3, n + 4);
+					 n + 1, n + 2, n + 3, n + 4, n + 2, n + 1);
 	row_types(set, insert_statement.types);
 	memcpy(insert_statement.types + n, types_behind, sizeof(types_behind));
 	insert_statement.nparams = n + (int) lengthof(types_behind);
@@ -216,6 +217,8 @@ insert_active(Target *target, EState *estate, const Transaction *trans)
 	set(target, ACTIVE_BRANCH_STATUS, PointerGetDatum(letters));
 	if (core->held)
 		set(target, ACTIVE_HELD, BoolGetDatum(true));
+	if (core->status == DTM_SUBMITTED && core->next_time > core->created)
+		set(target, ACTIVE_DELAYED, BoolGetDatum(true));
 	ExecStoreVirtualTuple(target->slot);
 	ExecConstraints(target->info, target->slot, estate);
 	table_tuple_insert(target->relation, target->slot, estate->es_output_cid, 0, NULL);

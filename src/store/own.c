@@ -162,7 +162,7 @@ are_indexes_as_made(Relation relation)
 		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
 
 		fine = fine && RelationGetIndexExpressions(index) == NIL &&
-			RelationGetIndexPredicate(index) == NIL;
+			!calls_foreign_function((Node *) RelationGetIndexPredicate(index), NULL);
 		for (int i = 0; i < IndexRelationGetNumberOfKeyAttributes(index); i++)
 			fine = fine && index->rd_opfamily[i] < FirstNormalObjectId;
 		index_close(index, AccessShareLock);

@@ -154,10 +154,10 @@ enum
 	ACTIVE_ID = 1, ACTIVE_NEXT_TIME, ACTIVE_UPDATED, ACTIVE_VERSION,
 	ACTIVE_FAILURES, ACTIVE_RETRIES, ACTIVE_STATUS, ACTIVE_BRANCH_STATUS,
 	ACTIVE_ROLLBACK_REASON, ACTIVE_ATTEMPTS, ACTIVE_PARKED, ACTIVE_PARKED_OP,
-	ACTIVE_PARKED_REASON, ACTIVE_HELD
+	ACTIVE_PARKED_REASON, ACTIVE_HELD, ACTIVE_DELAYED, ACTIVE_ONGOING_SINCE
 };
 
-#define NACTIVE	ACTIVE_HELD
+#define NACTIVE	ACTIVE_ONGOING_SINCE
 
 enum
 {
@@ -321,10 +321,11 @@ enum
 {
 	C_XMIN = NREQUEST_COLUMNS + 1,	/* of dtm.request */
 	C_NEXT_TIME, C_VERSION, C_FAILURES, C_RETRIES, C_STATUS, C_BRANCH_STATUS,
-	C_ROLLBACK_REASON, C_ATTEMPTS, C_PARKED, C_PARKED_OP, C_PARKED_REASON, C_HELD
+	C_ROLLBACK_REASON, C_ATTEMPTS, C_PARKED, C_PARKED_OP, C_PARKED_REASON, C_HELD,
+	C_ONGOING_SINCE
 };
 
-#define NCOLUMNS	C_HELD
+#define NCOLUMNS	C_ONGOING_SINCE
 
 /*
  * Columns that follow those of dtm.request in a SELECT; aliases: r for
@@ -333,12 +334,12 @@ enum
 #define ACTIVE_COLUMNS \
 	"r.xmin, a.next_time, a.version, a.failures, a.retries, a.status, " \
 	"a.branch_status, a.rollback_reason, a.attempts, a.parked, a.parked_op, " \
-	"a.parked_reason, a.held "
+	"a.parked_reason, a.held, a.ongoing_since "
 #define FINISHED_COLUMNS \
 	"r.xmin, 'infinity'::pg_catalog.timestamptz, 0, 0::pg_catalog.int2, " \
 	"0::pg_catalog.int2, f.status, f.branch_status, f.rollback_reason, " \
 	"NULL::pg_catalog.int2[], NULL::pg_catalog.timestamptz, NULL::pg_catalog.int2, " \
-	"NULL::pg_catalog.text, NULL::pg_catalog.bool "
+	"NULL::pg_catalog.text, NULL::pg_catalog.bool, NULL::pg_catalog.timestamptz "
 
 /* The types of dtm.request's columns, and their names: "r.id, r.created, ". */
 extern const Oid request_types[NREQUEST_COLUMNS];

@@ -189,18 +189,19 @@ store_peek(const char *gid, bool latest, StorePeek *peek)
 enum
 {
 	S_ID, S_VERSION, S_UPDATED, S_STATUS, S_BRANCHES, S_REASON, S_NEXT_TIME,
-	S_FAILURES, S_RETRIES, S_RARE, NSTATE = S_RARE + NRARE
+	S_FAILURES, S_RETRIES, S_RARE, S_ONGOING_SINCE = S_RARE + NRARE, NSTATE
 };
 
 #define STATE_TYPES \
 	INT8OID, INT4OID, TIMESTAMPTZOID, CHAROID, TEXTOID, TEXTOID, \
 	TIMESTAMPTZOID, INT2OID, INT2OID, \
-	INT2ARRAYOID, TIMESTAMPTZOID, INT2OID, TEXTOID, BOOLOID
+	INT2ARRAYOID, TIMESTAMPTZOID, INT2OID, TEXTOID, BOOLOID, TIMESTAMPTZOID
 
 #define UPDATE_ACTIVE \
 	"UPDATE dtm.active SET updated = $3, status = $4, branch_status = $5, " \
 	"rollback_reason = $6, next_time = $7, failures = $8, retries = $9, " \
-	"attempts = $10, parked = $11, parked_op = $12, parked_reason = $13, held = $14, " \
+	"attempts = $10, parked = $11, parked_op = $12, parked_reason = $13, held = $14, ongoing_since = $15, " \
+	"delayed = CASE WHEN status" EQUALS "'p' AND $4" EQUALS "'s' AND $7 OPERATOR(pg_catalog.>) $3 THEN true ELSE delayed END, " \
 	"version = version OPERATOR(pg_catalog.+) 1 " \
 	"WHERE id" EQUALS "$1 AND version" EQUALS "$2"
 
@@ -228,6 +229,9 @@ state_values(const Transaction *trans, Datum *values, char *nulls)
 	for (int i = 0; i < NRARE; i++)
 		if (rare_nulls[i])
 			nulls[S_RARE + i] = 'n';
+	values[S_ONGOING_SINCE] = TimestampTzGetDatum(core->ongoing_since);
+	if (core->ongoing_since == 0)
+		nulls[S_ONGOING_SINCE] = 'n';
 }
 
 /* Runs one of them, which has to write one row. */
@@ -253,7 +257,7 @@ store_update(Transaction *trans)
 		"WITH d AS (DELETE FROM dtm.active "
 		"WHERE id" EQUALS "$1 AND version" EQUALS "$2 RETURNING id) "
 		"INSERT INTO dtm.finished (id, finished, status, branch_status, rollback_reason, stopped) "
-		"SELECT d.id, $3, $4, $5, $6, $15 FROM d",
+		"SELECT d.id, $3, $4, $5, $6, $16 FROM d",
 		NSTATE + 1, {STATE_TYPES, BOOLOID}, true
 	};
 	Datum		values[NSTATE + 1];

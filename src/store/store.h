@@ -138,6 +138,9 @@ typedef struct StorePeek
  */
 extern StoreFound store_peek(const char *gid, bool latest, StorePeek *peek);
 
+/* The role in a value of the SQL type dtm.submitter; InvalidOid: it does not exist. */
+extern Oid	store_submitter(Datum submitter);
+
 /* Writes the state of a transaction that was found and locked. */
 extern void store_update(Transaction *trans);
 

@@ -66,6 +66,12 @@ submitter_role(Datum datum)
 	return role_exists(submitter->role) ? submitter->role : InvalidOid;
 }
 
+Oid
+store_submitter(Datum submitter)
+{
+	return submitter_role(submitter);
+}
+
 char *
 submitter_problem(Datum datum)
 {

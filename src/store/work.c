@@ -59,7 +59,8 @@ store_own_session(void)
 /* Types of the tables' columns; dtm.request's are in row.c. */
 const Oid	active_types[NACTIVE] = {
 	INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID, INT2OID, INT2OID, CHAROID,
-	TEXTOID, TEXTOID, INT2ARRAYOID, TIMESTAMPTZOID, INT2OID, TEXTOID, BOOLOID
+	TEXTOID, TEXTOID, INT2ARRAYOID, TIMESTAMPTZOID, INT2OID, TEXTOID, BOOLOID,
+	BOOLOID, TIMESTAMPTZOID
 };
 static const Oid finished_types[FINISHED_ROLLBACK_REASON] = {
 	INT8OID, TIMESTAMPTZOID, CHAROID, TEXTOID, TEXTOID
@@ -85,7 +86,7 @@ join(const Table *request, const Table *active, Row *row)
 			ACTIVE_NEXT_TIME, ACTIVE_VERSION, ACTIVE_FAILURES, ACTIVE_RETRIES,
 			ACTIVE_STATUS, ACTIVE_BRANCH_STATUS, ACTIVE_ROLLBACK_REASON,
 			ACTIVE_ATTEMPTS, ACTIVE_PARKED, ACTIVE_PARKED_OP, ACTIVE_PARKED_REASON,
-			ACTIVE_HELD
+			ACTIVE_HELD, ACTIVE_ONGOING_SINCE
 		};
 		int			from = columns[column - C_NEXT_TIME] - 1;
 
@@ -237,6 +238,12 @@ set_state(Table *active, const Transaction *trans, TimestampTz now)
 			tab_set_null(active, ACTIVE_ATTEMPTS + i);
 		else
 			tab_set(active, ACTIVE_ATTEMPTS + i, rare[i]);
+	/* the coordinator has had it in hand: it does not just wait any more */
+	tab_set_null(active, ACTIVE_DELAYED);
+	if (core->ongoing_since != 0)
+		tab_set(active, ACTIVE_ONGOING_SINCE, TimestampTzGetDatum(core->ongoing_since));
+	else
+		tab_set_null(active, ACTIVE_ONGOING_SINCE);
 }
 
 static void

@@ -690,6 +690,64 @@ a_word_stands_for_a_reply(void **state)
 	assert_int_equal(sim.stored.status, DTM_SUCCEED);
 }
 
+/* --- What readers are told of; if this fails, an operator looks at the wrong branch. --- */
+static void
+readers_see_the_current_step(void **state)
+{
+	static const struct
+	{
+		DtmTransType type;
+		DtmStatus	status;
+		const char *letters;
+		int			step;
+	}			cases[] = {
+		{DTM_SAGA, DTM_SUBMITTED, "PSPP", 1},
+		{DTM_SAGA, DTM_SUBMITTED, "PSPS", -1},
+		{DTM_SAGA, DTM_PREPARED, "PPPP", -1},
+		{DTM_SAGA, DTM_FAILED, "SFPP", -1},
+		{DTM_SAGA, DTM_ABORTING, "PSPFPP", 1},
+		{DTM_SAGA, DTM_ABORTING, "PSSFPP", 0},
+		/* the last may have run */
+		{DTM_SAGA, DTM_ABORTING, "PSPP", 1},
+		{DTM_MSG, DTM_SUBMITTED, "SP", 1},
+		{DTM_MSG, DTM_ABORTING, "SP", -1},
+		{DTM_TCC, DTM_SUBMITTED, "PPPP", 1},
+		{DTM_TCC, DTM_SUBMITTED, "PPPS", 0},
+		{DTM_XA, DTM_SUBMITTED, "PPPP", 0},
+		{DTM_XA, DTM_ABORTING, "SPPP", 1},
+		{DTM_WORKFLOW, DTM_PREPARED, "S", -1}
+	};
+
+	(void) state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		assert_int_equal(dtm_core_current_step(cases[i].type, cases[i].status, cases[i].letters,
+											   (int) strlen(cases[i].letters)),
+						 cases[i].step);
+}
+
+/* --- Since when a branch says ONGOING; if this fails, one that does for ever is in no view. --- */
+static void
+ongoing_is_remembered_until_a_success(void **state)
+{
+	Sim			sim;
+
+	(void) state;
+	sim_init(&sim, DTM_SAGA, 2);
+	sim_start(&sim, true);
+	sim_wake(&sim);
+	sim.now = 5 * SEC;
+	sim_reply(&sim, 1, DTM_RESULT_ONGOING, "");
+	assert_true(sim.stored.ongoing_since == 5 * SEC);
+	sim.now = sim.stored.next_time;
+	sim_wake(&sim);
+	sim_reply(&sim, 1, DTM_RESULT_ONGOING, "");
+	assert_true(sim.stored.ongoing_since == 5 * SEC);
+	sim.now = sim.stored.next_time;
+	sim_wake(&sim);
+	sim_reply(&sim, 1, DTM_RESULT_SUCCESS, "");
+	assert_true(sim.stored.ongoing_since == 0);
+}
+
 /* --- An edit is for what is left to do; if this fails, a mended URL waits for hours. --- */
 static void
 edits_are_tried_at_once(void **state)
@@ -1906,6 +1964,8 @@ main(void)
 		cmocka_unit_test(one_schedule_a_round),
 		cmocka_unit_test(operators_roll_sagas_back),
 		cmocka_unit_test(a_word_stands_for_a_reply),
+		cmocka_unit_test(readers_see_the_current_step),
+		cmocka_unit_test(ongoing_is_remembered_until_a_success),
 		cmocka_unit_test(edits_are_tried_at_once),
 		cmocka_unit_test(second_replies_are_ignored),
 		cmocka_unit_test(late_replies_do_not_widen_the_abort),

@@ -65,6 +65,8 @@ CREATE TABLE dtm.dead_letter (
 COMMENT ON TABLE dtm.dead_letter IS 'steps of messages that were discarded by their policy';
 COMMENT ON COLUMN dtm.dead_letter.branch IS 'position in branch_status, from 0';
 SELECT pg_catalog.pg_extension_config_dump('dtm.dead_letter', '');
+ALTER TABLE dtm.request ADD COLUMN parent text COLLATE "C";
+COMMENT ON COLUMN dtm.request.parent IS 'gid of the transaction of whose end a message tells (on_finish)';
 COMMENT ON TABLE dtm.request IS 'global transactions as they were submitted';
 COMMENT ON COLUMN dtm.request.timeout_to_fail IS 'microseconds, as are retry_interval and delay';
 COMMENT ON COLUMN dtm.request.request_timeout IS 'milliseconds';
@@ -102,6 +104,10 @@ COMMENT ON SCHEMA dtm IS 'dtm: tables, views and internal functions of the coord
 COMMENT ON SCHEMA dtm_barrier IS 'dtm: the barrier''s table, where dtm''s SDKs expect it';
 ALTER TABLE dtm.attempt REPLICA IDENTITY FULL;
 SELECT pg_catalog.pg_extension_config_dump('dtm.result', '');
+ALTER TABLE dtm.active ADD COLUMN delayed boolean;
+ALTER TABLE dtm.active ADD COLUMN ongoing_since timestamptz;
+COMMENT ON COLUMN dtm.active.ongoing_since IS 'first ONGOING since the last success; NULL: there was none';
+COMMENT ON COLUMN dtm.active.delayed IS 'whether it waits for the delay of its submit; NULL: no';
 ALTER TABLE dtm.finished ADD COLUMN stopped boolean;
 COMMENT ON COLUMN dtm.finished.stopped IS 'whether dtm_force_stop() has ended it; NULL: no';
 CREATE TABLE dtm.act (
