@@ -1,7 +1,7 @@
 # dtm: distributed transactions in PostgreSQL
 
 EXTENSION = dtm
-DATA = $(notdir $(wildcard $(srcdir)/dtm--*.sql))
+DATA = $(notdir $(wildcard $(srcdir)/dtm--*.sql)) dtm.psql
 MODULE_big = dtm
 OBJS = $(patsubst $(srcdir)/%.c,%.o,$(wildcard $(srcdir)/src/*.c $(srcdir)/src/*/*.c))
 

@@ -1277,6 +1277,41 @@ COMMENT ON COLUMN dtm.stat_hosts.recent_time IS 'moving average of the response 
 COMMENT ON COLUMN dtm.stat_hosts.next_probe IS 'time of the next probe';
 COMMENT ON COLUMN dtm.stat_hosts.last_error IS 'error of the last call without a response';
 
+/* For dtm_explain(): what one who calls a URL may know of its host. */
+CREATE FUNCTION dtm.host_state(
+  url text, OUT state text, OUT in_flight integer, OUT waiting integer, OUT window_size integer, OUT next_probe timestamptz)
+RETURNS record
+AS 'MODULE_PATHNAME', 'dtm_host_state' LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION dtm.noted_calls(OUT coordinator integer, OUT id bigint, OUT branch integer, OUT queued timestamptz, OUT started timestamptz)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'dtm_noted_calls' LANGUAGE C VOLATILE PARALLEL SAFE;
+COMMENT ON FUNCTION dtm.noted_calls() IS 'calls that this database''s coordinators make now';
+
+CREATE VIEW dtm.in_flight WITH (security_barrier) AS
+  SELECT r.gid,
+         dtm.op_branch_id(r.trans_type, c.branch, r.branch_id) AS branch_id,
+         dtm.op_name(r.trans_type, c.branch, r.workflow, r.action) AS op,
+         CASE WHEN c.branch < 0 THEN r.query_prepared ELSE dtm.op_url(r.trans_type, c.branch, r.action, r.compensate) END AS url,
+         c.queued,
+         c.started,
+         pg_catalog.clock_timestamp() - c.started AS duration,
+         c.coordinator,
+         r.id
+    FROM dtm.noted_calls() c
+         JOIN dtm.request r ON r.id = c.id
+   WHERE dtm.visible(r.submitted_by);
+COMMENT ON VIEW dtm.in_flight IS 'calls that are made now, of the transactions that the current role is allowed to see; up to 2048 of each coordinator';
+COMMENT ON COLUMN dtm.in_flight.gid IS 'name of the transaction';
+COMMENT ON COLUMN dtm.in_flight.branch_id IS 'name of the branch; 00: the query of a prepared msg, or the callback of a workflow';
+COMMENT ON COLUMN dtm.in_flight.op IS 'op that is called';
+COMMENT ON COLUMN dtm.in_flight.url IS 'URL that is called';
+COMMENT ON COLUMN dtm.in_flight.queued IS 'when the call was decided on';
+COMMENT ON COLUMN dtm.in_flight.started IS 'when it was sent; NULL: it waits for its turn';
+COMMENT ON COLUMN dtm.in_flight.duration IS 'time since it was sent';
+COMMENT ON COLUMN dtm.in_flight.coordinator IS 'number of the coordinator that makes it, from 1';
+COMMENT ON COLUMN dtm.in_flight.id IS 'number of the transaction';
+
 CREATE FUNCTION @extschema@.dtm_status(gid text) RETURNS text
 AS 'MODULE_PATHNAME', 'dtm_status' LANGUAGE C STABLE STRICT;
 COMMENT ON FUNCTION @extschema@.dtm_status(text) IS 'returns the status of a global transaction; NULL if the gid does not exist';
@@ -1330,6 +1365,144 @@ CREATE FUNCTION @extschema@.dtm_query(gid text) RETURNS jsonb
 LANGUAGE sql STABLE STRICT
 AS $$ SELECT dtm.query($1) $$;
 COMMENT ON FUNCTION @extschema@.dtm_query(text) IS 'returns a global transaction and its branches, as dtm''s /query shows them';
+
+/* Who has locked the row of a transaction; NULL: nobody. */
+CREATE FUNCTION dtm.row_holder(id bigint) RETURNS text
+LANGUAGE sql STABLE STRICT SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT CASE WHEN l.pid IS NULL THEN format('prepared transaction "%s"', (SELECT p.gid FROM pg_prepared_xacts p WHERE p.transaction = l.transactionid))
+              ELSE format('process %s', l.pid) END
+    FROM dtm.active a
+         JOIN pg_locks l ON l.locktype = 'transactionid' AND l.transactionid = a.xmax AND l.mode = 'ExclusiveLock' AND l.granted
+   WHERE a.id = $1
+$$;
+
+/* The address of a URL that names a server. */
+CREATE FUNCTION dtm.base_url(url text) RETURNS text
+LANGUAGE sql STABLE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT CASE WHEN $1 LIKE 'server:%' THEN
+                (SELECT o.option_value FROM pg_foreign_server f, pg_options_to_table(f.srvoptions) o
+                  WHERE f.srvname = substring($1 FROM '^server:([^/?]*)') AND o.option_name = 'base_url')
+              ELSE $1 END
+$$;
+
+/* What a call waits for that has not been sent yet. */
+CREATE FUNCTION dtm.explain_call(call_url text, OUT waits_for text, OUT detail text)
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  host record;
+BEGIN
+  IF call_url LIKE 'sql:%' THEN
+    waits_for := 'worker';
+    detail := format('all background workers that its role may have run other functions (dtm.sql_workers is %s)', current_setting('dtm.sql_workers', true));
+    RETURN;
+  END IF;
+  SELECT h.* INTO host FROM dtm.host_state(dtm.base_url(call_url)) h;
+  IF host.window_size IS NOT NULL AND host.in_flight >= host.window_size THEN
+    waits_for := 'window';
+    detail := format('%s calls to its host are in flight, of %s that it gets at a time now; %s wait', host.in_flight, host.window_size, host.waiting);
+  ELSE
+    waits_for := 'limit';
+    detail := format('%s calls to its host are in flight, and %s wait: see dtm.max_requests_per_host and dtm.max_requests',
+                     COALESCE(host.in_flight, 0), COALESCE(host.waiting, 0));
+  END IF;
+END
+$$;
+
+/*
+ * Asked in this order, the first that holds is the answer: whether it has ended; the
+ * coordinator; the row; a call; a person; the time.
+ */
+CREATE FUNCTION @extschema@.dtm_explain(
+  gid text, OUT state text, OUT waits_for text, OUT detail text, OUT since timestamptz, OUT next_attempt timestamptz, OUT last_error text, OUT help text)
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  t record;
+  c record;
+  stuck record;
+  holder text;
+BEGIN
+  SELECT * INTO t FROM dtm.transactions v WHERE v.gid = $1;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'global transaction "%" does not exist', $1
+      USING ERRCODE = 'DT003', HINT = 'Look for it in dtm.transactions, which lists the global transactions that you are allowed to see.';
+  END IF;
+  state := t.state;
+  next_attempt := t.next_attempt;
+  since := t.updated;
+  SELECT v.error INTO last_error FROM dtm.calls v WHERE v.id = t.id AND v.result <> 'SUCCESS' ORDER BY v.started DESC LIMIT 1;
+  SELECT v.reason, v.help INTO stuck FROM dtm.stuck v WHERE v.id = t.id;
+  help := stuck.help;
+  IF t.finished IS NOT NULL THEN
+    waits_for := 'nothing';
+    detail := COALESCE('it has ended: ' || t.rollback_reason, 'it has ended');
+    RETURN;
+  END IF;
+  SELECT v.state, v.reason, v.hint INTO c FROM dtm.stat_coordinator v ORDER BY v.state = 'running' LIMIT 1;
+  IF c.state <> 'running' THEN
+    waits_for := 'coordinator';
+    detail := format('the coordinator of this database is %s', c.state) || COALESCE(': ' || c.reason, '');
+    help := COALESCE(c.hint, help, CASE c.state WHEN 'not preloaded' THEN 'Add dtm to shared_preload_libraries and restart the server, or CALL dtm_run_due().' END);
+    RETURN;
+  END IF;
+  holder := dtm.row_holder(t.id);
+  IF holder IS NOT NULL THEN
+    waits_for := 'lock';
+    detail := format('%s has its row locked', holder);
+    help := 'Wait until the lock is released, or end who holds it: pg_stat_activity, pg_prepared_xacts.';
+    RETURN;
+  END IF;
+  SELECT v.url, v.started, v.queued INTO c FROM dtm.in_flight v WHERE v.id = t.id ORDER BY v.started LIMIT 1;
+  IF c.started IS NOT NULL THEN
+    waits_for := 'response';
+    detail := format('%s is called', c.url);
+    since := c.started;
+  ELSIF c.queued IS NOT NULL THEN
+    SELECT e.waits_for, e.detail INTO waits_for, detail FROM dtm.explain_call(c.url) e;
+    since := c.queued;
+  ELSIF t.submitted_by IS NULL OR t.state = 'parked' THEN
+    waits_for := 'person';
+    detail := COALESCE(stuck.reason, 'it is parked');
+  ELSIF t.status = 'prepared' THEN
+    waits_for := 'submit';
+    detail := CASE WHEN t.next_attempt IS NULL THEN 'its client has to submit it'
+                   WHEN t.trans_type = 'msg' THEN 'its client has to submit it; at next_attempt it is asked whether it did its part'
+                   WHEN t.trans_type = 'workflow' THEN 'its client has to submit it; at next_attempt its callback is called'
+                   ELSE 'its client has to submit it; at next_attempt it is rolled back' END;
+  ELSIF t.state = 'waiting' AND t.next_attempt IS NULL THEN
+    waits_for := 'lane';
+    detail := format('the one before it in lane "%s" has not ended: see dtm.lanes', t.options ->> 'lane');
+  ELSIF t.next_attempt > clock_timestamp() THEN
+    IF t.state = 'scheduled' THEN
+      waits_for := 'time';
+      detail := 'it was submitted with a delay';
+    ELSIF t.failures > 0 THEN
+      SELECT h.state INTO c FROM dtm.branches b, dtm.host_state(dtm.base_url(b.url)) h
+       WHERE b.id = t.id AND b.branch_id = t.failed_branch AND b.op = t.failed_op;
+      waits_for := CASE WHEN c.state IN ('open', 'probing') THEN 'circuit' ELSE 'retry' END;
+      detail := CASE WHEN c.state IN ('open', 'probing') THEN 'the circuit breaker of its host is open: the host does not respond'
+                     ELSE format('it has failed %s times in a row', t.failures) END;
+      help := COALESCE(help, 'Mend what the error says. To retry it at once, call dtm_retry_now().');
+    ELSE
+      waits_for := 'branch';
+      detail := 'its branch is not done yet (ONGOING), and is asked again at next_attempt';
+    END IF;
+  ELSE
+    waits_for := 'turn';
+    SELECT format('it is due; the coordinator has %s due transactions, the oldest since %s', v.backlog, v.oldest_due_age) INTO detail
+      FROM dtm.stat_coordinator v LIMIT 1;
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.dtm_explain(text) IS
+  'why nothing happens to a global transaction: what it waits for, since when, until when, the last error, and what would help';
 
 CREATE FUNCTION @extschema@.dtm_wait(gid text, timeout interval DEFAULT '30 s') RETURNS text
 AS 'MODULE_PATHNAME', 'dtm_wait' LANGUAGE C VOLATILE PARALLEL UNSAFE;
@@ -1521,6 +1694,56 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.dtm_unschedule(text) IS 'removes a schedule of dtm_schedule()';
+
+/*
+ * pg_cron need not be there, so a view cannot name its tables.  Who sees which jobs is
+ * its own to say: a role that may not read cron.job sees none.
+ */
+CREATE FUNCTION dtm.schedule_list(
+  OUT name text, OUT cron text, OUT role text, OUT active boolean, OUT request jsonb, OUT job bigint,
+  OUT last_run timestamptz, OUT last_status text, OUT last_message text)
+RETURNS SETOF record
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  command text;
+  literal text;
+BEGIN
+  IF NOT EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'pg_cron') OR
+     NOT has_schema_privilege('cron', 'USAGE') OR NOT has_table_privilege('cron.job', 'SELECT') THEN
+    RETURN;
+  END IF;
+  FOR name, cron, role, active, job, command, last_run, last_status, last_message IN EXECUTE
+    'SELECT substr(j.jobname, 5), j.schedule, j.username::text, j.active, j.jobid, j.command, d.start_time, d.status, d.return_message
+       FROM cron.job j
+            LEFT JOIN LATERAL (SELECT r.start_time, r.status, r.return_message FROM cron.job_run_details r
+                                WHERE r.jobid = j.jobid ORDER BY r.runid DESC LIMIT 1) d ON true
+      WHERE j.jobname LIKE ''dtm:%'' AND j.database = current_database()
+      ORDER BY 1'
+  LOOP
+    /* as dtm_schedule() has written it: a literal is the last argument */
+    literal := substring(command FROM '^SELECT dtm\.submit_scheduled\(''[^'']*'', +(E?''.*'')\)$');
+    request := CASE WHEN literal IS NULL THEN NULL
+                    WHEN literal LIKE 'E%' THEN replace(replace(substr(literal, 3, length(literal) - 3), '''''', ''''), '\\', '\')
+                    ELSE replace(substr(literal, 2, length(literal) - 2), '''''', '''') END::jsonb;
+    RETURN NEXT;
+  END LOOP;
+END
+$$;
+
+CREATE VIEW dtm.schedules AS
+  SELECT s.name, s.cron, s.role, s.active, s.request, s.job, s.last_run, s.last_status, s.last_message FROM dtm.schedule_list() s;
+COMMENT ON VIEW dtm.schedules IS 'schedules of dtm_schedule(), as far as pg_cron shows its jobs to the current role; none without pg_cron';
+COMMENT ON COLUMN dtm.schedules.name IS 'name that was passed to dtm_schedule(); gids are name@YYYYMMDDTHHMIZ';
+COMMENT ON COLUMN dtm.schedules.cron IS 'when it is submitted';
+COMMENT ON COLUMN dtm.schedules.role IS 'role that submits it';
+COMMENT ON COLUMN dtm.schedules.active IS 'false: its job is switched off in pg_cron';
+COMMENT ON COLUMN dtm.schedules.request IS 'what is submitted';
+COMMENT ON COLUMN dtm.schedules.job IS 'id of the job in pg_cron';
+COMMENT ON COLUMN dtm.schedules.last_run IS 'when it was submitted last';
+COMMENT ON COLUMN dtm.schedules.last_status IS 'succeeded or failed, as pg_cron says';
+COMMENT ON COLUMN dtm.schedules.last_message IS 'error of that run, or what it returned';
 
 /* ---------- services as foreign servers ---------- */
 
@@ -1837,7 +2060,7 @@ SELECT dtm.withdraw_default_privileges();
 
 GRANT USAGE ON SCHEMA dtm TO dtm_user;
 GRANT USAGE ON TYPE @extschema@.dtm_step TO dtm_user;
-GRANT SELECT ON dtm.transactions, dtm.branches, dtm.calls, dtm.results, dtm.acts, dtm.timeline, dtm.counts, dtm.stuck, dtm.parked, dtm.dead_letters, dtm.lanes, dtm.topics, dtm.stat_coordinator TO dtm_user;
+GRANT SELECT ON dtm.transactions, dtm.branches, dtm.calls, dtm.results, dtm.acts, dtm.timeline, dtm.counts, dtm.in_flight, dtm.schedules, dtm.stuck, dtm.parked, dtm.dead_letters, dtm.lanes, dtm.topics, dtm.stat_coordinator TO dtm_user;
 GRANT EXECUTE ON FUNCTION
   @extschema@.dtm_step(text, text, jsonb, jsonb), @extschema@.dtm_step(text, text, json, jsonb),
   @extschema@.dtm_step(text, text, text, jsonb), @extschema@.dtm_step(text, text, bytea, jsonb), @extschema@.dtm_new_gid(),
@@ -1863,7 +2086,8 @@ GRANT EXECUTE ON FUNCTION
   dtm.need_pg_cron(), dtm.visible(oid), dtm.visible(dtm.submitter), dtm.sees_all(), dtm.submitter_role(dtm.submitter), dtm.submitter_problem(dtm.submitter),
   dtm.alert_retry_limit(), dtm.stuck_after(), dtm.active_state("char", timestamptz, smallint, boolean, boolean),
   dtm.readable(text), dtm.readable(bytea), dtm.orders(integer[]), dtm.op_undoes("char", integer), dtm.op_branch_id("char", integer, text[]),
-  dtm.current_step("char", "char", text), dtm.coordinator_stats(), dtm.seconds(bigint),
+  dtm.current_step("char", "char", text), dtm.coordinator_stats(), dtm.noted_calls(), dtm.host_state(text), dtm.row_holder(bigint), dtm.base_url(text),
+  dtm.explain_call(text), @extschema@.dtm_explain(text), dtm.schedule_list(), dtm.seconds(bigint),
   dtm.trans_type_name("char"), dtm.status_name("char"), dtm.branch_status_name(text), dtm.result_name("char"),
   dtm.op_step("char", integer), dtm.op_name("char", integer, text, text[]), dtm.op_url("char", integer, text[], text[]),
   dtm.step_branch_id(text[], integer)

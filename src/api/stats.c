@@ -1,6 +1,6 @@
 /*
  * stats.c
- *		The functions of dtm.stat_coordinator and dtm.stat_hosts.
+ *		The functions of dtm.stat_coordinator, dtm.stat_hosts and dtm.in_flight.
  */
 #include "postgres.h"
 
@@ -20,6 +20,8 @@
 PG_FUNCTION_INFO_V1(dtm_library_version);
 PG_FUNCTION_INFO_V1(dtm_coordinator_stats);
 PG_FUNCTION_INFO_V1(dtm_host_stats);
+PG_FUNCTION_INFO_V1(dtm_host_state);
+PG_FUNCTION_INFO_V1(dtm_noted_calls);
 
 /* dtm.library_version(): what the server has loaded */
 Datum
@@ -135,6 +137,10 @@ dtm_coordinator_stats(PG_FUNCTION_ARGS)
 
 #define NHOST_STATS	13
 
+/* The transport's times are of the Unix epoch, PostgreSQL's of its own. */
+#define EPOCH_DIFFERENCE \
+	((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
+
 /* The interval of a number of microseconds. */
 static Datum
 interval_of(int64 us)
@@ -180,15 +186,14 @@ host_row(TupleDesc desc, const DtmSharedSlot *slot, const DtmHostStats *host)
 	values[i++] = interval_of(answers > 0 ? host->total_time / answers : 0);
 	values[i++] = interval_of(host->recent_time);
 	nulls[i] = host->next_probe == 0;
-	values[i++] = TimestampTzGetDatum(host->next_probe -
-									  (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY);
+	values[i++] = TimestampTzGetDatum(host->next_probe - EPOCH_DIFFERENCE);
 	nulls[i] = host->error[0] == '\0';
 	values[i++] = text_of(host->error);
 	Assert(i == NHOST_STATS);
 	return heap_form_tuple(desc, values, nulls);
 }
 
-/* Where the next row may be. */
+/* Where the next row may be: a host, or a call. */
 typedef struct HostPlace
 {
 	DtmSharedSlot *slot;		/* NULL: no more */
@@ -218,5 +223,91 @@ dtm_host_stats(PG_FUNCTION_ARGS)
 			if (dtm_read_host(next->slot, next->place++, &host))
 				SRF_RETURN_NEXT(context,
 								HeapTupleGetDatum(host_row(context->tuple_desc, next->slot, &host)));
+	SRF_RETURN_DONE(context);
+}
+
+/*
+ * dtm.host_state(url) returns (state, in_flight, waiting, window_size, next_probe):
+ * of the coordinator of this database that has most to do with it; NULL: none has
+ * called it.
+ */
+Datum
+dtm_host_state(PG_FUNCTION_ARGS)
+{
+	char	   *url = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char		name[DTM_HOST_NAME_SIZE];
+	DtmHostStats best = {.name = ""};
+	TupleDesc	desc;
+	Datum		values[5];
+	bool		nulls[5] = {false};
+
+	dtm_host_name(url, name);
+	for (DtmSharedSlot *slot = dtm_next_slot(MyDatabaseId, NULL); slot != NULL;
+		 slot = dtm_next_slot(MyDatabaseId, slot))
+		for (int place = 0; place < DTM_MAX_HOSTS; place++)
+		{
+			DtmHostStats host;
+
+			if (dtm_read_host(slot, place, &host) &&
+				strncmp(host.name, name, DTM_HOST_STAT_NAME_SIZE - 1) == 0 &&
+				(best.name[0] == '\0' || host.open ||
+				 host.in_flight + host.waiting > best.in_flight + best.waiting))
+				best = host;
+		}
+	if (best.name[0] == '\0')
+		PG_RETURN_NULL();
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	values[0] = CStringGetTextDatum(best.probing ? "probing" : best.open ? "open" : "closed");
+	values[1] = Int32GetDatum(best.in_flight);
+	values[2] = Int32GetDatum(best.waiting);
+	nulls[3] = best.window == 0;
+	values[3] = Int32GetDatum(best.window);
+	nulls[4] = best.next_probe == 0;
+	values[4] = TimestampTzGetDatum(best.next_probe - EPOCH_DIFFERENCE);
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+}
+
+/* ---------- calls ---------- */
+
+static HeapTuple
+call_row(TupleDesc desc, const DtmSharedSlot *slot, const DtmCallNote *call)
+{
+	Datum		values[5];
+	bool		nulls[5] = {false};
+
+	check_columns(desc, desc->natts == lengthof(values));
+	values[0] = Int32GetDatum(slot->share.number + 1);
+	values[1] = Int64GetDatum(call->id);
+	values[2] = Int32GetDatum(call->op);
+	values[3] = TimestampTzGetDatum(call->queued);
+	nulls[4] = call->sent == 0;
+	values[4] = TimestampTzGetDatum(call->sent - EPOCH_DIFFERENCE);
+	return heap_form_tuple(desc, values, nulls);
+}
+
+/* dtm.noted_calls(): a row for each call that waits for its turn or is in flight */
+Datum
+dtm_noted_calls(PG_FUNCTION_ARGS)
+{
+	FuncCallContext *context;
+	HostPlace  *next;
+	DtmCallNote call;
+
+	if (SRF_IS_FIRSTCALL())
+	{
+		first_call(fcinfo);
+		context = SRF_PERCALL_SETUP();
+		next = MemoryContextAllocZero(context->multi_call_memory_ctx, sizeof(HostPlace));
+		next->slot = dtm_next_slot(MyDatabaseId, NULL);
+		context->user_fctx = next;
+	}
+	context = SRF_PERCALL_SETUP();
+	for (next = context->user_fctx; next->slot != NULL;
+		 next->slot = dtm_next_slot(MyDatabaseId, next->slot), next->place = 0)
+		while (next->place < DTM_CALL_NOTES)
+			if (dtm_read_call(next->slot, next->place++, &call))
+				SRF_RETURN_NEXT(context,
+								HeapTupleGetDatum(call_row(context->tuple_desc, next->slot, &call)));
 	SRF_RETURN_DONE(context);
 }

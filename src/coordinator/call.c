@@ -174,9 +174,15 @@ call_make_post(const char *url, const char *body, int timeout)
 void
 call_start(Calls *calls, Call *call)
 {
+	call->note = notes_begin(&calls->notes, call->id, call->op);
 	if (is_local(call))
+	{
+		task_of(call)->sent = notes_sent(&calls->notes, call->note);
 		local_submit(calls->pool, task_of(call));
-	else if (((RemoteCall *) call)->refused != NULL)
+		return;
+	}
+	http_of(call)->sent = notes_sent(&calls->notes, call->note);
+	if (((RemoteCall *) call)->refused != NULL)
 		dtm_transport_refuse(calls->transport, http_of(call),
 							 ((RemoteCall *) call)->refused);
 	else
@@ -196,6 +202,7 @@ call_cancel(Calls *calls, Call *call)
 {
 	bool		was_sent;
 
+	notes_end(&calls->notes, call->note);
 	if (is_local(call))
 	{
 		local_cancel(calls->pool, task_of(call));
@@ -303,8 +310,8 @@ report_limits(const Calls *calls)
 }
 
 bool
-calls_open(Calls *calls, MemoryContext context, DtmShare share, char *error,
-		   size_t error_size)
+calls_open(Calls *calls, MemoryContext context, DtmShare share, DtmSharedSlot *slot,
+		   char *error, size_t error_size)
 {
 	DtmTransportLimits limits;
 
@@ -316,6 +323,7 @@ calls_open(Calls *calls, MemoryContext context, DtmShare share, char *error,
 		return false;
 	report_limits(calls);
 	calls->pool = local_pool_create(context, share);
+	notes_open(&calls->notes, context, slot);
 	return true;
 }
 
@@ -324,6 +332,7 @@ calls_close(Calls *calls)
 {
 	dtm_transport_destroy(calls->transport);
 	local_pool_destroy(calls->pool);
+	notes_close(&calls->notes);
 }
 
 void
@@ -436,12 +445,13 @@ Call *
 calls_reap(Calls *calls)
 {
 	DtmCall    *http = dtm_transport_reap(calls->transport);
-	LocalTask  *task;
+	LocalTask  *task = http != NULL ? NULL : local_reap(calls->pool);
+	Call	   *call = http != NULL ? take_remote(calls, http) :
+		task != NULL ? take_local(task) : NULL;
 
-	if (http != NULL)
-		return take_remote(calls, http);
-	task = local_reap(calls->pool);
-	return task == NULL ? NULL : take_local(task);
+	if (call != NULL)
+		notes_end(&calls->notes, call->note);
+	return call;
 }
 
 int

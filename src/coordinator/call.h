@@ -13,6 +13,7 @@
 
 #include "postgres.h"
 
+#include "notes.h"
 #include "transaction.h"
 #include "local/local.h"
 #include "store/store.h"
@@ -26,6 +27,7 @@ typedef struct Calls
 {
 	DtmTransport *transport;	/* for calls to hosts */
 	LocalPool  *pool;			/* for functions in this database */
+	Notes		notes;			/* of the calls that are started */
 	int64		time;			/* moving average of the response time of
 								 * hosts, us */
 	int			share_of;		/* coordinators that share the limits of
@@ -45,7 +47,11 @@ typedef struct Call
 {
 	struct Entry *entry;		/* entry of the call; NULL: the webhook */
 	struct Call *next;			/* in a list of its entry */
+	int64		id;				/* of the global transaction, to be noted; 0: of
+								 * none */
 	int			op;				/* index in the ops, or DTM_CALL_QUERY */
+	int			note;			/* place of its note, once it is started; -1:
+								 * none */
 	WireKind	kind;
 
 	/* Its result, set by calls_reap(). */
@@ -134,6 +140,7 @@ call_place_is(const CallPlace *place, const CallPlace *other)
 
 /* False, with the reason, if the transport cannot be created. */
 extern bool calls_open(Calls *calls, MemoryContext context, DtmShare share,
+					   DtmSharedSlot *slot,
 					   char *error, size_t error_size);
 extern void calls_close(Calls *calls);
 

@@ -550,6 +550,7 @@ entry_send(Coordinator *c, Entry *entry)
 		call->next = entry->calls;
 		entry->calls = call;
 		entry->ncalls++;
+		call->id = entry->id;
 		call_start(&c->calls, call);
 	}
 	entry->outcome.ncalls = 0;

@@ -464,7 +464,7 @@ coordinator_create(StoreMode mode, DtmShare share, DtmSharedSlot *slot)
 	c->turn = AllocSetContextCreate(context, "dtm turn",
 									ALLOCSET_DEFAULT_SIZES);
 	dtm_core_config(&c->config);
-	if (!calls_open(&c->calls, context, share, error, sizeof(error)))
+	if (!calls_open(&c->calls, context, share, slot, error, sizeof(error)))
 	{
 		MemoryContextDelete(context);
 		ereport(ERROR,

@@ -304,6 +304,9 @@ note_given(LocalPool *pool, int i, LocalTask *task)
 	roles_remove(&pool->roles, task);
 	pool->own[i].task = task;
 	task->worker = i;
+	if (task->sent != NULL)
+		*task->sent = GetCurrentTimestamp() +
+			(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
 }
 
 static bool

@@ -508,6 +508,21 @@ dtm_read_host(DtmSharedSlot *slot, int place, DtmHostStats *stats)
 	return stats->name[0] != '\0';
 }
 
+bool
+dtm_read_call(DtmSharedSlot *slot, int place, DtmCallNote *call)
+{
+	DtmCallNote *note = &slot->calls[place];
+	int64		id = *(volatile int64 *) &note->id;
+
+	if (id == 0)
+		return false;
+	pg_read_barrier();
+	memcpy(call, note, sizeof(*call));
+	pg_read_barrier();
+	call->id = id;
+	return *(volatile int64 *) &note->id == id;
+}
+
 void
 dtm_set_state(DtmSharedSlot *slot, DtmCoordinatorState state)
 {

@@ -49,6 +49,18 @@ typedef struct DtmWritten
 /* Requests for one process, which its successor does not inherit. */
 #define DTM_ASK_LEAVE	(DTM_ASK_STOP | DTM_ASK_DRAIN)
 
+/* Calls of a coordinator that are noted at a time; others are not shown. */
+#define DTM_CALL_NOTES	2048
+
+/* A call that waits for its turn, or is in flight (coordinator/notes.h). */
+typedef struct DtmCallNote
+{
+	int64		id;				/* of the global transaction; 0: no call */
+	TimestampTz queued;			/* when it was decided on */
+	int64		sent;			/* us since the Unix epoch; 0: it waits */
+	int32		op;				/* index in the ops, or DTM_CALL_QUERY */
+} DtmCallNote;
+
 typedef enum DtmCoordinatorState
 {
 	DTM_COORDINATOR_STARTING,
@@ -105,6 +117,7 @@ typedef struct DtmSharedSlot
 	pg_atomic_uint32 in_flight; /* calls */
 	pg_atomic_uint32 queued;	/* calls that wait for their turn */
 	DtmHostStats hosts[DTM_MAX_HOSTS];	/* under the mutex */
+	DtmCallNote calls[DTM_CALL_NOTES];	/* without the mutex */
 } DtmSharedSlot;
 
 /*
@@ -224,6 +237,9 @@ extern void dtm_forget_hosts(DtmSharedSlot *slot);
 
 /* The published statistics of a place; false: there is no host. */
 extern bool dtm_read_host(DtmSharedSlot *slot, int place, DtmHostStats *stats);
+
+/* The call at a place; false: there is none. */
+extern bool dtm_read_call(DtmSharedSlot *slot, int place, DtmCallNote *call);
 
 extern void dtm_set_state(DtmSharedSlot *slot, DtmCoordinatorState state);
 extern const char *dtm_state_name(DtmCoordinatorState state);

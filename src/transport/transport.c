@@ -120,6 +120,8 @@ start(DtmTransport *t, DtmCall *call)
 	host_started(t, call->host, call);
 	queue_started(call);
 	t->in_flight++;
+	if (call->sent != NULL)
+		*call->sent = call->started;
 }
 
 /* Starts waiting calls, host by host in turn, as far as the limits allow. */

@@ -116,6 +116,8 @@ typedef struct DtmCall
 	char	   *retry_after;	/* value of this header, or NULL;
 								 * dtm_call_release() frees it */
 	bool		withdrawn;		/* it was not made, and not by a fault */
+	int64_t    *sent;			/* set to started when it is sent; NULL:
+								 * nowhere.  For the caller to set */
 	int64_t		started;		/* us since the Unix epoch; 0: it was not sent */
 	int64_t		duration;		/* us */
 
