@@ -16,16 +16,16 @@ GNU_CFLAGS = -fvisibility=hidden -Wextra -Wno-unused-parameter -Wno-sign-compare
 SHLIB_LINK = $(shell curl-config --libs)
 
 # One test a line, in the order of the layers
-REGRESS = install submit idempotent options steps results badinput query barrier barrier_input barrier_owner barrier_extension msg_barrier topics workflow orphans cleanup roles submitters additions renames run_due policy lanes servers urls gateway acts views
+REGRESS = install submit idempotent options steps results complete badinput query barrier barrier_input barrier_owner barrier_extension msg_barrier topics workflow orphans cleanup roles submitters additions renames run_due policy lanes servers urls gateway acts views
 REGRESS_OPTS = --inputdir=$(srcdir)
 # The server that is tested may be a stock one
 REGRESS_PREP = say-what-is-left-out
-ISOLATION = barrier_concurrency barrier_additions submit_concurrency branch_concurrency home_concurrency act_concurrency lane_concurrency
+ISOLATION = barrier_concurrency barrier_additions submit_concurrency branch_concurrency home_concurrency act_concurrency complete_concurrency lane_concurrency
 # Not at the top: with an empty element in LIBRARY_PATH, gcc reads "specs" there
 ISOLATION_OPTS = --inputdir=$(srcdir)/isolation
 TAP_TESTS = 1
 
-EXTRA_CLEAN = output_participant test/unit/test_core test/unit/test_random test/unit/test_address test/unit/test_breaker test/unit/test_uri test/unit/test_transport
+EXTRA_CLEAN = output_participant test/unit/test_core test/unit/test_complete test/unit/test_random test/unit/test_address test/unit/test_breaker test/unit/test_uri test/unit/test_transport
 
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)

@@ -161,6 +161,7 @@ CREATE TABLE dtm.active (
   parked_op smallint,
   parked_reason text COLLATE "C",
   held boolean,
+  completions bigint[],
   delayed boolean,
   ongoing_since timestamptz
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.1);
@@ -174,6 +175,7 @@ COMMENT ON COLUMN dtm.active.attempts IS 'failed attempts of each op, where a st
 COMMENT ON COLUMN dtm.active.parked IS 'since when nothing is called until dtm_resume(gid); NULL: it is not parked';
 COMMENT ON COLUMN dtm.active.parked_op IS 'position in branch_status, from 0, of the op for which it was parked; -1: query_prepared; NULL: none';
 COMMENT ON COLUMN dtm.active.held IS 'true: another transaction of its lane goes before it; NULL: none';
+COMMENT ON COLUMN dtm.active.completions IS 'for each op, until when it waits for dtm_complete(), in microseconds since 2000; -1, -2: it was completed before its turn, and has succeeded or failed; 0: neither; NULL: all are 0';
 
 /* Outcomes. */
 CREATE TABLE dtm.finished (
@@ -990,6 +992,12 @@ COMMENT ON COLUMN dtm.timeline.duration IS 'how long the call took';
 COMMENT ON COLUMN dtm.timeline.role IS 'role that did it';
 COMMENT ON COLUMN dtm.timeline.detail IS 'error or response of a call, reason of an act, or why the transaction was rolled back';
 COMMENT ON COLUMN dtm.timeline.id IS 'number of the transaction';
+
+CREATE FUNCTION @extschema@.dtm_complete(gid text, branch text, op text DEFAULT 'action', ok boolean DEFAULT true, result jsonb DEFAULT NULL)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'dtm_complete' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.dtm_complete(text, text, text, boolean, jsonb) IS
+  'says what has become of a branch that answers later; returns false if that is known already';
 
 /*
  * The conditions on dtm.active come first, and leave few, whose calls and requests are
@@ -2074,7 +2082,7 @@ GRANT EXECUTE ON FUNCTION
   @extschema@.dtm_register_branch(jsonb), @extschema@.dtm_prepare_workflow(jsonb),
   @extschema@.dtm_barrier(text, text, text, text, text), @extschema@.dtm_query_prepared(text),
   @extschema@.dtm_status(text), @extschema@.dtm_query(text), @extschema@.dtm_wait(text, interval),
-  @extschema@.dtm_result(text, text, text),
+  @extschema@.dtm_result(text, text, text), @extschema@.dtm_complete(text, text, text, boolean, jsonb),
   @extschema@.dtm_retry_now(text, text), @extschema@.dtm_resume(text, text), @extschema@.dtm_force_stop(text, text),
   @extschema@.dtm_edit_step(text, text, jsonb, text), @extschema@.dtm_skip_branch(text, text, text, boolean, text),
   @extschema@.dtm_resubmit(text, text, text),

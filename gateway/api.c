@@ -56,6 +56,7 @@ static const Route routes[] = {
 	{"POST", BASE "/registerBranch", "registerBranch", ROUTE_BODY},
 	{"POST", BASE "/registerTccBranch", "registerBranch", ROUTE_BODY},
 	{"POST", BASE "/registerXaBranch", "registerBranch", ROUTE_BODY},
+	{"POST", BASE "/completeBranch", "completeBranch", ROUTE_BODY},
 	{"POST", BASE "/prepareWorkflow", "prepareWorkflow", ROUTE_BODY},
 	{"POST", BASE "/forceStop", "forceStop", ROUTE_BODY},
 	{"POST", BASE "/resetNextCronTime", "resetNextCronTime", ROUTE_BODY},

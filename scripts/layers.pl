@@ -51,7 +51,7 @@ my @src = (
 		qw(compat coordinator errors flight local process/bgworker process/shmem settings store transaction process/wait_event clock)],
 	['api',
 		qw(compat coordinator core errors gid outcome process/shmem request result settings store
-		   transaction process/wait_event clock process/waiters)],
+		   transaction wire process/wait_event clock process/waiters)],
 	['gateway',
 		qw(api clock compat core errors process/wait_event process/waiters request settings store
 		   transaction)],

@@ -363,7 +363,10 @@ static const StepKey step_keys[] = {
 	{"compensate_max_attempts", STEP_IN_STEP, KINDS_ALL, read_attempts, FIELD(compensate_max_attempts),
 	ATTEMPTS_HINT},
 	{"on_exhausted", STEP_IN_STEP, KINDS_ALL, read_exhausted, 0,
-	"Specify abort, park or discard."}
+	"Specify abort, park or discard."},
+	{"complete_within", STEP_IN_STEP, KINDS_ALL, read_interval, FIELD(complete_within),
+	"Specify seconds greater than 0."},
+	{"poll", STEP_IN_STEP, KINDS_ALL, read_flag, FIELD(poll), FLAG_HINT}
 };
 
 static const StepKey *
@@ -535,6 +538,9 @@ set_of(const StepOptions *step, const StepOptions *server, size_t field)
 	return set;
 }
 
+/* 202, 425: with these, a step whose answer comes later says so, unless it names others. */
+static const DtmStatusSet accepted = {{0, UINT64_C(1) << 38, 0, 0, 0, UINT64_C(1) << 5}};
+
 void
 step_options_rules(const StepOptions *step, const StepOptions *server,
 				   bool undoes, DtmReplyRules *rules)
@@ -542,6 +548,8 @@ step_options_rules(const StepOptions *step, const StepOptions *server,
 	rules->success = set_of(step, server, FIELD(success));
 	rules->final = set_of(step, server, FIELD(final));
 	rules->ongoing = set_of(step, server, FIELD(ongoing));
+	if (rules->ongoing == NULL && step_options_completes(step))
+		rules->ongoing = &accepted;
 	rules->compensate_ok = undoes ? set_of(step, server, FIELD(compensate_ok)) : NULL;
 	rules->ignore_words = flag_of(step, server, FIELD(words)) == STEP_FLAG_OFF;
 	rules->retry_after = flag_of(step, server, FIELD(retry_after)) == STEP_FLAG_ON;
@@ -573,7 +581,7 @@ step_options_policy(StepOptions *const *step, int nsteps)
 		if (options == NULL ||
 			(options->retry_interval == 0 && options->max_attempts == 0 &&
 			 options->compensate_max_attempts == 0 &&
-			 options->on_exhausted == DTM_EXHAUSTED_UNSET))
+			 options->on_exhausted == DTM_EXHAUSTED_UNSET && !step_options_completes(options)))
 			continue;
 		if (policy == NULL)
 			policy = palloc0(sizeof(DtmStepPolicy) * nsteps);
@@ -581,6 +589,8 @@ step_options_policy(StepOptions *const *step, int nsteps)
 		policy[i].max_attempts = options->max_attempts;
 		policy[i].max_undo_attempts = options->compensate_max_attempts;
 		policy[i].on_exhausted = options->on_exhausted;
+		policy[i].completes = step_options_completes(options);
+		policy[i].complete_within = options->poll == STEP_FLAG_ON ? 0 : options->complete_within;
 	}
 	return policy;
 }

@@ -61,7 +61,17 @@ typedef struct StepOptions
 	int			max_attempts;	/* of the action */
 	int			compensate_max_attempts;
 	DtmExhausted on_exhausted;
+	/* answers that come later */
+	int64		complete_within;	/* us */
+	StepFlag	poll;			/* after ONGOING, it is called again */
 } StepOptions;
+
+/* May its answer come later? */
+static inline bool
+step_options_completes(const StepOptions *step)
+{
+	return step != NULL && (step->complete_within > 0 || step->poll == STEP_FLAG_ON);
+}
 
 /* Why an option is invalid. */
 typedef struct StepProblem

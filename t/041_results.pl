@@ -155,7 +155,7 @@ like(reason('local-missing'), qr/there is no result at \$\.number\.x FAILURE$/, 
 
 reply('/first', { status => 200, body => '{"id": 1}' });
 sql("SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/first', options => '{\"name\": \"first\"}'), dtm_step('$busi/second/{\$.first.no}')], gid => 'poisoned', options => '{\"results\": true}')");
-ok(eventually($node, "SELECT count(*) > 1 FROM dtm.calls WHERE gid = 'poisoned' AND result = 'FAILURE'"), 'a message with a missing path waits');
+ok(eventually($node, "SELECT count(*) = 1 FROM dtm.parked WHERE gid = 'poisoned'"), 'a message with a missing path is parked');
 reply('/first', { status => 200, body => '{"id": 1}' });
 sql("SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/first', options => '{\"name\": \"first\"}'), dtm_step('$busi/second/{\$.first.id}')], gid => 'beside', options => '{\"results\": true}')");
 is(wait_for('beside'), 'succeed', 'others go on');

@@ -57,6 +57,9 @@ extern void api_error_status(const Transaction *trans, DtmEventKind kind);
 extern void api_error_other_type(const Transaction *stored, DtmTransType wanted,
 								 const char *hint);
 
+/* The op of this name that a step has, by the step's name or branch id, or an error. */
+extern int	api_find_op(const Transaction *trans, const char *step, const char *op);
+
 /* ---------- a caller's event ---------- */
 
 /* Finds and locks a transaction that the current role may steer. */
@@ -102,5 +105,20 @@ extern void api_register_branch(const BranchRequest *branch);
 extern Transaction *api_abort(const char *gid, const char *reason, bool steered);
 extern void api_force_stop(const char *gid, const char *reason);
 extern void api_retry_now(const char *gid, const char *reason);
+
+/*
+ * Says what has become of an op.  False: somebody has said the same before, or the
+ * branch itself.
+ */
+typedef struct CompleteRequest
+{
+	char	   *gid;
+	char	   *step;			/* name or branch id */
+	char	   *op;
+	bool		ok;
+	Jsonb	   *result;			/* NULL: none */
+} CompleteRequest;
+
+extern bool api_complete(const CompleteRequest *request);
 
 #endif							/* DTM_API_H */

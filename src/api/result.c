@@ -11,9 +11,8 @@
 
 PG_FUNCTION_INFO_V1(dtm_result);
 
-/* The op of this name that a step has, or an error. */
-static int
-find_op(const Transaction *trans, const char *step, const char *op)
+int
+api_find_op(const Transaction *trans, const char *step, const char *op)
 {
 	int			number = transaction_find_step(trans, step);
 
@@ -56,7 +55,7 @@ dtm_result(PG_FUNCTION_ARGS)
 
 	if (store_find(gid, false, &trans) == STORE_ABSENT || !api_is_visible(trans->submitted_by))
 		api_error_unknown(gid);
-	if (!store_find_result(trans->id, find_op(trans, step, op), &result) || result.value == NULL)
+	if (!store_find_result(trans->id, api_find_op(trans, step, op), &result) || result.value == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_JSONB_P(result.value);
 }

@@ -347,6 +347,26 @@ entry_apply_replies(Coordinator *c, Entry *entry)
 	stop_late_actions(c, entry);
 }
 
+/* Ops that have waited in vain to be completed have failed, and are called again. */
+static void
+expire_awaited(Coordinator *c, Entry *entry)
+{
+	DtmTrans   *core = &entry->trans->core;
+
+	for (int op = 0; core->policy != NULL && op < core->nops; op++)
+	{
+		DtmEvent	event = {.kind = DTM_EVENT_REPLY, .op = op, .result = DTM_RESULT_TEMPORARY};
+		WireBranch	branch;
+
+		if (!dtm_core_is_overdue(core, op, coordinator_time(c)))
+			continue;
+		wire_describe(entry->trans, op, &branch);
+		event.url = branch.url;
+		event.text = "it was not completed in time";
+		step(c, entry, &event);
+	}
+}
+
 /* What core has to say about an entry, from the row as it is in memory. */
 void
 entry_decide(Coordinator *c, Entry *entry)
@@ -356,6 +376,7 @@ entry_decide(Coordinator *c, Entry *entry)
 	DTM_CRASH_POINT("deciding");
 	entry_apply_replies(c, entry);
 	entry->wake = false;
+	expire_awaited(c, entry);
 	step(c, entry, &event);
 	stop_late_actions(c, entry);
 }

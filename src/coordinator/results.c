@@ -12,12 +12,6 @@
 
 #include "result/result.h"
 
-/* Where a result is looked for. */
-typedef struct Source
-{
-	Entry	   *entry;
-} Source;
-
 void
 results_take(Entry *entry, const Call *call, Reply *reply)
 {
@@ -61,6 +55,32 @@ read_result(void *arg, int op, StoreResult *result)
 	return store_find_result(entry->id, op, result);
 }
 
+/* The call of an op that was completed before its turn: nothing is called. */
+static Call *
+make_completed(const Entry *entry, const WireBranch *branch, bool ok)
+{
+	StoreResult result;
+	const char *text = "";
+
+	if (!ok)
+		text = store_find_result(entry->id, branch->number, &result) ?
+			result_text(result.value) : result_text(NULL);
+	return call_make_decided(entry->trans, branch, ok ? DTM_RESULT_SUCCESS : DTM_RESULT_FAILURE,
+							 text);
+}
+
+/*
+ * Is there nothing to be undone of an op that cannot be called?  What the action
+ * refers to does not change, so it was never called.  It counts as rejected, for its
+ * compensation to know.
+ */
+static bool
+is_action_of_saga(const Transaction *trans, int op)
+{
+	return trans->core.type == DTM_SAGA && op != DTM_CALL_QUERY &&
+		!dtm_op_undoes((DtmOp) trans->core.ops[op].op);
+}
+
 Call *
 results_make_call(Entry *entry, int op, TimestampTz now)
 {
@@ -69,10 +89,15 @@ results_make_call(Entry *entry, int op, TimestampTz now)
 	const char *problem;
 
 	wire_describe(entry->trans, op, &branch);
+	if (op != DTM_CALL_QUERY && entry->trans->core.ops[op].completed != DTM_COMPLETED_NOT)
+		return make_completed(entry, &branch,
+							  entry->trans->core.ops[op].completed == DTM_COMPLETED_OK);
 	/* a local worker reads what it needs itself */
 	if (entry->trans->results && branch.kind != WIRE_LOCAL &&
 		!result_resolve(entry->trans, &branch, &reader, &problem))
-		return call_make_decided(entry->trans, &branch, DTM_RESULT_FAILURE, problem);
+		return call_make_decided(entry->trans, &branch,
+								 is_action_of_saga(entry->trans, op) ?
+								 DTM_RESULT_FAILURE : DTM_RESULT_PERMANENT, problem);
 	return call_make(entry->trans, &branch, now);
 }
 

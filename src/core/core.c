@@ -45,7 +45,8 @@ bool
 dtm_core_is_waiting(const DtmTrans *t)
 {
 	for (int i = 0; i < t->nops; i++)
-		if (t->ops[i].waiting && t->ops[i].status == DTM_BRANCH_PREPARED)
+		if (t->ops[i].waiting && t->ops[i].status == DTM_BRANCH_PREPARED &&
+			t->ops[i].deadline == 0)
 			return true;
 	return t->query_waiting && t->status == DTM_PREPARED;
 }
@@ -57,7 +58,11 @@ dtm_core_start(DtmTrans *t, const DtmConfig *cfg, bool submitted, DtmTime now)
 
 	assert(protocol != NULL);
 	for (int i = 0; i < t->nops; i++)
+	{
 		t->ops[i].status = DTM_BRANCH_PREPARED;
+		t->ops[i].completed = DTM_COMPLETED_NOT;
+		t->ops[i].deadline = 0;
+	}
 	t->created = now;
 	t->failures = 0;
 	t->ongoing_since = 0;
@@ -85,6 +90,7 @@ dtm_core_loaded(DtmTrans *t, DtmTime now)
 	t->query_running = false;
 	t->query_waiting = waiting;
 	t->round_failed = false;
+	dtm_core_hold_awaited(t, now);
 }
 
 /* The time has come: what had to wait may be called again. */
@@ -97,6 +103,7 @@ wake(DtmTrans *t, DtmTime now)
 		t->ops[i].waiting = false;
 	t->query_waiting = false;
 	t->round_failed = false;
+	dtm_core_hold_awaited(t, now);
 }
 
 static void
@@ -111,6 +118,7 @@ reply(DtmTrans *t, const DtmProtocol *protocol, const DtmConfig *cfg,
 		t->ops[ev->op].running = false;
 		if (t->ops[ev->op].status != DTM_BRANCH_PREPARED)
 			return;				/* a second reply adds nothing */
+		t->ops[ev->op].deadline = 0;
 	}
 	protocol->reply(t, cfg, ev, u);
 }
@@ -169,6 +177,17 @@ skip(DtmTrans *t, const DtmProtocol *protocol, const DtmConfig *cfg,
 		t->next_time = ev->now;
 	u->changed = true;
 	return DTM_ACCEPTED;
+}
+
+/* Whatever it waits for. */
+static void
+retry_now(DtmTrans *t, DtmTime now, DtmUpdate *u)
+{
+	dtm_core_forget_awaited(t);
+	if (t->parked)
+		dtm_core_unpark(t, now, u);
+	t->next_time = now;
+	u->changed = true;
 }
 
 /* The state table of the calls of §1.3, for a row that is there. */
@@ -231,13 +250,7 @@ request(DtmTrans *t, const DtmProtocol *protocol, const DtmConfig *cfg,
 		case DTM_EVENT_RETRY_NOW:
 			if (dtm_core_is_final(t->status))
 				return DTM_REJECT_STATUS;
-			if (t->parked)
-				dtm_core_unpark(t, ev->now, u);
-			else
-			{
-				t->next_time = ev->now;
-				u->changed = true;
-			}
+			retry_now(t, ev->now, u);
 			return DTM_ACCEPTED;
 
 		case DTM_EVENT_RESUME:
@@ -245,6 +258,9 @@ request(DtmTrans *t, const DtmProtocol *protocol, const DtmConfig *cfg,
 				return DTM_REJECT_STATUS;
 			dtm_core_unpark(t, ev->now, u);
 			return DTM_ACCEPTED;
+
+		case DTM_EVENT_COMPLETE:
+			return dtm_core_complete(t, protocol, cfg, ev, u);
 
 		case DTM_EVENT_WAKE:
 		case DTM_EVENT_REPLY:
@@ -282,6 +298,8 @@ dtm_core_step(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
 		reply(t, protocol, cfg, ev, u);
 	if (!dtm_core_is_final(t->status) && !t->parked)
 		protocol->advance(t, cfg, ev, u);
+	if (!dtm_core_is_final(t->status))
+		dtm_core_schedule_awaited(t, u);
 	assert(u->ncalls <= t->nops + 1);
 	assert(u->ncalls == 0 || !dtm_core_is_final(t->status));
 }
@@ -303,6 +321,7 @@ dtm_core_enter(DtmTrans *t, DtmStatus status, DtmTime now, DtmUpdate *u)
 	t->round_failed = false;
 	for (int i = 0; i < t->nops; i++)
 		t->ops[i].waiting = false;
+	dtm_core_forget_awaited(t);
 	u->changed = true;
 	u->ncalls = 0;
 }

@@ -103,6 +103,14 @@ typedef enum DtmResult
 								 * will: it is not called again */
 } DtmResult;
 
+/* What somebody has said of an op before it was called. */
+typedef enum DtmCompleted
+{
+	DTM_COMPLETED_NOT,
+	DTM_COMPLETED_OK,
+	DTM_COMPLETED_FAILED
+} DtmCompleted;
+
 /* One op of one branch, in the order of /query's rows. */
 typedef struct DtmBranchOp
 {
@@ -111,6 +119,9 @@ typedef struct DtmBranchOp
 	uint8_t		status;			/* DtmBranchStatus; stored */
 	uint16_t	attempts;		/* temporary errors, counted only where there
 								 * is a limit; stored */
+	uint8_t		completed;		/* DtmCompleted; stored */
+	DtmTime		deadline;		/* it has said ONGOING, and is completed until
+								 * then or called again; 0: no; stored */
 	bool		has_url;		/* an op without a URL succeeds without a call */
 	bool		local;			/* effects and status are one commit */
 	bool		running;		/* a call is in flight; not stored */
@@ -145,6 +156,9 @@ typedef struct DtmStepPolicy
 	int32_t		max_attempts;	/* of what it does; 0: no limit */
 	int32_t		max_undo_attempts;	/* of what undoes it; 0: no limit */
 	DtmExhausted on_exhausted;	/* of what it does; what undoes is parked */
+	int64_t		complete_within;	/* us; after ONGOING, it waits so long to be
+									 * completed; 0: it is called again */
+	bool		completes;		/* completions are kept until its turn */
 } DtmStepPolicy;
 
 /* Limits of the numbers of attempts. */
@@ -209,7 +223,8 @@ typedef enum DtmEventKind
 	DTM_EVENT_RETRY_NOW,
 	DTM_EVENT_EDIT,				/* may a step be changed? */
 	DTM_EVENT_SKIP,				/* an op counts as called, with this result */
-	DTM_EVENT_RESUME			/* of one that is parked */
+	DTM_EVENT_RESUME,			/* of one that is parked */
+	DTM_EVENT_COMPLETE			/* what has become of an op */
 } DtmEventKind;
 
 /* "op" of a msg's query-back, and of a workflow's callback */
@@ -220,7 +235,7 @@ typedef struct DtmEvent
 	DtmEventKind kind;
 	DtmTime		now;
 	uint32_t	jitter;			/* random; 0 gives the full interval */
-	/* REPLY, SKIP */
+	/* REPLY, SKIP, COMPLETE */
 	int			op;				/* index in ops, or DTM_CALL_QUERY */
 	DtmResult	result;			/* SKIP: SUCCESS or FAILURE */
 	const char *url;			/* URL that was called, for the reason */
@@ -244,7 +259,9 @@ typedef enum DtmReject
 								 * of §1.3) */
 	DTM_REJECT_TYPE,			/* the trans_type does not allow this event */
 	DTM_REJECT_OP,				/* SKIP: the op is not one to be called now */
-	DTM_REJECT_RESULT			/* SKIP: the op cannot fail */
+	DTM_REJECT_RESULT,			/* SKIP: the op cannot fail */
+	DTM_REJECT_TURN				/* COMPLETE: the op is not called yet, and its
+								 * step keeps no completions */
 } DtmReject;
 
 /* What has become of an op that is not called again, though it is not done. */
@@ -325,6 +342,12 @@ extern void dtm_core_park(DtmTrans *t);
 extern bool dtm_core_counts_attempts(const DtmTrans *t);
 
 extern bool dtm_core_is_final(DtmStatus status);
+
+/*
+ * Has an op waited in vain to be completed?  The coordinator then applies a REPLY
+ * with a temporary error.
+ */
+extern bool dtm_core_is_overdue(const DtmTrans *t, int op, DtmTime now);
 
 /* Does some op wait for next_time? */
 extern bool dtm_core_is_waiting(const DtmTrans *t);

@@ -120,7 +120,7 @@ msg_reply(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev, DtmUpdate *u)
 		 */
 		if (ev->result == DTM_RESULT_SUCCESS)
 			dtm_core_branch_succeeded(t, &t->ops[ev->op], u);
-		else
+		else if (!dtm_core_awaits(t, ev, u))
 			dtm_core_not_done(t, cfg, ev, &t->ops[ev->op].waiting, u);
 	}
 }
@@ -144,10 +144,22 @@ msg_may_skip(const DtmTrans *t, const DtmBranchOp *op, DtmResult result)
 	return dtm_core_may_skip(t->status == DTM_SUBMITTED, result);
 }
 
+static DtmTurn
+msg_turn_of(const DtmTrans *t, int op)
+{
+	if (t->status == DTM_PREPARED || t->held)
+		return DTM_TURN_LATER;
+	for (int i = 0; i < op && !t->concurrent; i++)
+		if (t->ops[i].status == DTM_BRANCH_PREPARED)
+			return DTM_TURN_LATER;
+	return DTM_TURN_NOW;
+}
+
 const DtmProtocol dtm_msg_protocol = {
 	.prepared_until = dtm_core_overdue_at,
 	.advance = msg_advance,
 	.reply = msg_reply,
 	.abort = msg_abort,
-	.may_skip = msg_may_skip
+	.may_skip = msg_may_skip,
+	.turn_of = msg_turn_of
 };

@@ -10,6 +10,14 @@
 
 #include "core.h"
 
+/* When an op is called, as far as the stored statuses tell. */
+typedef enum DtmTurn
+{
+	DTM_TURN_NEVER,
+	DTM_TURN_NOW,
+	DTM_TURN_LATER
+} DtmTurn;
+
 /* A protocol: the rules that depend on trans_type. */
 typedef struct DtmProtocol
 {
@@ -45,6 +53,12 @@ typedef struct DtmProtocol
 	 */
 	DtmReject	(*may_skip) (const DtmTrans *t, const DtmBranchOp *op,
 							 DtmResult result);
+
+	/*
+	 * The turn of an op that is prepared and has a URL.  NULL: nobody completes the
+	 * ops of this type.
+	 */
+	DtmTurn		(*turn_of) (const DtmTrans *t, int op);
 } DtmProtocol;
 
 extern const DtmProtocol dtm_saga_protocol;
@@ -121,6 +135,25 @@ extern const DtmStepPolicy *dtm_core_policy_of(const DtmTrans *t, int op);
 
 /* Nothing keeps a parked one any more: it begins anew, and is due. */
 extern void dtm_core_unpark(DtmTrans *t, DtmTime now, DtmUpdate *u);
+
+/*
+ * True: after this reply, the op waits to be completed, and need not be called
+ * later.
+ */
+extern bool dtm_core_awaits(DtmTrans *t, const DtmEvent *ev, DtmUpdate *u);
+
+/* Those ops are waiting; none is any more; next_time is theirs if need be. */
+extern void dtm_core_hold_awaited(DtmTrans *t, DtmTime now);
+extern void dtm_core_forget_awaited(DtmTrans *t);
+extern void dtm_core_schedule_awaited(DtmTrans *t, DtmUpdate *u);
+
+/* Are completions of an op kept until its turn? */
+extern bool dtm_core_keeps_completions(const DtmTrans *t, int op);
+
+/* Applies a caller's COMPLETE. */
+extern DtmReject dtm_core_complete(DtmTrans *t, const DtmProtocol *protocol,
+								   const DtmConfig *cfg, const DtmEvent *ev,
+								   DtmUpdate *u);
 
 /* Requests a call, unless it is in flight or must wait. */
 extern void dtm_core_call_op(DtmTrans *t, int op, DtmUpdate *u);

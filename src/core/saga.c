@@ -62,7 +62,8 @@ startable(const DtmTrans *t, int step)
  * succeeded, failed (SG-02), or prepared and startable, since the coordinator
  * may have died between the call and its result.  The effects of a local one
  * are committed with its success, or there are none.  While its lane holds a
- * saga, it has not begun.
+ * saga, it has not begun; and an action that was completed before its turn was
+ * never asked for.
  */
 static bool
 may_have_run(const DtmTrans *t, int step)
@@ -338,6 +339,8 @@ action_reply(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
 		action_exhausted(t, ev, cause, u);
 		return;
 	}
+	if (dtm_core_awaits(t, ev, u))
+		return;
 	dtm_core_retry_later(t, cfg, ev, &action->waiting, u);
 	if (t->retry_limit <= 0 || t->parked)
 		return;
@@ -384,9 +387,46 @@ saga_reply(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
 		/* a compensation can't fail the saga, it is repeated */
 		if (ev->result == DTM_RESULT_SUCCESS)
 			dtm_core_branch_succeeded(t, op, u);
-		else
+		else if (!dtm_core_awaits(t, ev, u))
 			dtm_core_not_done(t, cfg, ev, &op->waiting, u);
 	}
+}
+
+/* Is a step that comes after this one still to be undone? */
+static bool
+is_blocked(const DtmTrans *t, int step)
+{
+	for (int later = 0; later < t->nsteps; later++)
+		for (int i = 0; i < npredecessors(t, later); i++)
+			if (predecessor(t, later, i) == step && may_have_run(t, later) &&
+				compensate_of(t, later)->status != DTM_BRANCH_SUCCEED)
+				return true;
+	return false;
+}
+
+static DtmTurn
+saga_turn_of(const DtmTrans *t, int op)
+{
+	int			step = t->ops[op].step;
+	bool		is_action = t->ops[op].op == DTM_OP_ACTION;
+
+	switch (t->status)
+	{
+		case DTM_PREPARED:
+			return is_action ? DTM_TURN_LATER : DTM_TURN_NEVER;
+		case DTM_SUBMITTED:
+			if (!is_action)
+				return DTM_TURN_NEVER;
+			return startable(t, step) && !t->held ? DTM_TURN_NOW : DTM_TURN_LATER;
+		case DTM_ABORTING:
+			if (!may_have_run(t, step))
+				return DTM_TURN_NEVER;
+			return is_action || !is_blocked(t, step) ? DTM_TURN_NOW : DTM_TURN_LATER;
+		case DTM_SUCCEED:
+		case DTM_FAILED:
+			break;
+	}
+	return DTM_TURN_NEVER;
 }
 
 static DtmTime
@@ -448,7 +488,8 @@ const DtmProtocol dtm_saga_protocol = {
 	.advance = saga_advance,
 	.reply = saga_reply,
 	.abort = saga_abort,
-	.may_skip = saga_may_skip
+	.may_skip = saga_may_skip,
+	.turn_of = saga_turn_of
 };
 
 bool

@@ -238,6 +238,18 @@ run_force_stop(GatewayItem *item)
 	api_force_stop(gid_of(item, body_of(item)), NULL);
 }
 
+/* What has become of a branch that answers later. */
+static void
+run_complete(GatewayItem *item)
+{
+	Jsonb	   *body = body_of(item);
+	CompleteRequest request;
+
+	request.gid = gid_of(item, body);
+	request_completion(body, &request.step, &request.op, &request.ok, &request.result);
+	(void) api_complete(&request);
+}
+
 static void
 run_retry_now(GatewayItem *item)
 {
@@ -260,6 +272,7 @@ static const struct
 	{"submit", run_submit},
 	{"abort", run_abort},
 	{"registerBranch", run_register_branch},
+	{"completeBranch", run_complete},
 	{"prepareWorkflow", run_prepare_workflow},
 	{"forceStop", run_force_stop},
 	{"resetNextCronTime", run_retry_now},

@@ -186,3 +186,40 @@ request_add_branch(Transaction *trans, const BranchRequest *branch)
 		ops[n].status = (uint8) branch->status;
 	request_check_size(trans);
 }
+
+void
+request_completion(Jsonb *object, char **step, char **op, bool *ok, Jsonb **result)
+{
+	int			n;
+	JsonPair   *pairs = read_pairs(&object->root, "request", &n);
+	bool		has_ok = false;
+
+	*step = NULL;
+	*op = NULL;
+	*result = NULL;
+	for (int i = 0; i < n; i++)
+	{
+		JsonbValue *value = &pairs[i].value;
+
+		if (value->type == jbvNull)
+			continue;
+		if (strcmp(pairs[i].key, "branch_id") == 0)
+			*step = read_string(value, "branch_id");
+		else if (strcmp(pairs[i].key, "op") == 0)
+			*op = read_string(value, "op");
+		else if (strcmp(pairs[i].key, "ok") == 0)
+		{
+			*ok = read_bool(value, "ok");
+			has_ok = true;
+		}
+		else if (strcmp(pairs[i].key, "result") == 0)
+			*result = JsonbValueToJsonb(value);
+	}
+	if (*step == NULL || !has_ok)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"%s\" is missing", *step == NULL ? "branch_id" : "ok"),
+				 errhint("Pass an object with gid, branch_id, op, ok (true or false) and result.")));
+	if (*op == NULL || (*op)[0] == '\0')
+		*op = pstrdup(dtm_op_name(DTM_OP_ACTION));
+}

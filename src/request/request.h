@@ -82,6 +82,13 @@ extern Request *request_from_wire(Jsonb *object, const RequestPayloads *bytes);
  */
 extern char *request_string(Jsonb *object, const char *key);
 
+/*
+ * The object of a completion: branch_id (or the name of a step), op ("": action), ok,
+ * and result, any JSON, or NULL.
+ */
+extern void request_completion(Jsonb *object, char **step, char **op, bool *ok,
+							   Jsonb **result);
+
 /* What §1.1 removes from a gid that has come over HTTP, in place. */
 extern void request_strip_gid(char *gid);
 

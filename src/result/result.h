@@ -32,6 +32,9 @@ extern void result_of_reply(WireKind kind, const char *body, size_t len,
 extern void result_of_datum(Oid type, Datum datum, bool isnull,
 							StoreResult *result);
 
+/* A result that says why a branch has failed, as text; NULL: it does not say. */
+extern const char *result_text(Jsonb *value);
+
 /* Bytes of a body from which on nothing is kept of it. */
 extern size_t result_max_size(void);
 

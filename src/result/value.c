@@ -137,3 +137,15 @@ result_of_datum(Oid type, Datum datum, bool isnull, StoreResult *result)
 	if (VARSIZE(result->value) > result_max_size())
 		note_size(result, VARSIZE(result->value));
 }
+
+const char *
+result_text(Jsonb *value)
+{
+	JsonbValue	scalar;
+
+	if (value == NULL)
+		return "completed as failed";
+	if (JsonbExtractScalar(&value->root, &scalar) && scalar.type == jbvString)
+		return pnstrdup(scalar.val.string.val, scalar.val.string.len);
+	return JsonbToCString(NULL, &value->root, VARSIZE(value));
+}

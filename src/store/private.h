@@ -154,7 +154,8 @@ enum
 	ACTIVE_ID = 1, ACTIVE_NEXT_TIME, ACTIVE_UPDATED, ACTIVE_VERSION,
 	ACTIVE_FAILURES, ACTIVE_RETRIES, ACTIVE_STATUS, ACTIVE_BRANCH_STATUS,
 	ACTIVE_ROLLBACK_REASON, ACTIVE_ATTEMPTS, ACTIVE_PARKED, ACTIVE_PARKED_OP,
-	ACTIVE_PARKED_REASON, ACTIVE_HELD, ACTIVE_DELAYED, ACTIVE_ONGOING_SINCE
+	ACTIVE_PARKED_REASON, ACTIVE_HELD, ACTIVE_COMPLETIONS, ACTIVE_DELAYED,
+	ACTIVE_ONGOING_SINCE
 };
 
 #define NACTIVE	ACTIVE_ONGOING_SINCE
@@ -322,7 +323,7 @@ enum
 	C_XMIN = NREQUEST_COLUMNS + 1,	/* of dtm.request */
 	C_NEXT_TIME, C_VERSION, C_FAILURES, C_RETRIES, C_STATUS, C_BRANCH_STATUS,
 	C_ROLLBACK_REASON, C_ATTEMPTS, C_PARKED, C_PARKED_OP, C_PARKED_REASON, C_HELD,
-	C_ONGOING_SINCE
+	C_COMPLETIONS, C_ONGOING_SINCE
 };
 
 #define NCOLUMNS	C_ONGOING_SINCE
@@ -334,12 +335,12 @@ enum
 #define ACTIVE_COLUMNS \
 	"r.xmin, a.next_time, a.version, a.failures, a.retries, a.status, " \
 	"a.branch_status, a.rollback_reason, a.attempts, a.parked, a.parked_op, " \
-	"a.parked_reason, a.held, a.ongoing_since "
+	"a.parked_reason, a.held, a.completions, a.ongoing_since "
 #define FINISHED_COLUMNS \
 	"r.xmin, 'infinity'::pg_catalog.timestamptz, 0, 0::pg_catalog.int2, " \
 	"0::pg_catalog.int2, f.status, f.branch_status, f.rollback_reason, " \
 	"NULL::pg_catalog.int2[], NULL::pg_catalog.timestamptz, NULL::pg_catalog.int2, " \
-	"NULL::pg_catalog.text, NULL::pg_catalog.bool, NULL::pg_catalog.timestamptz "
+	"NULL::pg_catalog.text, NULL::pg_catalog.bool, NULL::pg_catalog.int8[], NULL::pg_catalog.timestamptz "
 
 /* The types of dtm.request's columns, and their names: "r.id, r.created, ". */
 extern const Oid request_types[NREQUEST_COLUMNS];
@@ -402,6 +403,17 @@ extern const char *state_read(Transaction *trans, const Row *row);
 /* The statuses of the ops, as they are stored. */
 extern char *row_letters(const DtmTrans *core);
 
+/* ---------- completions.c ---------- */
+
+/*
+ * What is stored of the ops' completions and deadlines, and back; NULL, or what is
+ * wrong with it.
+ */
+extern Datum completions_value(const DtmTrans *core, bool *isnull);
+extern const char *completions_read(DtmTrans *core, const Row *row, int number);
+
+/* ---------- row.c ---------- */
+
 /* The rollback_reason as it is stored; "": none. */
 extern char *row_reason(const DtmTrans *core);
 
@@ -409,6 +421,7 @@ extern char *row_reason(const DtmTrans *core);
 enum
 {
 	RARE_ATTEMPTS, RARE_PARKED, RARE_PARKED_OP, RARE_PARKED_REASON, RARE_HELD,
+	RARE_COMPLETIONS,
 	NRARE
 };
 

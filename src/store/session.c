@@ -195,12 +195,13 @@ enum
 #define STATE_TYPES \
 	INT8OID, INT4OID, TIMESTAMPTZOID, CHAROID, TEXTOID, TEXTOID, \
 	TIMESTAMPTZOID, INT2OID, INT2OID, \
-	INT2ARRAYOID, TIMESTAMPTZOID, INT2OID, TEXTOID, BOOLOID, TIMESTAMPTZOID
+	INT2ARRAYOID, TIMESTAMPTZOID, INT2OID, TEXTOID, BOOLOID, INT8ARRAYOID, \
+	TIMESTAMPTZOID
 
 #define UPDATE_ACTIVE \
 	"UPDATE dtm.active SET updated = $3, status = $4, branch_status = $5, " \
 	"rollback_reason = $6, next_time = $7, failures = $8, retries = $9, " \
-	"attempts = $10, parked = $11, parked_op = $12, parked_reason = $13, held = $14, ongoing_since = $15, " \
+	"attempts = $10, parked = $11, parked_op = $12, parked_reason = $13, held = $14, completions = $15, ongoing_since = $16, " \
 	"delayed = CASE WHEN status" EQUALS "'p' AND $4" EQUALS "'s' AND $7 OPERATOR(pg_catalog.>) $3 THEN true ELSE delayed END, " \
 	"version = version OPERATOR(pg_catalog.+) 1 " \
 	"WHERE id" EQUALS "$1 AND version" EQUALS "$2"
@@ -257,7 +258,7 @@ store_update(Transaction *trans)
 		"WITH d AS (DELETE FROM dtm.active "
 		"WHERE id" EQUALS "$1 AND version" EQUALS "$2 RETURNING id) "
 		"INSERT INTO dtm.finished (id, finished, status, branch_status, rollback_reason, stopped) "
-		"SELECT d.id, $3, $4, $5, $6, $16 FROM d",
+		"SELECT d.id, $3, $4, $5, $6, $17 FROM d",
 		NSTATE + 1, {STATE_TYPES, BOOLOID}, true
 	};
 	Datum		values[NSTATE + 1];

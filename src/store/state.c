@@ -59,6 +59,7 @@ read_rare(Transaction *trans, const Row *row)
 {
 	bool		isnull;
 	Datum		op = column_datum(row, C_PARKED_OP, &isnull);
+	const char *problem;
 
 	trans->parked_op = isnull ? TRANSACTION_NO_OP : DatumGetInt16(op);
 	trans->parked_since = column_int64(row, C_PARKED);
@@ -66,7 +67,8 @@ read_rare(Transaction *trans, const Row *row)
 	trans->core.parked = !isnull;
 	trans->parked_reason = column_text(row, C_PARKED_REASON);
 	trans->core.held = column_bool(row, C_HELD);
-	return read_attempts(&trans->core, row);
+	problem = read_attempts(&trans->core, row);
+	return problem != NULL ? problem : completions_read(&trans->core, row, C_COMPLETIONS);
 }
 
 const char *
@@ -147,4 +149,5 @@ state_rare(const Transaction *trans, Datum *values, bool *nulls)
 	}
 	values[RARE_HELD] = BoolGetDatum(true);
 	nulls[RARE_HELD] = !core->held;
+	values[RARE_COMPLETIONS] = completions_value(core, &nulls[RARE_COMPLETIONS]);
 }

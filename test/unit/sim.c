@@ -178,6 +178,18 @@ sim_reply(Sim *sim, int op, DtmResult result, const char *text)
 	return step(sim, &ev);
 }
 
+bool
+sim_expire(Sim *sim)
+{
+	if (!sim->loaded)
+		load(sim);
+	for (int op = 0; op < sim->memory.nops; op++)
+		if (dtm_core_is_overdue(&sim->memory, op, sim->now) &&
+			!sim_reply(sim, op, DTM_RESULT_TEMPORARY, "not completed"))
+			return false;
+	return true;
+}
+
 DtmReject
 sim_request(Sim *sim, DtmEventKind kind, const char *reason)
 {
@@ -215,4 +227,13 @@ sim_release(Sim *sim)
 	sim->version++;
 	if (sim->on_store)
 		sim->on_store(sim);
+}
+
+DtmReject
+sim_complete(Sim *sim, int op, DtmResult result)
+{
+	DtmEvent	ev = {.kind = DTM_EVENT_COMPLETE, .op = op, .result = result,
+	.url = "http://busi", .text = "completed"};
+
+	return sim_steer(sim, ev);
 }

@@ -32,6 +32,7 @@ struct Sim
 	int			version;		/* of the stored copy */
 	int			loaded_version; /* of the stored copy when memory was read */
 	bool		loaded;
+	DtmStepPolicy policy[SIM_MAX_STEPS];
 	uint16_t	start[SIM_MAX_STEPS + 1];
 	uint16_t	pre[SIM_MAX_PRE];
 	bool		in_flight[SIM_MAX_OPS + 1]; /* [SIM_MAX_OPS]: the query */
@@ -56,6 +57,12 @@ extern void sim_start(Sim *sim, bool submitted);
  */
 extern bool sim_wake(Sim *sim);
 extern bool sim_reply(Sim *sim, int op, DtmResult result, const char *text);
+
+/* The coordinator: replies for ops that have waited in vain to be completed. */
+extern bool sim_expire(Sim *sim);
+
+/* A SQL caller completes an op of the stored row. */
+extern DtmReject sim_complete(Sim *sim, int op, DtmResult result);
 
 /* A SQL caller's event on the stored row; sim_steer() sets its time. */
 extern DtmReject sim_request(Sim *sim, DtmEventKind kind, const char *reason);

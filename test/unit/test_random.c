@@ -141,7 +141,13 @@ check_call(Sim *sim, int op)
 		sim->loaded_version != sim->version)
 		return;
 	assert_true(sim->memory_ops[op].has_url);
-	assert_int_equal(stored[op].status, DTM_BRANCH_PREPARED);
+	/* what has been completed a moment ago may be called once more */
+	if (sim->loaded_version == sim->version)
+	{
+		assert_int_equal(stored[op].status, DTM_BRANCH_PREPARED);
+		/* what waits for that is not asked again before its time */
+		assert_true(stored[op].deadline <= sim->now);
+	}
 	w->called[op] = true;
 	assert_false(sim->stored.held);
 	if (limit_of(sim, op) > 0)
@@ -321,6 +327,53 @@ make_transaction(Sim *sim, World *w)
 		sim->memory_ops[op].local = sim->memory_ops[op].has_url && chance(w, 30);
 		w->verdict[op] = chance(w, 12) ? DTM_RESULT_FAILURE : DTM_RESULT_SUCCESS;
 	}
+	if (chance(w, 40))
+		sim->memory.policy = w->policy;
+	for (int step = 0; step < nsteps; step++)
+	{
+		w->policy[step].completes = chance(w, 50);
+		if (w->policy[step].completes && chance(w, 70))
+			w->policy[step].complete_within = (int64_t) (1 + next(w) % 100) * SEC;
+	}
+}
+
+/* What the reply of an op's call is: one that was completed before is not called. */
+static DtmResult
+reply_of(World *w, const Sim *sim, int op)
+{
+	if (op == DTM_CALL_QUERY || sim->memory_ops[op].completed == DTM_COMPLETED_NOT)
+		return answer(w, sim, op);
+	return sim->memory_ops[op].completed == DTM_COMPLETED_OK ?
+		DTM_RESULT_SUCCESS : DTM_RESULT_FAILURE;
+}
+
+/* Somebody says what has become of some op, whether or not it was called. */
+static void
+complete(Sim *sim, World *w)
+{
+	int			op = (int) (next(w) % (unsigned) sim->memory.nops);
+	bool		rejects = sim->memory.type == DTM_SAGA && op % 2 == 1;
+	DtmResult	result = rejects ? w->verdict[op] : DTM_RESULT_SUCCESS;
+	uint8_t		status = sim->stored_ops[op].status;
+	uint8_t		completed = sim->stored_ops[op].completed;
+	DtmReject	reject;
+
+	/* not known yet when the row is stored */
+	if (status == DTM_BRANCH_PREPARED && result == DTM_RESULT_SUCCESS)
+		w->succeeded[op] = true;
+	reject = sim_complete(sim, op, result);
+	if (sim->memory.type != DTM_SAGA && sim->memory.type != DTM_MSG)
+		assert_int_equal(reject, DTM_REJECT_TYPE);
+	else if (status != DTM_BRANCH_PREPARED)
+		assert_int_equal(reject, DTM_REJECT_STATUS);
+	if (reject != DTM_ACCEPTED)
+	{
+		assert_int_equal(sim->stored_ops[op].status, status);
+		assert_int_equal(sim->stored_ops[op].completed, completed);
+		return;
+	}
+	if (result == DTM_RESULT_FAILURE)
+		w->refused[op] = true;
 }
 
 /* An operator aborts a saga, changes a step, or answers for an op. */
@@ -401,11 +454,17 @@ one_event(Sim *sim, World *w)
 		if (chance(w, 70))
 			sim_wake(sim);		/* the request's commit wakes us */
 	}
+	else if (w->faulty && sim->memory.nops > 0 && chance(w, 6))
+	{
+		complete(sim, w);
+		if (chance(w, 70))
+			sim_wake(sim);
+	}
 	else if (n > 0 && chance(w, 80))
 	{
 		int			slot = candidates[next(w) % (unsigned) n];
 		int			op = slot == SIM_MAX_OPS ? DTM_CALL_QUERY : slot;
-		DtmResult	result = answer(w, sim, op);
+		DtmResult	result = reply_of(w, sim, op);
 
 		if (op != DTM_CALL_QUERY && result == DTM_RESULT_SUCCESS)
 			w->succeeded[op] = true;
@@ -422,7 +481,8 @@ one_event(Sim *sim, World *w)
 		if (n == 0 && sim->stored.next_time != DTM_TIME_NEVER &&
 			sim->stored.next_time > sim->now)
 			sim->now = sim->stored.next_time;
-		sim_wake(sim);
+		if (sim_expire(sim))
+			sim_wake(sim);
 	}
 	else
 		sim->now += next(w) % (5 * SEC);

@@ -30,6 +30,7 @@ COMMENT ON TABLE dtm.home IS
   'the server and database that this coordinator belongs to, and whether it was paused';
 ALTER TABLE dtm.request ADD COLUMN step_options jsonb;
 ALTER TABLE dtm.request ADD COLUMN results boolean;
+ALTER TABLE dtm.active ADD COLUMN completions bigint[];
 CREATE TABLE dtm.result (
   id bigint NOT NULL,
   branch smallint NOT NULL,
@@ -89,6 +90,7 @@ COMMENT ON COLUMN dtm.active.attempts IS 'failed attempts of each op, where a st
 COMMENT ON COLUMN dtm.active.parked IS 'since when nothing is called until dtm_resume(gid); NULL: it is not parked';
 COMMENT ON COLUMN dtm.active.parked_op IS 'position in branch_status, from 0, of the op for which it was parked; -1: query_prepared; NULL: none';
 COMMENT ON COLUMN dtm.active.held IS 'true: another transaction of its lane goes before it; NULL: none';
+COMMENT ON COLUMN dtm.active.completions IS 'for each op, until when it waits for dtm_complete(), in microseconds since 2000; -1, -2: it was completed before its turn, and has succeeded or failed; 0: neither; NULL: all are 0';
 COMMENT ON TABLE dtm.finished IS 'outcome of the global transactions that are final';
 COMMENT ON TABLE dtm.attempt IS 'calls of branches, one row each';
 COMMENT ON COLUMN dtm.attempt.duration IS 'microseconds';

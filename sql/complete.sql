@@ -1,0 +1,50 @@
+-- dtm_complete: what it refuses, and what it does to the row.
+SET client_min_messages = error;
+TRUNCATE dtm.request, dtm.active, dtm.finished, dtm.attempt, dtm.result;
+\set VERBOSITY verbose
+\set SHOW_CONTEXT never
+CREATE OR REPLACE FUNCTION complain(statement text) RETURNS TABLE (code text, message text, hint text) LANGUAGE plpgsql AS $$
+DECLARE m text; h text; r text;
+BEGIN
+  EXECUTE statement INTO r;
+  RETURN QUERY SELECT '00000', r, '';
+EXCEPTION WHEN OTHERS THEN
+  GET STACKED DIAGNOSTICS m = MESSAGE_TEXT, h = PG_EXCEPTION_HINT;
+  RETURN QUERY SELECT SQLSTATE, m, h;
+END $$;
+SELECT dtm_submit('saga', ARRAY[dtm_step('http://h/a', 'http://h/-a', options => '{"name": "a"}'), dtm_step('http://h/b', 'http://h/-b', options => '{"name": "b", "complete_within": 60}'), dtm_step('http://h/c'), dtm_step('')], gid => 's'),
+       dtm_submit('msg', ARRAY[dtm_step('http://h/a'), dtm_step('http://h/b', options => '{"poll": true}')], gid => 'm'),
+       dtm_prepare('saga', 'p', ARRAY[dtm_step('http://h/a', options => '{"complete_within": 5}')]), dtm_prepare('tcc', 't'), dtm_prepare('xa', 'x'), dtm_prepare('workflow', 'w', options => '{"name": "n"}');
+SELECT n, c.* FROM (VALUES
+  (1, $$SELECT dtm_complete(NULL, 'a')$$), (2, $$SELECT dtm_complete('s', NULL)$$), (3, $$SELECT dtm_complete('s', 'a', NULL)$$), (4, $$SELECT dtm_complete('s', 'a', ok => NULL)$$),
+  (5, $$SELECT dtm_complete('nobody', 'a')$$), (6, $$SELECT dtm_complete('s', 'nobody')$$), (7, $$SELECT dtm_complete('s', 'a', 'try')$$), (8, $$SELECT dtm_complete('t', '01')$$), (9, $$SELECT dtm_complete('x', '01')$$), (10, $$SELECT dtm_complete('w', '01')$$),
+  (11, $$SELECT dtm_complete('s', 'a', 'compensate')$$), (12, $$SELECT dtm_complete('s', '03')$$), (13, $$SELECT dtm_complete('s', '04')$$), (14, $$SELECT dtm_complete('m', '02', 'compensate')$$),
+  (15, $$SELECT dtm_complete('s', 'a', result => to_jsonb(repeat('x', 70000)))$$),
+  (16, $$SELECT dtm_complete('p', '01', result => '1')$$), (17, $$SELECT dtm_complete('p', '01', result => '1')$$), (18, $$SELECT dtm_complete('p', '01')$$), (19, $$SELECT dtm_complete('p', '01', result => '2')$$), (20, $$SELECT dtm_complete('p', '01', ok => false)$$),
+  (21, $$SELECT dtm_complete('s', 'b', ok => false, result => '"no"')$$), (22, $$SELECT dtm_complete('s', 'b')$$), (23, $$SELECT dtm_complete('s', '01', result => '{"id": 1}')$$), (24, $$SELECT dtm_complete('s', 'a', 'action', true, '{"id":  1}')$$), (25, $$SELECT dtm_complete('s', 'a', 'action', false)$$),
+  (26, $$SELECT dtm_complete('m', '02')$$), (27, $$SELECT dtm_complete('m', '01', ok => false, result => '"no"')$$), (28, $$SELECT dtm_complete('m', '01')$$), (29, $$SELECT dtm_complete('m', '01', ok => false)$$)) v(n, statement)
+  CROSS JOIN LATERAL complain(statement) c ORDER BY n;
+SELECT r.gid, a.status, a.branch_status, a.completions, a.version > 0 AS changed, a.next_time <= now() AS due FROM dtm.active a JOIN dtm.request r USING (id) ORDER BY 1;
+SELECT gid, branch_id, name, op, ok, result, note FROM dtm.results ORDER BY 1, 2;
+-- of one that has ended, the same again is no error
+SELECT dtm_force_stop('s'), dtm_force_stop('m');
+SELECT n, c.* FROM (VALUES (1, $$SELECT dtm_complete('s', 'a', result => '{"id": 1}')$$), (2, $$SELECT dtm_complete('s', 'a', ok => false)$$), (3, $$SELECT dtm_complete('s', '03')$$), (4, $$SELECT dtm_complete('m', '01')$$)) v(n, statement)
+  CROSS JOIN LATERAL complain(statement) c ORDER BY n;
+-- options of steps
+SELECT n, c.* FROM (VALUES (1, '{"complete_within": 0}'), (2, '{"complete_within": "1 h"}'), (3, '{"poll": 1}'), (4, '{"complete_wthin": 3}'), (5, '{"complete_within": 3, "poll": true}')) v(n, options)
+  CROSS JOIN LATERAL complain(format('SELECT dtm_submit(''saga'', ARRAY[dtm_step(''http://h/a'', options => %L)]) <> ''''', options)) c ORDER BY n;
+-- over the gateway
+CREATE ROLE regress_dtm_done;
+GRANT dtm_user TO regress_dtm_done;
+SET SESSION AUTHORIZATION regress_dtm_done;
+SELECT dtm_submit('saga', ARRAY[dtm_step('http://h/a', options => '{"name": "a"}')], gid => 'net');
+RESET SESSION AUTHORIZATION;
+SELECT b.n, outcome, message, sqlstate, convert_from(answer[1], 'UTF8') AS answer FROM (VALUES
+  (1, '{"branch_id": "01", "ok": true}'), (2, '{"gid": "net", "ok": true}'), (3, '{"gid": "net", "branch_id": "01"}'), (4, '{"gid": "net", "branch_id": "01", "ok": "yes"}'), (5, '{"gid": "s", "branch_id": "01", "ok": true}'),
+  (6, '{"gid": "net", "branch_id": "01", "op": "compensate", "ok": true}'), (7, '{"gid": "net", "branch_id": "a", "op": "", "ok": true, "result": {"id": [1]}}'), (8, '{"gid": "net", "branch_id": "01", "op": "action", "ok": true}'), (9, '{"gid": "net", "branch_id": "a", "ok": false}')) b(n, body)
+  CROSS JOIN LATERAL dtm.gateway_batch('{regress_dtm_done}', '{NULL}', '{completeBranch}', ARRAY[convert_to(body, 'UTF8')], '{NULL}', '{}', true) g ORDER BY 1;
+SELECT ok, result FROM dtm.results WHERE gid = 'net';
+DROP FUNCTION complain;
+TRUNCATE dtm.request, dtm.active, dtm.finished, dtm.attempt, dtm.result;
+DROP OWNED BY regress_dtm_done;
+DROP ROLE regress_dtm_done;

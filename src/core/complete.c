@@ -1,0 +1,143 @@
+/*
+ * complete.c
+ *		Answers that come later: a branch says ONGOING, and somebody else says what
+ *		has become of it.
+ *
+ * A completion is a reply that a caller brings, so it is applied like one, whether
+ * the op's call is under way, has been answered with ONGOING, or waits for its retry.
+ * If the op's turn has not come yet, the completion is kept (DtmBranchOp.completed),
+ * and is the reply of the call that would be made then.
+ *
+ * An op whose step has a complete_within is not called again after an ONGOING, but
+ * waits until then (DtmBranchOp.deadline).
+ */
+#include "protocol.h"
+
+#include <assert.h>
+
+bool
+dtm_core_awaits(DtmTrans *t, const DtmEvent *ev, DtmUpdate *u)
+{
+	const DtmStepPolicy *policy = dtm_core_policy_of(t, ev->op);
+
+	if (ev->result != DTM_RESULT_ONGOING || policy == NULL || policy->complete_within <= 0)
+		return false;
+	t->ops[ev->op].deadline = dtm_core_after(ev->now, policy->complete_within);
+	t->ops[ev->op].waiting = true;
+	u->changed = true;
+	return true;
+}
+
+/* Does it wait for a completion that may still come in time? */
+static bool
+is_awaited(const DtmBranchOp *op, DtmTime now)
+{
+	return op->status == DTM_BRANCH_PREPARED && op->deadline > now;
+}
+
+void
+dtm_core_hold_awaited(DtmTrans *t, DtmTime now)
+{
+	for (int i = 0; t->policy != NULL && i < t->nops; i++)
+		if (is_awaited(&t->ops[i], now))
+			t->ops[i].waiting = true;
+}
+
+bool
+dtm_core_is_overdue(const DtmTrans *t, int op, DtmTime now)
+{
+	return t->ops[op].status == DTM_BRANCH_PREPARED && t->ops[op].deadline != 0 &&
+		t->ops[op].deadline <= now && !dtm_core_is_final(t->status);
+}
+
+void
+dtm_core_forget_awaited(DtmTrans *t)
+{
+	for (int i = 0; t->policy != NULL && i < t->nops; i++)
+		t->ops[i].deadline = 0;
+}
+
+/*
+ * Nothing but completions is waited for: it is looked at again at the first
+ * deadline.  While a call is under way or due, next_time stays in the past, so that
+ * a successor makes that call.
+ */
+void
+dtm_core_schedule_awaited(DtmTrans *t, DtmUpdate *u)
+{
+	DtmTime		first = DTM_TIME_NEVER;
+	bool		retries = false;
+
+	if (t->parked || t->held)
+		return;
+	for (int i = 0; t->policy != NULL && i < t->nops; i++)
+	{
+		const DtmBranchOp *op = &t->ops[i];
+
+		if (op->status != DTM_BRANCH_PREPARED)
+			continue;
+		if (op->running)
+			return;
+		if (op->deadline != 0)
+			first = op->deadline < first ? op->deadline : first;
+		else if (op->waiting)
+			retries = true;
+	}
+	if (first == DTM_TIME_NEVER)
+		return;
+	if (retries && t->next_time < first)
+		first = t->next_time;
+	if (t->type == DTM_SAGA && t->status == DTM_SUBMITTED && t->timeout_to_fail > 0 &&
+		dtm_core_after(t->created, t->timeout_to_fail) < first)
+		first = dtm_core_after(t->created, t->timeout_to_fail);
+	if (t->next_time == first)
+		return;
+	t->next_time = first;
+	u->changed = true;
+}
+
+bool
+dtm_core_keeps_completions(const DtmTrans *t, int op)
+{
+	const DtmStepPolicy *policy = dtm_core_policy_of(t, op);
+
+	return policy != NULL && policy->completes;
+}
+
+DtmReject
+dtm_core_complete(DtmTrans *t, const DtmProtocol *protocol, const DtmConfig *cfg,
+				  const DtmEvent *ev, DtmUpdate *u)
+{
+	DtmBranchOp *op = &t->ops[ev->op];
+
+	assert(ev->op >= 0 && ev->op < t->nops);
+	assert(ev->result == DTM_RESULT_SUCCESS || ev->result == DTM_RESULT_FAILURE);
+	if (protocol->turn_of == NULL)
+		return DTM_REJECT_TYPE;
+	if (dtm_core_is_final(t->status) || op->status != DTM_BRANCH_PREPARED || !op->has_url)
+		return DTM_REJECT_STATUS;
+	switch (protocol->turn_of(t, ev->op))
+	{
+		case DTM_TURN_NEVER:
+			return DTM_REJECT_STATUS;
+		case DTM_TURN_LATER:
+			if (!dtm_core_keeps_completions(t, ev->op))
+				return DTM_REJECT_TURN;
+			op->completed = ev->result == DTM_RESULT_SUCCESS ?
+				DTM_COMPLETED_OK : DTM_COMPLETED_FAILED;
+			break;
+		case DTM_TURN_NOW:
+			op->deadline = 0;
+			protocol->reply(t, cfg, ev, u);
+			if (op->status == DTM_BRANCH_PREPARED || dtm_core_is_final(t->status))
+				break;
+			/* somebody has decided, if it was parked */
+			if (t->parked)
+				dtm_core_unpark(t, ev->now, u);
+			else
+				t->next_time = ev->now;
+			break;
+	}
+	u->changed = true;
+	return DTM_ACCEPTED;
+}
