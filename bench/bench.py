@@ -785,6 +785,40 @@ END $$""")
             results.figure(f"{kind}: CPU of the coordinator for one", [r["cpu"]["coordinator"] for r in rounds], "us")
             results.figure(f"{kind}: CPU of backends for one", [r["cpu"]["backends"] for r in rounds], "us")
 
+    def scenario_views(self):
+        """What operators ask, with DTM_BENCH_KEPT (default 1,000,000) finished and 10,000 unfinished ones."""
+        results = self.results
+        kept, active = int(os.environ.get("DTM_BENCH_KEPT", "1000000")), 10_000
+        results.title("views", f"views with {kept:,} kept and {active:,} unfinished transactions")
+        self.reset()
+        self.pause()
+        self.fill(active, kept)
+        self.execute("DROP ROLE IF EXISTS bench_user, bench_admin")
+        self.execute("CREATE ROLE bench_user IN ROLE dtm_user; CREATE ROLE bench_admin IN ROLE dtm_admin")
+        self.execute("UPDATE dtm.request SET submitted_by = dtm.submitter('bench_user'::regrole) WHERE id % 100 = 0")
+        self.execute("UPDATE dtm.active SET failures = 5, next_time = now() + interval '1 h' WHERE id % 20 = 0")
+        self.execute("VACUUM (ANALYZE) dtm.request, dtm.active")
+        queries = {
+            "running": "SELECT * FROM dtm.transactions WHERE state IN ('running', 'retrying') LIMIT 50",
+            "newest 50": "SELECT * FROM dtm.transactions ORDER BY id DESC LIMIT 50",
+            "one gid": "SELECT * FROM dtm.transactions WHERE gid = 'filled-100'",
+            "stuck": "SELECT * FROM dtm.stuck",
+            "parked": "SELECT * FROM dtm.transactions WHERE state = 'parked'",
+            "counts": "SELECT * FROM dtm.counts",
+        }
+        for role in ("bench_admin", "bench_user"):
+            self.execute(f"SET ROLE {role}")
+            for name, query in queries.items():
+                times = []
+                for _ in range(11):
+                    began = time.perf_counter()
+                    self.execute(query)
+                    times.append((time.perf_counter() - began) * 1000)
+                results.figure(f"{name}, {role}", times[1:], "ms", ("<=", 20))
+            self.execute("RESET ROLE")
+        self.reset()
+        self.execute("DROP ROLE bench_user, bench_admin")
+
     def scenario_idle(self):
         results = self.results
         results.title("idle", "a coordinator that has nothing to do")
@@ -824,7 +858,7 @@ END $$""")
 
 
 SCENARIOS = ["live", "drain", "submit", "latency", "barrier", "mixed", "waiters", "held", "gateway",
-             "coordinators", "slow", "flood", "idle", "flat"]
+             "coordinators", "slow", "flood", "idle", "views", "flat"]
 
 
 def run(tools, bin_dir, dsn, data, seconds, path, *scenarios):

@@ -23,6 +23,7 @@
 #	flood		4,000 messages to a service with ten workers; beside: the best
 #			fixed limit
 #	idle		what a coordinator costs that has nothing to do
+#	views		what operators ask, with 1,000,000 kept transactions (DTM_BENCH_KEPT)
 #	flat		live and drain with millions of rows; beside: without
 #
 # Absolute figures depend on the machine, ratios less so.  Fails if a branch
