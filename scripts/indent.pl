@@ -55,11 +55,18 @@ sub laid_out
 	print $tmp $source;
 	close($tmp);
 	my $result = `"$indent" -bad -bap -bbb -bc -bl -cli1 -cp33 -cdb -nce -d0 -di12 -nfc1 -i4 -l79 -lp -lpl -nip -npro -sac -tpg -ts4 -U"$types" <"$list.c" 2>&1`;
-	die $result if $?;
+	if ($?)
+	{
+		my ($error) = $result =~ /INDENT\*\* (.*?) \*\//;
+		print STDERR "$file: pg_bsd_indent cannot read it: ", $error // $result, "\n";
+		return undef;
+	}
 
 	# as pgindent does afterwards
 	$result =~ s/^([A-Za-z]\S*(?:\h[A-Za-z]\S*)*)[ \t]+(\*+)(?=$)/$1 $2/gm;
 	$result =~ s/([,{])\.(?=[a-z_]+(?:\.[a-z_]+)* = )/$1 eq ',' ? ', .' : '{.'/ge;
+	# 19's has a blank there, those before it have none
+	$result =~ s/, \.\.\.\)/,...)/g;
 	return $result;
 }
 
@@ -72,8 +79,9 @@ for my $file (@files)
 	close($in);
 	next if $file =~ /request_columns\.h$/;		# a list, and no C
 	my $result = laid_out($file, $source);
-	next if $result eq $source;
+	next if defined $result && $result eq $source;
 	$status = 1;
+	next unless defined $result;
 	if ($check)
 	{
 		print "not ok - formatting: $file\n";

@@ -38,7 +38,8 @@ typedef enum StepPlace
 /* NULL, 0 or UNSET where it was not given. */
 typedef struct StepOptions
 {
-	const Jsonb *json;			/* the object as it was given; NULL: of a server */
+	const Jsonb *json;			/* the object as it was given; NULL: of a
+								 * server */
 	/* the request */
 	const char *name;			/* unique among the steps */
 	const char *method;			/* of the action */

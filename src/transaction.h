@@ -104,13 +104,13 @@ typedef struct Transaction
 	int64		lane_next;		/* the one that it has released when it was
 								 * written; 0: none */
 	TimestampTz parked_since;	/* if core.parked */
-	int			parked_op;		/* the op that it was parked for, DTM_CALL_QUERY,
-								 * or TRANSACTION_NO_OP */
+	int			parked_op;		/* the op that it was parked for,
+								 * DTM_CALL_QUERY, or TRANSACTION_NO_OP */
 	const char *parked_reason;
 	const char *fairness_key;	/* its role's transactions of different keys
 								 * take turns; NULL: none */
-	const char *parent;			/* gid of the one of whose end a message tells;
-								 * NULL: none */
+	const char *parent;			/* gid of the one of whose end a message
+								 * tells; NULL: none */
 	DtmTrans	core;
 	bool		is_mine;		/* store_find: written by this transaction */
 } Transaction;

@@ -194,7 +194,7 @@ find_failed(const char *gid)
 	if (trans->core.status != DTM_FAILED)
 		ereport(ERROR,
 				(errcode(DTM_ERRCODE_WRONG_STATUS),
-				 /* dtm's words (api.c) */
+		/* dtm's words (api.c) */
 				 errmsg("cannot resubmit global transaction \"%s\": its current status is '%s'",
 						gid, dtm_status_name(trans->core.status)),
 				 errhint("Only global transactions that have failed or were stopped can be resubmitted.")));

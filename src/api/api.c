@@ -263,9 +263,11 @@ api_act(Transaction *trans, DtmEventKind kind, const char *what, const char *rea
 		 psprintf("stopped by dtm_force_stop: %s", reason)) :
 		kind == DTM_EVENT_ABORT && reason == NULL && trans->core.type == DTM_SAGA ?
 		"rolled back by dtm_abort" : reason;
-	DtmEvent	event = {.kind = kind, .now = GetCurrentTimestamp(),
-	.text = text, .steered = true};
+	DtmEvent	event = {.kind = kind, .steered = true};
 	Outcome		outcome;
+
+	event.now = GetCurrentTimestamp();
+	event.text = text;
 
 	decide(&outcome, trans, &event);
 	api_write(&outcome, trans);

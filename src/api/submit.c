@@ -295,12 +295,12 @@ json_steps(Jsonb *json)
 }
 
 static RequestSteps
-text_steps(const char *text)
+text_steps(const char *string)
 {
-	RequestSteps steps = {.text = text};
+	RequestSteps steps = {.text = string};
 
-	if (text != NULL)
-		steps.json = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
+	if (string != NULL)
+		steps.json = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(string)));
 	return steps;
 }
 

@@ -47,8 +47,8 @@ typedef struct Call
 {
 	struct Entry *entry;		/* entry of the call; NULL: the webhook */
 	struct Call *next;			/* in a list of its entry */
-	int64		id;				/* of the global transaction, to be noted; 0: of
-								 * none */
+	int64		id;				/* of the global transaction, to be noted; 0:
+								 * of none */
 	int			op;				/* index in the ops, or DTM_CALL_QUERY */
 	int			note;			/* place of its note, once it is started; -1:
 								 * none */

@@ -76,7 +76,11 @@ park_has(Park *park, int64 id, TimestampTz next_time)
 		return false;
 	if (next_time <= parked->since)
 		return true;
-	/* its time-out has come, perhaps; the queue has it still, which does no harm */
+
+	/*
+	 * its time-out has come, perhaps; the queue has it still, which does no
+	 * harm
+	 */
 	(void) hash_search(park->ids, &id, HASH_REMOVE, NULL);
 	return false;
 }

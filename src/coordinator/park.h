@@ -28,9 +28,9 @@ typedef struct ParkedPlace
 	IdQueue		ids;
 
 	/*
-	 * For calls: those that wait to be retried because the host did not answer;
-	 * they are not parked.  While it does not answer, and since it answers
-	 * again: those are to be retried now.
+	 * For calls: those that wait to be retried because the host did not
+	 * answer; they are not parked.  While it does not answer, and since it
+	 * answers again: those are to be retried now.
 	 */
 	IdQueue		unanswered;
 	IdQueue		forward;

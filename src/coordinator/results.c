@@ -65,6 +65,7 @@ make_completed(const Entry *entry, const WireBranch *branch, bool ok)
 	if (!ok)
 		text = store_find_result(entry->id, branch->number, &result) ?
 			result_text(result.value) : result_text(NULL);
+
 	return call_make_decided(entry->trans, branch, ok ? DTM_RESULT_SUCCESS : DTM_RESULT_FAILURE,
 							 text);
 }

@@ -466,8 +466,8 @@ dtm_core_retry_later(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
 
 	/*
 	 * Branches that run at the same time share one interval, and it doubles
-	 * once a round however many of them fail.  They are called again together:
-	 * where steps have intervals of their own, the longest counts.
+	 * once a round however many of them fail.  They are called again
+	 * together: where steps have intervals of their own, the longest counts.
 	 */
 	if (grow)
 	{

@@ -156,8 +156,8 @@ typedef struct DtmStepPolicy
 	int32_t		max_attempts;	/* of what it does; 0: no limit */
 	int32_t		max_undo_attempts;	/* of what undoes it; 0: no limit */
 	DtmExhausted on_exhausted;	/* of what it does; what undoes is parked */
-	int64_t		complete_within;	/* us; after ONGOING, it waits so long to be
-									 * completed; 0: it is called again */
+	int64_t		complete_within;	/* us; after ONGOING, it waits so long to
+									 * be completed; 0: it is called again */
 	bool		completes;		/* completions are kept until its turn */
 } DtmStepPolicy;
 
@@ -186,8 +186,8 @@ typedef struct DtmTrans
 	bool		parked;			/* nothing is called until it is resumed */
 	bool		held;			/* its lane has another one before it: no
 								 * action starts */
-	DtmTime		ongoing_since;	/* the first ONGOING since the last success; 0:
-								 * there was none */
+	DtmTime		ongoing_since;	/* the first ONGOING since the last success;
+								 * 0: there was none */
 	uint16_t	failures;		/* temporary errors since the last success */
 	uint16_t	retries;		/* re-runs counted against retry_limit */
 	int			nsteps;			/* steps, or registered branches */
@@ -246,8 +246,8 @@ typedef struct DtmEvent
 	 */
 	const char *text;
 	bool		succeeded;		/* SUBMIT of a workflow: it has succeeded */
-	int64_t		retry_after;	/* REPLY, if not final: us that the branch asks
-								 * to wait; 0: it does not */
+	int64_t		retry_after;	/* REPLY, if not final: us that the branch
+								 * asks to wait; 0: it does not */
 	bool		steered;		/* ABORT: by an operator, who may roll back a
 								 * saga; clients of the wire may not (§1.3) */
 } DtmEvent;
@@ -294,8 +294,8 @@ typedef struct DtmUpdate
 	int		   *calls;			/* array of the caller with nops + 1 elements:
 								 * indexes in ops, or DTM_CALL_QUERY */
 	char		reason[DTM_REASON_SIZE];	/* a reason that is new: t->reason
-											 * points here, and the caller
-											 * has to keep it */
+											 * points here, and the caller has
+											 * to keep it */
 } DtmUpdate;
 
 #define DTM_NO_ALERT	(-2)

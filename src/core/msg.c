@@ -115,8 +115,8 @@ msg_reply(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev, DtmUpdate *u)
 	else if (t->status == DTM_SUBMITTED)
 	{
 		/*
-		 * JR-02: a branch can't fail a message, not even with FAILURE, unless a
-		 * policy says what then
+		 * JR-02: a branch can't fail a message, not even with FAILURE, unless
+		 * a policy says what then
 		 */
 		if (ev->result == DTM_RESULT_SUCCESS)
 			dtm_core_branch_succeeded(t, &t->ops[ev->op], u);

@@ -48,15 +48,15 @@ typedef struct DtmProtocol
 	DtmReject	(*abort) (DtmTrans *t, const DtmEvent *ev, DtmUpdate *u);
 
 	/*
-	 * May somebody's word stand for the reply of this op, which has not ended?
-	 * NULL: never.
+	 * May somebody's word stand for the reply of this op, which has not
+	 * ended? NULL: never.
 	 */
 	DtmReject	(*may_skip) (const DtmTrans *t, const DtmBranchOp *op,
 							 DtmResult result);
 
 	/*
-	 * The turn of an op that is prepared and has a URL.  NULL: nobody completes the
-	 * ops of this type.
+	 * The turn of an op that is prepared and has a URL.  NULL: nobody
+	 * completes the ops of this type.
 	 */
 	DtmTurn		(*turn_of) (const DtmTrans *t, int op);
 } DtmProtocol;

@@ -52,8 +52,8 @@ typedef struct LocalTask
 								 * clock_monotonic(); 0: never */
 	TimestampTz now;			/* the time for core; 0: the clock's */
 	void	   *owner;			/* for the caller */
-	int64	   *sent;			/* set to the time when a worker gets it, in us
-								 * since the Unix epoch; NULL: nowhere */
+	int64	   *sent;			/* set to the time when a worker gets it, in
+								 * us since the Unix epoch; NULL: nowhere */
 
 	/* The outcome, set when the task is reaped. */
 	bool		withdrawn;		/* the function was not run, or in vain; no

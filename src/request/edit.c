@@ -167,7 +167,7 @@ set_option(Transaction *trans, int step, const JsonPair *pair)
 {
 	StepOptions *before = transaction_step(trans, step);
 	JsonbParseState *state = NULL;
-	JsonbValue	key = {.type = jbvString,.val.string = {(int) strlen(pair->key), pair->key}};
+	JsonbValue	key = {.type = jbvString, .val.string = {(int) strlen(pair->key), pair->key}};
 	JsonbValue	value = pair->value;
 	StepOptions *options;
 	StepProblem problem;

@@ -15,7 +15,7 @@
 #define MAX_SECONDS			(366.0 * 24 * 3600 * 100)
 #define MAX_RETRY_LIMIT		10000
 #define MAX_HEADERS			100
-#define MAX_FAIRNESS_KEY	128	/* bytes */
+#define MAX_FAIRNESS_KEY	128 /* bytes */
 
 /*
  * A header's name is a token, and its value has no line end (RFC 9110).

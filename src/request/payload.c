@@ -39,7 +39,8 @@ typedef struct PayloadState
 	JsonLexContext *lex;
 	int			depth;			/* of objects and arrays */
 	int			step;			/* that the array is at, from 0 */
-	const char *begin;			/* of the payload that is being read; NULL: none */
+	const char *begin;			/* of the payload that is being read; NULL:
+								 * none */
 	int			nsteps;
 	bytea	  **payload;
 } PayloadState;

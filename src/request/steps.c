@@ -207,7 +207,7 @@ payload_of_value(const JsonbValue *value, bytea *json, const StepOptions *option
 }
 
 void
-request_read_json_steps(Request *request, Jsonb *steps, const char *text)
+request_read_json_steps(Request *request, Jsonb *steps, const char *string)
 {
 	JsonbValue	array = {.type = jbvBinary};
 	JsonbValue *elements;
@@ -219,8 +219,8 @@ request_read_json_steps(Request *request, Jsonb *steps, const char *text)
 	elements = read_elements(&array, "steps", &n);
 	request_allocate_steps(request, n);
 	request->needs_steps = true;
-	if (text != NULL)
-		payloads = request_payloads_of_text(text, n);
+	if (string != NULL)
+		payloads = request_payloads_of_text(string, n);
 	for (int i = 0; i < n; i++)
 	{
 		const JsonbValue *values[lengthof(step_keys)];
@@ -280,7 +280,7 @@ payload_of(const RequestPayloads *payloads, int step)
 /* steps and payloads of the object (§1.1); NULL: these are strings in it. */
 void
 request_read_wire_steps(Request *request, JsonbValue *steps,
-				const JsonbValue *payloads, const RequestPayloads *bytes)
+						const JsonbValue *payloads, const RequestPayloads *bytes)
 {
 	int			n = 0;
 	int			npayloads = 0;
@@ -341,8 +341,8 @@ static int
 kinds_of(const Transaction *trans, int i)
 {
 	static const int kinds[] = {
-		[WIRE_HTTP] = STEP_FOR_HTTP, [WIRE_JSONRPC] = STEP_FOR_JSONRPC,
-		[WIRE_GRPC] = STEP_FOR_GRPC, [WIRE_LOCAL] = STEP_FOR_LOCAL
+		[WIRE_HTTP] = STEP_FOR_HTTP,[WIRE_JSONRPC] = STEP_FOR_JSONRPC,
+		[WIRE_GRPC] = STEP_FOR_GRPC,[WIRE_LOCAL] = STEP_FOR_LOCAL
 	};
 	const char *urls[2] = {
 		trans->action[i], trans->compensate != NULL ? trans->compensate[i] : ""

@@ -85,6 +85,7 @@ path_read(const char *text, ResultPath *path)
 				 errmsg("path of a result is longer than %d bytes", MAX_PATH_BYTES),
 				 errhint(PATH_HINT)));
 	path->text = text;
+
 	path->has_rest = false;
 	parsed = parse(text);
 	if (parsed == NULL)

@@ -11,8 +11,8 @@ typedef struct Place
 	int			step;
 	bool		own;			/* the step's own result may be meant */
 	const char *what;			/* for errors */
-	bool	   *before;			/* the steps that have succeeded by then; NULL:
-								 * not worked out yet */
+	bool	   *before;			/* the steps that have succeeded by then;
+								 * NULL: not worked out yet */
 } Place;
 
 /* Marks the steps of a concurrent saga that come before another. */

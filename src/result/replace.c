@@ -335,6 +335,7 @@ replace_in_payload(const bytea *payload, const References *references)
 	if (!result_is_in_payload(payload))
 		return payload;
 	text = utf8_to_server(VARDATA_ANY(payload), VARSIZE_ANY_EXHDR(payload));
+
 	jsonb = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
 	if (JB_ROOT_IS_SCALAR(jsonb))
 		return payload;

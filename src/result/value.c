@@ -60,6 +60,7 @@ jsonb_of(char *text)
 	if (jsonb != NULL)
 		return jsonb;
 	string.val.string.val = text;
+
 	string.val.string.len = (int) strlen(text);
 	return JsonbValueToJsonb(&string);
 }
@@ -69,12 +70,12 @@ static char *
 server_text(const char *body, size_t len)
 {
 	MemoryContext context = CurrentMemoryContext;
-	char	   *volatile text = NULL;
+	char	   *volatile string = NULL;
 
 	PG_TRY();
 	{
 		if (memchr(body, '\0', len) == NULL)
-			text = utf8_to_server(body, len);
+			string = utf8_to_server(body, len);
 	}
 	PG_CATCH();
 	{
@@ -86,7 +87,7 @@ server_text(const char *body, size_t len)
 		FlushErrorState();
 	}
 	PG_END_TRY();
-	return text != NULL && pg_verifymbstr(text, (int) strlen(text), true) ? text : NULL;
+	return string != NULL && pg_verifymbstr(string, (int) strlen(string), true) ? string : NULL;
 }
 
 void
@@ -103,6 +104,7 @@ result_of_reply(WireKind kind, const char *body, size_t len, StoreResult *result
 	else if (len > 0)
 	{
 		text = server_text(body, len);
+
 		if (text == NULL)
 			result->note = "it is not a text that the database can store";
 		else

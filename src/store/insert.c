@@ -268,15 +268,18 @@ insert(Transaction *trans)
 
 	check_version();
 
-	/* what a transaction with one snapshot may not see is the statement's to say */
+	/*
+	 * what a transaction with one snapshot may not see is the statement's to
+	 * say
+	 */
 	if (IsolationUsesXactSnapshot() || !own_tables(&tables))
 		return insert_by_statement(trans);
 	request.relation = try_table_open(tables.request, RowExclusiveLock);
 	active.relation = try_table_open(tables.active, RowExclusiveLock);
 
 	/*
-	 * Nobody can add anything to a table that is locked; what was added before
-	 * that is seen here.
+	 * Nobody can add anything to a table that is locked; what was added
+	 * before that is seen here.
 	 */
 	if (request.relation != NULL && active.relation != NULL && own_tables(&tables) &&
 		tables.request == RelationGetRelid(request.relation) &&

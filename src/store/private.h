@@ -176,6 +176,7 @@ enum
 {
 	RESULT_ID = 1, RESULT_BRANCH, RESULT_OK, RESULT_RESULT, RESULT_NOTE
 };
+
 /* Types of dtm.active's columns; those of dtm.request are request_types. */
 extern const Oid active_types[NACTIVE];
 

@@ -188,6 +188,7 @@ extern void store_add_results(const StoreResult *results, int n);
 
 /* Finds one, in the current memory context; false: there is none. */
 extern bool store_find_result(int64 id, int op, StoreResult *result);
+
 /* ---------- act.c ---------- */
 
 /*

@@ -154,6 +154,7 @@ key_of(const Table *request)
 	if (request->row->tts_isnull[COLUMN_NUMBER_fairness_key])
 		return 0;
 	text = PG_DETOAST_DATUM_PACKED(request->row->tts_values[COLUMN_NUMBER_fairness_key]);
+
 	return transaction_fairness(VARDATA_ANY(text), VARSIZE_ANY_EXHDR(text));
 }
 

@@ -173,8 +173,8 @@ struct DtmTransport
 	int64_t		next_start;		/* when a call that waits for a time may
 								 * start, monotonic us; INT64_MAX: none */
 	int64_t		drive_ended;	/* end of the latest drive, monotonic us */
-	int64_t		waits_since;	/* when its owner began to wait after that, the
-								 * same; 0: it has not */
+	int64_t		waits_since;	/* when its owner began to wait after that,
+								 * the same; 0: it has not */
 	int64_t		unseen;			/* us for which its owner had other things to
 								 * do before this drive */
 	int64_t		next_withdrawal;	/* when a call that waits expires, or

@@ -130,7 +130,8 @@ static void
 learn_base(DtmWindow *window, int64_t mean)
 {
 	if (window->base == 0)
-		window->base = Max(window->shortest, 1);	/* the first ones may queue */
+		window->base = Max(window->shortest, 1);	/* the first ones may
+													 * queue */
 	else if (window->before > 0 && mean > window->before / 4 * 3 &&
 			 mean < window->before / 4 * 5)
 	{

@@ -103,13 +103,16 @@ append_scalar(Form *form, const JsonbValue *value)
 			return;
 		case jbvBool:
 			text = pstrdup(value->val.boolean ? "true" : "false");
+
 			break;
 		case jbvNumeric:
 			text = DatumGetCString(DirectFunctionCall1(numeric_out,
 													   NumericGetDatum(value->val.numeric)));
+
 			break;
 		default:
 			text = pnstrdup(value->val.string.val, value->val.string.len);
+
 			break;
 	}
 	if (form->text.len > 0)
