@@ -13,7 +13,4 @@
 #define DTM_ERRCODE_DUPLICATED		MAKE_SQLSTATE('D', 'T', '0', '0', '5')
 #define DTM_ERRCODE_BAD_ROW			MAKE_SQLSTATE('D', 'T', '0', '0', '6')
 
-/* What a function raises as a branch (docs/sql-reference.md): its final no. */
-#define DTM_ERRCODE_FAILURE			MAKE_SQLSTATE('D', 'T', '4', '0', '9')
-
 #endif							/* DTM_ERRORS_H */

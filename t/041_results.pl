@@ -151,15 +151,32 @@ is(sql("SELECT dtm_result('local', 'number'), dtm_result('local', 'void'), dtm_r
 is(wait_for('local-missing'), 'failed', 'a missing path');
 like(reason('local-missing'), qr/there is no result at \$\.number\.x FAILURE$/, 'is a final no of a function, too');
 
-# ---------- a compensation or message with a missing path hurts itself alone ----------
+# ---------- a compensation or message with a missing path is parked ----------
 
+sql("CREATE FUNCTION app.no(gid text, branch_id text, op text, payload jsonb) RETURNS void LANGUAGE plpgsql AS \$\$BEGIN RAISE 'no' USING ERRCODE = 'DT409'; END\$\$");
+my $first = "dtm_step('$busi/first', options => '{\"name\": \"first\"}')";
+for my $case (
+	[ 'msg', 'action', "dtm_step('$busi/second/{\$.first.no}')", '$.first.no', '/first' ],
+	[ 'msg', 'action', q{dtm_step('sql:app.echo', payload => '{"n": {"$result": "$.first.no"}}')}, '$.first.no', '/first' ],
+	[ 'saga', 'compensate', "dtm_step('$busi/second', '$busi/unsecond/{\$.\"02\".no}'), dtm_step('$busi/refused')", '$."02".no', '/first /second /refused' ],
+	[ 'saga', 'compensate', q{dtm_step('sql:app.number', 'sql:app.echo', '{"n": {"$result": "$.\"02\".no"}}'), dtm_step('sql:app.no')}, '$."02".no', '/first' ])
+{
+	my ($type, $op, $steps, $path, $called) = @$case;
+	my $gid = 'poisoned-' . ++$n;
+
+	reply('/first', { status => 200, body => '{"id": 1}' });
+	reply('/second', { status => 200, body => '{"id": 2}' });
+	reply('/refused', { status => 409 });
+	sql("SET SESSION AUTHORIZATION app; SELECT dtm_submit('$type', ARRAY[$first, $steps], gid => '$gid', options => '{\"results\": true}')");
+	ok(eventually($node, "SELECT count(*) = 1 FROM dtm.parked WHERE gid = '$gid'"), "$gid: a $op of a $type with a missing path is parked");
+	is(sql("SELECT op, branch_id, reason FROM dtm.parked WHERE gid = '$gid'"), "$op|02|it cannot be called: there is no result at $path", "$gid: why");
+	is(sql("SELECT count(*), max(result) FROM dtm.calls WHERE gid = '$gid' AND error ~ 'no result'"), '1|PERMANENT', "$gid: it was tried once");
+	is(paths($gid), $called, "$gid: nothing is called");
+}
 reply('/first', { status => 200, body => '{"id": 1}' });
-sql("SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/first', options => '{\"name\": \"first\"}'), dtm_step('$busi/second/{\$.first.no}')], gid => 'poisoned', options => '{\"results\": true}')");
-ok(eventually($node, "SELECT count(*) = 1 FROM dtm.parked WHERE gid = 'poisoned'"), 'a message with a missing path is parked');
-reply('/first', { status => 200, body => '{"id": 1}' });
-sql("SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/first', options => '{\"name\": \"first\"}'), dtm_step('$busi/second/{\$.first.id}')], gid => 'beside', options => '{\"results\": true}')");
+sql("SELECT dtm_submit('msg', ARRAY[$first, dtm_step('$busi/second/{\$.first.id}')], gid => 'beside', options => '{\"results\": true}')");
 is(wait_for('beside'), 'succeed', 'others go on');
-sql("SELECT dtm_force_stop('poisoned')");
+sql("SELECT dtm_force_stop(gid) FROM dtm.parked");
 
 # ---------- crash, and removal ----------
 

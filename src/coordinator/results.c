@@ -70,18 +70,6 @@ make_completed(const Entry *entry, const WireBranch *branch, bool ok)
 							 text);
 }
 
-/*
- * Is there nothing to be undone of an op that cannot be called?  What the action
- * refers to does not change, so it was never called.  It counts as rejected, for its
- * compensation to know.
- */
-static bool
-is_action_of_saga(const Transaction *trans, int op)
-{
-	return trans->core.type == DTM_SAGA && op != DTM_CALL_QUERY &&
-		!dtm_op_undoes((DtmOp) trans->core.ops[op].op);
-}
-
 Call *
 results_make_call(Entry *entry, int op, TimestampTz now)
 {
@@ -97,8 +85,7 @@ results_make_call(Entry *entry, int op, TimestampTz now)
 	if (entry->trans->results && branch.kind != WIRE_LOCAL &&
 		!result_resolve(entry->trans, &branch, &reader, &problem))
 		return call_make_decided(entry->trans, &branch,
-								 is_action_of_saga(entry->trans, op) ?
-								 DTM_RESULT_FAILURE : DTM_RESULT_PERMANENT, problem);
+								 result_if_unresolved(entry->trans, op), problem);
 	return call_make(entry->trans, &branch, now);
 }
 

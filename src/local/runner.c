@@ -15,7 +15,6 @@
 #include "flight.h"
 
 #include "compat.h"
-#include "errors.h"
 #include "settings.h"
 #include "transaction.h"
 #include "outcome.h"
@@ -348,18 +347,24 @@ read_result(void *arg, int op, StoreResult *result)
 	return store_find_result(*(const int64 *) arg, op, result);
 }
 
-/* The call, with the results that its payload refers to. */
-static void
-describe(Transaction *trans, int op, WireBranch *branch)
+/* The call, with the results that its payload refers to; false: they are not there. */
+static bool
+describe(Transaction *trans, int op, WireBranch *branch, const char **problem)
 {
 	ResultReader reader = {read_result, &trans->id};
-	const char *problem;
 
 	wire_describe(trans, op, branch);
-	if (trans->results && !result_resolve(trans, branch, &reader, &problem))
-		ereport(ERROR,
-				(errcode(DTM_ERRCODE_FAILURE),
-				 errmsg("%s", problem)));
+	return !trans->results || result_resolve(trans, branch, &reader, problem);
+}
+
+/* Records that the branch is not done, in the transaction that has begun. */
+static void
+fail(LocalWorker *task, DtmResult result, const char *text)
+{
+	/* false: nobody waits for the outcome */
+	(void) apply(task, result, text, NULL);
+	task->recorded = true;
+	commit();
 }
 
 /* Runs the function and records its success, in one transaction. */
@@ -368,6 +373,7 @@ run(LocalWorker *task, MemoryContext context)
 {
 	Transaction *trans;
 	WireBranch	branch;
+	const char *problem;
 	LocalValue	returned;
 	StoreResult kept = {.id = task->id, .op = task->op, .ok = true};
 
@@ -378,7 +384,13 @@ run(LocalWorker *task, MemoryContext context)
 	}
 	begin();
 	start_timeout(task);
-	describe(trans, task->op, &branch);
+	if (!describe(trans, task->op, &branch, &problem))
+	{
+		disable_timeout(STATEMENT_TIMEOUT, false);
+		set_deadline(0);
+		fail(task, result_if_unresolved(trans, task->op), problem);
+		return;
+	}
 	local_call(branch.url, trans->gid, branch.branch_id, branch.op,
 			   branch.payload, &returned);
 	/* casts of its type are the role's, as the function is */
@@ -410,11 +422,7 @@ record(LocalWorker *task, const ErrorData *edata)
 	PG_TRY();
 	{
 		begin();
-		(void) apply(task, dtm_classify_sqlstate(unpack_sql_state(edata->sqlerrcode)),
-					 text, NULL);
-		/* nobody waits for the outcome */
-		task->recorded = true;
-		commit();
+		fail(task, dtm_classify_sqlstate(unpack_sql_state(edata->sqlerrcode)), text);
 	}
 	PG_CATCH();
 	{

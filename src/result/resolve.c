@@ -148,3 +148,15 @@ result_resolve(const Transaction *trans, WireBranch *branch,
 	*problem = message;
 	return message == NULL;
 }
+
+/*
+ * What the action of a saga refers to does not change, so it was never called: it is
+ * rejected, for its compensation to know that there is nothing to be undone.
+ */
+DtmResult
+result_if_unresolved(const Transaction *trans, int op)
+{
+	return trans->core.type == DTM_SAGA && op != DTM_CALL_QUERY &&
+		!dtm_op_undoes((DtmOp) trans->core.ops[op].op) ?
+		DTM_RESULT_FAILURE : DTM_RESULT_PERMANENT;
+}

@@ -76,4 +76,10 @@ typedef struct ResultReader
 extern bool result_resolve(const Transaction *trans, WireBranch *branch,
 						   const ResultReader *reader, const char **problem);
 
+/*
+ * What becomes of an op whose references cannot be replaced: the action of a saga
+ * counts as rejected, and anything else is parked.
+ */
+extern DtmResult result_if_unresolved(const Transaction *trans, int op);
+
 #endif							/* DTM_RESULT_H */
