@@ -1,0 +1,52 @@
+// Runs the business of a call: transaction, barrier, business, commit.
+
+import type { Pool, PoolClient } from "pg";
+import { type Call, Ongoing, Refused, type SignatureOptions } from "./call.js";
+
+/** Makes the changes of a branch on the client, in its transaction. What it returns is the body of the response. */
+export type Business = (client: PoolClient, call: Call) => unknown;
+
+export interface BranchOptions extends SignatureOptions {
+  /** Runs in the transaction when the barrier says that the business must not run. */
+  skipped?: Business;
+}
+
+/** Returns the body of the response. An error rolls back, and is thrown. */
+export async function run(pool: Pool, call: Call, business: Business, skipped?: Business): Promise<unknown> {
+  const client = await pool.connect();
+  let broken: Error | undefined;
+  // without a listener, a connection that is lost would end the process
+  const lost = (error: Error) => (broken = error);
+  client.on("error", lost);
+  try {
+    await client.query("BEGIN");
+    const passed = await client.query<[boolean]>({
+      text: "SELECT dtm_barrier($1, $2, $3, $4)",
+      values: [call.transType, call.gid, call.branchId, call.op],
+      rowMode: "array",
+    });
+    const result = await (passed.rows[0]?.[0] ? business : skipped)?.(client, call);
+    const { command } = await client.query("COMMIT");
+    // PostgreSQL turns the COMMIT of a failed transaction into a ROLLBACK, without an error
+    if (command !== "COMMIT")
+      throw new Error(
+        "the business caught an error of the database and went on: its changes are rolled back; " +
+          "run such a statement in a savepoint",
+      );
+    return result ?? { dtm_result: "SUCCESS" };
+  } catch (error) {
+    await client.query("ROLLBACK").catch(lost);
+    throw replyTo(error);
+  } finally {
+    client.off("error", lost);
+    client.release(broken);
+  }
+}
+
+/** A function in the database says no, or not yet, by dtm's SQLSTATEs. */
+function replyTo(error: unknown): unknown {
+  if (!(error instanceof Error) || !("code" in error)) return error;
+  if (error.code === "DT409") return new Refused(error.message, { cause: error });
+  if (error.code === "DT425") return new Ongoing(error.message, { cause: error });
+  return error;
+}

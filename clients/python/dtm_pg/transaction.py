@@ -1,0 +1,60 @@
+"""Runs the business of a call: transaction, barrier, business, commit."""
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Any, Concatenate, ParamSpec, Protocol
+
+import psycopg
+from psycopg import AsyncConnection, Connection
+from psycopg.rows import tuple_row
+
+from .call import BARRIER, Call, check_not_failed, reply_to, success
+
+P = ParamSpec("P")
+Business = Callable[Concatenate[Connection[Any], Call, P], Any]
+AsyncBusiness = Callable[Concatenate[AsyncConnection[Any], Call, P], Awaitable[Any]]
+
+
+class Pool(Protocol):
+    """psycopg_pool.ConnectionPool, or anything else that lends connections."""
+
+    def connection(self) -> AbstractContextManager[Connection[Any]]: ...
+
+
+class AsyncPool(Protocol):
+    """psycopg_pool.AsyncConnectionPool, or anything else that lends connections."""
+
+    def connection(self) -> AbstractAsyncContextManager[AsyncConnection[Any]]: ...
+
+
+def run(pool: Pool, call: Call, business: Callable[[Connection[Any], Call], Any],
+        skipped: Callable[[Connection[Any], Call], Any] | None = None) -> Any:
+    """Returns the body of the response.  An error rolls back, and is raised."""
+    try:
+        with pool.connection() as connection, connection.transaction():
+            with connection.cursor(row_factory=tuple_row) as cursor:
+                row = cursor.execute(BARRIER, call.parameters).fetchone()
+            chosen = business if row and row[0] else skipped
+            result = chosen(connection, call) if chosen else None
+            check_not_failed(connection.info.transaction_status)
+    except psycopg.Error as error:
+        if reply := reply_to(error):
+            raise reply from error
+        raise
+    return success(result)
+
+
+async def run_async(pool: AsyncPool, call: Call, business: Callable[[AsyncConnection[Any], Call], Awaitable[Any]],
+                    skipped: Callable[[AsyncConnection[Any], Call], Awaitable[Any]] | None = None) -> Any:
+    """As run, for an asynchronous pool and business."""
+    try:
+        async with pool.connection() as connection, connection.transaction():
+            async with connection.cursor(row_factory=tuple_row) as cursor:
+                row = await (await cursor.execute(BARRIER, call.parameters)).fetchone()
+            chosen = business if row and row[0] else skipped
+            result = await chosen(connection, call) if chosen else None
+            check_not_failed(connection.info.transaction_status)
+    except psycopg.Error as error:
+        if reply := reply_to(error):
+            raise reply from error
+        raise
+    return success(result)
