@@ -70,15 +70,26 @@ python_tests() {
 		-r "$folder/tests/requirements.txt"
 	as_user PIP_CACHE_DIR="$CACHE/pip" "$venv/bin/pip" install -q --disable-pip-version-check --no-deps "$folder"
 	say "types of clients/python"
-	as_user env -C "$folder" "$venv/bin/mypy" --cache-dir="$SCRATCH/mypy" --no-error-summary dtm_pg || failed=$((failed + 1))
+	as_user env -C "$folder" "$venv/bin/mypy" --cache-dir="$SCRATCH/mypy" dtm_pg || failed=$((failed + 1))
+	# as a user who writes no types would
+	as_user env -C "$folder" "$venv/bin/mypy" --cache-dir="$SCRATCH/mypy" --check-untyped-defs \
+		--allow-untyped-defs --allow-untyped-calls --allow-subclassing-any \
+		--disable-error-code=var-annotated examples || failed=$((failed + 1))
 	tests python env -C "$folder" PYTHONDONTWRITEBYTECODE=1 "$venv/bin/python" -m pytest -q -p no:cacheprovider tests
 }
 
 node_tests() {
 	local folder=$SCRATCH/dtm/clients/node
 
+	if ! as_user node -e 'process.exit(process.versions.node.split(".")[0] < 20 ? 1 : 0)'; then
+		echo "node is older than version 20, which fastify needs" >&2
+		failed=$((failed + 1))
+		return
+	fi
+
 	as_user env -C "$folder" npm ci --silent --ignore-scripts --no-audit --no-fund --cache "$CACHE/npm"
 	as_user env -C "$folder" npm run --silent build || failed=$((failed + 1))
+	as_user env -C "$folder" npm run --silent check || failed=$((failed + 1))
 	tests node env -C "$folder" npm test --silent
 }
 

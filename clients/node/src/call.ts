@@ -63,6 +63,11 @@ export class Call {
     return JSON.parse(this.body.toString("utf8")) as T;
   }
 
+  /** Whether dtm asks if the local transaction of a prepared message has committed. */
+  get isQueryBack(): boolean {
+    return this.transType === "msg" && this.op === "msg";
+  }
+
   /** The call that a request is. With a key, only if it is signed. Names of headers are in lower case. */
   static read(query: Values, headers: Values, body: Buffer, options: SignatureOptions = {}): Call {
     const parameter = (name: string) => parameterOf(query, headers, name);

@@ -11,8 +11,14 @@ export interface BranchOptions extends SignatureOptions {
   skipped?: Business;
 }
 
+const SUCCESS = { dtm_result: "SUCCESS" };
+
 /** Returns the body of the response. An error rolls back, and is thrown. */
 export async function run(pool: Pool, call: Call, business: Business, skipped?: Business): Promise<unknown> {
+  if (call.isQueryBack) {
+    if (!(await ask(pool, "SELECT dtm_query_prepared($1)", [call.gid]))) throw new Refused("the local transaction has not committed");
+    return SUCCESS;
+  }
   const client = await pool.connect();
   let broken: Error | undefined;
   // without a listener, a connection that is lost would end the process
@@ -20,12 +26,8 @@ export async function run(pool: Pool, call: Call, business: Business, skipped?: 
   client.on("error", lost);
   try {
     await client.query("BEGIN");
-    const passed = await client.query<[boolean]>({
-      text: "SELECT dtm_barrier($1, $2, $3, $4)",
-      values: [call.transType, call.gid, call.branchId, call.op],
-      rowMode: "array",
-    });
-    const result = await (passed.rows[0]?.[0] ? business : skipped)?.(client, call);
+    const passed = await ask(client, "SELECT dtm_barrier($1, $2, $3, $4)", [call.transType, call.gid, call.branchId, call.op]);
+    const result = await (passed ? business : skipped)?.(client, call);
     const { command } = await client.query("COMMIT");
     // PostgreSQL turns the COMMIT of a failed transaction into a ROLLBACK, without an error
     if (command !== "COMMIT")
@@ -33,7 +35,7 @@ export async function run(pool: Pool, call: Call, business: Business, skipped?: 
         "the business caught an error of the database and went on: its changes are rolled back; " +
           "run such a statement in a savepoint",
       );
-    return result ?? { dtm_result: "SUCCESS" };
+    return result ?? SUCCESS;
   } catch (error) {
     await client.query("ROLLBACK").catch(lost);
     throw replyTo(error);
@@ -41,6 +43,11 @@ export async function run(pool: Pool, call: Call, business: Business, skipped?: 
     client.off("error", lost);
     client.release(broken);
   }
+}
+
+async function ask(client: Pool | PoolClient, text: string, values: string[]): Promise<boolean> {
+  const { rows } = await client.query<[boolean]>({ text, values, rowMode: "array" });
+  return rows[0]?.[0] === true;
 }
 
 /** A function in the database says no, or not yet, by dtm's SQLSTATEs. */

@@ -131,6 +131,19 @@ for (const example of ["bank-express.js", "bank-fastify.js"])
           assert.equal(await world.balances(), "alice 70, bob 100");
         });
 
+      test("a query-back tells whether the local transaction of a message has committed", async () => {
+        const [done, lost] = [randomUUID(), randomUUID()];
+        const message = { transType: "msg", branchId: "00" };
+        await world.bank.query("SELECT dtm_barrier('msg', $1, '00', 'msg')", [done]);
+        for (let i = 0; i < 2; i++) {
+          assert.equal((await world.post("/withdraw", done, "msg", message))[0], 200);
+          assert.equal((await world.post("/withdraw", lost, "msg", message))[0], 409);
+        }
+        // if not, it never does
+        await assert.rejects(world.bank.query("SELECT dtm_barrier('msg', $1, '00', 'msg')", [lost]), /DUPLICATED/);
+        assert.equal(await world.balances(), "alice 100, bob 100");
+      });
+
       test("a request without parameters", async () => {
         assert.equal((await world.post("/withdraw", "", "action"))[0], 400);
       });

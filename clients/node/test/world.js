@@ -96,11 +96,11 @@ export class World {
   }
 
   /** Calls the bank as the coordinator would. */
-  async post(path, gid, op, { key = KEY, inHeaders = false, at = Math.floor(Date.now() / 1000) } = {}) {
+  async post(path, gid, op, { key = KEY, inHeaders = false, at = Math.floor(Date.now() / 1000), transType = "saga", branchId = "01" } = {}) {
     const body = Buffer.from(JSON.stringify({ account: "alice", amount: 30 }));
-    const values = { trans_type: "saga", gid, branch_id: "01", op };
+    const values = { trans_type: transType, gid, branch_id: branchId, op };
     const headers = { "content-type": "application/json" };
-    if (key) headers["dtm-signature"] = sign(new Call("saga", gid, "01", op, body), key, at);
+    if (key) headers["dtm-signature"] = sign(new Call(transType, gid, branchId, op, body), key, at);
     if (inHeaders) for (const name in values) headers["dtm-" + name] = values[name];
     const query = inHeaders ? "" : "?" + new URLSearchParams(values);
     const response = await fetch(this.url + path + query, { method: "POST", headers, body });

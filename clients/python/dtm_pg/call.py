@@ -19,6 +19,7 @@ from psycopg.pq import TransactionStatus
 Key = str | Sequence[str]
 
 BARRIER = "SELECT dtm_barrier(%s, %s, %s, %s)"
+QUERY_PREPARED = "SELECT dtm_query_prepared(%s)"
 
 
 class Reply(Exception):
@@ -84,6 +85,11 @@ class Call:
     def parameters(self) -> tuple[str, str, str, str]:
         return self.trans_type, self.gid, self.branch_id, self.op
 
+    @property
+    def is_query_back(self) -> bool:
+        """Whether dtm asks if the local transaction of a prepared message has committed."""
+        return self.trans_type == "msg" and self.op == "msg"
+
     @classmethod
     def read(cls, query: Lookup, headers: Lookup, body: bytes, key: Key | None = None, max_age: float = 300) -> "Call":
         """The call that a request is.  With a key, only if it is signed, at most max_age seconds ago."""
@@ -122,6 +128,13 @@ def parameter(query: Lookup, headers: Lookup, name: str) -> str:
 def success(result: Any) -> Any:
     """The body of a success: what the business returned, as dtm's option "results" keeps it."""
     return {"dtm_result": "SUCCESS"} if result is None else result
+
+
+def query_back(committed: Any) -> Any:
+    """The reply to a query-back, after the commit of what dtm_query_prepared has written."""
+    if not committed:
+        raise Refused("the local transaction has not committed")
+    return success(None)
 
 
 def reply_to(error: psycopg.Error) -> Reply | None:

@@ -8,7 +8,7 @@ from django.db import DEFAULT_DB_ALIAS, Error, connections, transaction
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
-from .call import BARRIER, Call, Key, Reply, check_not_failed, encode, reply_to, success
+from .call import BARRIER, QUERY_PREPARED, Call, Key, Reply, check_not_failed, encode, query_back, reply_to, success
 from .submit import SUBMIT, Options, Step, TransType, arguments
 from .transaction import P
 
@@ -39,11 +39,13 @@ def branch(key: Key | None = None, *, using: str = DEFAULT_DB_ALIAS, max_age: fl
 
 
 def _run(using: str, call: Call, business: Callable[[Call], Any], skipped: Callable[[Call], Any] | None) -> Any:
+    if call.is_query_back:
+        with transaction.atomic(using):
+            committed = _ask(using, QUERY_PREPARED, call.gid)
+        return query_back(committed)
     try:
         with transaction.atomic(using):
-            with connections[using].cursor() as cursor:
-                cursor.execute(BARRIER, call.parameters)
-                chosen = business if cursor.fetchone()[0] else skipped
+            chosen = business if _ask(using, BARRIER, *call.parameters) else skipped
             result = chosen(call) if chosen else None
             check_not_failed(connections[using].connection.info.transaction_status)
     except Error as error:
@@ -51,6 +53,12 @@ def _run(using: str, call: Call, business: Callable[[Call], Any], skipped: Calla
             raise reply from error
         raise
     return success(result)
+
+
+def _ask(using: str, sql: str, *values: str) -> bool:
+    with connections[using].cursor() as cursor:
+        cursor.execute(sql, values)
+        return bool(cursor.fetchone()[0])
 
 
 def submit(trans_type: TransType, steps: Sequence[Step], gid: str | None = None, options: Options | None = None,

@@ -7,7 +7,7 @@ import psycopg
 from psycopg import AsyncConnection, Connection
 from psycopg.rows import tuple_row
 
-from .call import BARRIER, Call, check_not_failed, reply_to, success
+from .call import BARRIER, QUERY_PREPARED, Call, check_not_failed, query_back, reply_to, success
 
 P = ParamSpec("P")
 Business = Callable[Concatenate[Connection[Any], Call, P], Any]
@@ -29,11 +29,13 @@ class AsyncPool(Protocol):
 def run(pool: Pool, call: Call, business: Callable[[Connection[Any], Call], Any],
         skipped: Callable[[Connection[Any], Call], Any] | None = None) -> Any:
     """Returns the body of the response.  An error rolls back, and is raised."""
+    if call.is_query_back:
+        with pool.connection() as connection, connection.transaction():
+            committed = _ask(connection, QUERY_PREPARED, call.gid)
+        return query_back(committed)
     try:
         with pool.connection() as connection, connection.transaction():
-            with connection.cursor(row_factory=tuple_row) as cursor:
-                row = cursor.execute(BARRIER, call.parameters).fetchone()
-            chosen = business if row and row[0] else skipped
+            chosen = business if _ask(connection, BARRIER, *call.parameters) else skipped
             result = chosen(connection, call) if chosen else None
             check_not_failed(connection.info.transaction_status)
     except psycopg.Error as error:
@@ -46,11 +48,13 @@ def run(pool: Pool, call: Call, business: Callable[[Connection[Any], Call], Any]
 async def run_async(pool: AsyncPool, call: Call, business: Callable[[AsyncConnection[Any], Call], Awaitable[Any]],
                     skipped: Callable[[AsyncConnection[Any], Call], Awaitable[Any]] | None = None) -> Any:
     """As run, for an asynchronous pool and business."""
+    if call.is_query_back:
+        async with pool.connection() as connection, connection.transaction():
+            committed = await _ask_async(connection, QUERY_PREPARED, call.gid)
+        return query_back(committed)
     try:
         async with pool.connection() as connection, connection.transaction():
-            async with connection.cursor(row_factory=tuple_row) as cursor:
-                row = await (await cursor.execute(BARRIER, call.parameters)).fetchone()
-            chosen = business if row and row[0] else skipped
+            chosen = business if await _ask_async(connection, BARRIER, *call.parameters) else skipped
             result = await chosen(connection, call) if chosen else None
             check_not_failed(connection.info.transaction_status)
     except psycopg.Error as error:
@@ -58,3 +62,16 @@ async def run_async(pool: AsyncPool, call: Call, business: Callable[[AsyncConnec
             raise reply from error
         raise
     return success(result)
+
+
+def _ask(connection: Connection[Any], sql: str, *values: str) -> bool:
+    # the pool may have another row factory
+    with connection.cursor(row_factory=tuple_row) as cursor:
+        row = cursor.execute(sql.encode(), values).fetchone()
+    return bool(row and row[0])
+
+
+async def _ask_async(connection: AsyncConnection[Any], sql: str, *values: str) -> bool:
+    async with connection.cursor(row_factory=tuple_row) as cursor:
+        row = await (await cursor.execute(sql.encode(), values)).fetchone()
+    return bool(row and row[0])

@@ -76,11 +76,12 @@ class World:
     def balances(self):
         return dict(self.bank.execute("SELECT name, balance FROM account").fetchall())
 
-    def post(self, path, gid, op, body, key=KEY, headers=False, at=None):
+    def post(self, path, gid, op, body, key=KEY, headers=False, at=None,
+             trans_type="saga", branch_id="01"):
         """Calls the bank as the coordinator would, and returns status and body."""
         data = json.dumps(body).encode()
-        call = Call("saga", gid, "01", op, data)
-        values = dict(trans_type="saga", gid=gid, branch_id="01", op=op)
+        call = Call(trans_type, gid, branch_id, op, data)
+        values = dict(trans_type=trans_type, gid=gid, branch_id=branch_id, op=op)
         url = self.url + path
         request = urllib.request.Request(url if headers else url + "?" + "&".join(f"{k}={v}" for k, v in values.items()), data)
         for name, value in values.items() if headers else ():

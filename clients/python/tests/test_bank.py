@@ -3,6 +3,7 @@ does its business twice, or not at all, or takes orders from strangers."""
 import time
 import uuid
 
+import psycopg
 import pytest
 from conftest import KEY, until
 
@@ -113,6 +114,18 @@ def test_stranger_is_turned_away(world, how):
     assert world.balances()["alice"] == 100
     assert world.post("/withdraw", gid, "action", body)[0] == 200    # and has left no trace
     assert world.balances()["alice"] == 70
+
+
+def test_query_back(world):
+    """The reply tells whether the local transaction of a message has committed, and if not, it never does."""
+    done, lost = uuid.uuid4().hex, uuid.uuid4().hex
+    world.bank.execute("SELECT dtm_barrier('msg', %s, '00', 'msg')", [done])
+    for _ in range(2):
+        assert world.post("/withdraw", done, "msg", {}, trans_type="msg", branch_id="00")[0] == 200
+        assert world.post("/withdraw", lost, "msg", {}, trans_type="msg", branch_id="00")[0] == 409
+    with pytest.raises(psycopg.Error, match="DUPLICATED"):
+        world.bank.execute("SELECT dtm_barrier('msg', %s, '00', 'msg')", [lost])
+    assert world.balances() == {"alice": 100, "bob": 100}
 
 
 def test_request_without_parameters(world):
