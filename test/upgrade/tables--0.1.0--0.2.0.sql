@@ -30,7 +30,6 @@ COMMENT ON TABLE dtm.home IS
   'the server and database that this coordinator belongs to, and whether it was paused';
 ALTER TABLE dtm.request ADD COLUMN step_options jsonb;
 ALTER TABLE dtm.request ADD COLUMN results boolean;
-ALTER TABLE dtm.active ADD COLUMN completions bigint[];
 CREATE TABLE dtm.result (
   id bigint NOT NULL,
   branch smallint NOT NULL,
@@ -55,7 +54,8 @@ ALTER TABLE dtm.active
   ADD COLUMN parked timestamptz,
   ADD COLUMN parked_op smallint,
   ADD COLUMN parked_reason text COLLATE "C",
-  ADD COLUMN held boolean;
+  ADD COLUMN held boolean,
+  ADD COLUMN completions bigint[];
 CREATE TABLE dtm.dead_letter (
   id bigint NOT NULL,
   branch smallint NOT NULL,
