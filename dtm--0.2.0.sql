@@ -1411,9 +1411,13 @@ BEGIN
     RETURN;
   END IF;
   SELECT h.* INTO host FROM dtm.host_state(dtm.base_url(call_url)) h;
-  IF host.window_size IS NOT NULL AND host.in_flight >= host.window_size THEN
+  IF host.state IN ('open', 'probing') THEN
+    waits_for := 'circuit';
+    detail := 'the circuit breaker of its host is open: the host does not respond';
+  ELSIF host.in_flight >= host.window_size - GREATEST(host.window_size / 16, 1) THEN
+    /* the last sixteenth is for other roles (transport/queue.c) */
     waits_for := 'window';
-    detail := format('%s calls to its host are in flight, of %s that it gets at a time now; %s wait', host.in_flight, host.window_size, host.waiting);
+    detail := format('%s calls to its host are in flight, of %s that it gets at a time now, the last of them for other roles; %s wait', host.in_flight, host.window_size, host.waiting);
   ELSE
     waits_for := 'limit';
     detail := format('%s calls to its host are in flight, and %s wait: see dtm.max_requests_per_host and dtm.max_requests',
