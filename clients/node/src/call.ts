@@ -65,7 +65,7 @@ export class Call {
 
   /** Whether dtm asks if the local transaction of a prepared message has committed. */
   get isQueryBack(): boolean {
-    return this.transType === "msg" && this.op === "msg";
+    return this.op === "msg"; // transType is not signed
   }
 
   /** The call that a request is. With a key, only if it is signed. Names of headers are in lower case. */

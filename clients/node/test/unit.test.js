@@ -41,6 +41,11 @@ test("a parameter that is given twice is no parameter", () => {
   assert.throws(() => Call.read(query, {}, Buffer.alloc(0)), BadRequest);
 });
 
+test("a type that is not signed does not hide a query-back", () => {
+  assert.ok(new Call("saga", "g", "00", "msg").isQueryBack);
+  assert.ok(!new Call("msg", "g", "01", "action").isQueryBack);
+});
+
 test("the words of replies are not mixed up", () => {
   assert.doesNotMatch(JSON.stringify(new Refused("the audit is ONGOING").body), /ONGOING/);
   assert.doesNotMatch(JSON.stringify(new Ongoing("after a FAILURE").body), /FAILURE/);

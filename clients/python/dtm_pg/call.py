@@ -88,7 +88,7 @@ class Call:
     @property
     def is_query_back(self) -> bool:
         """Whether dtm asks if the local transaction of a prepared message has committed."""
-        return self.trans_type == "msg" and self.op == "msg"
+        return self.op == "msg"  # trans_type is not signed
 
     @classmethod
     def read(cls, query: Lookup, headers: Lookup, body: bytes, key: Key | None = None, max_age: float = 300) -> "Call":

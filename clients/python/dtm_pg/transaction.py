@@ -11,7 +11,6 @@ from .call import BARRIER, QUERY_PREPARED, Call, check_not_failed, query_back, r
 
 P = ParamSpec("P")
 Business = Callable[Concatenate[Connection[Any], Call, P], Any]
-AsyncBusiness = Callable[Concatenate[AsyncConnection[Any], Call, P], Awaitable[Any]]
 
 
 class Pool(Protocol):

@@ -54,6 +54,11 @@ def test_line_feed_does_not_shift_the_boundary():
         Call.read(query, {"dtm-signature": f"t=1,v1={'0' * 64}"}, b"", "0123456789abcdef", float("inf"))
 
 
+def test_type_that_is_not_signed_does_not_hide_a_query_back():
+    assert Call("saga", "g", "00", "msg").is_query_back
+    assert not Call("msg", "g", "01", "action").is_query_back
+
+
 def test_words_of_replies_are_not_mixed_up():
     assert "ONGOING" not in str(Refused("the audit is ONGOING").body)
     assert "FAILURE" not in str(Ongoing("after a FAILURE").body)
