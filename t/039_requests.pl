@@ -75,7 +75,7 @@ for my $method (qw(GET DELETE))
 {
 	my ($call) = call_step({ action => "$busi/a?own=1#f", query_parameters => JSON::PP::false, payload => [] }, gid => 'no-query');
 	is($call->{raw_query}, 'own=1', 'no parameters of ours');
-	is(join(' ', map { header($call, "dtm-$_") } qw(gid trans_type branch_id op)), 'no-query saga 01 action', 'headers say it');
+	is(join(' ', map { header($call, "dtm-$_") } qw(gid trans-type branch-id op)), 'no-query saga 01 action', 'headers say it');
 }
 {
 	my ($call) = call_step({ action => "$busi/a", payload => '<a b="c">ä</a>', content_type => 'text/xml; charset=utf-8' });

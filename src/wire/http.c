@@ -166,15 +166,18 @@ own_header(const char *name, const char *value)
 	return header.data;
 }
 
-/* What the query says for others, by the names that gRPC's metadata has. */
+/*
+ * What the query says for others.  The names have hyphens where gRPC's metadata has
+ * underscores: many servers and proxies drop headers with an underscore.
+ */
 static int
 identify(const Transaction *trans, const WireBranch *branch, const char **headers)
 {
 	int			n = 0;
 
 	headers[n++] = own_header("dtm-gid", trans->gid);
-	headers[n++] = own_header("dtm-trans_type", dtm_trans_type_name(trans->core.type));
-	headers[n++] = own_header("dtm-branch_id", branch->branch_id);
+	headers[n++] = own_header("dtm-trans-type", dtm_trans_type_name(trans->core.type));
+	headers[n++] = own_header("dtm-branch-id", branch->branch_id);
 	headers[n++] = own_header("dtm-op", branch->op);
 	return n;
 }

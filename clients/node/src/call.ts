@@ -103,7 +103,7 @@ function equal(a: string, b: string): boolean {
 
 function parameterOf(query: Values, headers: Values, name: string): string {
   // dtm sends headers if the option query_parameters is off; headers are percent-encoded
-  const value = query[name] ?? decoded(headers["dtm-" + name]);
+  const value = query[name] ?? decoded(headers["dtm-" + name.replace("_", "-")]);
   if (typeof value !== "string" || value === "")
     throw new BadRequest(`parameter "${name}" is missing: the request is not a call of dtm`);
   return value;

@@ -101,7 +101,7 @@ export class World {
     const values = { trans_type: transType, gid, branch_id: branchId, op };
     const headers = { "content-type": "application/json" };
     if (key) headers["dtm-signature"] = sign(new Call(transType, gid, branchId, op, body), key, at);
-    if (inHeaders) for (const name in values) headers["dtm-" + name] = values[name];
+    if (inHeaders) for (const name in values) headers["dtm-" + name.replace("_", "-")] = values[name];
     const query = inHeaders ? "" : "?" + new URLSearchParams(values);
     const response = await fetch(this.url + path + query, { method: "POST", headers, body });
     return [response.status, await response.text()];

@@ -119,7 +119,7 @@ def sign(call: Call, key: str, at: int) -> str:
 
 def parameter(query: Lookup, headers: Lookup, name: str) -> str:
     # dtm sends headers if the option query_parameters is off; headers are percent-encoded
-    value = query.get(name) or unquote(headers.get("dtm-" + name) or "")
+    value = query.get(name) or unquote(headers.get("dtm-" + name.replace("_", "-")) or "")
     if not value:
         raise BadRequest(f'parameter "{name}" is missing: the request is not a call of dtm')
     return value

@@ -85,7 +85,7 @@ class World:
         url = self.url + path
         request = urllib.request.Request(url if headers else url + "?" + "&".join(f"{k}={v}" for k, v in values.items()), data)
         for name, value in values.items() if headers else ():
-            request.add_header("dtm-" + name, value)
+            request.add_header("dtm-" + name.replace("_", "-"), value)
         if key:
             request.add_header("Dtm-Signature", sign(call, key, at or int(time.time())))
         try:
