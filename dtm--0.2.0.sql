@@ -588,7 +588,7 @@ COMMENT ON FUNCTION @extschema@.dtm_query_prepared(text) IS
 /*
  * core defines names, branch ids, and the positions of ops (src/core/names.c).
  * Position n of an op counts from 0, a step counts from 1; position -1 is the
- * query of a prepared msg, and the callback of a workflow.
+ * query of a prepared msg or saga, and the callback of a workflow.
  */
 CREATE FUNCTION dtm.trans_type_name("char") RETURNS text
 AS 'MODULE_PATHNAME', 'dtm_sql_trans_type_name' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
@@ -905,7 +905,7 @@ CREATE VIEW dtm.calls WITH (security_barrier) AS
    WHERE dtm.visible(r.submitted_by);
 COMMENT ON VIEW dtm.calls IS 'calls of branches, one row for each attempt, of the transactions that the current role is allowed to see';
 COMMENT ON COLUMN dtm.calls.gid IS 'name of the transaction';
-COMMENT ON COLUMN dtm.calls.branch_id IS 'name of the branch; 00: the query of a prepared msg, or the callback of a workflow';
+COMMENT ON COLUMN dtm.calls.branch_id IS 'name of the branch; 00: the query of a prepared msg or saga, or the callback of a workflow';
 COMMENT ON COLUMN dtm.calls.op IS 'op that was called';
 COMMENT ON COLUMN dtm.calls.started IS 'when the call was started';
 COMMENT ON COLUMN dtm.calls.duration IS 'how long the call took';
@@ -985,7 +985,7 @@ COMMENT ON VIEW dtm.timeline IS 'what has happened to the transactions that the 
 COMMENT ON COLUMN dtm.timeline.gid IS 'name of the transaction';
 COMMENT ON COLUMN dtm.timeline.at IS 'when it happened; of a call, when it was started';
 COMMENT ON COLUMN dtm.timeline.event IS 'created, call, ended, or an act of dtm.acts';
-COMMENT ON COLUMN dtm.timeline.branch_id IS 'branch that it concerns; 00: the query of a prepared msg, or the callback of a workflow';
+COMMENT ON COLUMN dtm.timeline.branch_id IS 'branch that it concerns; 00: the query of a prepared msg or saga, or the callback of a workflow';
 COMMENT ON COLUMN dtm.timeline.op IS 'op that it concerns';
 COMMENT ON COLUMN dtm.timeline.result IS 'of a call: SUCCESS, FAILURE, ONGOING or ERROR; of the end: succeed or failed';
 COMMENT ON COLUMN dtm.timeline.duration IS 'how long the call took';
@@ -1119,7 +1119,7 @@ COMMENT ON VIEW dtm.parked IS 'transactions for which nothing is called until so
 COMMENT ON COLUMN dtm.parked.gid IS 'name of the transaction';
 COMMENT ON COLUMN dtm.parked.trans_type IS 'saga, tcc, xa, msg or workflow';
 COMMENT ON COLUMN dtm.parked.status IS 'prepared, submitted or aborting';
-COMMENT ON COLUMN dtm.parked.branch_id IS 'branch for which it was parked; 00: the query of a prepared msg, or the callback of a workflow; NULL: none';
+COMMENT ON COLUMN dtm.parked.branch_id IS 'branch for which it was parked; 00: the query of a prepared msg or saga, or the callback of a workflow; NULL: none';
 COMMENT ON COLUMN dtm.parked.op IS 'op for which it was parked';
 COMMENT ON COLUMN dtm.parked.url IS 'URL of that op';
 COMMENT ON COLUMN dtm.parked.reason IS 'why it was parked';
@@ -1311,7 +1311,7 @@ CREATE VIEW dtm.in_flight WITH (security_barrier) AS
    WHERE dtm.visible(r.submitted_by);
 COMMENT ON VIEW dtm.in_flight IS 'calls that are made now, of the transactions that the current role is allowed to see; up to 2048 of each coordinator';
 COMMENT ON COLUMN dtm.in_flight.gid IS 'name of the transaction';
-COMMENT ON COLUMN dtm.in_flight.branch_id IS 'name of the branch; 00: the query of a prepared msg, or the callback of a workflow';
+COMMENT ON COLUMN dtm.in_flight.branch_id IS 'name of the branch; 00: the query of a prepared msg or saga, or the callback of a workflow';
 COMMENT ON COLUMN dtm.in_flight.op IS 'op that is called';
 COMMENT ON COLUMN dtm.in_flight.url IS 'URL that is called';
 COMMENT ON COLUMN dtm.in_flight.queued IS 'when the call was decided on';
@@ -1485,7 +1485,7 @@ BEGIN
   ELSIF t.status = 'prepared' THEN
     waits_for := 'submit';
     detail := CASE WHEN t.next_attempt IS NULL THEN 'its client has to submit it'
-                   WHEN t.trans_type = 'msg' THEN 'its client has to submit it; at next_attempt it is asked whether it did its part'
+                   WHEN t.trans_type IN ('msg', 'saga') THEN 'its client has to submit it; at next_attempt it is asked whether it did its part'
                    WHEN t.trans_type = 'workflow' THEN 'its client has to submit it; at next_attempt its callback is called'
                    ELSE 'its client has to submit it; at next_attempt it is rolled back' END;
   ELSIF t.state = 'waiting' AND t.next_attempt IS NULL THEN

@@ -100,7 +100,7 @@ define_call_settings(void)
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("dtm.timeout_to_fail",
 							"Sets the age at which a prepared global transaction times out.",
-							"A prepared message is then queried; a prepared TCC or XA is rolled back. Sagas ignore this setting.",
+							"A prepared message, or saga with query_prepared, is then queried; a prepared TCC or XA is rolled back. Submitted sagas ignore this setting.",
 							&dtm_timeout_to_fail, 35000, 1, MAX_MS,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("dtm.request_timeout",

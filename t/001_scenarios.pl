@@ -316,6 +316,29 @@ status_is('R-32', 'prepared', 'P P', 'QueryPrepared', 'not yet');
 run_due($node, 57);
 status_is('R-32', 'succeed', 'S S', 'QueryPrepared QueryPrepared TransOut TransIn', 'then');
 
+# a prepared saga, by its query as a message; without one, it waits (R-30)
+for my $case ([ 'saga-yes', $ok, 'succeed', 'P S P S', 'QueryPrepared TransOut TransIn' ],
+	[ 'saga-no', $fail, 'failed', 'P P P P', 'QueryPrepared' ])
+{
+	my ($gid, $answer, $status, $branches, $calls) = @$case;
+
+	reply('/QueryPrepared', $ongoing, $answer);
+	sql("SELECT dtm_prepare('saga', '$gid', $saga, '{$query}')");
+	run_due($node, 34);
+	status_is($gid, 'prepared', 'P P P P', '', 'too young to be queried');
+	run_due($node, 36);
+	status_is($gid, 'prepared', 'P P P P', 'QueryPrepared', 'query ongoing');
+	run_due($node, 60);
+	status_is($gid, $status, $branches, "QueryPrepared $calls", 'the answer counts');
+	is((calls_of($gid))[0]{raw_query}, "branch_id=00&gid=$gid&op=msg&trans_type=saga", "$gid: the query");
+	is(sql("SELECT string_agg(branch_id || ' ' || op || ' ' || result, ', ' ORDER BY started) FROM dtm.calls WHERE gid = '$gid' AND op = 'msg'"),
+		'00 msg ONGOING, 00 msg ' . ($status eq 'failed' ? 'FAILURE' : 'SUCCESS'), "$gid: in dtm.calls");
+}
+sql("SELECT dtm_prepare('saga', 'saga-waits', $saga, '{}')");
+run_due($node, 36000);
+status_is('saga-waits', 'prepared', 'P P P P', '', 'without a query URL');
+sql("SELECT dtm_force_stop('saga-waits')");
+
 # a GET where there is no payload; the URL's own parameters and its fragment;
 # characters that have to be escaped
 sql("SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/path?a=1&giddy=mine#part')], gid => 'a b/c?&=ü%')");

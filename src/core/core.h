@@ -87,7 +87,7 @@ typedef enum DtmOp
 	DTM_OP_CANCEL,
 	DTM_OP_COMMIT,
 	DTM_OP_ROLLBACK,
-	DTM_OP_MSG					/* the query-back of a prepared msg */
+	DTM_OP_MSG					/* the query-back of a prepared msg or saga */
 } DtmOp;
 
 /* What a branch's reply means (§6). */
@@ -176,7 +176,8 @@ typedef struct DtmTrans
 	int64_t		delay;			/* us from submit to a msg's first action */
 	int32_t		retry_limit;	/* saga: immediate re-runs, 0: none */
 	bool		concurrent;		/* steps run at the same time */
-	bool		has_query_url;	/* msg, workflow: query_prepared is not empty */
+	bool		has_query_url;	/* msg, saga, workflow: query_prepared is not
+								 * empty */
 	bool		query_running;	/* a query-back is in flight; not stored */
 	bool		query_waiting;	/* as DtmBranchOp.waiting; not stored */
 	bool		round_failed;	/* the interval has grown since the last wake;
@@ -205,7 +206,8 @@ typedef struct DtmConfig
 {
 	int64_t		retry_interval; /* first interval of the back-off */
 	int64_t		retry_interval_max; /* its limit */
-	int64_t		timeout_to_fail;	/* age at which a prepared msg is queried */
+	int64_t		timeout_to_fail;	/* age at which a prepared msg or saga is
+									 * queried */
 	int			alert_retry_limit;	/* consecutive failures before an alert */
 } DtmConfig;
 
@@ -227,7 +229,7 @@ typedef enum DtmEventKind
 	DTM_EVENT_COMPLETE			/* what has become of an op */
 } DtmEventKind;
 
-/* "op" of a msg's query-back, and of a workflow's callback */
+/* "op" of the query-back of a msg or saga, and of a workflow's callback */
 #define DTM_CALL_QUERY	(-1)
 
 typedef struct DtmEvent

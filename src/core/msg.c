@@ -4,33 +4,9 @@
  *		as long as the policies of their steps say.
  *
  * Op n is the action of step n.  When a prepared msg is not submitted in time,
- * core requests a call of its query URL (the query-back).
+ * its query URL is called (query.c).
  */
 #include "protocol.h"
-
-/* prepared: once it is overdue, ask whether the business was done. */
-static void
-query_back(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
-		   DtmUpdate *u)
-{
-	DtmTime		until = dtm_core_overdue_at(t, cfg);
-
-	if (ev->now < until)
-	{
-		if (t->next_time < until)
-		{
-			t->next_time = until;	/* dtm_retry_now came too early */
-			u->changed = true;
-		}
-	}
-	else if (!t->has_query_url)
-		dtm_core_submit(t, ev->now, u); /* */
-	else if (!t->query_running && !t->query_waiting)
-	{
-		t->query_running = true;
-		u->calls[u->ncalls++] = DTM_CALL_QUERY;
-	}
-}
 
 /* submitted: the actions, in order or, with concurrent, all at once. */
 static void
@@ -76,42 +52,23 @@ msg_advance(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
 			DtmUpdate *u)
 {
 	if (t->status == DTM_PREPARED)
-		query_back(t, cfg, ev, u);
+	{
+		DtmTime		until = dtm_core_overdue_at(t, cfg);
+
+		if (ev->now >= until && !t->has_query_url)
+			dtm_core_submit(t, ev->now, u); /* */
+		else
+			dtm_core_query_back(t, until, ev, u);
+	}
 	if (t->status == DTM_SUBMITTED)
 		deliver(t, ev, u);
-}
-
-static void
-query_reply(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
-			DtmUpdate *u)
-{
-	switch (ev->result)			/* */
-	{
-		case DTM_RESULT_SUCCESS:
-			dtm_core_submit(t, ev->now, u);
-			break;
-		case DTM_RESULT_FAILURE:
-			dtm_core_enter(t, DTM_FAILED, ev->now, u);
-			break;
-		case DTM_RESULT_ONGOING:
-			t->failures = 0;	/* back to the base interval */
-			dtm_core_retry_later(t, cfg, ev, &t->query_waiting, u);
-			break;
-		case DTM_RESULT_TEMPORARY:
-		case DTM_RESULT_PERMANENT:
-			dtm_core_not_done(t, cfg, ev, &t->query_waiting, u);
-			break;
-	}
 }
 
 static void
 msg_reply(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev, DtmUpdate *u)
 {
 	if (ev->op == DTM_CALL_QUERY)
-	{
-		if (t->status == DTM_PREPARED)
-			query_reply(t, cfg, ev, u);
-	}
+		dtm_core_query_reply(t, cfg, ev, u);
 	else if (t->status == DTM_SUBMITTED)
 	{
 		/*

@@ -1,7 +1,7 @@
 /*
  * protocol.h
  *		The interface between core.c and the protocols (saga.c, msg.c,
- *		twophase.c, workflow.c).
+ *		twophase.c, workflow.c), and what they share.
  *
  * Private to core.
  */
@@ -82,6 +82,20 @@ extern void dtm_core_submit(DtmTrans *t, DtmTime now, DtmUpdate *u);
  * of the protocols that have this time-out.
  */
 extern DtmTime dtm_core_overdue_at(const DtmTrans *t, const DtmConfig *cfg);
+
+/*
+ * A prepared transaction with a query URL: not before "until", asks whether it is
+ * to be submitted.
+ */
+extern void dtm_core_query_back(DtmTrans *t, DtmTime until, const DtmEvent *ev,
+								DtmUpdate *u);
+
+/*
+ * The reply: success submits a prepared transaction, FAILURE ends it, of which
+ * nothing has been called; after any other it is asked again.
+ */
+extern void dtm_core_query_reply(DtmTrans *t, const DtmConfig *cfg,
+								 const DtmEvent *ev, DtmUpdate *u);
 
 /*
  * may_skip of the protocols whose ops are called until they succeed: whether

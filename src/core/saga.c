@@ -231,18 +231,38 @@ backward(DtmTrans *t, const DtmEvent *ev, DtmUpdate *u)
 		dtm_core_enter(t, DTM_FAILED, ev->now, u);
 }
 
+/*
+ * R-30: without a query URL, it waits for its submit.  With one, it is asked for
+ * in time, before its own time-out: that counts from the prepare, and would roll
+ * back at once what is submitted then.
+ */
+static DtmTime
+saga_prepared_until(const DtmTrans *t, const DtmConfig *cfg)
+{
+	int64_t		wait = cfg->timeout_to_fail;
+
+	if (!t->has_query_url)
+		return DTM_TIME_NEVER;
+	if (t->timeout_to_fail > 0 && t->timeout_to_fail / 2 < wait)
+		wait = t->timeout_to_fail / 2;
+	return dtm_core_after(t->created, wait);
+}
+
 static void
 saga_advance(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
 			 DtmUpdate *u)
 {
-	(void) cfg;
 	if (t->status == DTM_SUBMITTED)
 		forward(t, ev, u);
 	if (t->status == DTM_ABORTING)
 		backward(t, ev, u);
-	if (t->status == DTM_PREPARED && t->next_time != DTM_TIME_NEVER)
+	if (t->status != DTM_PREPARED)
+		return;
+	if (t->has_query_url)
+		dtm_core_query_back(t, saga_prepared_until(t, cfg), ev, u);
+	else if (t->next_time != DTM_TIME_NEVER)
 	{
-		/* waits for its submit; dtm_retry_now does not change that */
+		/* dtm_retry_now does not change that */
 		t->next_time = DTM_TIME_NEVER;
 		u->changed = true;
 	}
@@ -373,7 +393,10 @@ saga_reply(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
 	DtmBranchOp *op;
 
 	if (ev->op == DTM_CALL_QUERY)
+	{
+		dtm_core_query_reply(t, cfg, ev, u);
 		return;
+	}
 	op = &t->ops[ev->op];
 	if (op->op == DTM_OP_ACTION)
 	{
@@ -427,14 +450,6 @@ saga_turn_of(const DtmTrans *t, int op)
 			break;
 	}
 	return DTM_TURN_NEVER;
-}
-
-static DtmTime
-saga_prepared_until(const DtmTrans *t, const DtmConfig *cfg)
-{
-	(void) t;
-	(void) cfg;
-	return DTM_TIME_NEVER;		/* */
 }
 
 /*

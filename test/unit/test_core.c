@@ -1111,6 +1111,51 @@ saga_traces(void **state)
 						"   0  waits\n"
 						"   0  branches P P P P\n");
 
+	/* but for its query, whose answers are those of a msg */
+	sim_init(&sim, DTM_SAGA, 1);
+	sim.memory.has_query_url = true;
+	assert_string_equal(TRACE(sim, false, 1000, {"query", "OE"}),
+						"  35  call query\n"
+						"  35  query answers ONGOING\n"
+						"  45  call query\n"
+						"  45  query answers ERROR\n"
+						"  65  call query\n"
+						"  65  -> submitted\n"
+						"  65  call 01 action\n"
+						"  65  -> succeed\n"
+						"  65  branches P S\n");
+	sim_init(&sim, DTM_SAGA, 1);
+	sim.memory.has_query_url = true;
+	assert_string_equal(TRACE(sim, false, 1000, {"query", "F"}),
+						"  35  call query\n"
+						"  35  query answers FAILURE\n"
+						"  35  -> failed\n"
+						"  35  branches P P\n");
+	/* its own time-out, which counts from the prepare, leaves time to run */
+	sim_init(&sim, DTM_SAGA, 1);
+	sim.memory.has_query_url = true;
+	sim.memory.timeout_to_fail = 30 * SEC;
+	assert_string_equal(TRACE(sim, false, 1000, {"01 action", "OO"}),
+						"  15  call query\n"
+						"  15  -> submitted\n"
+						"  15  call 01 action\n"
+						"  15  01 action answers ONGOING\n"
+						"  25  call 01 action\n"
+						"  25  01 action answers ONGOING\n"
+						"  30  -> aborting: Timeout after 30 seconds\n"
+						"  30  call 01 compensate\n"
+						"  30  -> failed: Timeout after 30 seconds\n"
+						"  30  branches S P\n");
+	sim_init(&sim, DTM_SAGA, 1);
+	sim.memory.has_query_url = true;
+	sim.memory.timeout_to_fail = 1000 * SEC;
+	assert_string_equal(TRACE(sim, false, 1000, {"query", ""}),
+						"  35  call query\n"
+						"  35  -> submitted\n"
+						"  35  call 01 action\n"
+						"  35  -> succeed\n"
+						"  35  branches P S\n");
+
 	/* SO-03: the time-out compensates what may have started, no more */
 	sim_init(&sim, DTM_SAGA, 2);
 	sim.memory.timeout_to_fail = 25 * SEC;
@@ -1729,12 +1774,44 @@ retry_now_of_a_prepared_one_waits_again(void **state)
 	sim_request(&sim, DTM_EVENT_RETRY_NOW, NULL);
 	sim_wake(&sim);
 	assert_true(sim.stored.next_time == DTM_TIME_NEVER);
-	sim_init(&sim, DTM_MSG, 1);
-	sim_start(&sim, false);
-	sim_request(&sim, DTM_EVENT_RETRY_NOW, NULL);
-	sim_wake(&sim);
-	assert_true(sim.stored.next_time == 35 * SEC);
-	assert_false(sim.in_flight[SIM_MAX_OPS]);
+	for (int type = DTM_SAGA; type <= DTM_MSG; type++)
+	{
+		if (type != DTM_SAGA && type != DTM_MSG)
+			continue;
+		sim_init(&sim, (DtmTransType) type, 1);
+		sim.memory.has_query_url = true;
+		sim_start(&sim, false);
+		sim_request(&sim, DTM_EVENT_RETRY_NOW, NULL);
+		sim_wake(&sim);
+		assert_true(sim.stored.next_time == 35 * SEC);
+		assert_false(sim.in_flight[SIM_MAX_OPS]);
+	}
+}
+
+/* --- A submit, or an operator, while a saga is asked for: the answer adds nothing. --- */
+static void
+a_query_of_a_saga_that_comes_too_late(void **state)
+{
+	static const DtmResult results[] = {DTM_RESULT_SUCCESS, DTM_RESULT_FAILURE, DTM_RESULT_TEMPORARY};
+	Sim			sim;
+
+	(void) state;
+	for (int i = 0; i < 3; i++)
+	{
+		sim_init(&sim, DTM_SAGA, 1);
+		sim.memory.has_query_url = true;
+		sim_start(&sim, false);
+		sim.now = 35 * SEC;
+		sim_wake(&sim);
+		assert_true(sim.in_flight[SIM_MAX_OPS]);
+		assert_int_equal(sim_request(&sim, DTM_EVENT_SUBMIT, NULL), DTM_ACCEPTED);
+		sim_reply(&sim, DTM_CALL_QUERY, results[i], "");
+		assert_int_equal(sim.stored.status, DTM_SUBMITTED);
+		assert_true(sim.in_flight[1]);
+		assert_int_equal(sim.stored.failures, 0);
+		sim_reply(&sim, 1, DTM_RESULT_SUCCESS, "");
+		assert_int_equal(sim.stored.status, DTM_SUCCEED);
+	}
 }
 
 /* --- A coordinator that has just loaded a row respects its schedule. --- */
@@ -1959,6 +2036,7 @@ main(void)
 		cmocka_unit_test(delay_counts_from_the_submit),
 		cmocka_unit_test(repeated_submit_is_due),
 		cmocka_unit_test(retry_now_of_a_prepared_one_waits_again),
+		cmocka_unit_test(a_query_of_a_saga_that_comes_too_late),
 		cmocka_unit_test(loaded_rows_wait_for_their_time),
 		cmocka_unit_test(abort_does_not_wait),
 		cmocka_unit_test(one_schedule_a_round),

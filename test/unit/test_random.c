@@ -37,7 +37,7 @@ typedef struct World
 	DtmStatus	status;			/* stored, as last seen */
 	bool		stopping;		/* force_stop is being asked for */
 	bool		forced;			/* it was accepted */
-	bool		unbegun;		/* it was aborted while it was prepared */
+	bool		unbegun;		/* it failed while it was prepared */
 	bool		called[SIM_MAX_OPS];	/* ever */
 	bool		succeeded[SIM_MAX_OPS]; /* answered success, ever */
 	bool		refused[SIM_MAX_OPS];	/* answered FAILURE, ever */
@@ -227,6 +227,12 @@ check_store(Sim *sim)
 		assert_true(after != DTM_PREPARED);
 	if (before == DTM_ABORTING)
 		assert_int_equal(after, DTM_FAILED);
+	if (before == DTM_PREPARED && after == DTM_FAILED)
+	{
+		w->unbegun = true;
+		for (int op = 0; op < sim->stored.nops; op++)
+			assert_false(w->called[op]);
+	}
 	if (before == DTM_SUBMITTED && sim->stored.type != DTM_SAGA &&
 		after != DTM_SUCCEED)
 		/* nothing else fails those */
@@ -307,10 +313,11 @@ make_transaction(Sim *sim, World *w)
 	else if (msg)
 	{
 		sim->memory.concurrent = chance(w, 50);
-		sim->memory.has_query_url = chance(w, 80);
 		if (chance(w, 30))
 			sim->memory.delay = 5 * SEC;
 	}
+	if (saga || msg)
+		sim->memory.has_query_url = chance(w, msg ? 80 : 50);
 	if (chance(w, 30))
 		sim->memory.timeout_to_fail = (int64_t) (1 + next(w) % 200) * SEC;
 	if (chance(w, 30))
@@ -402,14 +409,8 @@ operator_acts(Sim *sim, World *w)
 		/* an answer that was lost with a crash does not count any more */
 		w->refused[ev.op] = ev.result == DTM_RESULT_FAILURE;
 	}
-	else
-	{
-		bool		prepared = sim->stored.status == DTM_PREPARED;
-
-		if (sim_steer(sim, ev) != DTM_ACCEPTED)
-			return;
-		w->unbegun = ev.kind == DTM_EVENT_ABORT && prepared;
-	}
+	else if (sim_steer(sim, ev) != DTM_ACCEPTED)
+		return;
 	if (chance(w, 70))
 		sim_wake(sim);
 }
