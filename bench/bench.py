@@ -785,6 +785,28 @@ END $$""")
             results.figure(f"{kind}: CPU of the coordinator for one", [r["cpu"]["coordinator"] for r in rounds], "us")
             results.figure(f"{kind}: CPU of backends for one", [r["cpu"]["backends"] for r in rounds], "us")
 
+    def scenario_results(self):
+        results = self.results
+        results.title("results", "live, sagas whose second step gets the result of the first; beside: without")
+        reference = '{"$result": "$.\\"01\\".dtm_result"}'
+        plain = self.saga()
+        step = plain.rindex('30')
+        referring = f"{plain[:step]}{reference}{plain[step + 2:]}".replace("]);", "], options => '{\"results\": true}');")
+        scripts = {"with": referring, "without": plain}
+        cpu = {name: [] for name in scripts}
+        for _ in range(PAIRED_ROUNDS):
+            for name, script in scripts.items():
+                self.reset()
+                cpu[name].append(self.cpu_for_each(
+                    lambda script=script: self.submitted(script, seconds=self.paired_seconds())))
+                self.check_calls()
+        for process in ("coordinator", "backends", "both"):
+            values = {name: [each[process] for each in rounds] for name, rounds in cpu.items()}
+            results.figure(f"CPU of {process} for a saga", values["with"], "us")
+            results.figure(f"CPU of {process}, without", values["without"], "us")
+            results.ratio(f"{process}, with / without", values["with"], values["without"],
+                          ("<=", 1.25) if process == "both" else None)
+
     def scenario_views(self):
         """What operators ask, with DTM_BENCH_KEPT (default 1,000,000) finished and 10,000 unfinished ones."""
         results = self.results
@@ -857,7 +879,7 @@ END $$""")
                 "settings": dict(self.cursor.fetchall())}
 
 
-SCENARIOS = ["live", "drain", "submit", "latency", "barrier", "mixed", "waiters", "held", "gateway",
+SCENARIOS = ["live", "drain", "submit", "latency", "barrier", "mixed", "results", "waiters", "held", "gateway",
              "coordinators", "slow", "flood", "idle", "views", "flat"]
 
 
@@ -870,7 +892,7 @@ def run(tools, bin_dir, dsn, data, seconds, path, *scenarios):
         about = bench.describe()
         print(f"{about['machine']}; fdatasync of 8 kB {about['fdatasync_us']:.0f} us; "
               + ", ".join(f"{name} {value}" for name, value in about["settings"].items()))
-        print(f"median (minimum - maximum) of {ROUNDS} rounds of {seconds} s; submit, barrier, gateway: of {PAIRED_ROUNDS}, shorter")
+        print(f"median (minimum - maximum) of {ROUNDS} rounds of {seconds} s; submit, barrier, results, gateway: of {PAIRED_ROUNDS}, shorter")
         for name in scenarios or SCENARIOS:
             getattr(bench, "scenario_" + name)()
     finally:

@@ -14,6 +14,7 @@
 #	latency		submit to first request; beside: one commit and one POST
 #	barrier		a transaction with dtm_barrier; beside: a plain INSERT of its row
 #	mixed		tcc, msg, concurrent and failing sagas; beside: sagas
+#	results		sagas whose second step gets the result of the first; beside: without
 #	waiters		live, while 1,000 sessions are in dtm_wait; beside: without
 #	gateway		submits through dtm-gateway; beside: pgbench, which calls dtm_submit
 #	held		live while an old snapshot is kept, also with prepared transactions
