@@ -11,6 +11,8 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/fmgrprotos.h"
+#include "utils/json.h"
+#include "utils/jsonb.h"
 
 #define PAYLOAD_KEY "payload"
 
@@ -161,22 +163,31 @@ change_all(const Transaction *trans, int step, const char *what, bool *changed)
 		error_over(trans, step, what);
 }
 
+/* {"key": value} */
+static Jsonb *
+object_of(const JsonPair *pair)
+{
+	Jsonb	   *value = JsonbValueToJsonb(unconstify(JsonbValue *, &pair->value));
+	StringInfoData json;
+
+	initStringInfo(&json);
+	appendStringInfoChar(&json, '{');
+	escape_json(&json, pair->key);
+	appendStringInfoString(&json, ": ");
+	(void) JsonbToCString(&json, &value->root, VARSIZE(value));
+	appendStringInfoChar(&json, '}');
+	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data)));
+}
+
 /* An option is set; null: it is not given any more. */
 static void
 set_option(Transaction *trans, int step, const JsonPair *pair)
 {
 	StepOptions *before = transaction_step(trans, step);
-	JsonbParseState *state = NULL;
-	JsonbValue	key = {.type = jbvString, .val.string = {(int) strlen(pair->key), pair->key}};
-	JsonbValue	value = pair->value;
 	StepOptions *options;
 	StepProblem problem;
-	Jsonb	   *object;
+	Jsonb	   *object = object_of(pair);
 
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	pushJsonbValue(&state, WJB_KEY, &key);
-	pushJsonbValue(&state, WJB_VALUE, &value);
-	object = JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 	if (before != NULL)
 		object = DatumGetJsonbP(DirectFunctionCall2(jsonb_concat, JsonbPGetDatum(before->json),
 													JsonbPGetDatum(object)));
