@@ -17,14 +17,26 @@ typedef struct Place
 
 /* Marks the steps of a concurrent saga that come before another. */
 static void
-mark_before(const DtmOrders *orders, int step, bool *before)
+mark_before(const DtmTrans *core, int step, bool *before)
 {
-	for (int i = orders->start[step]; i < orders->start[step + 1]; i++)
-		if (!before[orders->pre[i]])
-		{
-			before[orders->pre[i]] = true;
-			mark_before(orders, orders->pre[i], before);
-		}
+	const DtmOrders *orders = &core->orders;
+	int		   *found = palloc(sizeof(int) * (core->nsteps + 1));
+	int			nfound = 0;
+
+	/* each step is found once, so there is room for all */
+	for (;;)
+	{
+		for (int i = orders->start[step]; i < orders->start[step + 1]; i++)
+			if (!before[orders->pre[i]])
+			{
+				before[orders->pre[i]] = true;
+				found[nfound++] = orders->pre[i];
+			}
+		if (nfound == 0)
+			break;
+		step = found[--nfound];
+	}
+	pfree(found);
 }
 
 static bool *
@@ -35,7 +47,7 @@ steps_before(const DtmTrans *core, int step)
 	if (!core->concurrent)
 		memset(before, true, sizeof(bool) * step);
 	else if (core->orders.start != NULL)
-		mark_before(&core->orders, step, before);
+		mark_before(core, step, before);
 	return before;
 }
 

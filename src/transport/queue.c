@@ -431,13 +431,18 @@ queues_free(DtmTransport *t)
 {
 	for (int i = 0; i < HOST_BUCKETS; i++)
 		for (DtmHost *host = t->hosts[i]; host != NULL; host = host->next_in_bucket)
-			while (host->tenants != NULL)
+		{
+			HostTenant *at = host->tenants;
+
+			while (at != NULL)
 			{
-				HostTenant *at = host->tenants;
+				HostTenant *next = at->next == at ? NULL : at->next;
 
 				while (at->queues != NULL)
 					free_queue(t, at->queues);
 				at->in_flight = 0;
 				release_host_tenant(t, at);
+				at = next;
 			}
+		}
 }
