@@ -165,9 +165,8 @@ get_queue(DtmTransport *t, HostTenant *at, uint64_t key)
 }
 
 static void
-free_queue(DtmTransport *t, WaitQueue *queue)
+free_queue(DtmTransport *t, HostTenant *at, WaitQueue *queue)
 {
-	HostTenant *at = queue->at;
 	WaitQueue **link = bucket_of(t, at, queue->key);
 
 	while (*link != queue)
@@ -241,7 +240,7 @@ unlink_call(DtmTransport *t, DtmCall *call)
 	call->next = call->previous = NULL;
 	call->queue = NULL;
 	if (queue->first == NULL)
-		free_queue(t, queue);
+		free_queue(t, queue->at, queue);
 	if (--host->stats.waiting == 0)
 		hosts_ring_remove(t, host);
 	t->waiting--;
@@ -439,7 +438,7 @@ queues_free(DtmTransport *t)
 				HostTenant *next = at->next == at ? NULL : at->next;
 
 				while (at->queues != NULL)
-					free_queue(t, at->queues);
+					free_queue(t, at, at->queues);
 				at->in_flight = 0;
 				release_host_tenant(t, at);
 				at = next;
