@@ -697,7 +697,7 @@ AS 'MODULE_PATHNAME', 'dtm_visible_submitter' LANGUAGE C STABLE STRICT PARALLEL 
  * - What costs much is computed outside of the parts, and left out where a query does
  *   not ask for the column.
  */
-CREATE INDEX finished_when ON dtm.finished USING brin (finished) WITH (pages_per_range = 32, autosummarize = on);
+CREATE INDEX finished_when ON dtm.finished USING brin (finished) WITH (pages_per_range = 128);
 CREATE INDEX finished_failed ON dtm.finished (id) WHERE status <> 'S';
 CREATE INDEX finished_stopped ON dtm.finished (id) WHERE stopped;
 
@@ -1070,14 +1070,15 @@ COMMENT ON COLUMN dtm.stuck.id IS 'number of the transaction';
  * Of the finished ones, no more than these are counted: the answer takes the same
  * time however many are kept.
  */
-CREATE VIEW dtm.counts AS
+CREATE VIEW dtm.counts WITH (security_barrier) AS
   WITH finished AS MATERIALIZED (
     SELECT f.id, f.status, f.stopped FROM dtm.finished f ORDER BY f.id DESC LIMIT 2001
   ), failed AS MATERIALIZED (
     SELECT f.id, f.stopped FROM dtm.finished f WHERE f.status <> 'S' ORDER BY f.id DESC LIMIT 2001
   ), kept AS (
-    SELECT n.newest, CASE WHEN n.newest <= 2000 THEN 1
-                          ELSE GREATEST(c.reltuples, n.newest)::float8 / n.newest END AS factor
+    SELECT n.newest, CASE WHEN n.newest <= 2000 THEN 1::pg_catalog.float8
+                          ELSE GREATEST(c.reltuples::pg_catalog.float8, n.newest::pg_catalog.float8)
+                               OPERATOR(pg_catalog./) n.newest::pg_catalog.float8 END AS factor
       FROM pg_catalog.pg_class c, (SELECT pg_catalog.count(*) AS newest FROM finished) n
      WHERE c.oid = 'dtm.finished'::pg_catalog.regclass
   ), active AS (
@@ -1091,7 +1092,7 @@ CREATE VIEW dtm.counts AS
   )
   SELECT s.state, pg_catalog.count(*) AS transactions, true AS exact FROM active s GROUP BY s.state
   UNION ALL
-  SELECT 'succeeded', pg_catalog.round(pg_catalog.count(*) * (SELECT k.factor FROM kept k))::bigint, (SELECT k.newest <= 2000 FROM kept k)
+  SELECT 'succeeded', pg_catalog.round(pg_catalog.count(*)::pg_catalog.float8 OPERATOR(pg_catalog.*) (SELECT k.factor FROM kept k))::bigint, (SELECT k.newest <= 2000 FROM kept k)
     FROM finished f JOIN dtm.request r ON r.id = f.id
    WHERE f.status = 'S' AND dtm.visible(r.submitted_by) HAVING pg_catalog.count(*) > 0
   UNION ALL
@@ -1374,15 +1375,24 @@ LANGUAGE sql STABLE STRICT
 AS $$ SELECT dtm.query($1) $$;
 COMMENT ON FUNCTION @extschema@.dtm_query(text) IS 'returns a global transaction and its branches, as dtm''s /query shows them';
 
+/* The transaction that has locked the row of another; NULL: none, or it has ended. */
+CREATE VIEW dtm.row_locks WITH (security_barrier) AS
+  SELECT a.id, a.xmax AS locked_by
+    FROM dtm.active a JOIN dtm.request r ON r.id = a.id
+   WHERE dtm.visible(r.submitted_by);
+COMMENT ON VIEW dtm.row_locks IS 'transaction ids that have locked the rows of transactions which the current role is allowed to see, for dtm_explain()';
+COMMENT ON COLUMN dtm.row_locks.id IS 'number of the transaction';
+COMMENT ON COLUMN dtm.row_locks.locked_by IS 'xmax of its row';
+
 /* Who has locked the row of a transaction; NULL: nobody. */
 CREATE FUNCTION dtm.row_holder(id bigint) RETURNS text
-LANGUAGE sql STABLE STRICT SECURITY DEFINER
+LANGUAGE sql STABLE STRICT
 SET search_path = pg_catalog, pg_temp
 AS $$
   SELECT CASE WHEN l.pid IS NULL THEN format('prepared transaction "%s"', (SELECT p.gid FROM pg_prepared_xacts p WHERE p.transaction = l.transactionid))
               ELSE format('process %s', l.pid) END
-    FROM dtm.active a
-         JOIN pg_locks l ON l.locktype = 'transactionid' AND l.transactionid = a.xmax AND l.mode = 'ExclusiveLock' AND l.granted
+    FROM dtm.row_locks a
+         JOIN pg_locks l ON l.locktype = 'transactionid' AND l.transactionid = a.locked_by AND l.mode = 'ExclusiveLock' AND l.granted
    WHERE a.id = $1
 $$;
 
@@ -1450,13 +1460,13 @@ BEGIN
   next_attempt := t.next_attempt;
   since := t.updated;
   SELECT v.error INTO last_error FROM dtm.calls v WHERE v.id = t.id AND v.result <> 'SUCCESS' ORDER BY v.started DESC LIMIT 1;
-  SELECT v.reason, v.help INTO stuck FROM dtm.stuck v WHERE v.id = t.id;
-  help := stuck.help;
   IF t.finished IS NOT NULL THEN
     waits_for := 'nothing';
     detail := COALESCE('it has ended: ' || t.rollback_reason, 'it has ended');
     RETURN;
   END IF;
+  SELECT v.reason, v.help INTO stuck FROM dtm.stuck v WHERE v.id = t.id;
+  help := stuck.help;
   SELECT v.state, v.reason, v.hint INTO c FROM dtm.stat_coordinator v ORDER BY v.state = 'running' LIMIT 1;
   IF c.state <> 'running' THEN
     waits_for := 'coordinator';
@@ -2072,7 +2082,7 @@ SELECT dtm.withdraw_default_privileges();
 
 GRANT USAGE ON SCHEMA dtm TO dtm_user;
 GRANT USAGE ON TYPE @extschema@.dtm_step TO dtm_user;
-GRANT SELECT ON dtm.transactions, dtm.branches, dtm.calls, dtm.results, dtm.acts, dtm.timeline, dtm.counts, dtm.in_flight, dtm.schedules, dtm.stuck, dtm.parked, dtm.dead_letters, dtm.lanes, dtm.topics, dtm.stat_coordinator TO dtm_user;
+GRANT SELECT ON dtm.transactions, dtm.branches, dtm.calls, dtm.results, dtm.acts, dtm.timeline, dtm.counts, dtm.in_flight, dtm.row_locks, dtm.schedules, dtm.stuck, dtm.parked, dtm.dead_letters, dtm.lanes, dtm.topics, dtm.stat_coordinator TO dtm_user;
 GRANT EXECUTE ON FUNCTION
   @extschema@.dtm_step(text, text, jsonb, jsonb), @extschema@.dtm_step(text, text, json, jsonb),
   @extschema@.dtm_step(text, text, text, jsonb), @extschema@.dtm_step(text, text, bytea, jsonb), @extschema@.dtm_new_gid(),

@@ -48,7 +48,11 @@ SELECT gid FROM dtm.transactions WHERE pg_temp.leak(gid);
 SELECT gid FROM dtm.branches WHERE pg_temp.leak(gid);
 SELECT gid FROM dtm.calls WHERE pg_temp.leak(gid);
 SELECT gid FROM dtm.stuck WHERE pg_temp.leak(gid);
+SELECT state FROM dtm.counts WHERE pg_temp.leak(state);
 DROP FUNCTION pg_temp.leak(text);
+-- and so it is with each view that shows what only some may see
+SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'dtm'::regnamespace AND c.relkind = 'v'
+   AND pg_get_viewdef(c.oid) LIKE '%visible(%' AND NOT coalesce('security_barrier=true' = ANY (c.reloptions), false);
 SET client_min_messages = error;
 SELECT gid FROM dtm.transactions;
 SELECT gid FROM dtm.branches;

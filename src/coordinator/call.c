@@ -130,7 +130,6 @@ call_make(const Transaction *trans, WireBranch *branch, TimestampTz now)
 	call->http.tenant = trans->submitted_by;
 	call->http.key = trans->fairness_key == NULL ? 0 :
 		transaction_fairness(trans->fairness_key, strlen(trans->fairness_key));
-	call->decided = DTM_RESULT_TEMPORARY;
 	if (!endpoint_request(trans, branch, &call->http, &call->refused))
 		call->http.url = branch->url;
 	call->base.kind = branch->kind;

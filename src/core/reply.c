@@ -212,8 +212,13 @@ dtm_result(const char *json, size_t len)
 DtmResult
 dtm_classify_words(const char *body, size_t body_len)
 {
-	DtmResult	result = dtm_result(body, body_len);
+	DtmResult	result;
 
+	/* most bodies have neither word: nothing else of them matters */
+	if (body_len == 0 || (memmem(body, body_len, "ONGOING", 7) == NULL &&
+						  memmem(body, body_len, "FAILURE", 7) == NULL))
+		return DTM_RESULT_TEMPORARY;
+	result = dtm_result(body, body_len);
 	return result != DTM_RESULT_TEMPORARY ? result : bare_words(body, body_len);
 }
 

@@ -18,6 +18,15 @@ is_unreserved(char c)
 		(c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_' || c == '~';
 }
 
+/* An empty string with room for so many bytes; a call needs a few, not the usual 1 kB. */
+static void
+begin_string(StringInfo string, size_t room)
+{
+	string->data = palloc(room);
+	string->maxlen = (int) room;
+	resetStringInfo(string);
+}
+
 static void
 append_encoded(StringInfo to, unsigned char c)
 {
@@ -87,7 +96,8 @@ url_of(const Transaction *trans, const char *target, const WireBranch *branch)
 	size_t		len = strcspn(target, "#");
 	char		separator = memchr(target, '?', len) == NULL ? '?' : '&';
 
-	initStringInfo(&url);
+	begin_string(&url, len + strlen(trans->gid) + strlen(branch->branch_id) + strlen(branch->op) +
+				 sizeof("?branch_id=&gid=&op=&trans_type=workflow"));
 	appendBinaryStringInfo(&url, target, (int) len);
 	if (!step_options_query_parameters(branch->step, branch->server))
 		return url.data;
@@ -130,11 +140,16 @@ has_header(const Transaction *trans, const char *name)
 static void
 append_part(StringInfo to, const char *value, char separator)
 {
-	for (const char *c = utf8_of(value); *c; c++)
-		if (*c <= ' ' || *c >= 0x7f || *c == '%' || *c == separator)
-			append_encoded(to, (unsigned char) *c);
-		else
-			appendStringInfoChar(to, *c);
+	for (const char *c = utf8_of(value); *c;)
+	{
+		const char *stays = c;
+
+		while (*c > ' ' && *c < 0x7f && *c != '%' && *c != separator)
+			c++;
+		appendBinaryStringInfo(to, stays, (int) (c - stays));
+		if (*c)
+			append_encoded(to, (unsigned char) *c++);
+	}
 }
 
 const char *
@@ -144,7 +159,8 @@ http_idempotency_header(const Transaction *trans, const WireBranch *branch)
 
 	if (has_header(trans, HEADER_IDEMPOTENCY_KEY))
 		return NULL;
-	initStringInfo(&header);
+	begin_string(&header, sizeof(HEADER_IDEMPOTENCY_KEY ": //") + strlen(trans->gid) +
+				 strlen(branch->branch_id) + strlen(branch->op));
 	appendStringInfoString(&header, HEADER_IDEMPOTENCY_KEY ": ");
 	/* the last two parts have no "/", so that each key is one op's */
 	append_part(&header, trans->gid, '%');
