@@ -80,13 +80,20 @@ static bool own_session = false;
 
 /* ---------- what is added to the tables ---------- */
 
-static const char *const tables[][2] = {
-	{"dtm_barrier", "barrier"}, {"dtm", "home"}, {"dtm", "request"}, {"dtm", "active"},
-	{"dtm", "finished"}, {"dtm", "attempt"}, {"dtm", "result"}, {"dtm", "act"}, {"dtm", "topic"},
-	{"dtm", "api_token"}, {"dtm", "dead_letter"}, {"dtm", "lane"}
+/* With the number of columns that have a default. */
+static const struct
+{
+	const char *schema;
+	const char *name;
+	int			ndefaults;
+}			tables[] = {
+	{"dtm_barrier", "barrier", 7}, {"dtm", "home", 1}, {"dtm", "request", 1}, {"dtm", "active", 3},
+	{"dtm", "finished", 0}, {"dtm", "attempt", 0}, {"dtm", "result", 0}, {"dtm", "act", 0},
+	{"dtm", "dead_letter", 0}, {"dtm", "lane", 0}, {"dtm", "topic", 0}, {"dtm", "api_token", 0}
 };
 
 #define BARRIER_TABLE	0
+#define HOME_TABLE		1
 #define REQUEST_TABLE	2
 #define ACTIVE_TABLE	3
 
@@ -126,7 +133,7 @@ calls_foreign_function(Node *node, void *context)
 }
 
 static bool
-are_columns_as_made(Relation relation)
+are_columns_as_made(Relation relation, int ndefaults)
 {
 	TupleDesc	desc = RelationGetDescr(relation);
 
@@ -141,8 +148,8 @@ are_columns_as_made(Relation relation)
 			return false;
 	}
 	if (desc->constr == NULL)
-		return true;
-	if (desc->constr->num_check > 0)
+		return ndefaults == 0;
+	if (desc->constr->num_check > 0 || desc->constr->num_defval != ndefaults)
 		return false;
 	for (int i = 0; i < desc->constr->num_defval; i++)
 		if (calls_foreign_function(stringToNode(desc->constr->defval[i].adbin), NULL))
@@ -182,7 +189,8 @@ are_triggers_as_made(Relation relation)
 	{
 		Trigger    *trigger = &triggers->triggers[i];
 
-		if (strcmp(trigger->tgname, "home_changed") != 0)
+		if (RelationGetRelid(relation) != table_oids[HOME_TABLE] ||
+			strcmp(trigger->tgname, "home_changed") != 0)
 			fine = false;
 		if (trigger->tgdeferrable && !trigger->tgisinternal)
 		{
@@ -198,12 +206,12 @@ are_triggers_as_made(Relation relation)
 }
 
 static bool
-is_table_as_made(Relation relation)
+is_table_as_made(Relation relation, int ndefaults)
 {
 	bool		triggers = are_triggers_as_made(relation);
 
 	return triggers && relation->rd_rules == NULL && !relation->rd_rel->relrowsecurity &&
-		!relation->rd_rel->relhassubclass && are_columns_as_made(relation) &&
+		!relation->rd_rel->relhassubclass && are_columns_as_made(relation, ndefaults) &&
 		are_indexes_as_made(relation);
 }
 
@@ -245,10 +253,10 @@ is_as_made(void)
 	known = as_made = true;
 	for (size_t i = 0; i < lengthof(tables); i++)
 	{
-		Oid			schema = get_namespace_oid(tables[i][0], true);
+		Oid			schema = get_namespace_oid(tables[i].schema, true);
 		Relation	relation = NULL;
 
-		table_oids[i] = OidIsValid(schema) ? get_relname_relid(tables[i][1], schema) : InvalidOid;
+		table_oids[i] = OidIsValid(schema) ? get_relname_relid(tables[i].name, schema) : InvalidOid;
 		if (OidIsValid(table_oids[i]))
 			relation = try_relation_open(table_oids[i], AccessShareLock);
 		if (relation == NULL)
@@ -256,7 +264,7 @@ is_as_made(void)
 			as_made = known = false;
 			continue;
 		}
-		as_made = is_table_as_made(relation) && as_made;
+		as_made = is_table_as_made(relation, tables[i].ndefaults) && as_made;
 		if (i == REQUEST_TABLE)
 			own.ids = sequence_of(relation);
 		relation_close(relation, AccessShareLock);
