@@ -50,6 +50,31 @@ SELECT dtm_edit_step('message', NULL, '{}');
 SELECT dtm_edit_step(NULL, '01', '{}');
 SELECT dtm_edit_step('unknown', '01', '{}');
 SELECT dtm_edit_step('prepared', '01', '{"action": ""}');
+-- a changed step is checked as at submit
+SELECT dtm_edit_step('message', '02', '{"on_exhausted": "abort"}');
+SELECT dtm_edit_step('message', '02', '{"compensate_max_attempts": 2}');
+SELECT dtm_edit_step('message', '02', '{"compensate_ok": "404"}');
+SELECT dtm_edit_step('message', '02', '{"payload": {"id": {"$result": "$.\"01\".id"}}}');
+SELECT dtm_edit_step('message', '02', '{"headers": {"X-Id": "{$.\"01\".id}"}}');
+SELECT dtm_edit_step('message', '02', '{"action": "sql:public.regress_dtm_run", "method": "PUT", "headers": null}');
+SELECT dtm_edit_step('message', '02', jsonb_build_object('content_type', 'application/x-www-form-urlencoded', 'payload', jsonb_build_object(repeat('k', 2000), 1)));
+SELECT dtm_submit('saga', ARRAY[dtm_step('http://127.0.0.1:9/a', '', NULL::jsonb, '{"name": "first", "max_attempts": 3, "on_exhausted": "park"}'), dtm_step('http://127.0.0.1:9/{$.first.id}', '')], 'refers', '{"results": true}');
+SELECT dtm_edit_step('refers', '01', '{"max_attempts": null}');
+SELECT dtm_edit_step('refers', '02', '{"payload": {"$result": "$.nobody"}}');
+SELECT dtm_edit_step('refers', '01', '{"action": "http://127.0.0.1:9/{$.\"02\".id}"}');
+-- what passes there passes here: references, text by its content type
+SELECT dtm_edit_step('refers', '02', '{"action": "http://127.0.0.1:9/b/{$.first.id}", "content_type": "text/plain", "payload": "n = 1"}');
+SELECT branch_id, url, convert_from(payload, 'UTF8') FROM dtm.branches WHERE gid = 'refers' AND op = 'action' ORDER BY ordinal;
+SELECT dtm_force_stop('refers'), dtm_resubmit('refers', 'refers-2'), dtm_force_stop('refers-2');
+-- the network may submit what merely looks like a reference: its step can be changed
+SELECT dtm_submit('{"gid": "alike", "trans_type": "msg", "steps": [{"action": "http://127.0.0.1:9/a"}], "payloads": ["{\"$result\": \"$.a\"}"]}'::jsonb);
+SELECT dtm_edit_step('alike', '01', '{"action": "http://127.0.0.1:9/b"}');
+-- other steps are not looked at: their servers may be gone
+CREATE SERVER regress_dtm_gone FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url 'http://127.0.0.1:9');
+SELECT dtm_submit('msg', ARRAY[dtm_step('server:regress_dtm_gone/a', NULL, NULL::jsonb, '{"max_attempts": 3}'), dtm_step('http://127.0.0.1:9/a')], 'gone');
+DROP SERVER regress_dtm_gone;
+SELECT dtm_edit_step('gone', '02', '{"action": "http://127.0.0.1:9/b"}');
+SELECT dtm_force_stop('alike'), dtm_force_stop('gone');
 -- a failed one is retried at once, a delayed one waits on
 UPDATE dtm.active SET failures = 3, next_time = now() + interval '1 h' WHERE id = (SELECT id FROM dtm.request WHERE gid = 'message');
 SELECT dtm_edit_step('message', '01', '{"action": "http://127.0.0.1:9/d"}');

@@ -6,6 +6,7 @@
  */
 #include "private.h"
 
+#include "result/result.h"
 #include "step_options.h"
 
 #include "fmgr.h"
@@ -95,6 +96,28 @@ request_find_op(const Transaction *trans, int step, const char *name)
 	return op;
 }
 
+typedef struct Caller
+{
+	Oid			user;
+	int			sec_context;
+} Caller;
+
+/* Until become_caller(), or an error, the current role is the one that submitted. */
+static void
+become_submitter(const Transaction *trans, Caller *caller)
+{
+	GetUserIdAndSecContext(&caller->user, &caller->sec_context);
+	if (OidIsValid(trans->submitted_by))
+		SetUserIdAndSecContext(trans->submitted_by,
+							   caller->sec_context | SECURITY_LOCAL_USERID_CHANGE);
+}
+
+static void
+become_caller(const Caller *caller)
+{
+	SetUserIdAndSecContext(caller->user, caller->sec_context);
+}
+
 /*
  * An op as it would be called from now on.  Checked twice:
  *
@@ -109,19 +132,35 @@ static void
 check_op(const Transaction *trans, const DtmBranchOp *op)
 {
 	const char *url = urls_of(trans, op->op)[op->step];
+	const char *plain = request_plain_url(trans, url);
 	const char *what = psprintf("%s of branch %s", dtm_op_name(op->op),
 								branch_id_of(trans, op->step));
-	Oid			user;
-	int			sec_context;
+	Caller		caller;
 
-	request_check_url(trans->protocol, url, what, REQUEST_URL_ANY, trans->submitted_by);
-	GetUserIdAndSecContext(&user, &sec_context);
-	/* an error restores it */
-	if (OidIsValid(trans->submitted_by))
-		SetUserIdAndSecContext(trans->submitted_by, sec_context | SECURITY_LOCAL_USERID_CHANGE);
-	request_check_url(trans->protocol, url, what, REQUEST_URL_ANY, trans->submitted_by);
+	request_check_url(trans->protocol, plain, what, REQUEST_URL_ANY, trans->submitted_by);
+	become_submitter(trans, &caller);
+	request_check_url(trans->protocol, plain, what, REQUEST_URL_ANY, trans->submitted_by);
 	request_check_payload(trans->protocol, url, what, trans->payload[op->step]);
-	SetUserIdAndSecContext(user, sec_context);
+	become_caller(&caller);
+}
+
+/*
+ * The rest of what a submit checks of a step.  Not of the others: nothing of them
+ * has changed, and they might not pass by now, as if a server is gone.
+ */
+static void
+check_step(const Transaction *trans, int step, bool may_refer)
+{
+	Caller		caller;
+
+	become_submitter(trans, &caller);
+	request_check_step(trans, step);
+	request_check_policy(trans, step);
+	if (trans->results)
+		result_check_references(trans, step);
+	else if (!may_refer)
+		request_check_no_reference(trans, step);
+	become_caller(&caller);
 }
 
 static void
@@ -140,13 +179,6 @@ set_url(Transaction *trans, DtmBranchOp *op, char *url)
 	if (op->status != DTM_BRANCH_PREPARED)
 		error_over(trans, op->step, dtm_op_name(op->op));
 	urls_of(trans, op->op)[op->step] = url;
-}
-
-static bytea *
-payload_of(const JsonbValue *value)
-{
-	return value->type == jbvNull ? NULL :
-		request_json_body(JsonbValueToJsonb(unconstify(JsonbValue *, value)));
 }
 
 /* What concerns all ops of the branch that have not ended, of which there must be one. */
@@ -227,6 +259,10 @@ request_edit_step(Transaction *trans, int step, Jsonb *changes)
 	bool	   *changed = palloc0(sizeof(bool) * (trans->core.nops + 1));
 	int			n;
 	JsonPair   *pairs = read_pairs(&changes->root, "changes", &n);
+	const JsonbValue *payload = NULL;
+
+	/* the network may submit what merely looks like a reference */
+	bool		may_refer = request_has_reference(trans, step);
 
 	for (int i = 0; i < n; i++)
 	{
@@ -240,7 +276,7 @@ request_edit_step(Transaction *trans, int step, Jsonb *changes)
 		else if (strcmp(pairs[i].key, PAYLOAD_KEY) == 0)
 		{
 			change_all(trans, step, PAYLOAD_KEY, changed);
-			trans->payload[step] = payload_of(&pairs[i].value);
+			payload = &pairs[i].value;
 		}
 		else if (is_option(pairs[i].key))
 		{
@@ -250,9 +286,14 @@ request_edit_step(Transaction *trans, int step, Jsonb *changes)
 		else
 			error_key(trans, step, pairs[i].key);
 	}
+	/* after the options, by which it is read */
+	if (payload != NULL)
+		trans->payload[step] = payload->type == jbvNull ? NULL :
+			request_payload_of_value(payload, NULL, transaction_step(trans, step));
 	for (int i = 0; i < trans->core.nops; i++)
 		if (changed[i])
 			check_op(trans, &trans->core.ops[i]);
+	check_step(trans, step, may_refer);
 	request_check_size(trans);
 }
 

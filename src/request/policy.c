@@ -15,31 +15,27 @@ error_in_options(int step, const char *problem, const char *hint)
 
 /* What can become of an exhausted step depends on the type. */
 void
-request_check_policies(const Transaction *trans)
+request_check_policy(const Transaction *trans, int i)
 {
 	DtmTransType type = trans->core.type;
 	const char *type_name = dtm_trans_type_name(type);
+	const StepOptions *step = transaction_step(trans, i);
 
-	for (int i = 0; trans->step != NULL && i < trans->core.nsteps; i++)
-	{
-		const StepOptions *step = trans->step[i];
-
-		if (step == NULL)
-			continue;
-		if (step->on_exhausted == DTM_EXHAUSTED_ABORT && type != DTM_SAGA)
-			error_in_options(i, psprintf("\"on_exhausted\" is \"abort\" in a %s", type_name),
-							 "Use park, or in a message discard. Only a saga can be rolled back by a step.");
-		if (step->on_exhausted == DTM_EXHAUSTED_DISCARD && type != DTM_MSG)
-			error_in_options(i, psprintf("\"on_exhausted\" is \"discard\" in a %s", type_name),
-							 "Use park, or in a saga abort. Only a message can go on without a step.");
-		if (step->on_exhausted != DTM_EXHAUSTED_UNSET && type == DTM_SAGA &&
-			step->max_attempts == 0)
-			error_in_options(i, "\"on_exhausted\" requires \"max_attempts\"",
-							 "Add max_attempts. Without a limit, the action of a saga is never exhausted.");
-		if (step->compensate_max_attempts > 0 && !dtm_core_has_undo(type))
-			error_in_options(i, psprintf("\"compensate_max_attempts\" in a %s", type_name),
-							 "Use max_attempts. The step has no compensation.");
-	}
+	if (step == NULL)
+		return;
+	if (step->on_exhausted == DTM_EXHAUSTED_ABORT && type != DTM_SAGA)
+		error_in_options(i, psprintf("\"on_exhausted\" is \"abort\" in a %s", type_name),
+						 "Use park, or in a message discard. Only a saga can be rolled back by a step.");
+	if (step->on_exhausted == DTM_EXHAUSTED_DISCARD && type != DTM_MSG)
+		error_in_options(i, psprintf("\"on_exhausted\" is \"discard\" in a %s", type_name),
+						 "Use park, or in a saga abort. Only a message can go on without a step.");
+	if (step->on_exhausted != DTM_EXHAUSTED_UNSET && type == DTM_SAGA &&
+		step->max_attempts == 0)
+		error_in_options(i, "\"on_exhausted\" requires \"max_attempts\"",
+						 "Add max_attempts. Without a limit, the action of a saga is never exhausted.");
+	if (step->compensate_max_attempts > 0 && !dtm_core_has_undo(type))
+		error_in_options(i, psprintf("\"compensate_max_attempts\" in a %s", type_name),
+						 "Use max_attempts. The step has no compensation.");
 }
 
 void

@@ -60,13 +60,23 @@ extern void request_read_wire_steps(Request *request, JsonbValue *steps,
 									const JsonbValue *payloads,
 									const RequestPayloads *bytes);
 
-/* An error if steps have the same name, or options that do not apply to them. */
-extern void request_check_steps(const Transaction *trans);
+/*
+ * The payload of a step with these options: text is the body itself where the content
+ * type is not JSON.  "json" is the value as it was written, or NULL.
+ */
+extern bytea *request_payload_of_value(const JsonbValue *value, bytea *json,
+									   const StepOptions *options);
+
+/* An error if steps have the same name. */
+extern void request_check_names(const Transaction *trans);
+
+/* An error if a step has options that do not apply to it. */
+extern void request_check_step(const Transaction *trans, int i);
 
 /* ---------- policy.c ---------- */
 
-/* An error if what is to become of exhausted steps does not fit the type. */
-extern void request_check_policies(const Transaction *trans);
+/* An error if what is to become of a step, once exhausted, does not fit the type. */
+extern void request_check_policy(const Transaction *trans, int i);
 
 /* An error if a request of this type cannot be in a lane. */
 extern void request_check_lane(const Request *request);
@@ -132,8 +142,11 @@ extern void request_check_payload(const char *protocol, const char *url,
 /* Errors in the option results, and in references to results. */
 extern void request_check_results(const Transaction *trans);
 
-/* An error if there are references without that option. */
-extern void request_check_no_references(const Transaction *trans);
+/* Does a step have what looks like a reference? */
+extern bool request_has_reference(const Transaction *trans, int step);
+
+/* An error if it has one, without that option. */
+extern void request_check_no_reference(const Transaction *trans, int step);
 
 /* A URL as it is to be checked: with something in the place of references. */
 extern const char *request_plain_url(const Transaction *trans, const char *url);

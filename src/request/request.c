@@ -103,8 +103,12 @@ check_whole(Request *request)
 	DtmTrans   *core = &request->trans.core;
 
 	request_set_traceparent(&request->trans, request->traceparent);
-	request_check_steps(&request->trans);
-	request_check_policies(&request->trans);
+	request_check_names(&request->trans);
+	for (int i = 0; i < core->nsteps; i++)
+	{
+		request_check_step(&request->trans, i);
+		request_check_policy(&request->trans, i);
+	}
 	transaction_set_policy(&request->trans);
 	request_check_results(&request->trans);
 	check_urls(&request->trans);
@@ -209,7 +213,8 @@ request_from_arguments(text *trans_type, RequestSteps steps, text *gid,
 				error_unknown_option(request->trans.core.type, pairs[i].key);
 	}
 	check_whole(request);
-	request_check_no_references(&request->trans);
+	for (int i = 0; i < request->trans.core.nsteps; i++)
+		request_check_no_reference(&request->trans, i);
 	return request;
 }
 

@@ -16,7 +16,8 @@ request_check_results(const Transaction *trans)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("option \"%s\" is allowed only for sagas and messages", "results"),
 				 errhint("Omit results. The second phase of a tcc or xa returns nothing that another branch needs, and a workflow's client has the results itself.")));
-	result_check_references(trans);
+	for (int step = 0; step < trans->core.nsteps; step++)
+		result_check_references(trans, step);
 }
 
 static bool
@@ -28,18 +29,23 @@ has_header_reference(const StepOptions *step)
 	return false;
 }
 
-void
-request_check_no_references(const Transaction *trans)
+bool
+request_has_reference(const Transaction *trans, int step)
 {
-	for (int i = 0; !trans->results && i < trans->core.nsteps; i++)
-		if (has_header_reference(transaction_step(trans, i)) ||
-			result_is_in_text(trans->action[i]) ||
-			(trans->compensate != NULL && result_is_in_text(trans->compensate[i])) ||
-			result_has_reference(trans->payload[i]))
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("step %d refers to a result, but results are not kept", i + 1),
-					 errhint("Set option results to true.")));
+	return has_header_reference(transaction_step(trans, step)) ||
+		result_is_in_text(trans->action[step]) ||
+		(trans->compensate != NULL && result_is_in_text(trans->compensate[step])) ||
+		result_has_reference(trans->payload[step]);
+}
+
+void
+request_check_no_reference(const Transaction *trans, int step)
+{
+	if (!trans->results && request_has_reference(trans, step))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("step %d refers to a result, but results are not kept", step + 1),
+				 errhint("Set option results to true.")));
 }
 
 const char *

@@ -192,12 +192,8 @@ string_or_empty(const JsonbValue *value, const char *what)
 	return value == NULL ? pstrdup("") : read_string(value, what);
 }
 
-/*
- * Text is the body itself where the content type is not JSON.  "json" is the
- * value as it was written, or NULL.
- */
-static bytea *
-payload_of_value(const JsonbValue *value, bytea *json, const StepOptions *options)
+bytea *
+request_payload_of_value(const JsonbValue *value, bytea *json, const StepOptions *options)
 {
 	if (value->type == jbvString && options != NULL && options->content_type != NULL &&
 		!step_content_is_json(options->content_type))
@@ -234,9 +230,9 @@ request_read_json_steps(Request *request, Jsonb *steps, const char *string)
 					 errmsg("step %d has both payload and payload_base64", i + 1),
 					 errhint("Pass one of them.")));
 		if (values[PAYLOAD] != NULL)
-			request->trans.payload[i] = payload_of_value(values[PAYLOAD],
-														 payloads != NULL ? payloads[i] : NULL,
-														 transaction_step(&request->trans, i));
+			request->trans.payload[i] =
+				request_payload_of_value(values[PAYLOAD], payloads != NULL ? payloads[i] : NULL,
+										 transaction_step(&request->trans, i));
 		else if (values[PAYLOAD_BASE64] != NULL)
 		{
 			const char *what = psprintf("payload_base64 of step %d", i + 1);
@@ -322,8 +318,8 @@ request_read_wire_steps(Request *request, JsonbValue *steps,
 /* ---------- what is checked of all of them ---------- */
 
 /* Each name is one step's. */
-static void
-check_names(const Transaction *trans)
+void
+request_check_names(const Transaction *trans)
 {
 	for (int i = 0; trans->step != NULL && i < trans->core.nsteps; i++)
 		for (int j = 0; trans->step[i] != NULL && trans->step[i]->name != NULL && j < i; j++)
@@ -349,6 +345,9 @@ kinds_of(const Transaction *trans, int i)
 	};
 	int			kind = 0;
 
+	/* what does not apply to the URLs of a topic is passed over */
+	if (trans->topic != NULL && trans->topic[i][0] != '\0')
+		return 0;
 	for (int j = 0; j < lengthof(urls); j++)
 	{
 		if (urls[j][0] == '\0')
@@ -384,29 +383,25 @@ check_content(const bytea *payload, const StepOptions *options, int i)
 }
 
 void
-request_check_steps(const Transaction *trans)
+request_check_step(const Transaction *trans, int i)
 {
-	check_names(trans);
-	for (int i = 0; trans->step != NULL && i < trans->core.nsteps; i++)
-	{
-		const StepOptions *options = trans->step[i];
-		const char *key;
+	const StepOptions *options = transaction_step(trans, i);
+	const char *key;
 
-		if (options == NULL)
-			continue;
-		check_content(trans->payload[i], options, i);
-		key = step_options_misplaced(options, kinds_of(trans, i));
-		if (key != NULL)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("\"%s\" does not apply to the branches of step %d", key, i + 1),
-					 errhint("Omit the key. Only plain HTTP has methods and content types; a function in this database has no requests.")));
-		if ((options->compensate_method != NULL || options->compensate_ok != NULL) &&
-			(trans->compensate == NULL || trans->compensate[i][0] == '\0'))
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("\"%s\" of step %d requires a compensation",
-							options->compensate_method != NULL ? "compensate_method" : "compensate_ok", i + 1),
-					 errhint("Pass the URL of a compensation, or omit the key.")));
-	}
+	if (options == NULL)
+		return;
+	check_content(trans->payload[i], options, i);
+	key = step_options_misplaced(options, kinds_of(trans, i));
+	if (key != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"%s\" does not apply to the branches of step %d", key, i + 1),
+				 errhint("Omit the key. Only plain HTTP has methods and content types; a function in this database has no requests.")));
+	if ((options->compensate_method != NULL || options->compensate_ok != NULL) &&
+		(trans->compensate == NULL || trans->compensate[i][0] == '\0'))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"%s\" of step %d requires a compensation",
+						options->compensate_method != NULL ? "compensate_method" : "compensate_ok", i + 1),
+				 errhint("Pass the URL of a compensation, or omit the key.")));
 }

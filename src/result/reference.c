@@ -102,8 +102,8 @@ say_place(void *arg)
 	errcontext("reference to a result in %s", ((Place *) arg)->what);
 }
 
-static void
-check_step_of(const Transaction *trans, int step)
+void
+result_check_references(const Transaction *trans, int step)
 {
 	const StepOptions *options = transaction_step(trans, step);
 	Place		place = {.trans = trans, .step = step};
@@ -126,13 +126,6 @@ check_step_of(const Transaction *trans, int step)
 	place.what = psprintf("payload of step %d", step + 1);
 	(void) replace_in_payload(trans->payload[step], &references);
 	error_context_stack = callback.previous;
-}
-
-void
-result_check_references(const Transaction *trans)
-{
-	for (int step = 0; step < trans->core.nsteps; step++)
-		check_step_of(trans, step);
 }
 
 static void

@@ -41,10 +41,10 @@ extern size_t result_max_size(void);
 /* ---------- reference.c: at the submit ---------- */
 
 /*
- * Errors for references that cannot be resolved: malformed paths, unknown steps, and
- * steps that need not have succeeded before.
+ * Errors for references of a step that cannot be resolved: malformed paths, unknown
+ * steps, and steps that need not have succeeded before.
  */
-extern void result_check_references(const Transaction *trans);
+extern void result_check_references(const Transaction *trans, int step);
 
 /*
  * A URL without its references, to be checked as any other is: each of them is "0".
