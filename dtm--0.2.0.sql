@@ -953,11 +953,11 @@ COMMENT ON VIEW dtm.acts IS 'what operators have done to the transactions that t
 COMMENT ON COLUMN dtm.acts.gid IS 'name of the transaction';
 COMMENT ON COLUMN dtm.acts.done IS 'when it was done';
 COMMENT ON COLUMN dtm.acts.role IS 'role that did it; NULL: the role no longer exists';
-COMMENT ON COLUMN dtm.acts.what IS 'abort, force stop, retry now, edit step, skip as succeeded, skip as failed, resubmit (of the old one), resubmitted (of the new one), assign to ROLE, reset cron time';
+COMMENT ON COLUMN dtm.acts.what IS 'abort, force stop, retry now, resume, edit step, skip as succeeded, skip as failed, resubmit (of the old one), resubmitted (of the new one), assign to ROLE, reset cron time';
 COMMENT ON COLUMN dtm.acts.branch_id IS 'branch that it concerns; NULL: the whole transaction';
 COMMENT ON COLUMN dtm.acts.op IS 'op that it concerns; NULL: the whole transaction';
 COMMENT ON COLUMN dtm.acts.reason IS 'reason that was given';
-COMMENT ON COLUMN dtm.acts.detail IS 'what was changed: before and after; or the other gid of a resubmit';
+COMMENT ON COLUMN dtm.acts.detail IS 'of an edit, what the keys that it changed have been before, and what they are after; of a resubmit, the other gid';
 COMMENT ON COLUMN dtm.acts.ordinal IS 'number of the act among those of the transaction, from 1';
 COMMENT ON COLUMN dtm.acts.id IS 'number of the transaction';
 

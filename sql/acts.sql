@@ -75,6 +75,11 @@ SELECT dtm_submit('msg', ARRAY[dtm_step('server:regress_dtm_gone/a', NULL, NULL:
 DROP SERVER regress_dtm_gone;
 SELECT dtm_edit_step('gone', '02', '{"action": "http://127.0.0.1:9/b"}');
 SELECT dtm_force_stop('alike'), dtm_force_stop('gone');
+-- the record has what was there before, of what was changed
+SELECT dtm_edit_step('message', '02', '{"payload": null}');
+UPDATE dtm.request SET payload = ARRAY['\xff00'::bytea, 'plain'] WHERE gid = 'message';
+SELECT dtm_edit_step('message', '01', '{"payload": 1}'), dtm_edit_step('message', '02', '{"payload": 2, "poll": true}'), dtm_edit_step('message', '02', '{"payload": 3}');
+SELECT dtm_edit_step('message', '02', '{}');
 -- a failed one is retried at once, a delayed one waits on
 UPDATE dtm.active SET failures = 3, next_time = now() + interval '1 h' WHERE id = (SELECT id FROM dtm.request WHERE gid = 'message');
 SELECT dtm_edit_step('message', '01', '{"action": "http://127.0.0.1:9/d"}');
@@ -151,6 +156,7 @@ UPDATE dtm.request SET submitted_by = 'regress_dtm_alice' WHERE gid = 'functions
 SET ROLE regress_dtm_operator;
 SELECT dtm_resubmit('functions', 'functions-2');
 -- what was done, by whom, and why
+SELECT split_part(pg_catalog.col_description('dtm.acts'::regclass, 4), ', ', 4) AS what;
 SELECT gid, ordinal, role, what, branch_id, op, reason, detail FROM dtm.acts WHERE role::text <> 'regress_dtm_super' ORDER BY done;
 RESET ROLE;
 SELECT gid, ordinal, what, branch_id, op, reason, CASE WHEN length(detail ->> 'new_gid') = 26 THEN '"generated"' ELSE detail END AS detail FROM dtm.acts WHERE gid IN ('message', 'skipped', 'skipped-2', 'stuck') ORDER BY gid, ordinal;

@@ -49,26 +49,16 @@ required(FunctionCallInfo fcinfo, int number, const char *name, const char *hint
 
 /* ---------- dtm_edit_step ---------- */
 
-/* {"before": URLs that are about to change, "after": changes} */
+/* {"before": before, "after": changes} */
 static Jsonb *
-describe_edit(const Transaction *trans, int step, Jsonb *changes)
+describe_edit(Jsonb *before, Jsonb *changes)
 {
 	StringInfoData json;
-	const char *separator = "";
 
 	initStringInfo(&json);
-	appendStringInfoString(&json, "{\"before\": {");
-	for (int i = 0; i < trans->core.nops; i++)
-	{
-		const DtmBranchOp *op = &trans->core.ops[i];
-
-		if (op->step != step)
-			continue;
-		appendStringInfo(&json, "%s\"%s\": ", separator, dtm_op_name(op->op));
-		escape_json(&json, (dtm_op_undoes(op->op) ? trans->compensate : trans->action)[step]);
-		separator = ", ";
-	}
-	appendStringInfoString(&json, "}, \"after\": ");
+	appendStringInfoString(&json, "{\"before\": ");
+	(void) JsonbToCString(&json, &before->root, VARSIZE(before));
+	appendStringInfoString(&json, ", \"after\": ");
 	(void) JsonbToCString(&json, &changes->root, VARSIZE(changes));
 	appendStringInfoChar(&json, '}');
 	return jsonb_of(json.data);
@@ -82,7 +72,7 @@ dtm_edit_step(PG_FUNCTION_ARGS)
 	char	   *branch_id = required(fcinfo, 1, "branch_id", BRANCH_HINT);
 	Jsonb	   *changes = JSONB_OR_NULL(2);
 	Transaction *trans;
-	Jsonb	   *detail;
+	Jsonb	   *before;
 	Outcome		outcome;
 	int			step;
 
@@ -100,13 +90,12 @@ dtm_edit_step(PG_FUNCTION_ARGS)
 				 errmsg("cannot change a step of workflow \"%s\"", gid),
 				 errhint("The steps of a workflow are run by its client.")));
 	step = request_find_branch(trans, branch_id);
-	detail = describe_edit(trans, step, changes);
-	request_edit_step(trans, step, changes);
+	before = request_edit_step(trans, step, changes);
 	store_update_branches(trans);
 	outcome_tell(&outcome, trans, GetCurrentTimestamp(), NULL);
 	dtm_announce(trans->id, trans->core.next_time);
 	store_add_act(trans->id, "edit step", dtm_core_has_undo(trans->core.type) ? 2 * step + 1 : step,
-				  STRING_OR_NULL(3), detail);
+				  STRING_OR_NULL(3), describe_edit(before, changes));
 	PG_RETURN_VOID();
 }
 

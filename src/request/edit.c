@@ -6,6 +6,7 @@
  */
 #include "private.h"
 
+#include "base64.h"
 #include "result/result.h"
 #include "step_options.h"
 
@@ -195,20 +196,82 @@ change_all(const Transaction *trans, int step, const char *what, bool *changed)
 		error_over(trans, step, what);
 }
 
-/* {"key": value} */
+static Jsonb *
+jsonb_of(const char *json)
+{
+	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json)));
+}
+
+/* {"key": value}, without the brace at the end; or the next pair of it. */
+static void
+append_pair(StringInfo json, const char *key, Jsonb *value)
+{
+	appendStringInfoString(json, json->len == 0 ? "{" : ", ");
+	escape_json(json, key);
+	appendStringInfoString(json, ": ");
+	(void) JsonbToCString(json, &value->root, VARSIZE(value));
+}
+
 static Jsonb *
 object_of(const JsonPair *pair)
 {
-	Jsonb	   *value = JsonbValueToJsonb(unconstify(JsonbValue *, &pair->value));
 	StringInfoData json;
 
 	initStringInfo(&json);
-	appendStringInfoChar(&json, '{');
-	escape_json(&json, pair->key);
-	appendStringInfoString(&json, ": ");
-	(void) JsonbToCString(&json, &value->root, VARSIZE(value));
+	append_pair(&json, pair->key, JsonbValueToJsonb(unconstify(JsonbValue *, &pair->value)));
 	appendStringInfoChar(&json, '}');
-	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data)));
+	return jsonb_of(json.data);
+}
+
+/* The payload for a record; of bytes that are no text, {"base64": ...}. */
+static Jsonb *
+payload_value(const bytea *payload)
+{
+	Jsonb	   *value;
+
+	if (payload == NULL)
+		return jsonb_of("null");
+	value = result_json(VARDATA_ANY(payload), VARSIZE_ANY_EXHDR(payload));
+	if (value != NULL)
+		return value;
+	return jsonb_of(psprintf("{\"base64\": \"%s\"}",
+							 base64_encode(VARDATA_ANY(payload), VARSIZE_ANY_EXHDR(payload))));
+}
+
+/* What a key of an edit has been until now. */
+static Jsonb *
+old_value(const Transaction *trans, int step, const char *key)
+{
+	int			op = find_op(trans, step, key);
+	const StepOptions *options = transaction_step(trans, step);
+	JsonbValue	value;
+
+	if (op >= 0)
+	{
+		value.type = jbvString;
+		value.val.string.val = urls_of(trans, trans->core.ops[op].op)[step];
+		value.val.string.len = (int) strlen(value.val.string.val);
+		return JsonbValueToJsonb(&value);
+	}
+	if (strcmp(key, PAYLOAD_KEY) == 0)
+		return payload_value(trans->payload[step]);
+	if (options != NULL &&
+		getKeyJsonValueFromContainer(unconstify(JsonbContainer *, &options->json->root),
+									 key, (int) strlen(key), &value) != NULL)
+		return JsonbValueToJsonb(&value);
+	return jsonb_of("null");
+}
+
+static Jsonb *
+old_values(const Transaction *trans, int step, const JsonPair *pairs, int n)
+{
+	StringInfoData json;
+
+	initStringInfo(&json);
+	for (int i = 0; i < n; i++)
+		append_pair(&json, pairs[i].key, old_value(trans, step, pairs[i].key));
+	appendStringInfoString(&json, n == 0 ? "{}" : "}");
+	return jsonb_of(json.data);
 }
 
 /* An option is set; null: it is not given any more. */
@@ -253,13 +316,14 @@ error_key(const Transaction *trans, int step, const char *key)
 			 errhint("%s", step_options_hint(key, STEP_IN_STEP, others, n))));
 }
 
-void
+Jsonb *
 request_edit_step(Transaction *trans, int step, Jsonb *changes)
 {
 	bool	   *changed = palloc0(sizeof(bool) * (trans->core.nops + 1));
 	int			n;
 	JsonPair   *pairs = read_pairs(&changes->root, "changes", &n);
 	const JsonbValue *payload = NULL;
+	Jsonb	   *before = old_values(trans, step, pairs, n);
 
 	/* the network may submit what merely looks like a reference */
 	bool		may_refer = request_has_reference(trans, step);
@@ -295,6 +359,7 @@ request_edit_step(Transaction *trans, int step, Jsonb *changes)
 			check_op(trans, &trans->core.ops[i]);
 	check_step(trans, step, may_refer);
 	request_check_size(trans);
+	return before;
 }
 
 void

@@ -141,9 +141,10 @@ extern int	request_find_op(const Transaction *trans, int step, const char *name)
 /*
  * Changes a step of a transaction that was found and locked: an object with a URL
  * for an op's name, payload, and options of the step.  Checked as the current role and as the one that
- * submitted; an error if the one would gain rights of the other.
+ * submitted; an error if the one would gain rights of the other.  Returns an object
+ * with what these keys have been before, null for what was not set.
  */
-extern void request_edit_step(Transaction *trans, int step, Jsonb *changes);
+extern Jsonb *request_edit_step(Transaction *trans, int step, Jsonb *changes);
 
 /* The same check of all that it calls. */
 extern void request_check_again(const Transaction *trans);

@@ -28,6 +28,9 @@
 extern void result_of_reply(WireKind kind, const char *body, size_t len,
 							StoreResult *result);
 
+/* A body as JSON, a string if it is another text; NULL: it is none that can be stored. */
+extern Jsonb *result_json(const char *body, size_t len);
+
 /* Sets them from a value in SQL, as the current role; the same. */
 extern void result_of_datum(Oid type, Datum datum, bool isnull,
 							StoreResult *result);

@@ -90,11 +90,17 @@ server_text(const char *body, size_t len)
 	return string != NULL && pg_verifymbstr(string, (int) strlen(string), true) ? string : NULL;
 }
 
+Jsonb *
+result_json(const char *body, size_t len)
+{
+	char	   *text = server_text(body, len);
+
+	return text != NULL ? jsonb_of(text) : NULL;
+}
+
 void
 result_of_reply(WireKind kind, const char *body, size_t len, StoreResult *result)
 {
-	char	   *text;
-
 	result->value = NULL;
 	result->note = NULL;
 	if (kind == WIRE_GRPC)
@@ -103,12 +109,9 @@ result_of_reply(WireKind kind, const char *body, size_t len, StoreResult *result
 		note_size(result, len);
 	else if (len > 0)
 	{
-		text = server_text(body, len);
-
-		if (text == NULL)
+		result->value = result_json(body, len);
+		if (result->value == NULL)
 			result->note = "it is not a text that the database can store";
-		else
-			result->value = jsonb_of(text);
 		if (kind == WIRE_JSONRPC && result->value != NULL)
 			result->value = result_member(result->value);
 	}
