@@ -169,6 +169,14 @@ DELETE FROM dtm.request WHERE submitted_by::text LIKE 'regress_dtm%' AND submitt
 UPDATE dtm.request SET submitted_by = '-' WHERE gid = 'alices';
 DROP ROLE regress_dtm_operator;
 SELECT what, role FROM dtm.acts WHERE gid = 'alices' ORDER BY ordinal;
+-- nobody can submit anew for a role that is gone, in a lane or not
+SELECT dtm_submit('msg', ARRAY[dtm_step('http://127.0.0.1:9/a')], 'nobodys'), dtm_submit('msg', ARRAY[dtm_step('http://127.0.0.1:9/a')], 'nobodys-lane', '{"lane": "l"}');
+SELECT dtm_force_stop('nobodys'), dtm_force_stop('nobodys-lane');
+UPDATE dtm.request SET submitted_by = '-' WHERE gid LIKE 'nobodys%';
+\set VERBOSITY default
+SELECT dtm_resubmit('nobodys');
+SELECT dtm_resubmit('nobodys-lane');
+\set VERBOSITY terse
 -- removed with the transaction
 SELECT dtm_cleanup('0 s') > 0 AS removed;
 SELECT count(*) FROM dtm.act a WHERE NOT EXISTS (SELECT FROM dtm.active t WHERE t.id = a.id) AND EXISTS (SELECT FROM dtm.request r WHERE r.id = a.id);

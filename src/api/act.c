@@ -187,6 +187,12 @@ find_failed(const char *gid)
 				 errmsg("cannot resubmit global transaction \"%s\": its current status is '%s'",
 						gid, dtm_status_name(trans->core.status)),
 				 errhint("Only global transactions that have failed or were stopped can be resubmitted.")));
+	if (!OidIsValid(trans->submitted_by))
+		ereport(ERROR,
+				(errcode(DTM_ERRCODE_WRONG_STATUS),
+				 errmsg("cannot resubmit global transaction \"%s\" because the role that submitted it no longer exists",
+						gid),
+				 errhint("Submit its steps again as another role; dtm.branches has them.")));
 	return trans;
 }
 
