@@ -230,11 +230,13 @@ CREATE TABLE dtm.act (
   branch smallint,
   reason text,
   detail jsonb,
+  whole_branch boolean,
   CONSTRAINT act_pkey PRIMARY KEY (id, ordinal)
 );
 COMMENT ON TABLE dtm.act IS 'what operators have done to global transactions, one row for each act';
 COMMENT ON COLUMN dtm.act.ordinal IS 'number of the act among those of the transaction, from 1';
 COMMENT ON COLUMN dtm.act.branch IS 'position in branch_status, from 0; NULL: the whole transaction';
+COMMENT ON COLUMN dtm.act.whole_branch IS 'whether it concerns the branch of that op, and not this op alone; NULL: no';
 /* Steps that messages have left out. */
 CREATE TABLE dtm.dead_letter (
   id bigint NOT NULL,
@@ -944,7 +946,7 @@ COMMENT ON FUNCTION @extschema@.dtm_result(text, text, text) IS
 CREATE VIEW dtm.acts WITH (security_barrier) AS
   SELECT r.gid, a.done, dtm.submitter_role(a.role) AS role, a.what,
          dtm.op_branch_id(r.trans_type, a.branch, r.branch_id) AS branch_id,
-         dtm.op_name(r.trans_type, a.branch, r.workflow, r.action) AS op,
+         CASE WHEN a.whole_branch IS NOT TRUE THEN dtm.op_name(r.trans_type, a.branch, r.workflow, r.action) END AS op,
          a.reason, a.detail, a.ordinal, r.id
     FROM dtm.act a
          JOIN dtm.request r ON r.id = a.id
@@ -955,7 +957,7 @@ COMMENT ON COLUMN dtm.acts.done IS 'when it was done';
 COMMENT ON COLUMN dtm.acts.role IS 'role that did it; NULL: the role no longer exists';
 COMMENT ON COLUMN dtm.acts.what IS 'abort, force stop, retry now, resume, edit step, skip as succeeded, skip as failed, resubmit (of the old one), resubmitted (of the new one), assign to ROLE, reset cron time';
 COMMENT ON COLUMN dtm.acts.branch_id IS 'branch that it concerns; NULL: the whole transaction';
-COMMENT ON COLUMN dtm.acts.op IS 'op that it concerns; NULL: the whole transaction';
+COMMENT ON COLUMN dtm.acts.op IS 'op that it concerns; NULL: all of the branch, or the whole transaction';
 COMMENT ON COLUMN dtm.acts.reason IS 'reason that was given';
 COMMENT ON COLUMN dtm.acts.detail IS 'of an edit, what the keys that it changed have been before, and what they are after; of a resubmit, the other gid';
 COMMENT ON COLUMN dtm.acts.ordinal IS 'number of the act among those of the transaction, from 1';
@@ -964,21 +966,21 @@ COMMENT ON COLUMN dtm.acts.id IS 'number of the transaction';
 CREATE VIEW dtm.timeline WITH (security_barrier) AS
   SELECT r.gid, e.at, e.event,
          dtm.op_branch_id(r.trans_type, e.branch, r.branch_id) AS branch_id,
-         dtm.op_name(r.trans_type, e.branch, r.workflow, r.action) AS op,
+         CASE WHEN e.whole_branch IS NOT TRUE THEN dtm.op_name(r.trans_type, e.branch, r.workflow, r.action) END AS op,
          e.result, e.duration, e.role, e.detail, r.id
     FROM dtm.request r
          CROSS JOIN LATERAL (
            SELECT r.created AS at, 'created' AS event, NULL::integer AS branch, NULL AS result, NULL::interval AS duration,
-                  dtm.submitter_role(r.submitted_by) AS role, NULL AS detail
+                  dtm.submitter_role(r.submitted_by) AS role, NULL AS detail, NULL::boolean AS whole_branch
            UNION ALL
            SELECT t.started, 'call', t.branch, dtm.result_name(t.result),
-                  pg_catalog.make_interval(secs => (t.duration::pg_catalog.float8 OPERATOR(pg_catalog./) 1000000::pg_catalog.float8)), NULL, t.error
+                  pg_catalog.make_interval(secs => (t.duration::pg_catalog.float8 OPERATOR(pg_catalog./) 1000000::pg_catalog.float8)), NULL, t.error, NULL
              FROM dtm.attempt t WHERE t.id = r.id
            UNION ALL
-           SELECT a.done, a.what, a.branch, NULL, NULL, dtm.submitter_role(a.role), a.reason
+           SELECT a.done, a.what, a.branch, NULL, NULL, dtm.submitter_role(a.role), a.reason, a.whole_branch
              FROM dtm.act a WHERE a.id = r.id
            UNION ALL
-           SELECT f.finished, 'ended', NULL, dtm.status_name(f.status), NULL, NULL, f.rollback_reason
+           SELECT f.finished, 'ended', NULL, dtm.status_name(f.status), NULL, NULL, f.rollback_reason, NULL
              FROM dtm.finished f WHERE f.id = r.id) e
    WHERE dtm.visible(r.submitted_by);
 COMMENT ON VIEW dtm.timeline IS 'what has happened to the transactions that the current role is allowed to see: their beginning, calls, acts of operators, and their end';
@@ -986,7 +988,7 @@ COMMENT ON COLUMN dtm.timeline.gid IS 'name of the transaction';
 COMMENT ON COLUMN dtm.timeline.at IS 'when it happened; of a call, when it was started';
 COMMENT ON COLUMN dtm.timeline.event IS 'created, call, ended, or an act of dtm.acts';
 COMMENT ON COLUMN dtm.timeline.branch_id IS 'branch that it concerns; 00: the query of a prepared msg or saga, or the callback of a workflow';
-COMMENT ON COLUMN dtm.timeline.op IS 'op that it concerns';
+COMMENT ON COLUMN dtm.timeline.op IS 'op that it concerns; NULL: all of the branch, or the whole transaction';
 COMMENT ON COLUMN dtm.timeline.result IS 'of a call: SUCCESS, FAILURE, ONGOING or ERROR; of the end: succeed or failed';
 COMMENT ON COLUMN dtm.timeline.duration IS 'how long the call took';
 COMMENT ON COLUMN dtm.timeline.role IS 'role that did it';

@@ -87,6 +87,17 @@ SELECT next_attempt <= now() AS due FROM dtm.transactions WHERE gid = 'message';
 SELECT dtm_submit('msg', ARRAY[dtm_step('http://127.0.0.1:9/a')], 'delayed', '{"delay": 3600}');
 SELECT dtm_edit_step('delayed', '01', '{"action": "http://127.0.0.1:9/d"}');
 SELECT next_attempt > now() + interval '50 min' AS waits FROM dtm.transactions WHERE gid = 'delayed';
+-- the record names the op that was changed, or none if that is not one
+SELECT dtm_submit('saga', ARRAY[dtm_step('http://127.0.0.1:9/a', 'http://127.0.0.1:9/b'), dtm_step('http://127.0.0.1:9/c', 'http://127.0.0.1:9/d')], 'ops');
+SELECT dtm_edit_step('ops', '02', '{"compensate": "http://127.0.0.1:9/e"}');
+SELECT dtm_edit_step('ops', '02', '{"action": "http://127.0.0.1:9/e"}');
+SELECT dtm_edit_step('ops', '02', '{"payload": 1}');
+SELECT dtm_edit_step('ops', '02', '{}');
+SELECT dtm_skip_branch('ops', '01', 'action', true);
+SELECT dtm_edit_step('ops', '01', '{"payload": 1}');
+SELECT ordinal, what, branch_id, op FROM dtm.acts WHERE gid = 'ops' ORDER BY ordinal;
+SELECT event, branch_id, op FROM dtm.timeline WHERE gid = 'ops' ORDER BY at;
+SELECT dtm_force_stop('ops');
 -- skip: somebody's word stands for the answer
 SELECT dtm_skip_branch('message', '01', 'action', true, 'the customer was called');
 SELECT dtm_skip_branch('message', '01', 'action', true);

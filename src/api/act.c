@@ -73,6 +73,7 @@ dtm_edit_step(PG_FUNCTION_ARGS)
 	Jsonb	   *changes = JSONB_OR_NULL(2);
 	Transaction *trans;
 	Jsonb	   *before;
+	StoreActOf	of;
 	Outcome		outcome;
 	int			step;
 
@@ -90,12 +91,11 @@ dtm_edit_step(PG_FUNCTION_ARGS)
 				 errmsg("cannot change a step of workflow \"%s\"", gid),
 				 errhint("The steps of a workflow are run by its client.")));
 	step = request_find_branch(trans, branch_id);
-	before = request_edit_step(trans, step, changes);
+	before = request_edit_step(trans, step, changes, &of.op, &of.whole_branch);
 	store_update_branches(trans);
 	outcome_tell(&outcome, trans, GetCurrentTimestamp(), NULL);
 	dtm_announce(trans->id, trans->core.next_time);
-	store_add_act(trans->id, "edit step", dtm_core_has_undo(trans->core.type) ? 2 * step + 1 : step,
-				  STRING_OR_NULL(3), describe_edit(before, changes));
+	store_add_act(trans->id, "edit step", of, STRING_OR_NULL(3), describe_edit(before, changes));
 	PG_RETURN_VOID();
 }
 
@@ -155,7 +155,7 @@ dtm_skip_branch(PG_FUNCTION_ARGS)
 		error_skip(trans, event.op, reject);
 	api_write(&outcome, trans);
 	store_add_act(trans->id, event.result == DTM_RESULT_SUCCESS ?
-				  "skip as succeeded" : "skip as failed", event.op, reason, NULL);
+				  "skip as succeeded" : "skip as failed", store_act_of(event.op, false), reason, NULL);
 	PG_RETURN_VOID();
 }
 
@@ -227,11 +227,11 @@ dtm_resubmit(PG_FUNCTION_ARGS)
 	appendStringInfoString(&json, "{\"new_gid\": ");
 	escape_json(&json, new_gid);
 	appendStringInfoChar(&json, '}');
-	store_add_act(id, "resubmit", -1, reason, jsonb_of(json.data));
+	store_add_act(id, "resubmit", STORE_ACT_OF_ALL, reason, jsonb_of(json.data));
 	resetStringInfo(&json);
 	appendStringInfoString(&json, "{\"old_gid\": ");
 	escape_json(&json, gid);
 	appendStringInfoChar(&json, '}');
-	store_add_act(trans->id, "resubmitted", -1, reason, jsonb_of(json.data));
+	store_add_act(trans->id, "resubmitted", STORE_ACT_OF_ALL, reason, jsonb_of(json.data));
 	PG_RETURN_TEXT_P(cstring_to_text(new_gid));
 }

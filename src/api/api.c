@@ -271,7 +271,7 @@ api_act(Transaction *trans, DtmEventKind kind, const char *what, const char *rea
 
 	decide(&outcome, trans, &event);
 	api_write(&outcome, trans);
-	store_add_act(trans->id, what, -1, reason, NULL);
+	store_add_act(trans->id, what, STORE_ACT_OF_ALL, reason, NULL);
 }
 
 void

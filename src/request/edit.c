@@ -316,8 +316,25 @@ error_key(const Transaction *trans, int step, const char *key)
 			 errhint("%s", step_options_hint(key, STEP_IN_STEP, others, n))));
 }
 
+/* The op that was changed; if that is not one, any of the step. */
+static int
+changed_op(const Transaction *trans, int step, const bool *changed, bool *several)
+{
+	int			op = -1;
+	int			n = 0;
+
+	for (int i = 0; i < trans->core.nops; i++)
+		if (changed[i] || (op < 0 && trans->core.ops[i].step == step))
+		{
+			op = i;
+			n += changed[i];
+		}
+	*several = n != 1;
+	return op;
+}
+
 Jsonb *
-request_edit_step(Transaction *trans, int step, Jsonb *changes)
+request_edit_step(Transaction *trans, int step, Jsonb *changes, int *op, bool *several)
 {
 	bool	   *changed = palloc0(sizeof(bool) * (trans->core.nops + 1));
 	int			n;
@@ -330,12 +347,12 @@ request_edit_step(Transaction *trans, int step, Jsonb *changes)
 
 	for (int i = 0; i < n; i++)
 	{
-		int			op = find_op(trans, step, pairs[i].key);
+		int			url = find_op(trans, step, pairs[i].key);
 
-		if (op >= 0)
+		if (url >= 0)
 		{
-			set_url(trans, &trans->core.ops[op], read_string(&pairs[i].value, pairs[i].key));
-			changed[op] = true;
+			set_url(trans, &trans->core.ops[url], read_string(&pairs[i].value, pairs[i].key));
+			changed[url] = true;
 		}
 		else if (strcmp(pairs[i].key, PAYLOAD_KEY) == 0)
 		{
@@ -359,6 +376,7 @@ request_edit_step(Transaction *trans, int step, Jsonb *changes)
 			check_op(trans, &trans->core.ops[i]);
 	check_step(trans, step, may_refer);
 	request_check_size(trans);
+	*op = changed_op(trans, step, changed, several);
 	return before;
 }
 

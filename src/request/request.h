@@ -142,9 +142,11 @@ extern int	request_find_op(const Transaction *trans, int step, const char *name)
  * Changes a step of a transaction that was found and locked: an object with a URL
  * for an op's name, payload, and options of the step.  Checked as the current role and as the one that
  * submitted; an error if the one would gain rights of the other.  Returns an object
- * with what these keys have been before, null for what was not set.
+ * with what these keys have been before, null for what was not set; and the op that
+ * was changed: if that is not one, any of the step, and "several".
  */
-extern Jsonb *request_edit_step(Transaction *trans, int step, Jsonb *changes);
+extern Jsonb *request_edit_step(Transaction *trans, int step, Jsonb *changes,
+								int *op, bool *several);
 
 /* The same check of all that it calls. */
 extern void request_check_again(const Transaction *trans);

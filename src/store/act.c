@@ -11,24 +11,24 @@
  * The row of the transaction is locked, so the ordinals are taken one after another.
  */
 void
-store_add_act(int64 id, const char *what, int op, const char *reason, Jsonb *detail)
+store_add_act(int64 id, const char *what, StoreActOf of, const char *reason, Jsonb *detail)
 {
 	static Statement statement = {
-		"INSERT INTO dtm.act (id, ordinal, done, role, what, branch, reason, detail) "
+		"INSERT INTO dtm.act (id, ordinal, done, role, what, branch, reason, detail, whole_branch) "
 		"SELECT $1, COALESCE(pg_catalog.max(a.ordinal), 0) OPERATOR(pg_catalog.+) 1, $2, "
-		"dtm.submitter($3), $4, $5, $6, $7 FROM dtm.act a WHERE a.id" EQUALS "$1",
-		7, {INT8OID, TIMESTAMPTZOID, OIDOID, TEXTOID, INT2OID, TEXTOID, JSONBOID}, true
+		"dtm.submitter($3), $4, $5, $6, $7, $8 FROM dtm.act a WHERE a.id" EQUALS "$1",
+		8, {INT8OID, TIMESTAMPTZOID, OIDOID, TEXTOID, INT2OID, TEXTOID, JSONBOID, BOOLOID}, true
 	};
-	Datum		values[7];
-	char		nulls[] = "       ";
+	Datum		values[8];
+	char		nulls[] = "        ";
 	Session		session;
 
 	values[0] = Int64GetDatum(id);
 	values[1] = TimestampTzGetDatum(GetCurrentTimestamp());
 	values[2] = ObjectIdGetDatum(GetUserId());
 	values[3] = CStringGetTextDatum(what);
-	values[4] = Int16GetDatum((int16) op);
-	if (op < 0)
+	values[4] = Int16GetDatum((int16) of.op);
+	if (of.op < 0)
 		nulls[4] = 'n';
 	values[5] = reason != NULL ? CStringGetTextDatum(reason) : (Datum) 0;
 	if (reason == NULL)
@@ -36,6 +36,9 @@ store_add_act(int64 id, const char *what, int op, const char *reason, Jsonb *det
 	values[6] = PointerGetDatum(detail);
 	if (detail == NULL)
 		nulls[6] = 'n';
+	values[7] = BoolGetDatum(true);
+	if (!of.whole_branch)
+		nulls[7] = 'n';
 	statement_enter(&session);
 	statement_run(&statement, values, nulls);
 	statement_leave(&session);

@@ -191,11 +191,28 @@ extern bool store_find_result(int64 id, int op, StoreResult *result);
 
 /* ---------- act.c ---------- */
 
+/* What an act concerns. */
+typedef struct StoreActOf
+{
+	int			op;				/* its index; -1: the whole transaction */
+	bool		whole_branch;	/* all of that op's branch */
+} StoreActOf;
+
+static inline StoreActOf
+store_act_of(int op, bool whole_branch)
+{
+	StoreActOf	of = {op, whole_branch};
+
+	return of;
+}
+
+#define STORE_ACT_OF_ALL	store_act_of(-1, false)
+
 /*
- * Records what the current role has done to a transaction whose row is locked.  op:
- * the index of the op that it concerns, or -1; reason and detail may be NULL.
+ * Records what the current role has done to a transaction whose row is locked;
+ * reason and detail may be NULL.
  */
-extern void store_add_act(int64 id, const char *what, int op,
+extern void store_add_act(int64 id, const char *what, StoreActOf of,
 						  const char *reason, Jsonb *detail);
 
 /* Locks one that has ended; false: it has been removed. */

@@ -121,11 +121,13 @@ CREATE TABLE dtm.act (
   branch smallint,
   reason text,
   detail jsonb,
+  whole_branch boolean,
   CONSTRAINT act_pkey PRIMARY KEY (id, ordinal)
 );
 COMMENT ON TABLE dtm.act IS 'what operators have done to global transactions, one row for each act';
 COMMENT ON COLUMN dtm.act.ordinal IS 'number of the act among those of the transaction, from 1';
 COMMENT ON COLUMN dtm.act.branch IS 'position in branch_status, from 0; NULL: the whole transaction';
+COMMENT ON COLUMN dtm.act.whole_branch IS 'whether it concerns the branch of that op, and not this op alone; NULL: no';
 SELECT pg_catalog.pg_extension_config_dump('dtm.act', '');
 
 DROP TRIGGER home_changed ON dtm.home;
