@@ -98,6 +98,14 @@ SELECT dtm_edit_step('ops', '01', '{"payload": 1}');
 SELECT ordinal, what, branch_id, op FROM dtm.acts WHERE gid = 'ops' ORDER BY ordinal;
 SELECT event, branch_id, op FROM dtm.timeline WHERE gid = 'ops' ORDER BY at;
 SELECT dtm_force_stop('ops');
+-- a step has a name, too
+SELECT dtm_submit('saga', '[{"action": "http://127.0.0.1:9/a", "compensate": "http://127.0.0.1:9/b", "name": "pay"}]'::jsonb, 'named');
+SELECT dtm_edit_step('named', 'pay', '{"action": "http://127.0.0.1:9/c"}'), dtm_skip_branch('named', 'pay', 'action', false);
+SELECT dtm_edit_step('named', 'ship', '{}');
+SELECT dtm_skip_branch('named', 'ship', 'action', true);
+SELECT dtm_skip_branch('named', 'pay', 'confirm', true);
+SELECT what, branch_id, op FROM dtm.acts WHERE gid = 'named' ORDER BY ordinal;
+SELECT dtm_force_stop('named');
 -- skip: somebody's word stands for the answer
 SELECT dtm_skip_branch('message', '01', 'action', true, 'the customer was called');
 SELECT dtm_skip_branch('message', '01', 'action', true);

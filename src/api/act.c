@@ -33,20 +33,6 @@ jsonb_of(const char *json)
 	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json)));
 }
 
-/* An argument that must not be NULL. */
-static char *
-required(FunctionCallInfo fcinfo, int number, const char *name, const char *hint)
-{
-	if (PG_ARGISNULL(number))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("argument \"%s\" must not be null", name),
-				 errhint("%s", hint)));
-	return text_to_cstring(PG_GETARG_TEXT_PP(number));
-}
-
-#define BRANCH_HINT "Pass a branch_id of dtm.branches."
-
 /* ---------- dtm_edit_step ---------- */
 
 /* {"before": before, "after": changes} */
@@ -69,7 +55,7 @@ Datum
 dtm_edit_step(PG_FUNCTION_ARGS)
 {
 	char	   *gid = api_required_gid(fcinfo, 0);
-	char	   *branch_id = required(fcinfo, 1, "branch_id", BRANCH_HINT);
+	char	   *branch_id = api_required_text(fcinfo, 1, "branch_id", API_STEP_HINT);
 	Jsonb	   *changes = JSONB_OR_NULL(2);
 	Transaction *trans;
 	Jsonb	   *before;
@@ -90,7 +76,7 @@ dtm_edit_step(PG_FUNCTION_ARGS)
 				(errcode(DTM_ERRCODE_WRONG_STATUS),
 				 errmsg("cannot change a step of workflow \"%s\"", gid),
 				 errhint("The steps of a workflow are run by its client.")));
-	step = request_find_branch(trans, branch_id);
+	step = request_find_step(trans, branch_id);
 	before = request_edit_step(trans, step, changes, &of.op, &of.whole_branch);
 	store_update_branches(trans);
 	outcome_tell(&outcome, trans, GetCurrentTimestamp(), NULL);
@@ -126,8 +112,8 @@ Datum
 dtm_skip_branch(PG_FUNCTION_ARGS)
 {
 	char	   *gid = api_required_gid(fcinfo, 0);
-	char	   *branch_id = required(fcinfo, 1, "branch_id", BRANCH_HINT);
-	char	   *name = required(fcinfo, 2, "op", "Pass an op of dtm.branches.");
+	char	   *branch_id = api_required_text(fcinfo, 1, "branch_id", API_STEP_HINT);
+	char	   *name = api_required_text(fcinfo, 2, "op", "Pass an op of dtm.branches.");
 	char	   *reason = STRING_OR_NULL(4);
 	DtmEvent	event = {.kind = DTM_EVENT_SKIP, .now = GetCurrentTimestamp(), .url = ""};
 	DtmConfig	config;
@@ -145,7 +131,7 @@ dtm_skip_branch(PG_FUNCTION_ARGS)
 	/* its status first: a workflow, or one that is prepared, has no such ops */
 	if (trans->core.status == DTM_PREPARED || trans->core.type == DTM_WORKFLOW)
 		api_error_status(trans, DTM_EVENT_SKIP);
-	event.op = request_find_op(trans, request_find_branch(trans, branch_id), name);
+	event.op = request_find_op(trans, branch_id, name);
 	event.result = PG_GETARG_BOOL(3) ? DTM_RESULT_SUCCESS : DTM_RESULT_FAILURE;
 	event.text = reason != NULL ? reason : "failed by dtm_skip_branch";
 	dtm_core_config(&config);

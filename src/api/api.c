@@ -140,6 +140,17 @@ api_error_unknown(const char *gid)
 }
 
 char *
+api_required_text(FunctionCallInfo fcinfo, int number, const char *name, const char *hint)
+{
+	if (PG_ARGISNULL(number))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("argument \"%s\" must not be null", name),
+				 errhint("%s", hint)));
+	return text_to_cstring(PG_GETARG_TEXT_PP(number));
+}
+
+char *
 api_required_gid(FunctionCallInfo fcinfo, int number)
 {
 	if (PG_ARGISNULL(number))

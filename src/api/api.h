@@ -24,8 +24,12 @@
  */
 extern bool api_is_visible(Oid submitted_by);
 
-/* An argument that must not be NULL. */
+/* Arguments that must not be NULL. */
+extern char *api_required_text(FunctionCallInfo fcinfo, int number, const char *name,
+							   const char *hint);
 extern char *api_required_gid(FunctionCallInfo fcinfo, int number);
+
+#define API_STEP_HINT "Pass the name of a step, or its branch id, such as 01."
 
 /* Arguments, or NULL. */
 #define TEXT_OR_NULL(n)		(PG_ARGISNULL(n) ? NULL : PG_GETARG_TEXT_PP(n))
@@ -56,9 +60,6 @@ extern void api_error_status(const Transaction *trans, DtmEventKind kind);
 /* The transaction has another type than the caller expects. */
 extern void api_error_other_type(const Transaction *stored, DtmTransType wanted,
 								 const char *hint);
-
-/* The op of this name that a step has, by the step's name or branch id, or an error. */
-extern int	api_find_op(const Transaction *trans, const char *step, const char *op);
 
 /* ---------- a caller's event ---------- */
 

@@ -134,7 +134,7 @@ api_complete(const CompleteRequest *request)
 	if (trans->core.type != DTM_SAGA && trans->core.type != DTM_MSG)
 		check_reject(request, trans, DTM_REJECT_TYPE);
 	result.id = trans->id;
-	result.op = api_find_op(trans, request->step, request->op);
+	result.op = request_find_op(trans, request->step, request->op);
 	if (is_repeated(request, trans, result.op))
 		return false;
 	if (found == STORE_FINISHED)
@@ -148,17 +148,6 @@ api_complete(const CompleteRequest *request)
 	return true;
 }
 
-static char *
-string_argument(FunctionCallInfo fcinfo, int number, const char *name, const char *hint)
-{
-	if (PG_ARGISNULL(number))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("argument \"%s\" must not be null", name),
-				 errhint("%s", hint)));
-	return text_to_cstring(PG_GETARG_TEXT_PP(number));
-}
-
 /* dtm_complete(gid, branch, op, ok, result) returns boolean */
 Datum
 dtm_complete(PG_FUNCTION_ARGS)
@@ -166,8 +155,8 @@ dtm_complete(PG_FUNCTION_ARGS)
 	CompleteRequest request;
 
 	request.gid = api_required_gid(fcinfo, 0);
-	request.step = string_argument(fcinfo, 1, "branch", "Pass the name of a step, or its branch id, such as 01.");
-	request.op = string_argument(fcinfo, 2, "op", "Pass action or compensate.");
+	request.step = api_required_text(fcinfo, 1, "branch", API_STEP_HINT);
+	request.op = api_required_text(fcinfo, 2, "op", "Pass action or compensate.");
 	if (PG_ARGISNULL(3))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),

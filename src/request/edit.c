@@ -36,15 +36,16 @@ branch_id_of(const Transaction *trans, int step)
 }
 
 int
-request_find_branch(const Transaction *trans, const char *branch_id)
+request_find_step(const Transaction *trans, const char *name)
 {
-	for (int step = 0; step < trans->core.nsteps; step++)
-		if (strcmp(branch_id_of(trans, step), branch_id) == 0)
-			return step;
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_OBJECT),
-			 errmsg("global transaction \"%s\" has no branch \"%s\"", trans->gid, branch_id),
-			 errhint("dtm.branches lists the branches of a global transaction.")));
+	int			step = transaction_find_step(trans, name);
+
+	if (step < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("global transaction \"%s\" has no step \"%s\"", trans->gid, name),
+				 errhint("Pass the name of a step, or a branch id; dtm.branches lists them.")));
+	return step;
 }
 
 /* The names of a branch's ops; "names" has a place for each op of the transaction. */
@@ -84,15 +85,16 @@ find_op(const Transaction *trans, int step, const char *name)
 }
 
 int
-request_find_op(const Transaction *trans, int step, const char *name)
+request_find_op(const Transaction *trans, const char *step_name, const char *name)
 {
+	int			step = request_find_step(trans, step_name);
 	int			op = find_op(trans, step, name);
 
 	if (op < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("branch \"%s\" of global transaction \"%s\" has no op \"%s\"",
-						branch_id_of(trans, step), trans->gid, name),
+				 errmsg("step \"%s\" of global transaction \"%s\" has no op \"%s\"",
+						step_name, trans->gid, name),
 				 errhint("Use one of: %s.", op_names(trans, step))));
 	return op;
 }

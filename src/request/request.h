@@ -134,9 +134,10 @@ extern void request_add_branch(Transaction *trans, const BranchRequest *branch);
 
 /* ---------- edit.c: of one that is stored ---------- */
 
-/* The step of a branch id, from 0, and the index of its op; or an error. */
-extern int	request_find_branch(const Transaction *trans, const char *branch_id);
-extern int	request_find_op(const Transaction *trans, int step, const char *name);
+/* The step, from 0, of a name or branch id, and the index of an op of it; or an error. */
+extern int	request_find_step(const Transaction *trans, const char *name);
+extern int	request_find_op(const Transaction *trans, const char *step_name,
+							const char *name);
 
 /*
  * Changes a step of a transaction that was found and locked: an object with a URL
