@@ -141,7 +141,7 @@ COMMENT ON COLUMN dtm.request.result IS 'result of a submitted workflow, in base
 COMMENT ON COLUMN dtm.request.parent IS 'gid of the transaction of whose end a message tells (on_finish)';
 COMMENT ON COLUMN dtm.request.step_options IS 'for each step, an object of its options, or null; NULL: no step has any';
 COMMENT ON COLUMN dtm.request.results IS 'whether the results of its branches are kept in dtm.result';
-COMMENT ON COLUMN dtm.request.lane IS 'role and lane, with a line feed between; lane_skips: whether it leaves the lane when it is parked';
+COMMENT ON COLUMN dtm.request.lane IS 'lane, line feed, and what tells lanes of several roles apart; lane_skips: whether it leaves the lane when it is parked';
 COMMENT ON COLUMN dtm.request.fairness_key IS 'transactions of one role with different keys take turns';
 COMMENT ON COLUMN dtm.request.notify IS 'whether a NOTIFY is sent when the transaction ends; on_finish is a URL that is called then';
 
@@ -252,9 +252,13 @@ COMMENT ON COLUMN dtm.dead_letter.branch IS 'position in branch_status, from 0';
 CREATE TABLE dtm.lane (
   lane text COLLATE "C" NOT NULL,
   id bigint NOT NULL,
+  role dtm.submitter,
   CONSTRAINT lane_pkey PRIMARY KEY (lane, id)
 ) WITH (autovacuum_vacuum_scale_factor = 0.02);
+CREATE INDEX lane_itself ON dtm.lane (lane) WHERE id = 0;
 COMMENT ON TABLE dtm.lane IS 'transactions that are in a lane, and one row for each lane, which has id 0';
+COMMENT ON COLUMN dtm.lane.lane IS 'as in dtm.request';
+COMMENT ON COLUMN dtm.lane.role IS 'with id 0: whose lane it is';
 
 /* Topics, with the URLs to which their messages go. */
 CREATE TABLE dtm.topic (
@@ -781,7 +785,7 @@ CREATE VIEW dtm.transactions WITH (security_barrier) AS
            'notify', s.notify,
            'on_finish', s.on_finish,
            'results', s.results,
-           'lane', pg_catalog.split_part(s.lane, E'\n', 2),
+           'lane', pg_catalog.split_part(s.lane, E'\n', 1),
            'lane_on_park', CASE WHEN s.lane_skips THEN 'skip' END,
            'fairness_key', s.fairness_key,
            'branch_headers', CASE WHEN s.branch_headers IS NOT NULL THEN pg_catalog.jsonb_object(s.branch_headers) END,
@@ -1154,7 +1158,7 @@ COMMENT ON COLUMN dtm.dead_letters.submitted_by IS 'role that submitted the mess
 COMMENT ON COLUMN dtm.dead_letters.id IS 'number of the message';
 
 CREATE VIEW dtm.lanes WITH (security_barrier) AS
-  SELECT pg_catalog.split_part(l.lane, E'\n', 2) AS lane, l.transactions, r.gid AS first, dtm.status_name(a.status) AS status,
+  SELECT pg_catalog.split_part(l.lane, E'\n', 1) AS lane, l.transactions, r.gid AS first, dtm.status_name(a.status) AS status,
          a.parked IS NOT NULL AS parked, NULLIF(a.next_time, 'infinity') AS next_attempt, r.created,
          dtm.submitter_role(r.submitted_by) AS submitted_by
     FROM (SELECT n.lane, pg_catalog.min(n.id) AS id, pg_catalog.count(*) AS transactions

@@ -108,6 +108,45 @@ CALL dtm_run_due();
 SELECT dtm_status('i1'), dtm_status('i2');
 SELECT dtm_force_stop('i1');
 
+-- a role that is renamed has its lanes; one that gets its name has not
+SET ROLE regress_lane;
+SELECT lane_of('k1', 'k', 'http://127.0.0.1:1/');
+RESET ROLE;
+ALTER ROLE regress_lane RENAME TO regress_lane_renamed;
+CREATE ROLE regress_lane IN ROLE dtm_user;
+SET ROLE regress_lane_renamed;
+SELECT lane_of('k2', 'k');
+SET ROLE regress_lane;
+SELECT lane_of('l1', 'k');
+RESET ROLE;
+SELECT lane, transactions, first, submitted_by FROM dtm.lanes ORDER BY first;
+CALL dtm_run_due();
+SELECT gid, status FROM dtm.transactions WHERE gid ~ '^[kl].$' ORDER BY id;
+-- restored where the roles have other OIDs, each that of the other: dumps have their names
+UPDATE dtm.lane SET role = role::text::dtm.submitter, lane = 'k' || E'\n' || 'regress_lane'::regrole::oid WHERE lane ~ '^k';
+UPDATE dtm.request SET lane = 'k' || E'\n' || 'regress_lane'::regrole::oid WHERE gid LIKE 'k_';
+SET ROLE regress_lane_renamed;
+SELECT lane_of('k3', 'k');
+SET ROLE regress_lane;
+SELECT lane_of('l2', 'k', 'http://127.0.0.1:1/'), lane_of('l3', 'k');
+RESET ROLE;
+SELECT lane, transactions, first, submitted_by FROM dtm.lanes ORDER BY first;
+-- dropped, and made again
+SET client_min_messages = error;
+DROP OWNED BY regress_lane_renamed;
+DROP ROLE regress_lane_renamed;
+CREATE ROLE regress_lane_renamed IN ROLE dtm_user;
+SET ROLE regress_lane_renamed;
+SELECT lane_of('m1', 'k');
+RESET ROLE;
+SELECT lane, transactions, first, submitted_by FROM dtm.lanes ORDER BY first;
+CALL dtm_run_due();
+SELECT gid, status FROM dtm.transactions WHERE gid ~ '^[klm].$' ORDER BY id;
+SELECT dtm_force_stop(gid) FROM dtm.transactions WHERE gid ~ '^[klm].$' AND finished IS NULL ORDER BY id;
+SELECT count(*) FROM dtm.lane;
+DROP OWNED BY regress_lane_renamed;
+DROP ROLE regress_lane_renamed;
+
 -- many in one transaction, and all gone if it is rolled back
 BEGIN;
 SELECT count(lane_of('j' || n, 'j')) FROM generate_series(1, 2000) n;

@@ -31,42 +31,121 @@
 #include "miscadmin.h"
 #include "utils/snapmgr.h"
 
-/* The name of a lane is that of its role, this, and what was given for it. */
+/*
+ * The name of a lane is what was given for it, this, and something that makes it
+ * one of its role: the role's OID when the lane was made.  That is not looked at
+ * again: the OID may be another one's since a dump was restored.  Whose a lane is,
+ * its row with id 0 says, by a dtm.submitter, which survives all that.
+ */
 #define LANE_SEPARATOR	'\n'
-
-/* Names of roles may have it; no matter which of them share a lane then. */
-static char *
-full_name(Oid role, const char *lane)
-{
-	char	   *name = GetUserNameFromId(role, false);
-
-	for (char *c = name; *c; c++)
-		if (*c == LANE_SEPARATOR)
-			*c = ' ';
-	return psprintf("%s%c%s", name, LANE_SEPARATOR, lane);
-}
+#define AFTER_LANE_SEPARATOR	'\v'
 
 const char *
 store_lane_given(const char *lane)
 {
-	const char *separator = strrchr(lane, LANE_SEPARATOR);
+	return pnstrdup(lane, strcspn(lane, (const char[]) {LANE_SEPARATOR, '\0'}));
+}
 
-	return separator != NULL ? separator + 1 : lane;
+/* The lane's lock, waited for.  True: there was none, and now there is. */
+static bool
+make_lane(const char *lane, Oid role)
+{
+	static Statement statement = {
+		"INSERT INTO dtm.lane AS l (lane, id, role) VALUES ($1, 0, dtm.submitter($2)) "
+		"ON CONFLICT ON CONSTRAINT lane_pkey DO UPDATE SET id = 0 WHERE false",
+		2, {TEXTOID, OIDOID}, true
+	};
+	Datum		values[2];
+
+	values[0] = CStringGetTextDatum(lane);
+	values[1] = ObjectIdGetDatum(role);
+	statement_run(&statement, values, NULL);
+	return SPI_processed > 0;
+}
+
+/* The name of a role's lane, if it is there; NULL: it is not. */
+static char *
+find_lane(const char *given, Oid role)
+{
+	static Statement statement = {
+		"SELECT l.lane FROM dtm.lane l WHERE l.id" EQUALS "0 "
+		"AND l.lane OPERATOR(pg_catalog.>=) $1 AND l.lane OPERATOR(pg_catalog.<) $2 "
+		"AND dtm.submitter_role(l.role)::pg_catalog.oid" EQUALS "$3 ORDER BY l.lane LIMIT 1",
+		3, {TEXTOID, TEXTOID, OIDOID}, true
+	};
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	char	   *lane = NULL;
+	Datum		values[3];
+
+	values[0] = CStringGetTextDatum(psprintf("%s%c", given, LANE_SEPARATOR));
+	values[1] = CStringGetTextDatum(psprintf("%s%c", given, AFTER_LANE_SEPARATOR));
+	values[2] = ObjectIdGetDatum(role);
+	statement_run_snapshot(&statement, values, snapshot);
+	if (SPI_processed > 0)
+	{
+		Row			row;
+
+		result_row(0, &row);
+		lane = column_text(&row, 1);
+	}
+	UnregisterSnapshot(snapshot);
+	return lane;
+}
+
+static void
+remove_row(const char *lane, int64 id)
+{
+	static Statement statement = {
+		"DELETE FROM dtm.lane WHERE lane" EQUALS "$1 AND id" EQUALS "$2",
+		2, {TEXTOID, INT8OID}, true
+	};
+	Datum		values[2];
+
+	values[0] = CStringGetTextDatum(lane);
+	values[1] = Int64GetDatum(id);
+	statement_run(&statement, values, NULL);
+}
+
+/*
+ * Takes the lock of a role's lane, and says its name.  If there is none, whoever
+ * makes it tries the same names in the same order.  A name that is taken is
+ * another role's, or is found once it was waited for.
+ */
+static char *
+enter_lane(const char *given, Oid role)
+{
+	for (int other = 0;;)
+	{
+		char	   *lane = find_lane(given, role);
+		bool		found = lane != NULL;
+
+		if (!found)
+			lane = psprintf(other == 0 ? "%s%c%u" : "%s%c%u.%d",
+							given, LANE_SEPARATOR, role, other);
+		if (make_lane(lane, role) != found)
+			return lane;
+		/* gone meanwhile: others may be making the one that is made now */
+		if (found)
+			remove_row(lane, 0);
+		/* it is there, and locked: if it is not found now, it is not ours */
+		else if ((lane = find_lane(given, role)) != NULL)
+			return lane;
+		else
+			other++;
+		CHECK_FOR_INTERRUPTS();
+	}
 }
 
 void
 store_lane_enter(Transaction *trans)
 {
-	static Statement lock = {
-		"INSERT INTO dtm.lane AS l (lane, id) VALUES ($1, 0) "
-		"ON CONFLICT ON CONSTRAINT lane_pkey DO UPDATE SET id = 0 WHERE false",
-		1, {TEXTOID}, true
-	};
 	static Statement others = {
 		"SELECT FROM dtm.lane l WHERE l.lane" EQUALS "$1 "
 		"AND l.id OPERATOR(pg_catalog.>) 0 ORDER BY l.id LIMIT 1",
 		1, {TEXTOID}, true
 	};
+	MemoryContext context = CurrentMemoryContext;
+	const char *lane;
 	Snapshot	snapshot;
 	Session		session;
 	Datum		values[1];
@@ -74,10 +153,10 @@ store_lane_enter(Transaction *trans)
 	trans->core.held = false;
 	if (trans->lane == NULL)
 		return;
-	trans->lane = full_name(trans->submitted_by, store_lane_given(trans->lane));
-	values[0] = CStringGetTextDatum(trans->lane);
 	statement_enter(&session);
-	statement_run(&lock, values, NULL);
+	lane = enter_lane(store_lane_given(trans->lane), trans->submitted_by);
+	trans->lane = MemoryContextStrdup(context, lane);
+	values[0] = CStringGetTextDatum(lane);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	statement_run_snapshot(&others, values, snapshot);
 	trans->core.held = SPI_processed > 0;
@@ -148,20 +227,6 @@ look(const char *lane, int64 from, int max, Snapshot snapshot)
 	values[2] = Int64GetDatum(max);
 	statement_run_snapshot(&statement, values, snapshot);
 	return SPI_processed;
-}
-
-static void
-remove_row(const char *lane, int64 id)
-{
-	static Statement statement = {
-		"DELETE FROM dtm.lane WHERE lane" EQUALS "$1 AND id" EQUALS "$2",
-		2, {TEXTOID, INT8OID}, true
-	};
-	Datum		values[2];
-
-	values[0] = CStringGetTextDatum(lane);
-	values[1] = Int64GetDatum(id);
-	statement_run(&statement, values, NULL);
 }
 
 /* The lane's lock. */

@@ -45,9 +45,13 @@ ALTER TABLE dtm.request
 CREATE TABLE dtm.lane (
   lane text COLLATE "C" NOT NULL,
   id bigint NOT NULL,
+  role dtm.submitter,
   CONSTRAINT lane_pkey PRIMARY KEY (lane, id)
 ) WITH (autovacuum_vacuum_scale_factor = 0.02);
+CREATE INDEX lane_itself ON dtm.lane (lane) WHERE id = 0;
 COMMENT ON TABLE dtm.lane IS 'transactions that are in a lane, and one row for each lane, which has id 0';
+COMMENT ON COLUMN dtm.lane.lane IS 'as in dtm.request';
+COMMENT ON COLUMN dtm.lane.role IS 'with id 0: whose lane it is';
 SELECT pg_catalog.pg_extension_config_dump('dtm.lane', '');
 ALTER TABLE dtm.active
   ADD COLUMN attempts smallint[],
@@ -80,7 +84,7 @@ COMMENT ON COLUMN dtm.request.workflow IS 'name of a workflow; workflow_data is 
 COMMENT ON COLUMN dtm.request.result IS 'result of a submitted workflow, in base64';
 COMMENT ON COLUMN dtm.request.step_options IS 'for each step, an object of its options, or null; NULL: no step has any';
 COMMENT ON COLUMN dtm.request.results IS 'whether the results of its branches are kept in dtm.result';
-COMMENT ON COLUMN dtm.request.lane IS 'role and lane, with a line feed between; lane_skips: whether it leaves the lane when it is parked';
+COMMENT ON COLUMN dtm.request.lane IS 'lane, line feed, and what tells lanes of several roles apart; lane_skips: whether it leaves the lane when it is parked';
 COMMENT ON COLUMN dtm.request.fairness_key IS 'transactions of one role with different keys take turns';
 COMMENT ON COLUMN dtm.request.notify IS 'whether a NOTIFY is sent when the transaction ends; on_finish is a URL that is called then';
 COMMENT ON TABLE dtm.active IS 'state of the global transactions that are not final';
