@@ -50,6 +50,16 @@ CALL dtm_run_due();
 SELECT dtm_status('c4');
 SELECT count(*) FROM dtm.lane;
 
+-- the lane itself: it is made again
+SELECT lane_of('n1', 'n');
+DELETE FROM dtm.lane WHERE id = 0;
+CALL dtm_run_due();
+SELECT dtm_status('n1');
+SELECT lane_of('n2', 'n');
+DELETE FROM dtm.lane WHERE id = 0;
+SELECT dtm_force_stop('n2');
+SELECT count(*) FROM dtm.lane;
+
 -- what is parked keeps the lane waiting, or not
 SELECT lane_of('d1', 'd', 'http://127.0.0.1:1/', step => '{"max_attempts": 1}'), lane_of('d2', 'd');
 SELECT lane_of('e1', 'e', 'http://127.0.0.1:1/', '{"lane_on_park": "skip"}', '{"max_attempts": 1}'), lane_of('e2', 'e');

@@ -229,23 +229,41 @@ look(const char *lane, int64 from, int max, Snapshot snapshot)
 	return SPI_processed;
 }
 
-/* The lane's lock. */
+/* Is the lane's own row there? */
 static bool
-lock_lane(const char *lane, bool wait)
+has_lane_row(const char *lane)
 {
-	static Statement waits = {
-		"SELECT FROM dtm.lane WHERE lane" EQUALS "$1 AND id" EQUALS "0 FOR UPDATE",
-		1, {TEXTOID}, true
-	};
-	static Statement skips = {
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	bool		found = look(lane, 0, 1, snapshot) > 0 && result_int64(0, 1) == 0;
+
+	UnregisterSnapshot(snapshot);
+	return found;
+}
+
+/*
+ * The lane's lock.  One that was removed by hand is made again: whoever submits
+ * in the lane has to wait for it.
+ */
+static bool
+lock_lane(const Transaction *trans, bool wait)
+{
+	static Statement statement = {
 		"SELECT FROM dtm.lane WHERE lane" EQUALS "$1 AND id" EQUALS "0 FOR UPDATE SKIP LOCKED",
 		1, {TEXTOID}, true
 	};
 	Datum		values[1];
 
-	values[0] = CStringGetTextDatum(lane);
-	statement_run(wait ? &waits : &skips, values, NULL);
-	return SPI_processed > 0;
+	values[0] = CStringGetTextDatum(trans->lane);
+	if (!wait)
+	{
+		statement_run(&statement, values, NULL);
+		if (SPI_processed > 0)
+			return true;
+		if (has_lane_row(trans->lane))
+			return false;
+	}
+	(void) make_lane(trans->lane, trans->submitted_by);
+	return true;
 }
 
 /* Releases the next one.  False: its row is locked, or it has just ended. */
@@ -313,11 +331,9 @@ release_next(Transaction *trans, TimestampTz now, bool wait)
 			return LANE_EMPTY;
 		if (n == 0)
 		{
-			locked = lock_lane(trans->lane, wait);
-			if (!locked && !wait)
+			locked = lock_lane(trans, wait);
+			if (!locked)
 				return LANE_LOCKED;
-			/* waited for, and not there: it was removed by hand */
-			locked = true;
 		}
 		else if (!is_there)
 			remove_row(trans->lane, next);
