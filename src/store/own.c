@@ -211,8 +211,8 @@ is_table_as_made(Relation relation, int ndefaults)
 	bool		triggers = are_triggers_as_made(relation);
 
 	return triggers && relation->rd_rules == NULL && !relation->rd_rel->relrowsecurity &&
-		!relation->rd_rel->relhassubclass && are_columns_as_made(relation, ndefaults) &&
-		are_indexes_as_made(relation);
+		!relation->rd_rel->relhassubclass && !relation->rd_rel->relispartition &&
+		are_columns_as_made(relation, ndefaults) && are_indexes_as_made(relation);
 }
 
 /* The sequence that a table's first column comes from; InvalidOid: none. */
