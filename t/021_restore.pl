@@ -36,11 +36,20 @@ SELECT dtm_submit('msg', ARRAY[dtm_step('sql:public.step')], '$role-local', '{"d
 SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/$role')], '$role-http', '{"delay": 3600}');
 SQL
 }
+# a lane of one that is renamed
+$origin->safe_psql('postgres', 'CREATE DATABASE lanes');
+$origin->safe_psql('lanes', 'CREATE EXTENSION dtm');
+sub enter_lane { my ($node, $role, $gid) = @_;
+	$node->safe_psql('lanes', "SET SESSION AUTHORIZATION $role; SELECT dtm_submit('msg', ARRAY[dtm_step('')], '$gid', '{\"lane\": \"x\", \"delay\": 3600}')"); }
+enter_lane($origin, 'dave', 'first');
 my $carol = $origin->safe_psql('shop', "SELECT oid FROM pg_roles WHERE rolname = 'carol'");
 # carol is dropped; another carol has come; dave is renamed
 $origin->safe_psql('shop', 'REVOKE dtm_user FROM carol; DROP ROLE carol; CREATE ROLE carol LOGIN; ALTER ROLE dave RENAME TO david');
 my $dump = $origin->basedir . '/shop.dump';
 $origin->command_ok([ 'pg_dump', '-Fc', '--no-owner', '--no-privileges', '-f', $dump, '-d', $origin->connstr('shop') ], 'dumped');
+
+my $lanes_dump = $origin->basedir . '/lanes.dump';
+$origin->command_ok([ 'pg_dump', '-Fc', '--no-owner', '--no-privileges', '-f', $lanes_dump, '-d', $origin->connstr('lanes') ], 'dumped, with a lane');
 
 # there, mallory has the number that carol had; bob is missing, and so is the new dave
 my $copy = start_server('copy', extension => 0, conf => 'allow_system_table_mods = on');
@@ -79,5 +88,15 @@ is($copy->safe_psql('shop', "SET SESSION AUTHORIZATION $_; SELECT gid FROM dtm.t
 $copy->safe_psql('shop', "SELECT dtm_assign('bob-local', 'bob'), dtm_force_stop('bob-http')");
 is($copy->safe_psql('shop', "SELECT dtm_wait('bob-local', '30 s'), dtm_wait('bob-http', '180 s')"), 'succeed|failed', 'until an administrator has decided');
 is($copy->safe_psql('shop', "SELECT as_role FROM ran WHERE gid = 'bob-local'"), 'bob', 'as whom it runs');
+
+# the lane is of the role that has it, which has another number and another name than it had then
+$copy->safe_psql('postgres', 'CREATE DATABASE lanes');
+$copy->command_ok([ 'pg_restore', '--exit-on-error', '--single-transaction', '--no-owner', '-d', $copy->connstr('lanes'), $lanes_dump ], 'a lane is restored');
+isnt($copy->safe_psql('postgres', "SELECT oid FROM pg_roles WHERE rolname = 'david'"),
+	$origin->safe_psql('postgres', "SELECT oid FROM pg_roles WHERE rolname = 'david'"), 'its role has another number');
+enter_lane($copy, 'david', 'second');
+enter_lane($copy, 'dave', 'of another');
+is($copy->safe_psql('lanes', 'SELECT first, transactions, submitted_by FROM dtm.lanes ORDER BY first'),
+	"first|2|david\nof another|1|dave", 'whose next one is behind those that were restored');
 
 done_testing();
