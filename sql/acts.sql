@@ -174,6 +174,24 @@ SELECT dtm_force_stop('functions');
 UPDATE dtm.request SET submitted_by = 'regress_dtm_alice' WHERE gid = 'functions';
 SET ROLE regress_dtm_operator;
 SELECT dtm_resubmit('functions', 'functions-2');
+-- what an administrator says of a step must not be what a function is given for its role
+SET ROLE regress_dtm_alice;
+SELECT dtm_submit('saga', '[{"name": "a", "action": "http://127.0.0.1:9/a", "complete_within": 600},
+  {"action": "sql:public.regress_dtm_run", "payload": {"got": {"$result": "$.a.id"}}}]'::jsonb, 'feeds', '{"results": true}');
+SELECT dtm_submit('saga', '[{"name": "a", "action": "http://127.0.0.1:9/a", "complete_within": 600},
+  {"action": "http://127.0.0.1:9/b", "payload": {"got": {"$result": "$.a.id"}}}]'::jsonb, 'feeds nobody', '{"results": true}');
+SET ROLE regress_dtm_operator;
+\set VERBOSITY default
+SELECT dtm_complete('feeds', 'a', result => '{"id": "mine"}');
+SELECT dtm_edit_step('feeds', '01', '{"action": "http://127.0.0.1:9/mine"}');
+\set VERBOSITY terse
+SELECT dtm_complete('feeds nobody', 'a', result => '{"id": "mine"}');
+SELECT dtm_edit_step('feeds nobody', '02', '{"action": "http://127.0.0.1:9/c"}');
+SET ROLE regress_dtm_alice;
+SELECT dtm_complete('feeds', 'a', result => '{"id": 1}');
+SELECT dtm_force_stop('feeds'), dtm_force_stop('feeds nobody');
+RESET ROLE;
+DELETE FROM dtm.request WHERE gid LIKE 'feeds%';
 -- what was done, by whom, and why
 SELECT split_part(pg_catalog.col_description('dtm.acts'::regclass, 4), ', ', 4) AS what;
 SELECT gid, ordinal, role, what, branch_id, op, reason, detail FROM dtm.acts WHERE role::text <> 'regress_dtm_super' ORDER BY done;

@@ -86,6 +86,9 @@ SELECT c.* FROM unnest(ARRAY[$$SELECT dtm_submit('msg', '[{"action": "http://a/1
   $$SELECT dtm_submit('{"trans_type": "msg", "gid": "forms", "steps": [{"action": "http://a/1", "name": "n"}], "payloads": ["[1, \"b\"]"]}'::jsonb)$$]) s CROSS JOIN LATERAL complain(s) c;
 SELECT dtm_prepare('saga', 'prepared', '[{"action": "http://a/1"}]');
 SELECT dtm_submit('saga', '[]', 'prepared');
+-- what a query without rows gives is no saga that succeeds
+SELECT s, c.* FROM unnest(ARRAY[$$SELECT dtm_submit('saga', (SELECT jsonb_agg(x) FROM (SELECT 1 WHERE false) x), 'nothing')$$,
+  $$SELECT dtm_submit('msg', NULL::text, 'nothing')$$]) s CROSS JOIN LATERAL complain(s) c;
 
 SELECT n, c.* FROM (VALUES
   (1, '[]'), (2, '{}'), (3, 'null'), (4, '"x"'), (5, '3'), (6, '[1]'), (7, '[[]]'), (8, '[null]'), (9, '[{}]'), (10, '[{"action": null}]'), (11, '[{"action": 1}]'),

@@ -139,6 +139,7 @@ api_complete(const CompleteRequest *request)
 		return false;
 	if (found == STORE_FINISHED)
 		check_reject(request, trans, DTM_REJECT_STATUS);
+	request_check_feeds(trans);
 	decide(request, trans, result.op, &outcome);
 	/* a final no of what cannot fail is an answer that may still change */
 	op = &trans->core.ops[result.op];

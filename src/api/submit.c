@@ -289,7 +289,7 @@ array_steps(ArrayType *array)
 static RequestSteps
 json_steps(Jsonb *json)
 {
-	RequestSteps steps = {.json = json};
+	RequestSteps steps = {.json = json, .is_json = true};
 
 	return steps;
 }
@@ -297,7 +297,7 @@ json_steps(Jsonb *json)
 static RequestSteps
 text_steps(const char *string)
 {
-	RequestSteps steps = {.text = string};
+	RequestSteps steps = {.text = string, .is_json = true};
 
 	if (string != NULL)
 		steps.json = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(string)));

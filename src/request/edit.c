@@ -377,6 +377,8 @@ request_edit_step(Transaction *trans, int step, Jsonb *changes, int *op, bool *s
 		if (changed[i])
 			check_op(trans, &trans->core.ops[i]);
 	check_step(trans, step, may_refer);
+	/* what it answers may be what others are given */
+	request_check_feeds(trans);
 	request_check_size(trans);
 	*op = changed_op(trans, step, changed, several);
 	return before;

@@ -203,7 +203,10 @@ request_from_arguments(text *trans_type, RequestSteps steps, text *gid,
 	else if (steps.json != NULL)
 		request_read_json_steps(request, steps.json, steps.text);
 	else
+	{
 		request_allocate_steps(request, 0);
+		request->needs_steps = steps.is_json;
+	}
 	if (options != NULL)
 	{
 		pairs = read_pairs(&options->root, "options", &n);

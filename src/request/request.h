@@ -50,6 +50,8 @@ typedef struct RequestSteps
 {
 	ArrayType  *array;
 	Jsonb	   *json;
+	bool		is_json;		/* NULL is no way to say that there are none:
+								 * as jsonb_agg() of no rows does */
 	const char *text;			/* of json, if it was given as that */
 } RequestSteps;
 
@@ -62,6 +64,13 @@ extern Request *request_from_arguments(text *trans_type, RequestSteps steps,
  * be NULL: JSON, to the letter, or whatever the content type says.
  */
 extern bytea *request_text_payload(const char *text, const Jsonb *options);
+
+/*
+ * May the current role change what a step answers?  An error if another step gives
+ * the results to a function or to a foreign server, which are called with the rights
+ * and credentials of the role that submitted, and it has not that role's privileges.
+ */
+extern void request_check_feeds(const Transaction *trans);
 
 /* Reads the wire's object. */
 extern Request *request_from_object(Jsonb *object);

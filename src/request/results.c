@@ -4,7 +4,11 @@
  */
 #include "private.h"
 
+#include "endpoint/endpoint.h"
 #include "result/result.h"
+
+#include "miscadmin.h"
+#include "utils/acl.h"
 
 void
 request_check_results(const Transaction *trans)
@@ -52,4 +56,30 @@ const char *
 request_plain_url(const Transaction *trans, const char *url)
 {
 	return trans->results ? result_mask_url(url) : url;
+}
+
+/* May a branch be called with rights or credentials of the role that submitted? */
+static bool
+is_privileged(const char *url)
+{
+	return endpoint_is_server(url) ||
+		strncmp(url, DTM_SCHEME_LOCAL, strlen(DTM_SCHEME_LOCAL)) == 0;
+}
+
+void
+request_check_feeds(const Transaction *trans)
+{
+	if (!trans->results || !OidIsValid(trans->submitted_by) ||
+		has_privs_of_role(GetUserId(), trans->submitted_by))
+		return;
+	for (int i = 0; i < trans->core.nsteps; i++)
+		if ((is_privileged(trans->action[i]) ||
+			 (trans->compensate != NULL && is_privileged(trans->compensate[i]))) &&
+			request_has_reference(trans, i))
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("permission denied to change a result that a function or foreign server gets for role \"%s\"",
+							GetUserNameFromId(trans->submitted_by, false)),
+					 errdetail("Step %d refers to results, and is called with the rights of that role.", i + 1),
+					 errhint("Do this as a role that has the privileges of that role.")));
 }

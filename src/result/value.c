@@ -95,7 +95,7 @@ result_json(const char *body, size_t len)
 {
 	char	   *text = server_text(body, len);
 
-	return text != NULL ? jsonb_of(text) : NULL;
+	return text !=NULL ? jsonb_of(text) : NULL;
 }
 
 void
