@@ -313,7 +313,7 @@ void
 entry_bring_forward(Coordinator *c, Entry *entry)
 {
 	const DtmTrans *core = &entry->trans->core;
-	DtmEvent	event = {.kind = DTM_EVENT_RETRY_NOW};
+	DtmEvent	event = {.kind = DTM_EVENT_BRING_FORWARD};
 
 	if (entry->row != ROW_CURRENT || core->failures == 0 ||
 		core->next_time <= coordinator_time(c) || core->next_time == DTM_TIME_NEVER)

@@ -190,6 +190,22 @@ retry_now(DtmTrans *t, DtmTime now, DtmUpdate *u)
 	u->changed = true;
 }
 
+/*
+ * Nobody has asked for this, so only the retry comes earlier: what waits for a
+ * completion, a lane or an operator goes on waiting.
+ */
+static DtmReject
+bring_forward(DtmTrans *t, DtmTime now, DtmUpdate *u)
+{
+	if (dtm_core_is_final(t->status) || t->parked || t->held || t->failures == 0)
+		return DTM_REJECT_STATUS;
+	if (t->next_time <= now)
+		return DTM_ACCEPTED;
+	t->next_time = now;
+	u->changed = true;
+	return DTM_ACCEPTED;
+}
+
 /* The state table of the calls of §1.3, for a row that is there. */
 static DtmReject
 request(DtmTrans *t, const DtmProtocol *protocol, const DtmConfig *cfg,
@@ -246,6 +262,9 @@ request(DtmTrans *t, const DtmProtocol *protocol, const DtmConfig *cfg,
 
 		case DTM_EVENT_SKIP:
 			return skip(t, protocol, cfg, ev, u);
+
+		case DTM_EVENT_BRING_FORWARD:
+			return bring_forward(t, ev->now, u);
 
 		case DTM_EVENT_RETRY_NOW:
 			if (dtm_core_is_final(t->status))

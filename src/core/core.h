@@ -216,6 +216,8 @@ typedef enum DtmEventKind
 	/* From the coordinator; these events start calls. */
 	DTM_EVENT_WAKE,				/* the row was loaded, or next_time is reached */
 	DTM_EVENT_REPLY,			/* a call has ended */
+	/* From the coordinator; it starts no calls. */
+	DTM_EVENT_BRING_FORWARD,	/* what its retry waits for has come */
 	/* From SQL callers; these events change the status, and start no calls. */
 	DTM_EVENT_PREPARE,			/* a repeated prepare */
 	DTM_EVENT_SUBMIT,

@@ -122,6 +122,37 @@ others_go_on_meanwhile(void **state)
 	assert_true(sim.in_flight[ACTION(0)]);
 }
 
+/* --- If this fails, a branch that has accepted is asked again when another's host is back. --- */
+static void
+a_host_that_is_back_ends_no_wait(void **state)
+{
+	Sim			sim;
+
+	(void) state;
+	sim_init(&sim, DTM_SAGA, 3);
+	sim_order(&sim, 2, 1);
+	sim.memory.policy = sim.policy;
+	sim.policy[0].completes = true;
+	sim.policy[0].complete_within = 3600 * SEC;
+	sim_start(&sim, true);
+	sim_wake(&sim);
+	sim_reply(&sim, ACTION(0), DTM_RESULT_ONGOING, "");
+	sim_reply(&sim, ACTION(1), DTM_RESULT_TEMPORARY, "down");
+	assert_true(sim.stored.next_time > sim.now);
+	assert_int_equal(sim_request(&sim, DTM_EVENT_BRING_FORWARD, NULL), DTM_ACCEPTED);
+	assert_true(sim.stored.next_time == sim.now);
+	sim_wake(&sim);
+	assert_true(sim.in_flight[ACTION(1)]);
+	assert_false(sim.in_flight[ACTION(0)]);
+	assert_int_equal(sim.stored_ops[ACTION(0)].deadline, 3600 * SEC);
+	sim_reply(&sim, ACTION(1), DTM_RESULT_SUCCESS, "");
+	sim_reply(&sim, ACTION(2), DTM_RESULT_SUCCESS, "");
+	assert_true(sim.stored.next_time == 3600 * SEC);
+	/* nothing has failed that could be tried earlier */
+	assert_int_equal(sim_request(&sim, DTM_EVENT_BRING_FORWARD, NULL), DTM_REJECT_STATUS);
+	assert_true(sim.stored.next_time == 3600 * SEC);
+}
+
 /* --- If this fails, what was said too early is lost, or done without its turn. --- */
 static void
 early_completions_wait_for_their_turn(void **state)
@@ -230,6 +261,7 @@ main(void)
 		cmocka_unit_test(ongoing_waits_for_its_completion),
 		cmocka_unit_test(a_deadline_is_a_failed_attempt),
 		cmocka_unit_test(others_go_on_meanwhile),
+		cmocka_unit_test(a_host_that_is_back_ends_no_wait),
 		cmocka_unit_test(early_completions_wait_for_their_turn),
 		cmocka_unit_test(failures_roll_back),
 		cmocka_unit_test(only_sagas_and_messages),

@@ -443,9 +443,9 @@ one_event(Sim *sim, World *w)
 	{
 		static const DtmEventKind kinds[] = {
 			DTM_EVENT_PREPARE, DTM_EVENT_SUBMIT, DTM_EVENT_RETRY_NOW,
-			DTM_EVENT_RESUME, DTM_EVENT_ABORT, DTM_EVENT_FORCE_STOP
+			DTM_EVENT_BRING_FORWARD, DTM_EVENT_RESUME, DTM_EVENT_ABORT, DTM_EVENT_FORCE_STOP
 		};
-		DtmEventKind kind = kinds[next(w) % (chance(w, 20) ? 6 : 4)];
+		DtmEventKind kind = kinds[next(w) % (chance(w, 20) ? 7 : 5)];
 
 		w->stopping = kind == DTM_EVENT_FORCE_STOP;
 		if (sim_request(sim, kind, "asked for") == DTM_ACCEPTED &&
