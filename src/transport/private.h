@@ -346,8 +346,9 @@ extern DtmCall *queue_any(const DtmHost *host);
  */
 extern DtmCall *queue_take(DtmTransport *t, DtmHost *host);
 
-/* The next waiting call that has expired by a time; NULL: none any more. */
-extern DtmCall *queue_next_expired(DtmTransport *t, int64_t now);
+/* Ends the waiting calls that have expired by a time; "end" removes them from here. */
+extern void queues_expire(DtmTransport *t, int64_t now,
+						  void (*end) (DtmTransport *t, DtmCall *call));
 
 /* A call that was taken starts; and is over, whether it has started or not. */
 extern void queue_started(DtmCall *call);

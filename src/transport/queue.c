@@ -266,25 +266,49 @@ queue_any(const DtmHost *host)
 	return at->queues->first;
 }
 
-DtmCall *
-queue_next_expired(DtmTransport *t, int64_t now)
+/* Ends those of a queue that have expired; returns when the first of the others does. */
+static int64_t
+expire_queue(DtmTransport *t, WaitQueue *queue, int64_t now,
+			 void (*end) (DtmTransport *t, DtmCall *call))
+{
+	int64_t		next = INT64_MAX;
+	DtmCall    *following;
+
+	/* the queue goes with its last call */
+	for (DtmCall *call = queue->first; call != NULL; call = following)
+	{
+		following = call->next;
+		if (call->expires == 0)
+			continue;
+		if (call->expires <= now)
+			end(t, call);
+		else
+			next = Min(next, call->expires);
+	}
+	return next;
+}
+
+void
+queues_expire(DtmTransport *t, int64_t now, void (*end) (DtmTransport *t, DtmCall *call))
 {
 	int64_t		next = INT64_MAX;
 
 	if (now < t->next_withdrawal)
-		return NULL;
+		return;
 	for (int i = 0; i < QUEUE_BUCKETS; i++)
-		for (WaitQueue *queue = t->queues[i]; queue != NULL; queue = queue->next_in_bucket)
-			for (DtmCall *call = queue->first; call != NULL; call = call->next)
-			{
-				if (call->expires == 0)
-					continue;
-				if (call->expires <= now)
-					return call;
-				next = Min(next, call->expires);
-			}
+	{
+		WaitQueue  *following;
+
+		for (WaitQueue *queue = t->queues[i]; queue != NULL; queue = following)
+		{
+			int64_t		its;
+
+			following = queue->next_in_bucket;
+			its = expire_queue(t, queue, now, end);
+			next = Min(next, its);
+		}
+	}
 	t->next_withdrawal = next;
-	return NULL;
 }
 
 void

@@ -485,7 +485,6 @@ void
 dtm_transport_drive(DtmTransport *t)
 {
 	sigset_t	before;
-	DtmCall    *call;
 	CURL	   *easy;
 	CURLcode	rc;
 	bool		all;
@@ -494,8 +493,7 @@ dtm_transport_drive(DtmTransport *t)
 	replies_resume(t);
 	measure_unseen(t);
 	/* those that have waited for so long that nobody wants them any more */
-	while ((call = queue_next_expired(t, clock_us(CLOCK_MONOTONIC))) != NULL)
-		dtm_transport_withdraw(t, call);
+	queues_expire(t, clock_us(CLOCK_MONOTONIC), dtm_transport_withdraw);
 	start_waiting(t);
 	all = shards_drive(t);
 	/* before sleeping, or what has ended is not noticed */

@@ -473,6 +473,45 @@ the_limits_of_a_call_are_kept(void **state)
 	}
 }
 
+static int	nexpired;
+
+static void
+withdraw(DtmTransport *t, DtmCall *call)
+{
+	nexpired++;
+	queue_remove(t, call);
+}
+
+static void
+what_has_expired_is_withdrawn_at_once(void **state)
+{
+	DtmCall		calls[6];
+
+	(void) state;
+	transport.next_withdrawal = INT64_MAX;
+	for (int i = 0; i < 6; i++)
+	{
+		memset(&calls[i], 0, sizeof(calls[i]));
+		calls[i].key = (uint64_t) i / 2;
+		calls[i].host = &host;
+		/* one queue expires, one in part, and one does not */
+		calls[i].expires = i == 4 ? 0 : now + (i < 3 ? 1 : i) * SECOND;
+		assert_true(queue_add(&transport, &host, &calls[i]));
+	}
+	nexpired = 0;
+	queues_expire(&transport, now + SECOND - 1, withdraw);
+	assert_int_equal(nexpired, 0);
+	queues_expire(&transport, now + SECOND, withdraw);
+	assert_int_equal(nexpired, 3);
+	assert_int_equal(host.stats.waiting, 3);
+	assert_int_equal(transport.next_withdrawal, now + 3 * SECOND);
+	queues_expire(&transport, now + 9 * SECOND, withdraw);
+	assert_int_equal(nexpired, 5);
+	assert_int_equal(transport.next_withdrawal, INT64_MAX);
+	queue_remove(&transport, &calls[4]);
+	assert_null(host.tenants);
+}
+
 int
 main(void)
 {
@@ -486,6 +525,7 @@ main(void)
 		cmocka_unit_test_setup(tenants_and_keys_take_turns, start_over),
 		cmocka_unit_test_setup(the_last_places_are_for_others, start_over),
 		cmocka_unit_test_setup(the_limits_of_a_call_are_kept, start_over),
+		cmocka_unit_test_setup(what_has_expired_is_withdrawn_at_once, start_over),
 		cmocka_unit_test_setup(calls_from_before_count_as_what_they_are, start_over),
 		cmocka_unit_test_setup(a_probe_that_is_given_up_is_followed_by_another, start_over),
 		cmocka_unit_test_setup(a_probe_that_hangs_keeps_no_other_from_trying, start_over),
