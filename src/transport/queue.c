@@ -28,9 +28,6 @@
 #define MAX_BURST			2
 #define BURST_TIME			100000
 
-/* Keys of a tenant that are looked at for a call that may start. */
-#define LOOKS				8
-
 /* ---------- tenants ---------- */
 
 /* Of one id, made if it is not there; NULL: out of memory. */
@@ -360,7 +357,9 @@ is_too_fast(DtmTransport *t, const DtmHost *host, const DtmCall *call, int64_t n
 static DtmCall *
 next_of_tenant(DtmTransport *t, DtmHost *host, HostTenant *at, int64_t now)
 {
-	for (int i = 0; i < LOOKS && (i == 0 || at->queues->next != at->queues); i++)
+	const WaitQueue *first = at->queues;
+
+	do
 	{
 		DtmCall    *call = at->queues->first;
 		bool		has_limit = call->max_requests > 0 && !host->stats.open;
@@ -371,7 +370,7 @@ next_of_tenant(DtmTransport *t, DtmHost *host, HostTenant *at, int64_t now)
 			continue;
 		if (!is_too_fast(t, host, call, now))
 			return call;
-	}
+	} while (at->queues != first);
 	return NULL;
 }
 

@@ -473,6 +473,33 @@ the_limits_of_a_call_are_kept(void **state)
 	}
 }
 
+static void
+however_many_keys_wait_the_others_start(void **state)
+{
+	DtmCall		calls[20];
+	DtmCall		free;
+
+	(void) state;
+	for (int i = 0; i < 20; i++)
+	{
+		submit(&calls[i], 1, (uint64_t) i);
+		calls[i].max_requests = 1;
+	}
+	assert_ptr_equal(start_next(), &calls[0]);
+	submit(&free, 1, 20);
+	assert_ptr_equal(start_next(), &free);
+	end(&free, true);
+	assert_null(start_next());
+	end(&calls[0], true);
+	/* and those that wait had no turn */
+	for (int i = 1; i < 20; i++)
+	{
+		assert_ptr_equal(start_next(), &calls[i]);
+		end(&calls[i], true);
+	}
+	assert_null(host.tenants);
+}
+
 static int	nexpired;
 
 static void
@@ -525,6 +552,7 @@ main(void)
 		cmocka_unit_test_setup(tenants_and_keys_take_turns, start_over),
 		cmocka_unit_test_setup(the_last_places_are_for_others, start_over),
 		cmocka_unit_test_setup(the_limits_of_a_call_are_kept, start_over),
+		cmocka_unit_test_setup(however_many_keys_wait_the_others_start, start_over),
 		cmocka_unit_test_setup(what_has_expired_is_withdrawn_at_once, start_over),
 		cmocka_unit_test_setup(calls_from_before_count_as_what_they_are, start_over),
 		cmocka_unit_test_setup(a_probe_that_is_given_up_is_followed_by_another, start_over),
