@@ -44,6 +44,13 @@ window_call(const DtmTransport *t, const DtmHost *host, const DtmCall *call)
 	return ended;
 }
 
+/* Has it taken the time that it has because we did not read its reply? */
+static bool
+was_held_up(const DtmCall *call)
+{
+	return call->request != NULL && call->request->was_paused;
+}
+
 static void
 schedule_probe(DtmTransport *t, DtmHost *host)
 {
@@ -100,7 +107,7 @@ host_answered(DtmTransport *t, DtmHost *host, const DtmCall *call)
 		close_circuit(host);	/* whichever call it was */
 	else if (is_rejection(call))
 		window_rejected(&host->window, &ended, t->limits.max_requests_per_host);
-	else
+	else if (!was_held_up(call))
 		window_answered(&host->window, &ended, t->limits.max_requests_per_host);
 	stats->window = host_limit(t, host);
 }
@@ -116,7 +123,7 @@ host_failed(DtmTransport *t, DtmHost *host, const DtmCall *call, bool timed_out)
 	snprintf(stats->error, sizeof(stats->error), "%.*s",
 			 (int) sizeof(stats->error) - 1, call->error);
 	/* who refuses or breaks off does not do it for the number of calls */
-	if (timed_out)
+	if (timed_out && !was_held_up(call))
 		window_lost(&host->window, &ended);
 	stats->window = host_limit(t, host);
 	/* the host has answered since: it is not down */

@@ -134,6 +134,7 @@ typedef struct DtmRequest
 								 * not */
 	char		forbidden[64];	/* the forbidden address; "": none */
 	bool		paused;			/* its reply waits for memory */
+	bool		was_paused;		/* it has, so its time is not the host's */
 	bool		is_crowded;		/* there was no memory for its reply, which
 								 * could not wait */
 	int64_t		started;		/* monotonic */

@@ -91,7 +91,7 @@ reply_grow(DtmRequest *request, size_t len)
 void
 reply_pause(DtmRequest *request)
 {
-	request->paused = true;
+	request->paused = request->was_paused = true;
 	request->transport->npaused++;
 }
 

@@ -99,7 +99,7 @@ start(DtmTransport *t, DtmCall *call)
 	}
 	request->call = call;
 	request->too_long = request->was_late = request->in_framing = request->is_encoded = false;
-	request->paused = request->is_crowded = false;
+	request->paused = request->was_paused = request->is_crowded = false;
 	request->header_len = 0;
 	request->content_length = -1;
 	request->forbidden[0] = request->rejected[0] = request->unwatched[0] = request->error[0] = '\0';

@@ -257,6 +257,33 @@ a_host_that_answers_is_not_down(void **state)
 }
 
 static void
+time_that_a_reply_waited_for_us_is_not_the_hosts(void **state)
+{
+	DtmRequest	request = {.was_paused = true};
+	DtmCall		calls[8];
+
+	(void) state;
+	/* a round of quick ones, and rounds of those that we did not read */
+	for (int round = 0; round < 5; round++)
+	{
+		now += SECOND / 1000;
+		for (int i = 0; i < 8; i++)
+		{
+			/* as many as may, so that the window counts */
+			submit(&calls[i], (uint32_t) i, 0);
+			assert_ptr_equal(start_next(), &calls[i]);
+			calls[i].request = round > 0 ? &request : NULL;
+		}
+		assert_false(admits());
+		now += round > 0 ? 2 * SECOND : SECOND / 1000;
+		for (int i = 0; i < 8; i++)
+			end(&calls[i], round < 4);
+		host.window.size = host.window.size > 8 ? 8 : host.window.size;
+	}
+	assert_int_equal(host.window.size, 8);
+}
+
+static void
 calls_from_before_count_as_what_they_are(void **state)
 {
 	DtmCall		before[2];
@@ -554,6 +581,7 @@ main(void)
 		cmocka_unit_test_setup(the_limits_of_a_call_are_kept, start_over),
 		cmocka_unit_test_setup(however_many_keys_wait_the_others_start, start_over),
 		cmocka_unit_test_setup(what_has_expired_is_withdrawn_at_once, start_over),
+		cmocka_unit_test_setup(time_that_a_reply_waited_for_us_is_not_the_hosts, start_over),
 		cmocka_unit_test_setup(calls_from_before_count_as_what_they_are, start_over),
 		cmocka_unit_test_setup(a_probe_that_is_given_up_is_followed_by_another, start_over),
 		cmocka_unit_test_setup(a_probe_that_hangs_keeps_no_other_from_trying, start_over),
