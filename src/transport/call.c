@@ -363,19 +363,13 @@ request_put(DtmTransport *t, DtmRequest *request)
 	t->free_requests = request;
 }
 
-static bool
-is_tls(const DtmCall *call)
-{
-	return strncasecmp(call->url, "https:", 6) == 0;
-}
-
 /* Which HTTP it speaks, and on what connection. */
 static CURLcode
 prepare_connection(DtmTransport *t, DtmRequest *request, const DtmCall *call, char *error)
 {
 	CURL	   *easy = request->easy;
 	CURLcode	rc = CURLE_OK;
-	bool		tls = is_tls(call);
+	bool		tls = url_is_tls(call->url);
 	long		fresh = call->http2 && !http2_can_reuse();
 
 	SETOPT(CURLOPT_HTTP_VERSION,
@@ -474,7 +468,7 @@ request_prepare(DtmTransport *t, DtmRequest *request, DtmCall *call)
 		request->headers = list;
 		headers = list;
 	}
-	if (is_tls(call) &&
+	if (url_is_tls(call->url) &&
 		((request->has_ca_file && call->ca_file == NULL && t->limits.ca_file[0] == '\0') ||
 		 (request->has_client_cert && call->client_cert == NULL)))
 	{

@@ -6,7 +6,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 /*
  * Does an error say that the host does not answer?  Others are of this side:
@@ -28,7 +27,7 @@ failure_is_silence(CURLcode rc, const DtmCall *call)
 		case CURLE_PARTIAL_FILE:
 		case CURLE_HTTP2:
 		case CURLE_HTTP2_STREAM:
-			return strncasecmp(call->url, "https:", 6) != 0;
+			return !url_is_tls(call->url);
 		default:
 			return false;
 	}

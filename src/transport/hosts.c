@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 /* Adds text to a name in lower case (ASCII), as far as there is room. */
 static char *
@@ -41,7 +40,7 @@ dtm_host_name(const char *url, char name[DTM_HOST_NAME_SIZE])
 	has_port = memrchr(host, ':', len) != NULL &&
 		(memrchr(host, ']', len) == NULL ||
 		 memrchr(host, ':', len) > memrchr(host, ']', len));
-	port = has_port ? "" : strncasecmp(url, "https:", 6) == 0 ? ":443" : ":80";
+	port = has_port ? "" : url_is_tls(url) ? ":443" : ":80";
 	to = append_lower(to, end, url, scheme_end ? (size_t) (scheme_end - url) : 0);
 	to = append_lower(to, end, "://", strlen("://"));
 	to = append_lower(to, end, host, len);

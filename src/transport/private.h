@@ -205,6 +205,9 @@ extern int64_t realtime_us(void);
 /* Where the host, or a user before it, begins; NULL: no scheme and "://". */
 extern const char *url_authority(const char *url);
 
+/* Is it one of https? */
+extern bool url_is_tls(const char *url);
+
 /* ---------- shard.c ---------- */
 
 /*

@@ -16,6 +16,12 @@ url_authority(const char *url)
 		url + scheme + strlen("://") : NULL;
 }
 
+bool
+url_is_tls(const char *url)
+{
+	return strncasecmp(url, "https:", strlen("https:")) == 0;
+}
+
 /* libcurl takes http:///x for http://x. */
 static bool
 has_host(const char *authority)
@@ -39,7 +45,7 @@ dtm_url_problem(const char *url)
 		return "out of memory";
 	if (authority == NULL)
 		problem = "missing scheme";
-	else if ((strncasecmp(url, "http:", 5) == 0 || strncasecmp(url, "https:", 6) == 0) &&
+	else if ((strncasecmp(url, "http:", strlen("http:")) == 0 || url_is_tls(url)) &&
 			 !has_host(authority))
 		problem = "missing host";
 	else if (curl_url_set(handle, CURLUPART_URL, url,
