@@ -451,10 +451,15 @@ read_parked(Coordinator *c)
 	dlist_foreach_modify(iter, &c->park.places)
 	{
 		ParkedPlace *place = dlist_container(ParkedPlace, node, iter.cur);
-		int			n = park_appetite(place, &c->calls, &c->room);
-		bool		shares = n <= 0 && !place->for_room;
 		bool		has_parked = queue_length(&place->ids) > 0;
+		bool		shares;
+		int			n;
 
+		/* many may be kept only for what is to be retried some time */
+		if (!has_parked && queue_length(&place->forward) == 0)
+			continue;
+		n = park_appetite(place, &c->calls, &c->room);
+		shares = n <= 0 && !place->for_room;
 		n -= read_forward(c, place, Min(n, room_left(&c->room)));
 		/* the place may be gone */
 		if (!has_parked)
