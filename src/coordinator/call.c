@@ -353,7 +353,7 @@ calls_max(const Calls *calls)
 bool
 calls_are_at_max(const Calls *calls)
 {
-	return dtm_transport_in_flight(calls->transport) >= calls_max(calls);
+	return dtm_transport_is_full(calls->transport);
 }
 
 void

@@ -148,7 +148,8 @@ extern void calls_close(Calls *calls);
 extern void calls_reconfigure(Calls *calls);
 
 /*
- * The maximum number of calls in flight to hosts, and whether it is reached.
+ * The maximum number of calls in flight to hosts, and whether it is reached, but
+ * for the places that are kept for roles with few of them.
  */
 extern int	calls_max(const Calls *calls);
 extern bool calls_are_at_max(const Calls *calls);

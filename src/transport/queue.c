@@ -331,14 +331,27 @@ queue_left(DtmTransport *t, DtmCall *call, bool started)
 
 /* ---------- whose turn it is ---------- */
 
+/* The last places of a limit, which are for tenants that have fewer than that in flight. */
+static int
+reserved_of(int limit)
+{
+	return limit < MIN_SHARED ? 0 : Max(limit / RESERVED_SHARE, 1);
+}
+
 /* May one more of a tenant start, that has so many of those in flight? */
 static bool
 has_place(int limit, int in_flight, int its)
 {
 	int			left = limit - in_flight;
-	int			reserved = limit < MIN_SHARED ? 0 : Max(limit / RESERVED_SHARE, 1);
+	int			reserved = reserved_of(limit);
 
 	return left > reserved || (left > 0 && its < reserved);
+}
+
+bool
+dtm_transport_is_full(const DtmTransport *t)
+{
+	return t->max_requests - t->in_flight <= reserved_of(t->max_requests);
 }
 
 /* Would a call exceed its rate?  If so, notes when it does not any more. */

@@ -290,6 +290,12 @@ extern const DtmHostStats *dtm_transport_changed_host(DtmTransport *transport,
 													  const char **name,
 													  bool *switched);
 
+/*
+ * Are as many calls in flight as may be, but for the last ones, which are only for
+ * tenants that have few?
+ */
+extern bool dtm_transport_is_full(const DtmTransport *transport);
+
 extern int	dtm_transport_in_flight(const DtmTransport *transport);
 extern int	dtm_transport_waiting(const DtmTransport *transport);
 

@@ -435,7 +435,11 @@ the_last_places_are_for_others(void **state)
 	assert_null(start_next());
 	/* the same for all hosts together, whatever the window */
 	host.window.size = 1000;
+	assert_false(dtm_transport_is_full(&transport));
+	transport.max_requests = 17;
+	assert_false(dtm_transport_is_full(&transport));
 	transport.max_requests = 16;
+	assert_true(dtm_transport_is_full(&transport));
 	assert_null(start_next());
 	submit(&other[1], 3, 0);
 	assert_ptr_equal(start_next(), &other[1]);
