@@ -21,6 +21,13 @@ typedef struct ParkedId
 								 * never */
 } ParkedId;
 
+/* One that is in ParkedPlace.unanswered; all of it is the hash key. */
+typedef struct UnansweredId
+{
+	uint64		place;			/* its address; there is no padding */
+	int64		id;
+} UnansweredId;
+
 /* How often a busy coordinator makes room for a search to go on, in us. */
 #define BUSY_SEARCH_PAUSE	INT64CONST(1000000)
 
@@ -56,6 +63,11 @@ park_init(Park *park, MemoryContext context)
 	hash.hcxt = context;
 	park->ids = hash_create("dtm parked", 1024, &hash,
 							HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	memset(&hash, 0, sizeof(hash));
+	hash.keysize = hash.entrysize = sizeof(UnansweredId);
+	hash.hcxt = context;
+	park->noted = hash_create("dtm unanswered", 64, &hash,
+							  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
 
 static bool
@@ -262,6 +274,21 @@ park_drop_if_first(Park *park, int64 id)
 	}
 }
 
+/* None of a place is unanswered any more. */
+static void
+drop_unanswered(Park *park, ParkedPlace *place)
+{
+	int			n = queue_length(&place->unanswered);
+
+	for (int i = 0; i < n; i++)
+	{
+		UnansweredId key = {(uintptr_t) place, queue_ids(&place->unanswered)[i]};
+
+		(void) hash_search(park->noted, &key, HASH_REMOVE, NULL);
+	}
+	queue_drop(&place->unanswered, n);
+}
+
 /* Of hosts that have not been heard of for long, the oldest is forgotten. */
 static void
 forget_unanswered(Park *park)
@@ -277,7 +304,7 @@ forget_unanswered(Park *park)
 		if (can_return(place))
 			continue;
 		park->nunanswered -= queue_length(&place->unanswered);
-		queue_drop(&place->unanswered, queue_length(&place->unanswered));
+		drop_unanswered(park, place);
 		release_place(park, place);
 		return;
 	}
@@ -287,13 +314,20 @@ void
 park_note_unanswered(Park *park, const CallPlace *where, int64 id)
 {
 	ParkedPlace *place;
+	UnansweredId key;
+	bool		is_noted;
 
 	/* those that there is no space for wait for their own time */
-	if (park->nunanswered >= QUEUE_MAX_LENGTH)
+	if (dtm_breaker_failures == 0 || park->nunanswered >= QUEUE_MAX_LENGTH)
 		return;
-	forget_unanswered(park);
+	if (find_place(park, false, where) == NULL)
+		forget_unanswered(park);
 	place = get_place(park, false, where);
-	if (queue_push(&place->unanswered, id))
+	key.place = (uintptr_t) place;
+	key.id = id;
+	(void) hash_search(park->noted, &key, HASH_ENTER, &is_noted);
+	/* it may be tried many times before the host answers */
+	if (!is_noted && queue_push(&place->unanswered, id))
 		park->nunanswered++;
 }
 
@@ -314,7 +348,7 @@ park_note_answers(Park *park, const char *host, bool was_open)
 	for (int i = 0; i < n; i++)
 		if (!was_open || !queue_push(&place->forward, queue_ids(&place->unanswered)[i]))
 			park->nunanswered--;
-	queue_drop(&place->unanswered, n);
+	drop_unanswered(park, place);
 	release_place(park, place);
 }
 

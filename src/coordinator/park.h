@@ -44,6 +44,7 @@ typedef struct Park
 	int			nplaces;
 	int			nunanswered;	/* that wait to be retried, in both queues */
 	HTAB	   *ids;			/* ParkedId, of those parked */
+	HTAB	   *noted;			/* UnansweredId, of those that are unanswered */
 	TimestampTz as_of;			/* the time to use, if it is later than the
 								 * clock's */
 	TimestampTz expires;		/* when one of those parked has to be read, or
@@ -90,7 +91,8 @@ extern void park_drop(Park *park, ParkedPlace *place, int n);
 /*
  * A call of this transaction has ended without an answer.  When the host answers
  * again after its circuit breaker was open, the transaction is retried then; if
- * it was not, the transaction waits for its own time.
+ * it was not, the transaction waits for its own time, as all do if there are no
+ * circuit breakers.
  */
 extern void park_note_unanswered(Park *park, const CallPlace *where, int64 id);
 extern void park_note_answers(Park *park, const char *host, bool was_open);
