@@ -147,6 +147,30 @@ sql("CREATE OR REPLACE FUNCTION broken(gid text, branch_id text, op text, payloa
 sql("SELECT dtm_resume(gid) FROM dtm.parked");
 is(sql("SELECT dtm_wait('function')"), 'succeed', 'and goes on when it is resumed');
 
+# ---------- what another row undoes ----------
+
+# The two are read together.  One can't be written, and takes with it that the other one was parked.
+sql("CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS \$\$
+	BEGIN
+	  IF (SELECT r.gid FROM dtm.request r WHERE r.id = OLD.id) = 'unwritable' THEN RAISE 'not this one'; END IF;
+	  RETURN OLD;
+	END \$\$;
+	CREATE TRIGGER refuse BEFORE DELETE ON dtm.active FOR EACH ROW EXECUTE FUNCTION refuse();
+	CREATE ROLE gone IN ROLE dtm_user");
+my $log = -s $node->logfile;
+$node->append_conf('postgresql.conf', "dtm.retry_interval_max = 1h\n");
+$node->reload;
+sql("BEGIN; SET ROLE gone; SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/one')], gid => 'ownerless');
+	RESET ROLE; REVOKE dtm_user FROM gone; DROP ROLE gone;
+	SELECT dtm_submit('msg', gid => 'unwritable'); COMMIT");
+ok(eventually($node, parked('ownerless'), '1'), 'a transaction without a role is parked though another can not be written');
+like(slurp_file($node->logfile, $log), qr/cannot process global transaction "unwritable": not this one/, 'which is told');
+like(slurp_file($node->logfile, $log), qr/could not write \d+ global transactions, writing them one by one/, 'after they were written together');
+sql("DROP TRIGGER refuse ON dtm.active; SELECT dtm_retry_now('unwritable')");
+is(wait_for('unwritable'), 'succeed', 'it ends when it can be written');
+$node->append_conf('postgresql.conf', "dtm.retry_interval_max = 50ms\n");
+$node->reload;
+
 # ---------- time-outs of a step ----------
 
 reply({ path => '/slow', forever => JSON::PP::true }, { delay => 3 });
@@ -156,6 +180,9 @@ like(sql("SELECT rollback_reason FROM dtm.transactions WHERE gid = 'slow'"), qr/
 sql("CREATE FUNCTION sleeps(gid text, branch_id text, op text, payload jsonb) RETURNS void LANGUAGE sql AS 'SELECT pg_sleep(100)'");
 sql("SELECT dtm_submit('saga', ARRAY[dtm_step('sql:public.sleeps', '', '{}', '{\"request_timeout\": 0.05, \"max_attempts\": 1}')], gid => 'sleeps')");
 is(sql("SELECT dtm_wait('sleeps')"), 'failed', 'a function, too');
+
+# by now it would have been heard if it had been told for nothing
+is(scalar(webhooks('ownerless', 1)), 1, 'the webhook hears once of what is parked');
 
 $listener->quit;
 $node->stop;

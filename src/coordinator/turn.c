@@ -270,6 +270,9 @@ use_database(Coordinator *c)
 
 	if (failed)
 	{
+		/* what was written about rows that can't be run is undone: they are found again */
+		webhook_forget_put_off(c);
+		search_ask(&c->search, coordinator_time(c), SEARCH_ALL);
 		write_one_by_one(c, entries, n);
 		turn_begin(c);
 		attempts_write(&c->attempts);
