@@ -26,6 +26,20 @@ SELECT n, c.* FROM (VALUES
   CROSS JOIN LATERAL complain(statement) c ORDER BY n;
 SELECT r.gid, a.status, a.branch_status, a.completions, a.version > 0 AS changed, a.next_time <= now() AS due FROM dtm.active a JOIN dtm.request r USING (id) ORDER BY 1;
 SELECT gid, branch_id, name, op, ok, result, note FROM dtm.results ORDER BY 1, 2;
+-- what cannot fail is parked, until it is resumed; then it may be completed anew
+SELECT gid, status, branch_id, op, url, reason, since IS NOT NULL AS since, attempts FROM dtm.parked;
+SELECT n, c.* FROM (VALUES (1, $$SELECT dtm_complete('m', '01', ok => false, result => '"no"')$$), (2, $$SELECT dtm_complete('m', '01', ok => false, result => '"never"')$$),
+  (3, $$SELECT dtm_resume('m', 'they have looked')$$), (4, $$SELECT count(*) FROM dtm.results WHERE gid = 'm' AND branch_id = '01'$$), (5, $$SELECT dtm_complete('m', '01', ok => false, result => '"not yet"')$$),
+  (6, $$SELECT reason FROM dtm.parked$$), (7, $$SELECT dtm_resume('m')$$), (8, $$SELECT dtm_complete('m', '01', result => '1')$$), (9, $$SELECT dtm_complete('m', '01', result => '1')$$), (10, $$SELECT dtm_complete('m', '01', ok => false)$$)) v(n, statement)
+  CROSS JOIN LATERAL complain(statement) c ORDER BY n;
+SELECT branch_id, ok, result FROM dtm.results WHERE gid = 'm' ORDER BY 1;
+-- a compensation, and a step of a message whose policy says what then
+SELECT dtm_submit('msg', ARRAY[dtm_step('http://h/a', options => '{"max_attempts": 3, "on_exhausted": "discard"}'), dtm_step('http://h/b')], gid => 'letter'), dtm_submit('saga', ARRAY[dtm_step('http://h/a', 'http://h/-a')], gid => 'undo');
+SELECT n, c.* FROM (VALUES (0, $$SELECT dtm_complete('undo', '01', ok => false, result => '"no"')$$), (1, $$SELECT dtm_complete('undo', '01', 'compensate', ok => false, result => '{"code": 7}')$$), (2, $$SELECT dtm_complete('undo', '01', 'compensate', ok => false, result => '{"code": 7}')$$), (3, $$SELECT dtm_complete('undo', '01', 'compensate')$$),
+  (4, $$SELECT dtm_complete('letter', '01', ok => false, result => '"no"')$$), (5, $$SELECT dtm_complete('letter', '01')$$)) v(n, statement)
+  CROSS JOIN LATERAL complain(statement) c ORDER BY n;
+SELECT gid, status, branch_id, op, reason FROM dtm.parked;
+SELECT gid, branch_id, reason FROM dtm.dead_letters;
 -- of one that has ended, the same again is no error
 SELECT dtm_force_stop('s'), dtm_force_stop('m');
 SELECT n, c.* FROM (VALUES (1, $$SELECT dtm_complete('s', 'a', result => '{"id": 1}')$$), (2, $$SELECT dtm_complete('s', 'a', ok => false)$$), (3, $$SELECT dtm_complete('s', '03')$$), (4, $$SELECT dtm_complete('m', '01')$$)) v(n, statement)

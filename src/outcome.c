@@ -251,6 +251,7 @@ outcome_decide(Outcome *outcome, Transaction *trans, const DtmConfig *config,
 			   const DtmEvent *event)
 {
 	MemoryContext context = GetMemoryChunkContext(outcome->calls);
+	bool		was_parked = trans->core.parked;
 	DtmUpdate	update;
 
 	update.calls = outcome->calls;
@@ -259,6 +260,8 @@ outcome_decide(Outcome *outcome, Transaction *trans, const DtmConfig *config,
 		trans->core.reason = MemoryContextStrdup(context, update.reason);
 	outcome->ncalls = update.ncalls;
 	outcome->changed = outcome->changed || update.changed;
+	outcome->unparked = outcome->unparked || (was_parked && !trans->core.parked &&
+											  !dtm_core_is_final(trans->core.status));
 	if (update.alert_op != DTM_NO_ALERT)
 	{
 		drop_failing(outcome);
@@ -285,6 +288,8 @@ void
 outcome_tell(const Outcome *outcome, const Transaction *trans, TimestampTz now,
 			 const OutcomeDriver *driver)
 {
+	if (outcome->unparked)
+		store_remove_failures(trans);
 	for (const OutcomeAlert *alert = outcome->alerts; alert != NULL; alert = alert->next)
 		tell_alert(trans, alert, now);
 	if (outcome->changed && trans->lane_next != 0 &&

@@ -49,6 +49,7 @@ typedef struct OutcomeAlert
 typedef struct Outcome
 {
 	bool		changed;		/* the row must be written */
+	bool		unparked;		/* it was parked, and goes on */
 	OutcomeAlert *alerts;		/* to be told when it is; NULL: none */
 	int		   *calls;			/* calls to make when the row is written: ops,
 								 * or DTM_CALL_QUERY; nops + 1 elements */

@@ -72,6 +72,36 @@ is(sql(q{SELECT dtm_complete('undo', 'ship', 'compensate')}), 't', 'and complete
 is(wait_for('undo'), 'failed', 'the end');
 is(one_line('undo'), 'ship pay unpay unship', 'called once');
 
+# ---------- a final no of what cannot fail ----------
+
+reply('/ship', { status => 202 }, { hold => 1, status => 200 }, { status => 202 });
+submit('refused', 'msg', "dtm_step('$busi/ship', options => '{\"name\": \"ship\", \"complete_within\": 3600}')", "dtm_step('$busi/tell')");
+ok(accepted('refused'), 'a step of a message is accepted');
+is(sql(q{SELECT dtm_complete('refused', 'ship', ok => false, result => '"no such address"')}), 't', 'and completed as failed');
+is(sql("SELECT branch_id, op, reason FROM dtm.parked WHERE gid = 'refused'"), '01|action|permanent failure: no such address', 'it is parked, with the reason');
+is(sql("SELECT dtm_resume('refused')"), 't', 'resumed');
+ok(eventually($node, "SELECT sum(in_flight) = 1 FROM dtm.stat_coordinator"), 'it is called anew');
+is(sql(q{SELECT dtm_complete('refused', 'ship', ok => false, result => '"no"')}), 't', 'and completed during the call');
+release_replies();
+ok(eventually($node, "SELECT count(*) = 2 FROM dtm.calls WHERE gid = 'refused'"), 'whose response comes too late');
+is(sql("SELECT state FROM dtm.branches WHERE gid = 'refused' AND branch_id = '01'"), 'retrying', 'and does not count');
+$node->restart;
+is(sql("SELECT dtm_complete('refused', 'ship', ok => false)"), 'f', 'known after a restart');
+is(sql("SELECT dtm_resume('refused')"), 't', 'resumed again');
+ok(accepted('refused', 2), 'called again');
+is(sql(q{SELECT dtm_complete('refused', 'ship', result => '1')}), 't', 'another completion');
+is(wait_for('refused'), 'succeed', 'and it goes on');
+is(sql("SELECT ok, result FROM dtm.results WHERE gid = 'refused' AND name = 'ship'"), 't|1', 'its result');
+
+reply('/pay', { status => 409 });
+reply('/unship', { status => 202 });
+submit('stays', 'saga', step('ship', '{"name": "ship", "complete_within": 3600}'), step('pay', '{}'));
+ok(eventually($node, "SELECT count(*) = 1 FROM dtm.calls WHERE gid = 'stays' AND op = 'compensate' AND result = 'ONGOING'"), 'a compensation is accepted');
+sql(q{SELECT dtm_complete('stays', 'ship', 'compensate', ok => false, result => '"sent already"')});
+is(sql("SELECT op, reason FROM dtm.parked WHERE gid = 'stays'"), 'compensate|permanent failure: sent already', 'and parked');
+sql("SELECT dtm_force_stop('stays')");
+clear_participant();
+
 # ---------- before the response, and before the call ----------
 
 reply('/ship', { hold => 1, status => 202 });

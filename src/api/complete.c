@@ -54,6 +54,8 @@ is_repeated(const CompleteRequest *request, const Transaction *trans, int number
 						request->step, trans->gid, request->op) :
 				 errmsg("cannot complete step \"%s\" of global transaction \"%s\" as succeeded: its %s has failed",
 						request->step, trans->gid, request->op),
+				 trans->core.parked && op->status == DTM_BRANCH_PREPARED ?
+				 errhint("The global transaction is parked for it. To have the branch called anew, or to complete it otherwise, call dtm_resume(gid) first.") :
 				 errhint("What has become of a branch cannot be changed.")));
 	if (has_result && request->result != NULL && kept.note == NULL &&
 		!is_same_result(kept.value, request->result))
@@ -112,6 +114,7 @@ decide(const CompleteRequest *request, Transaction *trans, int op, Outcome *outc
 	event.url = branch.url;
 	event.result = request->ok ? DTM_RESULT_SUCCESS : DTM_RESULT_FAILURE;
 	event.text = request->ok ? "" : result_text(request->result);
+	event.unparks = trans->core.parked && trans->parked_op == op;
 	dtm_core_config(&config);
 	outcome_init(outcome, trans);
 	check_reject(request, trans, outcome_decide(outcome, trans, &config, &event));
@@ -124,7 +127,6 @@ api_complete(const CompleteRequest *request)
 	Transaction *trans;
 	StoreFound	found;
 	Outcome		outcome;
-	const DtmBranchOp *op;
 
 	PreventCommandIfReadOnly("dtm_complete()");
 	check_size(request);
@@ -141,10 +143,7 @@ api_complete(const CompleteRequest *request)
 		check_reject(request, trans, DTM_REJECT_STATUS);
 	request_check_feeds(trans);
 	decide(request, trans, result.op, &outcome);
-	/* a final no of what cannot fail is an answer that may still change */
-	op = &trans->core.ops[result.op];
-	if (request->ok || op->status != DTM_BRANCH_PREPARED || op->completed != DTM_COMPLETED_NOT)
-		store_add_results(&result, 1);
+	store_add_results(&result, 1);
 	api_write(&outcome, trans);
 	return true;
 }

@@ -8,6 +8,11 @@
  * If the op's turn has not come yet, the completion is kept (DtmBranchOp.completed),
  * and is the reply of the call that would be made then.
  *
+ * A completion as failed is final: what cannot fail is not called again, as if its
+ * policy had exhausted it (policy.c).  If its transaction is parked for that, what its
+ * call responds does not count any more, and the transaction begins anew when somebody
+ * resumes it.
+ *
  * An op whose step has a complete_within is not called again after an ONGOING, but
  * waits until then (DtmBranchOp.deadline).
  */
@@ -114,7 +119,8 @@ dtm_core_complete(DtmTrans *t, const DtmProtocol *protocol, const DtmConfig *cfg
 	assert(ev->result == DTM_RESULT_SUCCESS || ev->result == DTM_RESULT_FAILURE);
 	if (protocol->turn_of == NULL)
 		return DTM_REJECT_TYPE;
-	if (dtm_core_is_final(t->status) || op->status != DTM_BRANCH_PREPARED || !op->has_url)
+	if (dtm_core_is_final(t->status) || op->status != DTM_BRANCH_PREPARED || !op->has_url ||
+		op->completed == DTM_COMPLETED_PARKED)
 		return DTM_REJECT_STATUS;
 	switch (protocol->turn_of(t, ev->op))
 	{
@@ -131,10 +137,10 @@ dtm_core_complete(DtmTrans *t, const DtmProtocol *protocol, const DtmConfig *cfg
 			protocol->reply(t, cfg, ev, u);
 			if (op->status == DTM_BRANCH_PREPARED || dtm_core_is_final(t->status))
 				break;
-			/* somebody has decided, if it was parked */
-			if (t->parked)
+			/* somebody has decided, if it was parked for this op */
+			if (t->parked && ev->unparks)
 				dtm_core_unpark(t, ev->now, u);
-			else
+			else if (!t->parked)
 				t->next_time = ev->now;
 			break;
 	}

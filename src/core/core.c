@@ -118,6 +118,8 @@ reply(DtmTrans *t, const DtmProtocol *protocol, const DtmConfig *cfg,
 		t->ops[ev->op].running = false;
 		if (t->ops[ev->op].status != DTM_BRANCH_PREPARED)
 			return;				/* a second reply adds nothing */
+		if (t->ops[ev->op].completed == DTM_COMPLETED_PARKED)
+			return;				/* it has failed, whatever it responds */
 		t->ops[ev->op].deadline = 0;
 	}
 	protocol->reply(t, cfg, ev, u);

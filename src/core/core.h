@@ -103,12 +103,14 @@ typedef enum DtmResult
 								 * will: it is not called again */
 } DtmResult;
 
-/* What somebody has said of an op before it was called. */
+/* What somebody has said of an op that has not ended: before it was called, but for the last. */
 typedef enum DtmCompleted
 {
 	DTM_COMPLETED_NOT,
 	DTM_COMPLETED_OK,
-	DTM_COMPLETED_FAILED
+	DTM_COMPLETED_FAILED,
+	DTM_COMPLETED_PARKED		/* as failed, for which it is parked: no
+								 * response counts until it is resumed */
 } DtmCompleted;
 
 /* One op of one branch, in the order of /query's rows. */
@@ -254,6 +256,7 @@ typedef struct DtmEvent
 								 * asks to wait; 0: it does not */
 	bool		steered;		/* ABORT: by an operator, who may roll back a
 								 * saga; clients of the wire may not (§1.3) */
+	bool		unparks;		/* COMPLETE: it is parked for this op */
 } DtmEvent;
 
 typedef enum DtmReject

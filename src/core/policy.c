@@ -7,7 +7,7 @@
  * the step does, says what happens when it is exhausted.  A permanent failure
  * then exhausts it at once, where it is not the end of a saga anyway: to ask
  * again would get the same answer.  Without a policy everything is as dtm has
- * it: what cannot fail is repeated.
+ * it: what cannot fail is repeated, unless somebody has completed it as failed.
  *
  * ONGOING is no failure: the branch works, and is not counted.
  */
@@ -46,6 +46,14 @@ has_end(const DtmTrans *t, int op)
 		 !dtm_op_undoes((DtmOp) t->ops[op].op));
 }
 
+/* Has somebody said that it has failed, now or before its turn? */
+static bool
+is_completed(const DtmTrans *t, const DtmEvent *ev)
+{
+	return ev->op != DTM_CALL_QUERY &&
+		(ev->kind == DTM_EVENT_COMPLETE || t->ops[ev->op].completed == DTM_COMPLETED_FAILED);
+}
+
 bool
 dtm_core_counts_attempts(const DtmTrans *t)
 {
@@ -71,7 +79,7 @@ dtm_core_is_exhausted(DtmTrans *t, const DtmEvent *ev, DtmCause *cause,
 			return true;
 		case DTM_RESULT_FAILURE:
 			*cause = DTM_CAUSE_FAILURE;
-			return has_end(t, ev->op);
+			return has_end(t, ev->op) || is_completed(t, ev);
 		case DTM_RESULT_TEMPORARY:
 			break;
 	}
@@ -121,6 +129,8 @@ dtm_core_give_up(DtmTrans *t, const DtmEvent *ev, DtmCause cause, DtmUpdate *u)
 		u->gave_up = DTM_GAVE_UP_DISCARDED;
 		return;
 	}
+	if (cause == DTM_CAUSE_FAILURE && is_completed(t, ev))
+		t->ops[ev->op].completed = DTM_COMPLETED_PARKED;
 	if (t->failures < UINT16_MAX)
 		t->failures++;
 	dtm_core_park(t);
@@ -148,6 +158,10 @@ dtm_core_unpark(DtmTrans *t, DtmTime now, DtmUpdate *u)
 	t->failures = 0;
 	t->retries = 0;
 	for (int op = 0; op < t->nops; op++)
+	{
 		t->ops[op].attempts = 0;
+		if (t->ops[op].completed == DTM_COMPLETED_PARKED)
+			t->ops[op].completed = DTM_COMPLETED_NOT;
+	}
 	u->changed = true;
 }

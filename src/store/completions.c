@@ -4,13 +4,17 @@
  *		wait for them.
  *
  * It is NULL in nearly all rows: only ops whose step has a complete_within, or poll,
- * have either.
+ * have either; and any op may have been completed as failed, if its transaction is
+ * parked.
  */
 #include "private.h"
 
 /* Of an op that was completed before its turn; positive numbers are deadlines. */
 #define STORED_OK		(-1)
 #define STORED_FAILED	(-2)
+
+/* Of one that was completed as failed, for which its transaction is parked. */
+#define STORED_PARKED	(-3)
 
 static int64
 stored_form(const DtmBranchOp *op)
@@ -21,6 +25,8 @@ stored_form(const DtmBranchOp *op)
 			return STORED_OK;
 		case DTM_COMPLETED_FAILED:
 			return STORED_FAILED;
+		case DTM_COMPLETED_PARKED:
+			return STORED_PARKED;
 		case DTM_COMPLETED_NOT:
 			break;
 	}
@@ -33,7 +39,7 @@ completions_value(const DtmTrans *core, bool *isnull)
 	Datum	   *values;
 
 	*isnull = true;
-	for (int i = 0; core->policy != NULL && i < core->nops; i++)
+	for (int i = 0; (core->policy != NULL || core->parked) && i < core->nops; i++)
 		*isnull = *isnull && stored_form(&core->ops[i]) == 0;
 	if (*isnull)
 		return (Datum) 0;
@@ -58,7 +64,8 @@ completions_read(DtmTrans *core, const Row *row, int number)
 
 		core->ops[i].deadline = Max(value, 0);
 		core->ops[i].completed = value == STORED_OK ? DTM_COMPLETED_OK :
-			value == STORED_FAILED ? DTM_COMPLETED_FAILED : DTM_COMPLETED_NOT;
+			value == STORED_FAILED ? DTM_COMPLETED_FAILED :
+			value == STORED_PARKED ? DTM_COMPLETED_PARKED : DTM_COMPLETED_NOT;
 	}
 	return NULL;
 }

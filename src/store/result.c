@@ -76,3 +76,30 @@ store_find_result(int64 id, int op, StoreResult *result)
 	tables_close(&tables);
 	return found;
 }
+
+void
+store_remove_failures(const Transaction *trans)
+{
+	static Statement statement = {
+		"DELETE FROM dtm.result WHERE id" EQUALS "$1 AND NOT ok "
+		"AND branch OPERATOR(pg_catalog.=) ANY ($2)",
+		2, {INT8OID, INT2ARRAYOID}, true
+	};
+	const DtmTrans *core = &trans->core;
+	Datum	   *ops = palloc(sizeof(Datum) * (core->nops + 1));
+	int			n = 0;
+	Datum		values[2];
+	Session		session;
+
+	for (int op = 0; op < core->nops; op++)
+		if (core->ops[op].status != DTM_BRANCH_FAILED &&
+			core->ops[op].completed == DTM_COMPLETED_NOT)
+			ops[n++] = Int16GetDatum((int16) op);
+	if (n == 0)
+		return;
+	values[0] = Int64GetDatum(trans->id);
+	values[1] = array_of(ops, NULL, n, INT2OID);
+	statement_enter(&session);
+	statement_run(&statement, values, NULL);
+	statement_leave(&session);
+}

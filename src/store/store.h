@@ -186,6 +186,12 @@ extern int	store_reset_next_time(TimestampTz later_than, TimestampTz now,
  */
 extern void store_add_results(const StoreResult *results, int n);
 
+/*
+ * One that was parked goes on: what was completed as failed, and is called anew, has
+ * no result any more.
+ */
+extern void store_remove_failures(const Transaction *trans);
+
 /* Finds one, in the current memory context; false: there is none. */
 extern bool store_find_result(int64 id, int op, StoreResult *result);
 

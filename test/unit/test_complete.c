@@ -254,6 +254,90 @@ timeout_to_fail_goes_first(void **state)
 	assert_true(sim.in_flight[COMPENSATE(0)]);
 }
 
+/*
+ * --- If this fails, what was completed as failed is asked again at the end of
+ * complete_within, or what its call responds counts all the same. ---
+ */
+static void
+failures_of_what_cannot_fail_park(void **state)
+{
+	Sim			sim;
+
+	(void) state;
+	start(&sim, DTM_MSG, 2, 3600 * SEC);
+	sim_reply(&sim, 0, DTM_RESULT_ONGOING, "");
+	assert_int_equal(sim_complete(&sim, 0, DTM_RESULT_FAILURE), DTM_ACCEPTED);
+	assert_true(sim.stored.parked);
+	assert_true(sim.stored.next_time == DTM_TIME_NEVER);
+	assert_int_equal(sim_complete(&sim, 0, DTM_RESULT_SUCCESS), DTM_REJECT_STATUS);
+	sim_request(&sim, DTM_EVENT_RESUME, NULL);
+	sim_wake(&sim);
+	assert_true(sim.in_flight[0]);
+	/* during the call, whose response comes too late */
+	assert_int_equal(sim_complete(&sim, 0, DTM_RESULT_FAILURE), DTM_ACCEPTED);
+	sim_reply(&sim, 0, DTM_RESULT_SUCCESS, "");
+	assert_int_equal(sim.stored_ops[0].status, DTM_BRANCH_PREPARED);
+	assert_true(sim.stored.parked);
+	sim_die(&sim);
+	sim_request(&sim, DTM_EVENT_RESUME, NULL);
+	sim_wake(&sim);
+	assert_true(sim.in_flight[0]);
+	assert_int_equal(sim_complete(&sim, 0, DTM_RESULT_SUCCESS), DTM_ACCEPTED);
+
+	/* before its turn */
+	assert_int_equal(sim_complete(&sim, 1, DTM_RESULT_SUCCESS), DTM_ACCEPTED);
+	sim_wake(&sim);
+	assert_string_equal(status_of(&sim), "succeed");
+	start(&sim, DTM_MSG, 2, 3600 * SEC);
+	assert_int_equal(sim_complete(&sim, 1, DTM_RESULT_FAILURE), DTM_ACCEPTED);
+	sim_reply(&sim, 0, DTM_RESULT_SUCCESS, "");
+	assert_int_equal(sim.memory_ops[1].completed, DTM_COMPLETED_FAILED);
+	sim_reply(&sim, 1, DTM_RESULT_FAILURE, "completed");
+	assert_true(sim.stored.parked);
+	assert_int_equal(sim.stored_ops[1].completed, DTM_COMPLETED_PARKED);
+
+	/* a policy of its own, and none at all */
+	start(&sim, DTM_MSG, 1, 3600 * SEC);
+	sim.policy[0].on_exhausted = DTM_EXHAUSTED_DISCARD;
+	assert_int_equal(sim_complete(&sim, 0, DTM_RESULT_FAILURE), DTM_ACCEPTED);
+	sim_wake(&sim);
+	assert_string_equal(status_of(&sim), "failed");
+	sim_init(&sim, DTM_SAGA, 1);
+	sim_start(&sim, true);
+	sim_wake(&sim);
+	sim_reply(&sim, ACTION(0), DTM_RESULT_FAILURE, "no");
+	assert_true(sim.in_flight[COMPENSATE(0)]);
+	assert_int_equal(sim_complete(&sim, COMPENSATE(0), DTM_RESULT_FAILURE), DTM_ACCEPTED);
+	assert_true(sim.stored.parked);
+	sim_reply(&sim, COMPENSATE(0), DTM_RESULT_SUCCESS, "");
+	assert_int_equal(sim.stored_ops[COMPENSATE(0)].status, DTM_BRANCH_PREPARED);
+}
+
+/* --- If this fails, another branch's completion resumes what somebody has to look at. --- */
+static void
+others_do_not_resume(void **state)
+{
+	Sim			sim;
+	DtmEvent	ev = {.kind = DTM_EVENT_COMPLETE, .op = 0, .result = DTM_RESULT_SUCCESS,
+	.url = "http://busi", .text = "", .unparks = true};
+
+	(void) state;
+	sim_init(&sim, DTM_MSG, 3);
+	sim.memory.concurrent = true;
+	sim.memory.policy = sim.policy;
+	sim.policy[0].max_attempts = 1;
+	sim_start(&sim, true);
+	sim_wake(&sim);
+	sim_reply(&sim, 0, DTM_RESULT_TEMPORARY, "down");
+	assert_true(sim.stored.parked);
+	assert_int_equal(sim_complete(&sim, 1, DTM_RESULT_SUCCESS), DTM_ACCEPTED);
+	assert_true(sim.stored.parked);
+	assert_true(sim.stored.next_time == DTM_TIME_NEVER);
+	assert_int_equal(sim_steer(&sim, ev), DTM_ACCEPTED);
+	assert_false(sim.stored.parked);
+	assert_true(sim.stored.next_time <= sim.now);
+}
+
 int
 main(void)
 {
@@ -266,6 +350,8 @@ main(void)
 		cmocka_unit_test(failures_roll_back),
 		cmocka_unit_test(only_sagas_and_messages),
 		cmocka_unit_test(timeout_to_fail_goes_first),
+		cmocka_unit_test(failures_of_what_cannot_fail_park),
+		cmocka_unit_test(others_do_not_resume),
 	};
 
 	return cmocka_run_group_tests_name("complete", tests, NULL, NULL);
