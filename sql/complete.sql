@@ -45,7 +45,7 @@ SELECT dtm_force_stop('s'), dtm_force_stop('m');
 SELECT n, c.* FROM (VALUES (1, $$SELECT dtm_complete('s', 'a', result => '{"id": 1}')$$), (2, $$SELECT dtm_complete('s', 'a', ok => false)$$), (3, $$SELECT dtm_complete('s', '03')$$), (4, $$SELECT dtm_complete('m', '01')$$)) v(n, statement)
   CROSS JOIN LATERAL complain(statement) c ORDER BY n;
 -- options of steps
-SELECT n, c.* FROM (VALUES (1, '{"complete_within": 0}'), (2, '{"complete_within": "1 h"}'), (3, '{"poll": 1}'), (4, '{"complete_wthin": 3}'), (5, '{"complete_within": 3, "poll": true}')) v(n, options)
+SELECT n, c.* FROM (VALUES (1, '{"complete_within": 0}'), (2, '{"complete_within": "1 h"}'), (3, '{"poll": 1}'), (4, '{"complete_wthin": 3}'), (5, '{"complete_within": 3, "poll": true}'), (6, '{"complete_within": 3, "poll": false}')) v(n, options)
   CROSS JOIN LATERAL complain(format('SELECT dtm_submit(''saga'', ARRAY[dtm_step(''http://h/a'', options => %L)]) <> ''''', options)) c ORDER BY n;
 -- over the gateway
 CREATE ROLE regress_dtm_done;

@@ -491,6 +491,12 @@ step_options_read(const Jsonb *object, StepProblem *problem)
 			!read_value(options, key, &v, STEP_IN_STEP, problem))
 			return NULL;
 	}
+	if (options->complete_within > 0 && options->poll == STEP_FLAG_ON)
+	{
+		problem->message = "\"complete_within\" and \"poll\" exclude each other";
+		problem->hint = "With complete_within, the branch is not called again until it is completed or the time is over; with poll, it is called again and again. Remove one of them.";
+		return NULL;
+	}
 	return options;
 }
 
@@ -590,7 +596,7 @@ step_options_policy(StepOptions *const *step, int nsteps)
 		policy[i].max_undo_attempts = options->compensate_max_attempts;
 		policy[i].on_exhausted = options->on_exhausted;
 		policy[i].completes = step_options_completes(options);
-		policy[i].complete_within = options->poll == STEP_FLAG_ON ? 0 : options->complete_within;
+		policy[i].complete_within = options->complete_within;
 	}
 	return policy;
 }
