@@ -40,6 +40,9 @@ SELECT n, c.* FROM (VALUES (0, $$SELECT dtm_complete('undo', '01', ok => false, 
   CROSS JOIN LATERAL complain(statement) c ORDER BY n;
 SELECT gid, status, branch_id, op, reason FROM dtm.parked;
 SELECT gid, branch_id, reason FROM dtm.dead_letters;
+SELECT dtm_submit('msg', ARRAY[dtm_step('http://h/a')], gid => 'parked');
+SELECT n, c.* FROM (VALUES (1, $$SELECT dtm_abort('parked')$$), (2, $$SELECT dtm_complete('parked', '01', ok => false, result => '"no"')$$), (3, $$SELECT dtm_abort('parked')$$)) v(n, statement)
+  CROSS JOIN LATERAL complain(statement) c ORDER BY n;
 -- of one that has ended, the same again is no error
 SELECT dtm_force_stop('s'), dtm_force_stop('m');
 SELECT n, c.* FROM (VALUES (1, $$SELECT dtm_complete('s', 'a', result => '{"id": 1}')$$), (2, $$SELECT dtm_complete('s', 'a', ok => false)$$), (3, $$SELECT dtm_complete('s', '03')$$), (4, $$SELECT dtm_complete('m', '01')$$)) v(n, statement)

@@ -200,6 +200,8 @@ api_error_status(const Transaction *trans, DtmEventKind kind)
 			 message_of_status(trans, kind),
 			 dtm_core_is_final(trans->core.status) ?
 			 errhint("The global transaction has ended. Use another gid for a new one.") :
+			 trans->core.parked ?
+			 errhint("The global transaction is parked. Resume it with dtm_resume(gid), or end it with dtm_force_stop(gid).") :
 			 errhint("Wait for the end of the global transaction with dtm_wait().")));
 }
 
