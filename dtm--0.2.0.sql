@@ -955,11 +955,11 @@ CREATE VIEW dtm.acts WITH (security_barrier) AS
     FROM dtm.act a
          JOIN dtm.request r ON r.id = a.id
    WHERE dtm.visible(r.submitted_by);
-COMMENT ON VIEW dtm.acts IS 'what operators have done to the transactions that the current role is allowed to see: one row for each act';
+COMMENT ON VIEW dtm.acts IS 'what operators, and those who complete branches, have done to the transactions that the current role is allowed to see: one row for each act';
 COMMENT ON COLUMN dtm.acts.gid IS 'name of the transaction';
 COMMENT ON COLUMN dtm.acts.done IS 'when it was done';
 COMMENT ON COLUMN dtm.acts.role IS 'role that did it; NULL: the role no longer exists';
-COMMENT ON COLUMN dtm.acts.what IS 'abort, force stop, retry now, resume, edit step, skip as succeeded, skip as failed, resubmit (of the old one), resubmitted (of the new one), assign to ROLE, reset cron time';
+COMMENT ON COLUMN dtm.acts.what IS 'abort, force stop, retry now, resume, edit step, skip as succeeded, skip as failed, complete, complete as failed, resubmit (of the old one), resubmitted (of the new one), assign to ROLE, reset cron time';
 COMMENT ON COLUMN dtm.acts.branch_id IS 'branch that it concerns; NULL: the whole transaction';
 COMMENT ON COLUMN dtm.acts.op IS 'op that it concerns; NULL: all of the branch, or the whole transaction';
 COMMENT ON COLUMN dtm.acts.reason IS 'reason that was given';

@@ -1,6 +1,6 @@
 -- dtm_complete: what it refuses, and what it does to the row.
 SET client_min_messages = error;
-TRUNCATE dtm.request, dtm.active, dtm.finished, dtm.attempt, dtm.result;
+TRUNCATE dtm.request, dtm.active, dtm.finished, dtm.attempt, dtm.result, dtm.act, dtm.dead_letter;
 \set VERBOSITY verbose
 \set SHOW_CONTEXT never
 CREATE OR REPLACE FUNCTION complain(statement text) RETURNS TABLE (code text, message text, hint text) LANGUAGE plpgsql AS $$
@@ -43,6 +43,9 @@ SELECT gid, branch_id, reason FROM dtm.dead_letters;
 SELECT dtm_submit('msg', ARRAY[dtm_step('http://h/a')], gid => 'parked');
 SELECT n, c.* FROM (VALUES (1, $$SELECT dtm_abort('parked')$$), (2, $$SELECT dtm_complete('parked', '01', ok => false, result => '"no"')$$), (3, $$SELECT dtm_abort('parked')$$)) v(n, statement)
   CROSS JOIN LATERAL complain(statement) c ORDER BY n;
+-- who has said what
+SELECT gid, ordinal, role = current_user::regrole AS me, what, branch_id, op, reason FROM dtm.acts WHERE gid IN ('m', 'undo') ORDER BY 1, 2;
+SELECT event, branch_id, op, role = current_user::regrole AS me FROM dtm.timeline WHERE gid = 'letter' AND event LIKE 'complete%';
 -- of one that has ended, the same again is no error
 SELECT dtm_force_stop('s'), dtm_force_stop('m');
 SELECT n, c.* FROM (VALUES (1, $$SELECT dtm_complete('s', 'a', result => '{"id": 1}')$$), (2, $$SELECT dtm_complete('s', 'a', ok => false)$$), (3, $$SELECT dtm_complete('s', '03')$$), (4, $$SELECT dtm_complete('m', '01')$$)) v(n, statement)
@@ -62,6 +65,6 @@ SELECT b.n, outcome, message, sqlstate, convert_from(answer[1], 'UTF8') AS answe
   CROSS JOIN LATERAL dtm.gateway_batch('{regress_dtm_done}', '{NULL}', '{completeBranch}', ARRAY[convert_to(body, 'UTF8')], '{NULL}', '{}', true) g ORDER BY 1;
 SELECT ok, result FROM dtm.results WHERE gid = 'net';
 DROP FUNCTION complain;
-TRUNCATE dtm.request, dtm.active, dtm.finished, dtm.attempt, dtm.result;
+TRUNCATE dtm.request, dtm.active, dtm.finished, dtm.attempt, dtm.result, dtm.act, dtm.dead_letter;
 DROP OWNED BY regress_dtm_done;
 DROP ROLE regress_dtm_done;

@@ -145,6 +145,8 @@ api_complete(const CompleteRequest *request)
 	decide(request, trans, result.op, &outcome);
 	store_add_results(&result, 1);
 	api_write(&outcome, trans);
+	store_add_act(trans->id, request->ok ? "complete" : "complete as failed",
+				  store_act_of(result.op, false), NULL, NULL);
 	return true;
 }
 
