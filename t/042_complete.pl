@@ -136,6 +136,7 @@ like(reason('before-no'), qr/return failed: \{"code": 4\} FAILURE$/, 'the reason
 reply('/ship', { status => 202 });
 submit('deadline', 'msg', "dtm_step('$busi/ship', options => '{\"complete_within\": 0.2}')");
 is(wait_for('deadline'), 'succeed', 'after the deadline it is called again');
+ok(eventually($node, "SELECT last_error = 'it was not completed in time' FROM dtm.branches WHERE gid = 'deadline'"), 'with an error that says so');
 is(one_line('deadline'), 'ship ship', 'called again');
 
 reply({ path => '/ship', forever => \1 }, { status => 202 });

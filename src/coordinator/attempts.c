@@ -23,24 +23,44 @@ attempts_init(Attempts *attempts, MemoryContext parent)
 											  ALLOCSET_DEFAULT_SIZES);
 }
 
-void
-attempts_add(Attempts *attempts, int64 id, const Call *call, DtmResult result,
-			 const char *text)
+static StoreAttempt *
+new_attempt(Attempts *attempts)
 {
-	StoreAttempt *attempt;
-
 	if (attempts->n == attempts->size)
 	{
 		attempts->size *= 2;
 		attempts->list = repalloc(attempts->list,
 								  sizeof(StoreAttempt) * attempts->size);
 	}
-	attempt = &attempts->list[attempts->n++];
+	return &attempts->list[attempts->n++];
+}
+
+void
+attempts_add(Attempts *attempts, int64 id, const Call *call, DtmResult result,
+			 const char *text)
+{
+	StoreAttempt *attempt = new_attempt(attempts);
+
 	attempt->id = id;
 	call_describe(call, attempt);
 	attempt->result = result;
 	attempt->error = result == DTM_RESULT_SUCCESS ? NULL :
 		MemoryContextStrdup(attempts->context, text);
+}
+
+void
+attempts_add_uncalled(Attempts *attempts, int64 id, int op, TimestampTz time,
+					  const char *text)
+{
+	StoreAttempt *attempt = new_attempt(attempts);
+
+	memset(attempt, 0, sizeof(StoreAttempt));
+	attempt->id = id;
+	attempt->op = op;
+	attempt->started = time;
+	attempt->grpc_status = -1;
+	attempt->result = DTM_RESULT_TEMPORARY;
+	attempt->error = MemoryContextStrdup(attempts->context, text);
 }
 
 void

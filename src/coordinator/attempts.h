@@ -26,6 +26,10 @@ extern void attempts_init(Attempts *attempts, MemoryContext parent);
 extern void attempts_add(Attempts *attempts, int64 id, const Call *call,
 						 DtmResult result, const char *text);
 
+/* Adds a failed attempt that was no call; the text is copied. */
+extern void attempts_add_uncalled(Attempts *attempts, int64 id, int op,
+								  TimestampTz time, const char *text);
+
 /* Write the attempts in a transaction; clear them when it has committed. */
 extern void attempts_write(const Attempts *attempts);
 extern void attempts_clear(Attempts *attempts);

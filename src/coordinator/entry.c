@@ -16,6 +16,9 @@
 /* Bytes of a reply's body that are kept as the error of an attempt. */
 #define MAX_ERROR_BYTES		1000
 
+/* The error of an op that has waited in vain. */
+#define NOT_COMPLETED		"it was not completed in time"
+
 static uint32
 jitter_of(Coordinator *c)
 {
@@ -187,6 +190,7 @@ begin_outcome(Entry *entry)
 	MemoryContext before = MemoryContextSwitchTo(entry->context);
 
 	outcome_init(&entry->outcome, entry->trans);
+	entry->expired = NIL;
 	MemoryContextSwitchTo(before);
 }
 
@@ -357,14 +361,33 @@ expire_awaited(Coordinator *c, Entry *entry)
 	{
 		DtmEvent	event = {.kind = DTM_EVENT_REPLY, .op = op, .result = DTM_RESULT_TEMPORARY};
 		WireBranch	branch;
+		MemoryContext before;
 
 		if (!dtm_core_is_overdue(core, op, coordinator_time(c)))
 			continue;
 		wire_describe(entry->trans, op, &branch);
 		event.url = branch.url;
-		event.text = "it was not completed in time";
+		event.text = NOT_COMPLETED;
 		step(c, entry, &event);
+		before = MemoryContextSwitchTo(entry->context);
+		entry->expired = lappend_int(entry->expired, op);
+		MemoryContextSwitchTo(before);
 	}
+}
+
+/*
+ * Not before the row is written: somebody may have completed it at the last moment.
+ */
+void
+entry_record_expired(Coordinator *c, Entry *entry)
+{
+	ListCell   *cell;
+
+	foreach(cell, entry->expired)
+		attempts_add_uncalled(&c->attempts, entry->id, lfirst_int(cell),
+							  coordinator_time(c), NOT_COMPLETED);
+	list_free(entry->expired);
+	entry->expired = NIL;
 }
 
 /* What core has to say about an entry, from the row as it is in memory. */

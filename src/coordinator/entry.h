@@ -13,6 +13,7 @@
 #include "room.h"
 
 #include "lib/ilist.h"
+#include "nodes/pg_list.h"
 #include "utils/hsearch.h"
 
 /* A reply whose effects are not committed yet. */
@@ -84,6 +85,8 @@ typedef struct Entry
 	Reply	   *replies;		/* in the order they came */
 	Outcome		outcome;		/* what core has said since the row was
 								 * written */
+	List	   *expired;		/* ops that were not completed in time, since
+								 * then */
 	Call	   *ready;			/* to be sent when the turn has committed */
 	Call	   *calls;			/* under way */
 	int			ncalls;
@@ -132,6 +135,9 @@ extern void entries_collect_replies(Coordinator *c);
 
 /* Lets core decide about an entry, from the row in memory. */
 extern void entry_decide(Coordinator *c, Entry *entry);
+
+/* The row has been written: what was not completed in time is an attempt. */
+extern void entry_record_expired(Coordinator *c, Entry *entry);
 
 /*
  * A transaction that waits to be retried is retried now: what it has failed for

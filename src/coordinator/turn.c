@@ -184,6 +184,7 @@ settle_entry(Coordinator *c, Entry *entry)
 			entry->row = ROW_CURRENT;
 			entry->trans->version++;
 			webhook_send(c, entry->trans, outcome->alerts);
+			entry_record_expired(c, entry);
 			break;
 		case ROW_CURRENT:
 			break;
