@@ -865,11 +865,14 @@ CREATE VIEW dtm.branches WITH (security_barrier) AS
                      WHEN dtm.op_undoes(r.trans_type, b.n) = (s.status = 'a') THEN 'waiting'
                      ELSE 'not called' END
          END AS state,
-         dtm.readable(r.payload[o.step]) AS body
+         dtm.readable(r.payload[o.step]) AS body,
+         CASE WHEN s.completions[b.n + 1] > 0
+              THEN '2000-01-01 00:00:00+00'::timestamptz + pg_catalog.make_interval(secs => s.completions[b.n + 1]::pg_catalog.float8 / 1000000)
+         END AS complete_until
     FROM dtm.request r
-         CROSS JOIN LATERAL (SELECT a.branch_status, a.status FROM dtm.active a WHERE a.id = r.id
+         CROSS JOIN LATERAL (SELECT a.branch_status, a.status, a.completions FROM dtm.active a WHERE a.id = r.id
                              UNION ALL
-                             SELECT f.branch_status, f.status FROM dtm.finished f WHERE f.id = r.id) s
+                             SELECT f.branch_status, f.status, NULL FROM dtm.finished f WHERE f.id = r.id) s
          CROSS JOIN LATERAL (SELECT u.letter, u.n::integer - 1 AS n
                                FROM ROWS FROM (pg_catalog.unnest(pg_catalog.string_to_array(s.branch_status, NULL))) WITH ORDINALITY u(letter, n)) b
          CROSS JOIN LATERAL (SELECT dtm.op_step(r.trans_type, b.n) AS step) o
@@ -894,6 +897,7 @@ COMMENT ON COLUMN dtm.branches.id IS 'number of the transaction';
 COMMENT ON COLUMN dtm.branches.topic IS 'URL of the topic from which the step came; NULL: none';
 COMMENT ON COLUMN dtm.branches.state IS 'succeeded, failed, retrying, waiting, not called, or given up (it was called, and the transaction was stopped)';
 COMMENT ON COLUMN dtm.branches.body IS 'the payload, to be read: JSON as it is, other text as a string; NULL: it is no text';
+COMMENT ON COLUMN dtm.branches.complete_until IS 'until when it waits for dtm_complete(); NULL: it does not';
 
 CREATE VIEW dtm.calls WITH (security_barrier) AS
   SELECT r.gid,
@@ -1508,7 +1512,13 @@ BEGIN
     waits_for := 'lane';
     detail := format('the one before it in lane "%s" has not ended: see dtm.lanes', t.options ->> 'lane');
   ELSIF t.next_attempt > clock_timestamp() THEN
-    IF t.state = 'scheduled' THEN
+    SELECT b.branch_id, b.op, b.complete_until INTO c FROM dtm.branches b
+     WHERE b.id = t.id AND b.complete_until IS NOT NULL ORDER BY b.complete_until, b.ordinal LIMIT 1;
+    IF c.complete_until IS NOT NULL AND (t.failures = 0 OR t.next_attempt >= c.complete_until) THEN
+      waits_for := 'completion';
+      detail := format('%s of branch %s was accepted, and waits for dtm_complete() until %s; then it is called again', c.op, c.branch_id, c.complete_until);
+      help := 'Say with dtm_complete() what has become of the branch, or ask its service. To call it again at once, call dtm_retry_now().';
+    ELSIF t.state = 'scheduled' THEN
       waits_for := 'time';
       detail := 'it was submitted with a delay';
     ELSIF t.failures > 0 THEN

@@ -39,6 +39,8 @@ submit('later', 'saga', step('ship', '{"name": "ship", "complete_within": 3600}'
 ok(accepted('later'), '202 is not the end of a step that is completed later');
 ok(eventually($node, "SELECT next_attempt BETWEEN now() + '3000 s' AND now() + '3700 s' FROM dtm.transactions WHERE gid = 'later'"), 'it waits as long as it says');
 is(one_line('later'), 'ship', 'and is not asked again');
+like(sql("SELECT waits_for, detail, help FROM dtm_explain('later')"), qr/^completion\|action of branch 01 was accepted, and waits for dtm_complete\(\) until \d{4}-.*\|Say with dtm_complete\(\)/, 'dtm_explain() says so');
+is(sql("SELECT b.complete_until = t.next_attempt FROM dtm.branches b JOIN dtm.transactions t USING (id) WHERE b.gid = 'later' AND b.op = 'action' AND branch_id = '01'"), 't', 'and dtm.branches until when');
 is(sql(q{SELECT dtm_complete('later', 'ship', result => '{"parcel": 7}')}), 't', 'it is completed');
 is(wait_for('later'), 'succeed', 'and goes on');
 is((calls_of('later'))[1]{body}, '{"parcel":7}', 'with its result');
