@@ -1029,7 +1029,7 @@ CREATE VIEW dtm.stuck WITH (security_barrier) AS
          dtm.op_url(r.trans_type, a.branch, r.action, r.compensate) AS url,
          a.http_status,
          CASE WHEN dtm.submitter_role(r.submitted_by) IS NULL THEN 'Give it to a role with dtm_assign(), or end it with dtm_force_stop().'
-              WHEN a.next_time = 'infinity' AND a.status <> 'p' AND a.held IS NOT TRUE THEN 'Remove the cause, then call dtm_resume(gid); or change it with dtm_edit_step(), or answer for the branch with dtm_skip_branch().'
+              WHEN a.next_time = 'infinity' AND a.status <> 'p' AND a.held IS NOT TRUE THEN 'Remove the cause, then call dtm_resume(gid); or change the step with dtm_edit_step(), which resumes it; or answer for the branch with dtm_skip_branch().'
               WHEN a.failures = 0 THEN 'Ask the service whether it still works on it. If not, answer for it with dtm_skip_branch().'
               WHEN a.http_status IN (404, 405, 410) THEN 'Look at the URL. To change it, call dtm_edit_step().'
               WHEN a.http_status IN (401, 403, 407) THEN 'Look at the credentials: the user mapping of the server, or headers. Then call dtm_retry_now().'

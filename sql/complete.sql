@@ -43,6 +43,14 @@ SELECT gid, branch_id, reason FROM dtm.dead_letters;
 SELECT dtm_submit('msg', ARRAY[dtm_step('http://h/a')], gid => 'parked');
 SELECT n, c.* FROM (VALUES (1, $$SELECT dtm_abort('parked')$$), (2, $$SELECT dtm_complete('parked', '01', ok => false, result => '"no"')$$), (3, $$SELECT dtm_abort('parked')$$)) v(n, statement)
   CROSS JOIN LATERAL complain(statement) c ORDER BY n;
+-- an edit of the step for which it is parked resumes it, another does not
+SELECT dtm_submit('msg', ARRAY[dtm_step('http://h/a'), dtm_step('http://h/b')], gid => 'edited'), dtm_complete('edited', '01', ok => false, result => '"no"');
+SELECT dtm_edit_step('edited', '02', '{"action": "http://h/c"}', 'has moved');
+SELECT p.reason, s.state, s.help FROM dtm.parked p JOIN dtm.stuck s USING (id) WHERE p.gid = 'edited';
+SELECT dtm_edit_step('edited', '01', '{"payload": {"n": 1}}', 'typo');
+SELECT count(*) FROM dtm.parked WHERE gid = 'edited';
+SELECT state, failures, next_attempt <= now() AS due, (SELECT count(*) FROM dtm.results r WHERE r.id = t.id) AS results FROM dtm.transactions t WHERE gid = 'edited';
+SELECT what, branch_id, op, reason FROM dtm.acts WHERE gid = 'edited' ORDER BY ordinal;
 -- who has said what
 SELECT gid, ordinal, role = current_user::regrole AS me, what, branch_id, op, reason FROM dtm.acts WHERE gid IN ('m', 'undo') ORDER BY 1, 2;
 SELECT event, branch_id, op, role = current_user::regrole AS me FROM dtm.timeline WHERE gid = 'letter' AND event LIKE 'complete%';

@@ -50,6 +50,14 @@ describe_edit(Jsonb *before, Jsonb *changes)
 	return jsonb_of(json.data);
 }
 
+/* Is it parked for an op of this step? */
+static bool
+is_parked_for(const Transaction *trans, int step)
+{
+	return trans->core.parked && trans->parked_op >= 0 &&
+		trans->core.ops[trans->parked_op].step == step;
+}
+
 /* dtm_edit_step(gid, branch_id, changes, reason) returns void */
 Datum
 dtm_edit_step(PG_FUNCTION_ARGS)
@@ -62,6 +70,7 @@ dtm_edit_step(PG_FUNCTION_ARGS)
 	StoreActOf	of;
 	Outcome		outcome;
 	int			step;
+	bool		resumes;
 
 	if (changes == NULL)
 		ereport(ERROR,
@@ -78,10 +87,15 @@ dtm_edit_step(PG_FUNCTION_ARGS)
 				 errhint("The steps of a workflow are run by its client.")));
 	step = request_find_step(trans, branch_id);
 	before = request_edit_step(trans, step, changes, &of.op, &of.whole_branch);
+	resumes = is_parked_for(trans, step);
+	if (resumes)
+		api_decide(&outcome, trans, DTM_EVENT_RESUME, NULL, false);
 	store_update_branches(trans);
 	outcome_tell(&outcome, trans, GetCurrentTimestamp(), NULL);
 	dtm_announce(trans->id, trans->core.next_time);
 	store_add_act(trans->id, "edit step", of, STRING_OR_NULL(3), describe_edit(before, changes));
+	if (resumes)
+		store_add_act(trans->id, "resume", STORE_ACT_OF_ALL, STRING_OR_NULL(3), NULL);
 	PG_RETURN_VOID();
 }
 
