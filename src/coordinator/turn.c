@@ -271,7 +271,10 @@ use_database(Coordinator *c)
 
 	if (failed)
 	{
-		/* what was written about rows that can't be run is undone: they are found again */
+		/*
+		 * what was written about rows that can't be run is undone: they are
+		 * found again
+		 */
 		webhook_forget_put_off(c);
 		search_ask(&c->search, coordinator_time(c), SEARCH_ALL);
 		write_one_by_one(c, entries, n);

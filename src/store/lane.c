@@ -43,7 +43,9 @@
 const char *
 store_lane_given(const char *lane)
 {
-	return pnstrdup(lane, strcspn(lane, (const char[]) {LANE_SEPARATOR, '\0'}));
+	static const char separator[] = {LANE_SEPARATOR, '\0'};
+
+	return pnstrdup(lane, strcspn(lane, separator));
 }
 
 /* The lane's lock, waited for.  True: there was none, and now there is. */
