@@ -867,7 +867,7 @@ CREATE VIEW dtm.branches WITH (security_barrier) AS
          END AS state,
          dtm.readable(r.payload[o.step]) AS body,
          CASE WHEN s.completions[b.n + 1] > 0
-              THEN '2000-01-01 00:00:00+00'::timestamptz + pg_catalog.make_interval(secs => s.completions[b.n + 1]::pg_catalog.float8 / 1000000)
+              THEN '2000-01-01 00:00:00+00'::timestamptz + pg_catalog.make_interval(secs => (s.completions[b.n + 1]::pg_catalog.float8 OPERATOR(pg_catalog./) 1000000::pg_catalog.float8))
          END AS complete_until
     FROM dtm.request r
          CROSS JOIN LATERAL (SELECT a.branch_status, a.status, a.completions FROM dtm.active a WHERE a.id = r.id
