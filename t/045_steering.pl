@@ -72,7 +72,7 @@ sql("SELECT dtm_edit_step('abort', '02', '{\"compensate\": \"$busi/Mended\"}', '
 is(wait_for('abort'), 'failed', 'dtm_abort() rolls it back');
 is(one_line('abort'), 'A Down Mended AUndo', 'what may have run is undone, from last to first');
 is(reason('abort'), 'the customer has canceled', 'the reason is its own');
-is(acts('abort'), 'edit step 02 action: is down, too, abort: the customer has canceled', 'and on record');
+is(acts('abort'), 'edit step 02 compensate: is down, too, abort: the customer has canceled', 'and on record');
 
 saga('undo', '{}', qw(A Down));
 ok(has_failed('undo'), 'another one');
