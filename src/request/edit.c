@@ -312,6 +312,11 @@ error_key(const Transaction *trans, int step, const char *key)
 	int			n = list_ops(trans, step, others);
 
 	others[n++] = PAYLOAD_KEY;
+	if (strcmp(key, "name") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the name of a step cannot be changed"),
+				 errhint("Others refer to the step by its name. Change its URLs, its payload or its other options.")));
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("unknown key \"%s\" in changes", key),
