@@ -80,6 +80,10 @@ my @gateway = (
 	['setup', qw(buf config db hba log net)],
 	['main', qw(api db log loop net setup)]);
 
+# Parts of several files that have no folder of their own.
+my %src_files = (
+	step_options => [qw(step_keys step_options)]);
+
 my %gateway_files = (
 	db => [qw(apart batch connect db dbprivate session waiters)],
 	net => [qw(channel conn conn_h1 exchange h2 listen netprivate server tls)],
@@ -113,28 +117,24 @@ sub arrows
 	return \%may;
 }
 
-# The part that a file of src/ belongs to.
-sub part_of_src
+# The part that a file belongs to, given the files that are listed for parts.
+sub part_of
 {
-	my ($file, $may) = @_;
+	my ($file, $may, $listed) = @_;
 	my ($name) = $file =~ m{^(.*)\.[ch]$};
 
+	for my $part (keys %$listed)
+	{
+		return $part if grep { $_ eq $name } @{ $listed->{$part} };
+	}
 	return $name if exists $may->{$name};
 	return $1 if $file =~ m{^(.*)/} && exists $may->{$1};
 	return undef;
 }
 
-sub part_of_gateway
-{
-	my ($file, $may) = @_;
-	my ($name) = $file =~ m{^(.*)\.[ch]$};
+sub part_of_src { return part_of(@_, \%src_files); }
 
-	for my $part (keys %gateway_files)
-	{
-		return $part if grep { $_ eq $name } @{ $gateway_files{$part} };
-	}
-	return exists $may->{$name} ? $name : undef;
-}
+sub part_of_gateway { return part_of(@_, \%gateway_files); }
 
 # Reads one file: what it includes, and how long its functions are.
 sub read_file

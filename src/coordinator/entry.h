@@ -100,8 +100,6 @@ typedef struct EntrySet
 	int			ntouched;
 } EntrySet;
 
-extern Reply *reply_copy(const Reply *reply, MemoryContext context);
-
 extern void entries_init(EntrySet *entries, MemoryContext context);
 
 /*
@@ -129,9 +127,6 @@ extern void entry_replace(Coordinator *c, Entry *entry, Transaction *trans,
 
 /* Removes an entry from memory; its calls in flight are canceled. */
 extern void entry_forget(Coordinator *c, Entry *entry);
-
-/* Takes the replies of calls that have ended, and lets core decide. */
-extern void entries_collect_replies(Coordinator *c);
 
 /* Lets core decide about an entry, from the row in memory. */
 extern void entry_decide(Coordinator *c, Entry *entry);

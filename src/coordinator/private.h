@@ -7,7 +7,9 @@
  *	turn.c		the turn that joins the others, and the life of a coordinator
  *	lease.c		the lock of its share of the transactions
  *	call.c		calls, to hosts and in this database
- *	entry.c		the transactions in memory, their replies, what core decides
+ *	notes.c		shows other sessions what is called now
+ *	entry.c		the transactions in memory, what core decides
+ *	replies.c	what has become of the calls that ended
  *	room.c		how many of them there may be
  *	read.c		brings rows into memory
  *	postpone.c	has rows that can't be processed out of the way
@@ -123,6 +125,14 @@ extern bool read_failed(Coordinator *c, ErrorData *edata);
 
 /* Queues an id to read; if the queue is full, requests a search instead. */
 extern void read_later(Coordinator *c, int64 id);
+
+/* ---------- replies.c ---------- */
+
+/* Takes the replies of calls that have ended, and lets core decide. */
+extern void replies_collect(Coordinator *c);
+
+/* As one that core has not seen. */
+extern Reply *reply_copy(const Reply *reply, MemoryContext context);
 
 /* ---------- postpone.c ---------- */
 

@@ -336,7 +336,7 @@ coordinator_turn(Coordinator *c)
 	if (!c->crashes_seen)
 		crashed_see_to_all(c);
 	c->crashes_seen = true;
-	entries_collect_replies(c);
+	replies_collect(c);
 	if (!c->draining)
 		park_expire(c);
 	if (needs_database(c) && turn_due_in(c) == 0 && use_database(c))
