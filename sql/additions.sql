@@ -3,6 +3,16 @@
 \set VERBOSITY terse
 SET client_min_messages = warning;
 TRUNCATE dtm.request, dtm.active, dtm.finished, dtm.attempt;
+-- as CREATE EXTENSION has made them, nothing is found that would cost settings and statements
+SET client_min_messages = debug1;
+SELECT dtm_barrier('saga', 'as made', '01', 'action');
+SET client_min_messages = warning;
+ALTER TABLE dtm_barrier.barrier ADD CONSTRAINT regress_one CHECK (gid <> '');
+SET client_min_messages = debug1;
+SELECT dtm_barrier('saga', 'as made', '02', 'action');
+SET client_min_messages = warning;
+ALTER TABLE dtm_barrier.barrier DROP CONSTRAINT regress_one;
+DELETE FROM dtm_barrier.barrier WHERE gid = 'as made';
 CREATE ROLE regress_dtm_alice LOGIN IN ROLE dtm_user;
 CREATE ROLE regress_dtm_operator LOGIN IN ROLE dtm_admin;
 -- the caller's operators and functions, found first
