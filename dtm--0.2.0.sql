@@ -1050,7 +1050,8 @@ CREATE VIEW dtm.stuck WITH (security_barrier) AS
                     WHERE t.id = a.id AND t.result <> 'S'
                     ORDER BY t.started DESC LIMIT 1) l ON true
            WHERE a.failures >= dtm.alert_retry_limit() OR a.next_time = 'infinity' OR
-                 a.ongoing_since < pg_catalog.statement_timestamp() - dtm.stuck_after()
+                 a.ongoing_since < pg_catalog.statement_timestamp() - dtm.stuck_after() OR
+                 (SELECT dtm.submitter_role(s.submitted_by) FROM dtm.request s WHERE s.id = a.id) IS NULL
           OFFSET 0) a
          JOIN dtm.request r ON r.id = a.id
    WHERE dtm.visible(r.submitted_by)
@@ -1058,7 +1059,7 @@ CREATE VIEW dtm.stuck WITH (security_barrier) AS
               WHEN a.next_time = 'infinity' THEN (a.status <> 'p' AND a.held IS NOT TRUE) OR dtm.submitter_role(r.submitted_by) IS NULL
               ELSE true END
    ORDER BY since;
-COMMENT ON VIEW dtm.stuck IS 'transactions that have failed at least dtm.alert_retry_limit times in a row, are parked, wait for an administrator, or whose branch has answered ONGOING for longer than dtm.stuck_after; the longest first';
+COMMENT ON VIEW dtm.stuck IS 'transactions that have failed at least dtm.alert_retry_limit times in a row, are parked, wait for an administrator, belong to a role that does not exist any more, or whose branch has answered ONGOING for longer than dtm.stuck_after; the longest first';
 COMMENT ON COLUMN dtm.stuck.gid IS 'name of the transaction';
 COMMENT ON COLUMN dtm.stuck.trans_type IS 'saga, tcc, xa, msg or workflow';
 COMMENT ON COLUMN dtm.stuck.status IS 'prepared, submitted or aborting';

@@ -27,6 +27,8 @@ ALTER ROLE regress_dtm_anna RENAME TO regress_dtm_alice;
 -- dropped: nobody's, and nothing is run
 REVOKE dtm_user FROM regress_dtm_alice;
 DROP ROLE regress_dtm_alice;
+-- which is seen at once, not when it is due
+SELECT gid, status FROM dtm.stuck ORDER BY gid;
 CALL dtm_run_due();
 SELECT gid, status, submitted_by, next_attempt IS NULL AS waits FROM dtm.transactions WHERE gid LIKE 'alices%' ORDER BY gid;
 SELECT gid, reason FROM dtm.stuck ORDER BY gid;
