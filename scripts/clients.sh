@@ -3,22 +3,22 @@
 # a cluster with the extension, and runs the tests of each language with the
 # libraries that it pins.  Ends with one line: N passed, N failed.
 #
-#	scripts/clients.sh [python] [node]	(default: all)
+#	scripts/clients.sh [python] [node] [go] [java]	(default: all)
 #
 # CLIENTS_CACHE=folder keeps the downloads for the next run; the ordinary user must be
 # able to write there.
 . "$(dirname "$0")/common.sh"
 
 set -o pipefail
-languages=${*:-python node}
+languages=${*:-python node go java}
 passed=0
 failed=0
 
 for language in $languages; do
 	case $language in
-	python | node) ;;
+	python | node | go | java) ;;
 	*)
-		echo "there are no helpers for \"$language\": use python or node" >&2
+		echo "there are no helpers for \"$language\": use python, node, go or java" >&2
 		exit 1 ;;
 	esac
 done
@@ -29,6 +29,13 @@ case " $languages " in *" python "*)
 esac
 case " $languages " in *" node "*)
 	command -v npm >/dev/null || packages+=(nodejs npm) ;;
+esac
+case " $languages " in *" go "*)
+	command -v go >/dev/null || packages+=(golang-go) ;;
+esac
+case " $languages " in *" java "*)
+	command -v javac >/dev/null || packages+=(default-jdk-headless)
+	command -v mvn >/dev/null || packages+=(maven) ;;
 esac
 install "${packages[@]}"
 make_scratch
@@ -49,9 +56,16 @@ fresh_databases() {
 	psql -d bank_participant -1 -f "$SCRATCH/dtm/sql/participant.sql" -f "$SCRATCH/dtm/clients/test/bank.sql"
 }
 
-# number FILE WORD TAP-WORD: of tests, as the last lines of pytest and of node say
-number() {
-	sed -nE "s/^(.*, )?([0-9]+) $2.* in [0-9.]+s.*/\2/p; s/^# $3 ([0-9]+)$/\1/p" "$1" | tail -1
+# numbers FILE: of tests that passed and failed, as pytest, node, go and Maven say
+numbers() {
+	perl -ne '
+		$good = $1 if /\b(\d+) passed.* in [\d.]+s/ || /^# pass (\d+)$/;
+		$bad = $1 if /\b(\d+) failed.* in [\d.]+s/ || /^# fail (\d+)$/;
+		$good++ if /^ *--- PASS: /;
+		$bad++ if /^ *--- FAIL: /;
+		($bad, $good) = ($2 + $3, $1 - $2 - $3 - $4)
+			if /Tests run: (\d+), Failures: (\d+), Errors: (\d+), Skipped: (\d+)$/;
+		END { printf "%d %d\n", $good // 0, $bad // 0 }' "$1"
 }
 
 # tests NAME COMMAND...: the tests of a language, in databases of their own
@@ -63,12 +77,22 @@ tests() {
 	fresh_databases
 	as_user CLIENTS_HOST="$SCRATCH" CLIENTS_SHOP="host=$SCRATCH user=postgres dbname=shop" \
 		timeout 600 "$@" 2>&1 | tee "$out" || status=1
-	bad=$(number "$out" failed fail)
+	read -r good bad <<<"$(numbers "$out")"
 	# what fails without a test that failed has failed all the same
-	[ $status = 0 ] || [ "${bad:-0}" != 0 ] || bad=1
-	good=$(number "$out" passed pass)
-	passed=$((passed + ${good:-0}))
-	failed=$((failed + ${bad:-0}))
+	[ $status = 0 ] || [ "$bad" != 0 ] || bad=1
+	passed=$((passed + good))
+	failed=$((failed + bad))
+}
+
+# check_keys FILE...: have they every option of steps and of transactions?  What only the
+# object of the SDKs needs (wait_result) is left out.
+check_keys() {
+	local key
+
+	for key in $(sed -nE 's/^\t\{"([a-z_]+)", (STEP_|read_).*/\1/p; s/.*strcmp\(key, "([a-z_]+)"\) == 0.*/\1/p' \
+		"$SCRATCH/dtm/src/step_keys.c" "$SCRATCH/dtm/src/request/options.c" | grep -vx wait_result) traceparent; do
+		grep -qwh "$key" "$@" || { echo "$* does not have \"$key\"" >&2; failed=$((failed + 1)); }
+	done
 }
 
 python_tests() {
@@ -102,16 +126,36 @@ node_tests() {
 	tests node env -C "$folder" npm test --silent
 }
 
+go_tests() {
+	local folder=$SCRATCH/dtm/clients/go
+
+	set -- env -C "$folder" GOMODCACHE="$CACHE/mod" GOCACHE="$CACHE/build" GOTOOLCHAIN=local GOFLAGS="-modcacherw -buildvcs=false"
+	as_user "$@" go vet ./... || failed=$((failed + 1))
+	tests go "$@" go test -count=1 -v ./...
+}
+
+java_tests() {
+	local folder=$SCRATCH/dtm/clients/java
+
+	# with -o it would not ask for what is there; that it asks tells what is not there any more
+	tests java env -C "$folder" mvn -B -ntp -Dstyle.color=never -Dmaven.repo.local="$CACHE/m2" \
+		-Dsurefire.useFile=false test
+}
+
 say "building for PostgreSQL $PG_MAJOR"
 build
-start_cluster clients "shared_preload_libraries = 'dtm'" "max_connections = 100" \
+# Java's driver has no sockets of Unix
+PGPORT=$(/usr/bin/python3 -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])')
+export PGPORT
+start_cluster clients "port = $PGPORT" "listen_addresses = '127.0.0.1'" "shared_preload_libraries = 'dtm'" "max_connections = 100" \
 	"dtm.retry_interval = 100ms" "dtm.request_timeout = 20s" "log_min_messages = error"
 
+check_keys "$SCRATCH/dtm/clients/python/dtm_pg/submit.py"
+check_keys "$SCRATCH/dtm/clients/node/src/submit.ts"
+check_keys "$SCRATCH/dtm/clients/go/submit.go"
+check_keys "$SCRATCH"/dtm/clients/java/src/main/java/dtmpg/{Step,Options}.java
 for language in $languages; do
-	case $language in
-	python | node) "${language}_tests" ;;
-	*) echo "no such language: $language" >&2; exit 2 ;;
-	esac
+	"${language}_tests"
 done
 
 echo "$passed passed, $failed failed"

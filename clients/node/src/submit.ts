@@ -23,6 +23,8 @@ export interface Step {
   compensate_ok?: string;
   retry_after?: boolean;
   request_timeout?: number;
+  complete_within?: number;
+  poll?: boolean;
   retry_interval?: number;
   max_attempts?: number;
   compensate_max_attempts?: number;
@@ -46,7 +48,10 @@ export interface Options {
   on_finish?: string;
   lane?: string;
   lane_on_park?: "wait" | "skip";
+  fairness_key?: string;
   results?: boolean;
+  name?: string;
+  data?: unknown;
   status?: "succeed" | "failed";
   result?: unknown;
   rollback_reason?: string;

@@ -32,6 +32,8 @@ class Step(_StepAction, total=False):
     compensate_ok: str
     retry_after: bool
     request_timeout: float
+    complete_within: float
+    poll: bool
     retry_interval: float
     max_attempts: int
     compensate_max_attempts: int
@@ -56,7 +58,10 @@ class Options(TypedDict, total=False):
     on_finish: str
     lane: str
     lane_on_park: Literal["wait", "skip"]
+    fairness_key: str
     results: bool
+    name: str
+    data: Any
     status: Literal["succeed", "failed"]
     result: Any
     rollback_reason: str

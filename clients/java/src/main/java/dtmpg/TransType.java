@@ -1,0 +1,6 @@
+package dtmpg;
+
+/** The type of a global transaction. */
+public enum TransType {
+	SAGA, MSG, TCC, XA, WORKFLOW
+}
