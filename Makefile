@@ -60,8 +60,39 @@ install-upgrade-test:
 	  sed -n '/^\/\* -* submitting -* \*\/$$/,$$p' $(srcdir)/dtm--0.2.0.sql | sed '/^SELECT dtm.set_home();$$/d'; \
 	} >'$(DESTDIR)$(datadir)/extension/dtm--0.1.0--0.2.0.sql'
 
-# The network API's daemon, see gateway/README.md
-gateway:
-	$(MAKE) -C $(srcdir)/gateway PG_CONFIG=$(PG_CONFIG)
+# ---------- documentation, the gateway, all of it ----------
 
-.PHONY: say-what-is-left-out installcheck-participant unit install-upgrade-test gateway
+# In folders as they are here, so that links lead where they should
+DOCUMENTS = $(patsubst $(srcdir)/%,%,$(wildcard $(addprefix $(srcdir)/,README*.md CHANGELOG.md LICENSE docs/*.* docs/*/*.* examples/first-saga.* sql/participant.sql)))
+DOCUMENTS_TO = $(DESTDIR)$(docdir)/$(docmoduledir)/dtm
+MANUAL_TO = $(DESTDIR)$(mandir)/man7
+
+install: install-documents
+install-documents:
+	for file in $(DOCUMENTS); do \
+		$(INSTALL_DATA) -D "$(srcdir)/$$file" "$(DOCUMENTS_TO)/$$file" || exit 1; \
+	done
+	$(INSTALL_DATA) -D $(srcdir)/docs/dtm.7 '$(MANUAL_TO)/dtm.7'
+
+uninstall: uninstall-documents
+uninstall-documents:
+	rm -rf '$(DOCUMENTS_TO)'
+	rm -f '$(MANUAL_TO)/dtm.7'
+
+# The network API's daemon, see gateway/README.md
+gateway install-gateway uninstall-gateway:
+	$(MAKE) -C $(srcdir)/gateway PG_CONFIG=$(PG_CONFIG) $(patsubst %-gateway,%,$(filter-out gateway,$@))
+
+# With the gateway, which needs more libraries
+world: all gateway
+install-world: install install-gateway
+uninstall-world: uninstall uninstall-gateway
+
+# What is released: the last commit, as PGXN and packages want it
+DISTRIBUTION = dtm-$(DTM_VERSION)
+dist:
+	cd $(srcdir) && git archive --format=zip --prefix=$(DISTRIBUTION)/ --output=$(CURDIR)/$(DISTRIBUTION).zip HEAD
+
+.PHONY: say-what-is-left-out installcheck-participant unit install-upgrade-test \
+	install-documents uninstall-documents gateway install-gateway uninstall-gateway \
+	world install-world uninstall-world dist

@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
 # Debian packages of dtm and of its gateway: builds them in a chroot of each release,
-# checks them with lintian, installs them in a chroot that has nothing else, and runs
-# the first saga there.  Not one of check.sh's tiers; needs root, a few gigabytes,
-# and minutes.
+# checks them with lintian and autopkgtest, installs them as the README says in a chroot
+# that has nothing else, and types the README's first saga there.  Not one of check.sh's
+# tiers; needs root, a few gigabytes, and minutes.
 #
 #	scripts/packages.sh [-o FOLDER] [release:version...]
 #
-# FOLDER gets the packages.  DEBIAN_MIRROR and DTM_CHROOTS are as in chroot.sh.
+# FOLDER/RELEASE gets the packages.  DEBIAN_MIRROR and DTM_CHROOTS are as in chroot.sh.
 . "$(dirname "$0")/common.sh"
 . "$(dirname "$0")/chroot.sh"
 
 folder=
 if [ "${1:-}" = -o ]; then
+	mkdir -p "$2"
 	folder=$(realpath "$2")
 	shift 2
 fi
@@ -20,41 +21,113 @@ install debootstrap util-linux
 make_scratch
 chroots=${DTM_CHROOTS:-$SCRATCH}
 
-# build_packages ROOT: into ROOT/build
+# What tells packages of one version for several releases apart, and grows with them
+suffix() {
+	case $1 in
+	bookworm) echo '~deb12' ;;
+	trixie) echo '~deb13' ;;
+	forky) echo '~deb14' ;;
+	esac
+}
+
+# build_packages ROOT RELEASE VERSION: into ROOT/build
 build_packages() {
 	rm -rf "$1/build"
 	mkdir -p "$1/build"
 	cp -r "$SCRATCH/dtm" "$1/build/dtm"
+	sed -i "1s/)/$(suffix "$2"))/" "$1/build/dtm/debian/changelog"
 	# shellcheck disable=SC2016
 	inside "$1" bash -euc '
 		mkdir -p /etc/postgresql-common/createcluster.d
 		echo "create_main_cluster = false" >/etc/postgresql-common/createcluster.d/dtm-scratch.conf
 		apt-get update -q
-		apt-get install -y -q --no-install-recommends build-essential fakeroot lintian postgresql-common \
-			"postgresql-server-dev-$0" "postgresql-$0"
+		apt-get install -y -q --no-install-recommends autopkgtest build-essential fakeroot lintian man-db \
+			postgresql-common "postgresql-server-dev-$0" "postgresql-$0"
 		id builder >/dev/null 2>&1 || useradd --system --create-home builder
 		cd /build/dtm
+		version=$(dpkg-parsechangelog -S Version)
+		tar -cJf "../dtm_${version%-*}.orig.tar.xz" --exclude=debian -C /build dtm
 		pg_buildext updatecontrol
 		# the tests need the server of this version, not those of all and their languages
 		apt-get build-dep -y -q --no-install-recommends ./
 		chown -R builder /build
-		runuser -u builder -- dpkg-buildpackage --unsigned-source --unsigned-changes --build=binary
+		runuser -u builder -- dpkg-buildpackage --unsigned-source --unsigned-changes
 		cd ..
 		# no request for a package is open in Debian that it could close
 		lintian --fail-on error,warning --suppress-tags initial-upload-closes-no-bugs \
-			--tag-display-limit 0 ./*.changes' "$2"
+			--tag-display-limit 0 ./*.changes
+		for package in ./*.deb; do
+			for page in $(dpkg-deb --fsys-tarfile "$package" | tar -t | grep /man/man./. || true); do
+				dpkg-deb --fsys-tarfile "$package" | tar -xO "$page" | gzip -dc |
+					man --warnings -l - 2>&1 >/dev/null | grep . && exit 1
+				echo "ok - ${page#./}"
+			done
+		done
+		autopkgtest ./*.deb dtm/ -- null' "$3"
+}
+
+# block TEXT: the block of code of README.md that has TEXT, without its fence or indent
+block() {
+	perl -0777 -e '
+		my ($wanted, $text) = (shift, <STDIN>);
+		for my $block ($text =~ /^```\w*\n(.*?)^```|^((?:    \S.*\n)+)/msg)
+		{
+			next unless defined $block && index($block, $wanted) >= 0;
+			$block =~ s/^    //mg if $block =~ /\A    /;
+			print $block;
+			exit 0;
+		}
+		die "README.md has no block with \"$wanted\"\n"' -- "$1" <"$SCRATCH/dtm/README.md"
+}
+
+# Whoever has nothing but the README and the packages: types what it says, and
+# answers yes.  What it shows as the result must be in what is printed, in that order.
+write_readme() {
+	block 'apt-get install ./postgresql-' >"$1/install" &&
+		tail -1 "$1/install" | grep -qx 'su postgres -c psql' &&
+		sed -i '$d' "$1/install" &&
+		block 'CREATE EXTENSION dtm;' >"$1/saga.sql" &&
+		block 'CREATE FUNCTION move' >>"$1/saga.sql" &&
+		block ' dtm_wait' >"$1/expected"
 }
 
 # try_packages ROOT VERSION: in a chroot where nothing was installed before
 try_packages() {
+	mkdir -p "$1/readme"
+	write_readme "$1/readme" || return 1
 	# shellcheck disable=SC2016
 	inside "$1" bash -euc '
+		echo "APT::Get::Assume-Yes \"true\";" >/etc/apt/apt.conf.d/99yes
 		apt-get update -q
-		apt-get install -y -q --no-install-recommends /packages/postgresql-"$0"-dtm_*.deb /packages/dtm-gateway_*.deb
+		cd /packages
+		bash -eux /readme/install </dev/null
+		su postgres -c psql </readme/saga.sql 2>&1 | tee /readme/out
+		grep -q "ERROR:" /readme/out && exit 1
+		perl -e "
+			open my \$expected, q{<}, q{/readme/expected}; open my \$out, q{<}, q{/readme/out};
+			while (my \$line = <\$expected>)
+			{
+				my \$found = \$line !~ /\S/;
+				while (!\$found && defined(my \$got = <\$out>)) { \$found = \$got eq \$line }
+				die qq{it does not print: \$line} unless \$found;
+			}"
+		echo "ok - the first saga, as the README has it"
 		cd /dtm
 		debian/tests/first-saga
-		test -e /usr/share/man/man8/dtm-gateway.8.gz
-		test -e /lib/systemd/system/dtm-gateway.service' "$2"
+		dtm-gateway --version
+		for file in man/man8/dtm-gateway.8.gz man/man7/postgresql-"$0"-dtm.7.gz \
+			doc/postgresql-"$0"-dtm/docs/sql-reference.md doc/postgresql-"$0"-dtm/examples/first-saga.sql \
+			doc/dtm-gateway/gateway.md; do
+			test -e "/usr/share/$file" || { echo "there is no $file"; exit 1; }
+		done
+		test -e /lib/systemd/system/dtm-gateway.service
+		test -e "/usr/lib/postgresql/$0/lib/bitcode/dtm.index.bc"
+		# it asks for the libcurl that it was compiled against
+		dpkg-query -W -f "\${Depends}\n" "postgresql-$0-dtm" | grep -oE "libcurl4(t64)? \(>= [0-9.]+\)"
+		# and goes as it came
+		apt-get purge "postgresql-$0-dtm" dtm-gateway
+		! find / -xdev -name "*dtm*" -not -path "/dtm*" -not -path "/packages/*" -not -path "/etc/apt/*" \
+			-not -path "/var/lib/dpkg/*" -not -path "/proc/*" -not -path "/etc/postgresql/*" | grep .' "$2"
 }
 
 # package RELEASE VERSION
@@ -64,11 +137,11 @@ package() {
 	say "packages for $1, PostgreSQL $2"
 	{
 		[ -e "$root" ] || make_chroot "$1" "$root"
-	} >"$log" 2>&1 && build_packages "$root" "$2" >>"$log" 2>&1 || {
+	} >"$log" 2>&1 && build_packages "$root" "$1" "$2" >>"$log" 2>&1 || {
 		tail -60 "$log"
 		return 1
 	}
-	grep -E '^(not ok|[EWI]: )|All [0-9]+ tests passed' "$log" || true
+	grep -E '^(not ok|[EWI]: )|All [0-9]+ tests passed|^first-saga ' "$log" || true
 	make_chroot "$1" "$clean" >>"$log" 2>&1 || return 1
 	mkdir -p "$clean/packages"
 	cp "$root"/build/*.deb "$clean/packages/"
@@ -77,7 +150,11 @@ package() {
 		tail -60 "$log"
 		return 1
 	}
-	[ -z "$folder" ] || cp "$root"/build/*.deb "$folder/"
+	grep -E '^ok - |^libcurl' "$log"
+	if [ -n "$folder" ]; then
+		mkdir -p "$folder/$1"
+		cp "$root"/build/*.deb "$folder/$1/"
+	fi
 	(cd "$root/build" && ls -- *.deb)
 	rm -rf "$clean"
 }
