@@ -153,6 +153,20 @@ clean_up() {
 	exit $status
 }
 
+# code_block FILE TEXT: the first block of code of a page that has TEXT, without its fence
+code_block() {
+	perl -0777 -e '
+		my ($file, $wanted) = @ARGV;
+		open my $page, "<", $file or die "$file: $!\n";
+		for my $block (<$page> =~ /^```\w*\n(.*?)^```/msg)
+		{
+			next unless index($block, $wanted) >= 0;
+			print $block;
+			exit 0;
+		}
+		die "$file has no block with \"$wanted\"\n"' -- "$1" "$2"
+}
+
 # build [make arguments]: builds the copy and installs it.
 build() {
 	as_user make -s -j"$(nproc)" -C "$SCRATCH/dtm" PG_CONFIG="$PG_CONFIG" "$@"

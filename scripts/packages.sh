@@ -66,29 +66,15 @@ build_packages() {
 		autopkgtest ./*.deb dtm/ -- null' "$3"
 }
 
-# block TEXT: the block of code of README.md that has TEXT, without its fence or indent
-block() {
-	perl -0777 -e '
-		my ($wanted, $text) = (shift, <STDIN>);
-		for my $block ($text =~ /^```\w*\n(.*?)^```|^((?:    \S.*\n)+)/msg)
-		{
-			next unless defined $block && index($block, $wanted) >= 0;
-			$block =~ s/^    //mg if $block =~ /\A    /;
-			print $block;
-			exit 0;
-		}
-		die "README.md has no block with \"$wanted\"\n"' -- "$1" <"$SCRATCH/dtm/README.md"
-}
-
 # Whoever has nothing but the README and the packages: types what it says, and
 # answers yes.  What it shows as the result must be in what is printed, in that order.
 write_readme() {
-	block 'apt-get install ./postgresql-' >"$1/install" &&
+	code_block "$SCRATCH/dtm/README.md" 'apt-get install ./postgresql-' >"$1/install" &&
 		tail -1 "$1/install" | grep -qx 'su postgres -c psql' &&
 		sed -i '$d' "$1/install" &&
-		block 'CREATE EXTENSION dtm;' >"$1/saga.sql" &&
-		block 'CREATE FUNCTION move' >>"$1/saga.sql" &&
-		block ' dtm_wait' >"$1/expected"
+		code_block "$SCRATCH/dtm/README.md" 'CREATE EXTENSION' >"$1/saga.sql" &&
+		code_block "$SCRATCH/dtm/README.md" 'CREATE FUNCTION move' >>"$1/saga.sql" &&
+		code_block "$SCRATCH/dtm/README.md" ' dtm_wait' >"$1/expected"
 }
 
 # try_packages ROOT VERSION: in a chroot where nothing was installed before
@@ -107,9 +93,10 @@ try_packages() {
 			open my \$expected, q{<}, q{/readme/expected}; open my \$out, q{<}, q{/readme/out};
 			while (my \$line = <\$expected>)
 			{
-				my \$found = \$line !~ /\S/;
-				while (!\$found && defined(my \$got = <\$out>)) { \$found = \$got eq \$line }
-				die qq{it does not print: \$line} unless \$found;
+				\$line =~ s/\s+\z//;
+				my \$found = \$line eq q{};
+				while (!\$found && defined(my \$got = <\$out>)) { \$got =~ s/\s+\z//; \$found = \$got eq \$line }
+				die qq{it does not print: \$line\n} unless \$found;
 			}"
 		echo "ok - the first saga, as the README has it"
 		cd /dtm
