@@ -40,8 +40,7 @@ quietly() {
 
 # The archive, from a repository of its own
 make_archive() {
-	cd "$SCRATCH/dtm"
-	as_user git init -q . && as_user git add -A &&
+	cd "$SCRATCH/dtm" && as_user git init -q . && as_user git add -A &&
 		as_user git -c user.name=dtm -c user.email=dtm@localhost commit -q -m "what is released" &&
 		as_user make -s dist PG_CONFIG="$PG_CONFIG" && archive=$(ls "$PWD"/dtm-*.zip) &&
 		as_user mkdir "$SCRATCH/unpacked" && as_user unzip -q "$archive" -d "$SCRATCH/unpacked" &&

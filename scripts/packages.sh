@@ -72,9 +72,10 @@ write_readme() {
 	code_block "$SCRATCH/dtm/README.md" 'apt-get install ./postgresql-' >"$1/install" &&
 		tail -1 "$1/install" | grep -qx 'su postgres -c psql' &&
 		sed -i '$d' "$1/install" &&
+		code_block "$SCRATCH/dtm/docs/deploying.md" 'apt-get install ./postgresql-' | diff - "$1/install" &&
 		code_block "$SCRATCH/dtm/README.md" 'CREATE EXTENSION' >"$1/saga.sql" &&
 		code_block "$SCRATCH/dtm/README.md" 'CREATE FUNCTION move' >>"$1/saga.sql" &&
-		code_block "$SCRATCH/dtm/README.md" ' dtm_wait' >"$1/expected"
+		code_block "$SCRATCH/dtm/README.md" $'-\n succeed' >"$1/expected"
 }
 
 # try_packages ROOT VERSION: in a chroot where nothing was installed before

@@ -81,7 +81,7 @@ stop_all() {
 	done
 }
 END
-cat >"$root/upgrade/shop.sql" <<'END'
+cat >"$root/upgrade/shop.sql" <<'SQL'
 CREATE EXTENSION dtm;
 GRANT dtm_user TO app;
 CREATE TABLE done (gid text, branch_id text, op text, as_role name DEFAULT current_user);
@@ -107,7 +107,7 @@ SELECT dtm_submit('saga', ARRAY[dtm_step('sql:public.work', 'sql:public.work', '
 SELECT dtm_prepare('msg', 'prepared', ARRAY[dtm_step('sql:public.work', '', '{}')],
   '{"query_prepared": "http://127.0.0.1:1/", "timeout_to_fail": 1000000}');
 SELECT dtm_submit('msg', ARRAY[dtm_step('sql:public.work', '', '{}')], gid => 'delayed', options => '{"delay": 1000000}');
-END
+SQL
 step "packages and two clusters, with unfinished transactions" <<'END' || exit 1
 apt-get update -q
 apt-get install -q --no-install-recommends /upgrade/bookworm/postgresql-15-dtm_*.deb
