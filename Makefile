@@ -63,7 +63,7 @@ install-upgrade-test:
 # ---------- documentation, the gateway, all of it ----------
 
 # In folders as they are here, so that links lead where they should
-DOCUMENTS = $(filter-out %.7,$(patsubst $(srcdir)/%,%,$(wildcard $(addprefix $(srcdir)/,README*.md CHANGELOG.md LICENSE docs/*.* docs/*/*.* examples/first-saga.* sql/participant.sql))))
+DOCUMENTS = $(filter-out %.7,$(patsubst $(srcdir)/%,%,$(wildcard $(addprefix $(srcdir)/,README*.md CHANGELOG.md LICENSE docs/*.* docs/*/*.* examples/*.* sql/participant.sql))))
 DOCUMENTS_TO = $(DESTDIR)$(docdir)/$(docmoduledir)/dtm
 MANUAL_TO = $(DESTDIR)$(mandir)/man7
 
