@@ -5,7 +5,7 @@ CREATE FUNCTION move(gid text, branch_id text, op text, payload jsonb) RETURNS v
 BEGIN
   UPDATE public.account SET balance = balance + (payload ->> op)::int WHERE name = payload ->> 'name';
 EXCEPTION WHEN check_violation THEN
-  RAISE 'not enough money' USING ERRCODE = 'DT409';   -- a final no
+  RAISE 'not enough money' USING ERRCODE = 'DT409';   -- permanent failure
 END $$;
 
 SELECT dtm_submit('saga', ARRAY[

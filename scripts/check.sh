@@ -13,7 +13,7 @@ failed=0
 packages=(build-essential "postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR"
 	libcurl4-openssl-dev ca-certificates libcmocka-dev libipc-run-perl python3-aiohttp
 	python3-grpcio python3-psycopg2 openssl nodejs procps util-linux
-	libpq-dev libnghttp2-dev libssl-dev)
+	libpq-dev libnghttp2-dev libssl-dev curl)
 case " $tiers " in *" lint "* | *" fuzz "*)
 	packages+=(cppcheck clang-tidy-14 clang-14 libclang-rt-14-dev) ;;
 esac

@@ -1,10 +1,11 @@
-# The examples of the documentation; a comment after a statement is its result.  If this fails, an
-# example does not work.
+# The examples of the reference and of the page about servers; a comment after a statement is its result.
+# If this fails, an example does not work, or something is not documented.
 use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
 use DtmTest;
+use DocsTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -12,44 +13,22 @@ my $node = start_server('docs', extension => 0);
 my ($busi, $grpc) = start_participant('--grpc');
 my $docs = "$FindBin::RealBin/../docs";
 
-for my $page ('getting-started', 'sql-reference', 'servers')
-{
-	my $text = slurp_file("$docs/$page.md");
-	my ($script, @expected) = ("SET client_min_messages = warning;\n");
-	my $database = $page =~ s/-/_/r;
+my $hosts = sub {
+	my ($text) = @_;
 
-	# the services of the examples
 	$text =~ s{http://(bank-a|bank-b|shop)/}{$busi/}g;
 	$text =~ s{grpc://(bank-a|bank-b|shop):9000/}{grpc://$grpc/}g;
-	while ($text =~ /^```sql\n(.*?)^```/msg)
-	{
-		my ($block, $statement) = ($1, '');
-		for my $line (split /\n/, $block)
-		{
-			my $result;
-			$result = $1 if $line =~ s/;\s*--\s*(.*?)\s*$/;/;
-			$statement .= "$line\n";
-			next unless $line =~ /;$/ && ($statement =~ tr/$/$/) % 4 == 0;
-			push @expected, [ $statement, $result ];
-			$script .= sprintf("\\echo \@\@%d\n%s", $#expected, $statement);
-			$statement = '';
-		}
-		is($statement, '', "$page: a block ends with its last statement");
-	}
+	return $text;
+};
+
+for my $page ('sql-reference', 'servers')
+{
+	my $database = $page =~ s/-/_/r;
+	my @blocks = grep { $_->{language} eq 'sql' && $_->{attributes} eq '' } blocks_of("docs/$page.md");
+
 	$node->safe_psql('postgres', "CREATE DATABASE $database");
 	$node->safe_psql('postgres', 'DROP ROLE IF EXISTS app');
-	my ($rc, $out, $err) = $node->psql($database, $script);
-	is($rc, 0, "$page: every example runs") or diag($err);
-	my %got = $out =~ /^\@\@(\d+)\n?(.*?)(?=^\@\@|\z)/msg;
-	for my $n (0 .. $#expected)
-	{
-		my ($statement, $result) = @{ $expected[$n] };
-		next unless defined $result;
-		(my $got = defined $got{$n} ? $got{$n} : '') =~ s/\n\z//;
-		$result =~ s{http://(bank-a|bank-b|shop)/}{$busi/}g;
-		(my $name = $statement) =~ s/\s+/ /g;
-		is($got, $result, "$page: " . substr($name, 0, 60));
-	}
+	run_statements($node, $database, $page, $hosts, map { statements_of($_->{text}) } @blocks);
 }
 
 # adopting an SDK's barrier, as docs/compatibility.md has it
