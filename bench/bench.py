@@ -399,8 +399,8 @@ SELECT now(), dtm.submitter(current_user::regrole), 's', false, false, 'filled-'
        ARRAY['{{"amount": 30}}'::bytea, '{{"amount": 30}}'::bytea]
   FROM generate_series(1, {waiting + finished}) n""")
         self.execute(f"""
-INSERT INTO dtm.active (id, next_time, updated, status, branch_status)
-SELECT id, now() + interval '1 day' + id * interval '1 s', now(), 's', 'PPPP'
+INSERT INTO dtm.active (id, next_time, updated, status, branch_status, submitted_by)
+SELECT id, now() + interval '1 day' + id * interval '1 s', now(), 's', 'PPPP', submitted_by
   FROM dtm.request WHERE gid LIKE 'filled-%' ORDER BY id LIMIT {waiting}""")
         self.execute("""
 INSERT INTO dtm.finished (id, finished, status, branch_status)

@@ -218,7 +218,7 @@ DECLARE i bigint;
 BEGIN
   INSERT INTO dtm.request (created, submitted_by, trans_type, concurrent, wait_result, gid, action)
   VALUES (now(), 'regress_dtm_shop'::regrole::oid, CASE $1 WHEN 'saga' THEN 's' WHEN 'tcc' THEN 't' WHEN 'xa' THEN 'x' ELSE 'm' END::"char", false, true, concat_ws('-', $1, $2, $3), '{}') RETURNING id INTO i;
-  INSERT INTO dtm.active (id, next_time, updated, status, branch_status, rollback_reason) VALUES (i, 'infinity', now(), CASE WHEN reason IS NULL THEN 's' ELSE 'a' END::"char", '', reason);
+  INSERT INTO dtm.active (id, next_time, updated, status, branch_status, rollback_reason, submitted_by) VALUES (i, 'infinity', now(), CASE WHEN reason IS NULL THEN 's' ELSE 'a' END::"char", '', reason, 'regress_dtm_shop'::regrole::oid);
   INSERT INTO dtm.attempt (id, started, duration, branch, result, error) SELECT i, now() - interval '1 s', 0, 0, 'S', NULL WHERE result IS NOT NULL;
   INSERT INTO dtm.attempt (id, started, duration, branch, result, error) SELECT i, now(), 0, 0, result, 'said so' WHERE result IS NOT NULL;
   RETURN i;

@@ -53,7 +53,7 @@ RESET ROLE;
 INSERT INTO dtm.request (created, submitted_by, trans_type, concurrent, wait_result, gid, action)
 SELECT now() - (30000 - n) * interval '1 m', dtm.submitter(CASE n % 10 WHEN 0 THEN 'regress_dtm_alice' ELSE current_user END::regrole), 'm', false, false, 'many-' || n, '{http://127.0.0.1:9/a}'
   FROM generate_series(1, 30000) n;
-INSERT INTO dtm.active (id, next_time, updated, status, branch_status) SELECT id, now() + interval '1 day', now(), 's', 'P' FROM dtm.request WHERE gid ~ '^many-.*00$';
+INSERT INTO dtm.active (id, next_time, updated, status, branch_status, submitted_by) SELECT id, now() + interval '1 day', now(), 's', 'P', submitted_by FROM dtm.request WHERE gid ~ '^many-.*00$';
 INSERT INTO dtm.finished (id, finished, status, branch_status) SELECT id, created, CASE WHEN gid ~ '7$' THEN 'F' ELSE 'S' END, 'S' FROM dtm.request WHERE gid ~ '^many-.*(?!00)..$' AND gid !~ '00$';
 INSERT INTO dtm.attempt (id, started, duration, branch, http_status, result) SELECT id, finished, 1000, 0, 200, 'S' FROM dtm.finished;
 VACUUM (ANALYZE) dtm.request, dtm.active, dtm.finished, dtm.attempt;

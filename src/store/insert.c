@@ -46,10 +46,10 @@ build_insert(const ColumnSet *set)
 	for (int i = 1; i <= n; i++)
 		appendStringInfo(&sql, "%s$%d", i == 1 ? "" : ", ", i);
 	appendStringInfo(&sql,
-					 ") ON CONFLICT ON CONSTRAINT request_gid DO NOTHING RETURNING id, created) "
-					 "INSERT INTO dtm.active (id, next_time, updated, status, branch_status, held, delayed) "
+					 ") ON CONFLICT ON CONSTRAINT request_gid DO NOTHING RETURNING id, created, submitted_by) "
+					 "INSERT INTO dtm.active (id, next_time, updated, status, branch_status, held, delayed, submitted_by) "
 					 "SELECT r.id, $%d, r.created, $%d, pg_catalog.repeat('P', $%d), $%d, "
-					 "CASE WHEN $%d" EQUALS "'s' AND $%d OPERATOR(pg_catalog.>) r.created THEN true END FROM r "
+					 "CASE WHEN $%d" EQUALS "'s' AND $%d OPERATOR(pg_catalog.>) r.created THEN true END, r.submitted_by FROM r "
 					 "RETURNING id",
 					 n + 1, n + 2, n + 3, n + 4, n + 2, n + 1);
 	row_types(set, insert_statement.types);
@@ -200,7 +200,7 @@ insert_request(Target *target, EState *estate, Transaction *trans, Oid ids, List
 }
 
 static void
-insert_active(Target *target, EState *estate, const Transaction *trans)
+insert_active(Target *target, EState *estate, const Transaction *trans, Datum submitter)
 {
 	const DtmTrans *core = &trans->core;
 	text	   *letters = palloc(VARHDRSZ + core->nops);
@@ -215,6 +215,7 @@ insert_active(Target *target, EState *estate, const Transaction *trans)
 	set(target, ACTIVE_RETRIES, Int16GetDatum(0));
 	set(target, ACTIVE_STATUS, CharGetDatum(dtm_status_letter(core->status)));
 	set(target, ACTIVE_BRANCH_STATUS, PointerGetDatum(letters));
+	set(target, ACTIVE_SUBMITTED_BY, submitter);
 	if (core->held)
 		set(target, ACTIVE_HELD, BoolGetDatum(true));
 	if (core->status == DTM_SUBMITTED && core->next_time > core->created)
@@ -244,7 +245,8 @@ insert_rows(Target *request, Target *active, Transaction *trans, Oid ids, bool *
 		if (*inserted)
 		{
 			open_target(active, estate, false);
-			insert_active(active, estate, trans);
+			insert_active(active, estate, trans,
+						  request->slot->tts_values[C_SUBMITTED_BY - 1]);
 			ExecCloseIndices(active->info);
 		}
 	}

@@ -155,10 +155,10 @@ enum
 	ACTIVE_FAILURES, ACTIVE_RETRIES, ACTIVE_STATUS, ACTIVE_BRANCH_STATUS,
 	ACTIVE_ROLLBACK_REASON, ACTIVE_ATTEMPTS, ACTIVE_PARKED, ACTIVE_PARKED_OP,
 	ACTIVE_PARKED_REASON, ACTIVE_HELD, ACTIVE_COMPLETIONS, ACTIVE_DELAYED,
-	ACTIVE_ONGOING_SINCE
+	ACTIVE_ONGOING_SINCE, ACTIVE_SUBMITTED_BY
 };
 
-#define NACTIVE	ACTIVE_ONGOING_SINCE
+#define NACTIVE	ACTIVE_SUBMITTED_BY
 
 enum
 {
@@ -177,7 +177,10 @@ enum
 	RESULT_ID = 1, RESULT_BRANCH, RESULT_OK, RESULT_RESULT, RESULT_NOTE
 };
 
-/* Types of dtm.active's columns; those of dtm.request are request_types. */
+/*
+ * Types of dtm.active's columns, InvalidOid for dtm.submitter; those of dtm.request
+ * are request_types.
+ */
 extern const Oid active_types[NACTIVE];
 
 /* A table of schema dtm that is read or written. */

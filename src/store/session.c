@@ -337,7 +337,9 @@ void
 store_assign(int64 id, Oid role)
 {
 	static Statement statement = {
-		"UPDATE dtm.request SET submitted_by = dtm.submitter($2) WHERE id" EQUALS "$1",
+		"WITH r AS (UPDATE dtm.request SET submitted_by = dtm.submitter($2) "
+		"WHERE id" EQUALS "$1 RETURNING id, submitted_by) "
+		"UPDATE dtm.active a SET submitted_by = r.submitted_by FROM r WHERE a.id" EQUALS "r.id",
 		2, {INT8OID, OIDOID}, true
 	};
 	Datum		values[2];

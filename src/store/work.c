@@ -60,7 +60,7 @@ store_own_session(void)
 const Oid	active_types[NACTIVE] = {
 	INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID, INT2OID, INT2OID, CHAROID,
 	TEXTOID, TEXTOID, INT2ARRAYOID, TIMESTAMPTZOID, INT2OID, TEXTOID, BOOLOID,
-	INT8ARRAYOID, BOOLOID, TIMESTAMPTZOID
+	INT8ARRAYOID, BOOLOID, TIMESTAMPTZOID, InvalidOid
 };
 static const Oid finished_types[FINISHED_STOPPED] = {
 	INT8OID, TIMESTAMPTZOID, CHAROID, TEXTOID, TEXTOID, BOOLOID
@@ -365,9 +365,12 @@ store_disown(int64 id)
 {
 	/* the text of one that does not exist is that of nobody */
 	static Statement statement = {
-		"UPDATE dtm.request SET submitted_by = submitted_by::pg_catalog.text::dtm.submitter "
+		"WITH r AS (UPDATE dtm.request SET submitted_by = submitted_by::pg_catalog.text::dtm.submitter "
 		"WHERE id = (SELECT r.id FROM dtm.request r WHERE r.id = $1 "
-		"AND dtm.submitter_role(r.submitted_by) IS NULL FOR UPDATE SKIP LOCKED)",
+		"AND dtm.submitter_role(r.submitted_by) IS NULL FOR UPDATE SKIP LOCKED) "
+		"RETURNING id, submitted_by) "
+		"UPDATE dtm.active SET submitted_by = r.submitted_by FROM r "
+		"WHERE active.id = (SELECT a.id FROM dtm.active a WHERE a.id = r.id FOR UPDATE SKIP LOCKED)",
 		1, {INT8OID}
 	};
 	Session		session;
