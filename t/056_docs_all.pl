@@ -6,6 +6,7 @@ use FindBin;
 use lib $FindBin::RealBin;
 use DtmTest;
 use DocsTest;
+use File::Find qw(find);
 use HTTP::Tiny;
 use IPC::Run ();
 use MIME::Base64 qw(encode_base64);
@@ -29,7 +30,12 @@ my @order = map { "docs/$_.md" } qw(getting-started outbox topics scheduling tcc
   outcome recipes testing-applications moving managed poolers high-availability gateway uninstalling);
 unshift @order, 'README.md';
 
-my @pages = map { s{^\Q$top\E/}{}r } sort map { glob "$top/$_" } 'README*.md', 'CONTRIBUTING.md', 'docs/*.md', 'clients/*/README.md', 'gateway/README.md', 'examples/*/README.md';
+my @pages;
+find({ no_chdir => 1, wanted => sub {
+	$File::Find::prune = 1 if m{/(?:\.git|node_modules|target|tmp_check)\z};
+	push @pages, s{^\Q$top\E/}{}r if /\.md\z/;
+} }, $top);
+@pages = sort @pages;
 
 # ---------- links ----------
 

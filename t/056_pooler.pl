@@ -13,7 +13,7 @@ use Test::More;
 my ($program) = grep { -x $_ } '/usr/sbin/pgbouncer', map { "$_/pgbouncer" } split /:/, $ENV{PATH};
 plan skip_all => 'pgbouncer is not installed' unless $program;
 
-my $node = start_server('pooler', conf => "dtm.retry_interval = 100ms\n");
+my $node = start_server('pooler', conf => "max_prepared_transactions = 10\ndtm.retry_interval = 100ms\n");
 my $port = PostgreSQL::Test::Cluster::get_free_port();
 my $folder = PostgreSQL::Test::Utils::tempdir();
 my $server = join ' ', 'host=' . $node->host, 'port=' . $node->port, 'dbname=postgres', 'user=' . $node->safe_psql('postgres', 'SELECT current_user');
@@ -58,6 +58,8 @@ is(pooled('shop', "SELECT dtm_submit('msg', gid => 'pooled'); SELECT dtm_wait('p
 is(pooled('shop', "BEGIN; SELECT dtm_barrier('saga', 'g', '01', 'action'); SELECT dtm_barrier('saga', 'g', '01', 'action', '01'); COMMIT"), "t\nf\n", 'barriers in one transaction');
 # others come and go on the same server connection: barriers are counted for each transaction
 is(pooled('shop', "BEGIN; SELECT dtm_barrier('saga', 'g', '01', 'action'); COMMIT"), "f\n", 'and in the next one');
+is(pooled('shop', "BEGIN; SELECT dtm_barrier('xa', 'x', '01', 'action'); PREPARE TRANSACTION 'x-01'") . pooled('shop', "COMMIT PREPARED 'x-01'; SELECT dtm_barrier('xa', 'x', '01', 'action')"),
+	"t\nf\n", 'prepared transactions');
 like(pooled('shop_session', "LISTEN dtm_finished; SELECT dtm_submit('msg', gid => 'told', options => '{\"notify\": true}'); SELECT dtm_wait('told'); SELECT 1"),
 	qr/"dtm_finished" with payload "\{"gid":"told"/, 'a notification, by session pooling');
 
