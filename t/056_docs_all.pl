@@ -27,7 +27,7 @@ my %runs_in = (
 # The others run here, in one database, in the order in which a reader comes to them: what one page creates
 # must not be in the way of the next.  Pages that are not in this list come last.
 my @order = map { "docs/$_.md" } qw(getting-started outbox topics scheduling tcc xa workflows participants results
-  outcome recipes testing-applications moving managed poolers high-availability gateway uninstalling);
+  outcome recipes testing-applications moving managed deploying poolers high-availability gateway upgrading uninstalling);
 unshift @order, 'README.md';
 
 my @pages;
