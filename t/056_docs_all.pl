@@ -282,6 +282,14 @@ sub account_for
 	return;
 }
 
+# Whoever types a page has no other services than those that it starts.
+for my $page (grep { !m{/(?:results|gateway)\.md} } @order)
+{
+	my $sql = join '', map { $_->{text} } grep { $_->{language} eq 'sql' } blocks_of($page);
+
+	unlike($sql, qr{https?://(?!127\.0\.0\.1:80\d\d/)}, "$page: its SQL names no service that nobody has");
+}
+
 # The Chinese README has the blocks of the English one, which run below.
 sub code_of { return join '', map { "$_->{language} $_->{mark}\n$_->{text}" } blocks_of($_[0]); }
 
