@@ -113,6 +113,9 @@ typedef struct DtmSocket
 } DtmSocket;
 
 /* One libcurl handle, used for call after call. */
+/* Calls in flight aside at most; more of them are like any other. */
+#define MAX_ASIDE	8
+
 typedef struct DtmRequest
 {
 	DtmTransport *transport;
@@ -124,6 +127,7 @@ typedef struct DtmRequest
 	bool		has_ca_file;	/* CAINFO is set */
 	bool		has_client_cert;	/* SSLCERT and SSLKEY are set */
 	bool		has_method;		/* CUSTOMREQUEST is set */
+	bool		aside;			/* it takes no place of max_requests */
 	bool		too_long;		/* the reply exceeded max_reply_size */
 	size_t		header_len;		/* size of headers and trailers, in bytes */
 	int64_t		content_length; /* of its header; -1: it has none */
@@ -182,7 +186,8 @@ struct DtmTransport
 									 * earlier, monotonic us */
 	DtmCall    *done;			/* ended, not yet reaped */
 	DtmCall    *last_done;
-	int			in_flight;
+	int			in_flight;		/* but for those aside */
+	int			naside;			/* in flight, aside */
 	int			waiting;
 	size_t		reply_bytes;	/* buffers of all replies that were not reaped
 								 * yet */
@@ -194,6 +199,13 @@ struct DtmTransport
 												 * has not been told of; "":
 												 * none */
 };
+
+/* The number of calls in flight that a call counts for. */
+static inline int *
+calls_with(DtmTransport *t, const DtmRequest *request)
+{
+	return request->aside ? &t->naside : &t->in_flight;
+}
 
 /* ---------- transport.c ---------- */
 

@@ -216,7 +216,7 @@ on_timer(CURLM *multi, long timeout_ms, void *arg)
 static bool
 limit_connections(DtmShard *shard, char *error)
 {
-	long		most = shard->transport->max_requests;
+	long		most = shard->transport->max_requests + MAX_ASIDE;
 	CURLM	   *multi = shard->multi;
 	CURLMcode	rc = CURLM_OK;
 

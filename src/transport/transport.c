@@ -119,7 +119,8 @@ start(DtmTransport *t, DtmCall *call)
 	call->request = request;
 	host_started(t, call->host, call);
 	queue_started(call);
-	t->in_flight++;
+	request->aside = call->aside && t->naside < MAX_ASIDE;
+	*calls_with(t, request) += 1;
 	if (call->sent != NULL)
 		*call->sent = call->started;
 }
@@ -170,7 +171,7 @@ leave(DtmTransport *t, DtmRequest *request)
 	queue_left(t, call, true);
 	call->host = NULL;
 	host_left(t, host, call);
-	t->in_flight--;
+	*calls_with(t, request) -= 1;
 	host_release(t, host);
 }
 
@@ -408,7 +409,7 @@ dtm_transport_due_in(DtmTransport *t)
 	if (t->done != NULL || (t->npaused > 0 && t->reply_freed))
 		return 0;
 	due = shards_deadline(t);
-	if (t->in_flight > 0 && t->next_expiry < due)
+	if (t->in_flight + t->naside > 0 && t->next_expiry < due)
 		due = t->next_expiry;
 	if (t->waiting > 0 && t->next_start < due)
 		due = t->next_start;

@@ -87,6 +87,9 @@ typedef struct DtmCall
 	bool		status_is_enough;	/* a body that is too large, or encoded,
 									 * is no error */
 	bool		read_retry_after;
+	bool		aside;			/* in flight, it takes no place of
+								 * max_requests: it must not be in the way of
+								 * others */
 	void	   *owner;			/* for the caller */
 
 	/*

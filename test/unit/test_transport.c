@@ -254,6 +254,53 @@ connections_of_http2_are_used_again(void **state)
 	}
 }
 
+/* One that hangs aside leaves all places to others. */
+static void
+calls_aside_take_no_place(void **state)
+{
+	DtmTransportLimits limits = {.max_requests = 1, .max_requests_per_host = 10,
+		.max_reply_size = 1024, .ca_file = ""};
+	DtmCall		aside = {.url = url, .timeout = INT64_C(3600) * 1000000, .aside = true};
+	DtmCall		call = {.url = url, .timeout = INT64_C(3600) * 1000000};
+
+	(void) state;
+	dtm_transport_set_limits(transport, &limits);
+	dtm_transport_submit(transport, &aside);
+	dtm_transport_drive(transport);
+	assert_true(dtm_call_is_in_flight(&aside));
+	assert_int_equal(dtm_transport_in_flight(transport), 0);
+	dtm_transport_submit(transport, &call);
+	dtm_transport_drive(transport);
+	assert_true(dtm_call_is_in_flight(&call));
+	assert_int_equal(dtm_transport_in_flight(transport), 1);
+	dtm_transport_cancel(transport, &call);
+	assert_int_equal(dtm_transport_in_flight(transport), 0);
+	dtm_transport_cancel(transport, &aside);
+	assert_int_equal(dtm_transport_in_flight(transport), 0);
+}
+
+/* Its time-out ends it, although it counts nowhere. */
+static void
+calls_aside_time_out(void **state)
+{
+	DtmCall		call = {.url = url, .timeout = 1000, .aside = true};
+
+	(void) state;
+	dtm_transport_submit(transport, &call);
+	dtm_transport_drive(transport);
+	while (dtm_transport_reap(transport) != &call)
+	{
+		struct pollfd fd = {.fd = dtm_transport_fd(transport), .events = POLLIN};
+		int64_t		due = dtm_transport_due_in(transport);
+
+		assert_true(due >= 0);
+		poll(&fd, 1, (int) (due / 1000) + 1);
+		dtm_transport_drive(transport);
+	}
+	assert_non_null(strstr(call.error, "timed out after "));
+	dtm_call_release(&call);
+}
+
 /* ---------- the memory for responses ---------- */
 
 #define BODY_SIZE	100000
@@ -437,6 +484,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(what_is_of_no_call_is_told_once, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_library_that_is_too_old_is_named, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(connections_of_http2_are_used_again, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(calls_aside_take_no_place, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(calls_aside_time_out, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(responses_that_do_not_fit_wait, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(one_at_a_time_goes_on_without_memory, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_response_that_waits_ends_with_its_time_out, set_up, tear_down)
