@@ -1240,14 +1240,14 @@ COMMENT ON COLUMN dtm.orphans.statement IS 'statement that ends it; run it in th
 CREATE FUNCTION dtm.coordinator_stats(
   OUT state text, OUT pid integer, OUT started timestamptz, OUT in_flight integer, OUT queued integer,
   OUT loaded integer, OUT commits bigint, OUT finished bigint, OUT calls bigint, OUT call_errors bigint, OUT errors bigint,
-  OUT coordinator integer, OUT reason text, OUT hint text)
+  OUT coordinator integer, OUT reason text, OUT hint text, OUT spans_sent bigint, OUT spans_dropped bigint)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'dtm_coordinator_stats' LANGUAGE C VOLATILE PARALLEL SAFE;
 COMMENT ON FUNCTION dtm.coordinator_stats() IS 'counters of this database''s coordinators since their start';
 
 CREATE VIEW dtm.stat_coordinator AS
   SELECT s.state, s.pid, s.started, s.in_flight, s.queued, s.loaded, s.commits, s.finished, s.calls, s.call_errors,
-         s.errors, s.coordinator, b.backlog, b.oldest_due_age, s.reason, s.hint
+         s.errors, s.coordinator, b.backlog, b.oldest_due_age, s.reason, s.hint, s.spans_sent, s.spans_dropped
     FROM dtm.coordinator_stats() s
          CROSS JOIN (SELECT pg_catalog.count(*) AS backlog,
                             pg_catalog.clock_timestamp() - NULLIF(pg_catalog.min(a.next_time), '-infinity') AS oldest_due_age
@@ -1270,6 +1270,8 @@ COMMENT ON COLUMN dtm.stat_coordinator.backlog IS 'number of due transactions of
 COMMENT ON COLUMN dtm.stat_coordinator.oldest_due_age IS 'time for which the oldest of them has been due';
 COMMENT ON COLUMN dtm.stat_coordinator.reason IS 'why the coordinator is paused; NULL: it is not paused';
 COMMENT ON COLUMN dtm.stat_coordinator.hint IS 'what to do to resume the coordinator';
+COMMENT ON COLUMN dtm.stat_coordinator.spans_sent IS 'spans that dtm.otlp_endpoint has taken since the start';
+COMMENT ON COLUMN dtm.stat_coordinator.spans_dropped IS 'spans that were dropped since the start, because it was too slow, did not answer, or rejected them';
 
 CREATE FUNCTION dtm.host_stats(
   OUT coordinator integer, OUT host text, OUT state text, OUT in_flight integer, OUT waiting integer, OUT window_size integer,

@@ -3,14 +3,16 @@
 # Installs what is missing, builds, starts a cluster with the extension and the
 # gateway, and runs test/interop.  Ends with one line: N passed, N failed.
 #
-#	scripts/interop.sh [go] [go-client] [python] [java]	(default: all)
+#	scripts/interop.sh [go] [go-client] [python] [java] [otlp]	(default: all)
+#
+# otlp: spans, against the protocol buffers of OpenTelemetry.
 #
 # INTEROP_CACHE=folder keeps the downloads for the next run; the ordinary user must
 # be able to write there.
 . "$(dirname "$0")/common.sh"
 
 set -o pipefail
-sdks=${*:-go go-client python java}
+sdks=${*:-go go-client python java otlp}
 failed=0
 
 packages=(build-essential "postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR"
@@ -20,6 +22,9 @@ case " $sdks " in *" go "* | *" go-client "*)
 esac
 case " $sdks " in *" python "*)
 	packages+=(python3-pip python3-psycopg2 python3-requests) ;;
+esac
+case " $sdks " in *" otlp "*)
+	packages+=(python3-pip) ;;
 esac
 case " $sdks " in *" java "*)
 	command -v javac >/dev/null || packages+=(default-jdk-headless)
@@ -146,6 +151,14 @@ java_sdk() {
 	run "Java dtmcli-java 2.1.4" java -cp "$classes:$(cat "$classes/path")" Interop
 }
 
+# Spans, read by google.protobuf.
+otlp() {
+	as_user /usr/bin/python3 -m pip install -q --no-deps --require-hashes --no-cache-dir \
+		--target "$SCRATCH/otlp" -r "$SOURCES/otlp/requirements.txt"
+	run "OTLP, opentelemetry-proto 1.45.2" env PYTHONPATH="$SCRATCH/otlp" PATH="$PG_BIN:$PATH" \
+		PGHOST="$SCRATCH" PGPORT="$pg_port" PGCLIENTENCODING=UTF8 /usr/bin/python3 "$SOURCES/otlp/interop.py"
+}
+
 say "building for PostgreSQL $PG_MAJOR"
 build
 as_user make -s -j"$(nproc)" -C "$SCRATCH/dtm/gateway" PG_CONFIG="$PG_CONFIG"
@@ -158,6 +171,7 @@ for sdk in $sdks; do
 	go-client) go_client ;;
 	python) python_sdk ;;
 	java) java_sdk ;;
+	otlp) otlp ;;
 	*) echo "no such SDK: $sdk" >&2; exit 2 ;;
 	esac
 done

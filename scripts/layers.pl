@@ -22,6 +22,7 @@ my @src = (
 	['gid'],
 	['utf8'],
 	['base64', qw(compat errors)],
+	['otlp'],
 	['header', qw(compat utf8)],
 	['nearest', qw(compat)],
 	['core'],
@@ -45,8 +46,8 @@ my @src = (
 		   transaction utf8 wire process/wait_event clock)],
 	['request', qw(result base64 compat core endpoint errors gid header local nearest settings step_options store transaction utf8 wire)],
 	['coordinator',
-		qw(compat core crash_point endpoint errors flight local outcome process/shmem process/waiters result
-		   settings store transaction transport wire clock)],
+		qw(compat core crash_point endpoint errors flight local otlp outcome process/shmem process/waiters result
+		   settings store transaction transport utf8 wire clock)],
 	['process',
 		qw(compat coordinator errors flight local process/bgworker process/shmem settings store transaction process/wait_event clock)],
 	['api',

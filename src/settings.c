@@ -39,6 +39,7 @@ int			dtm_allowed_targets;
 int			dtm_sql_workers;
 int			dtm_coordinators_per_database;
 char	   *dtm_alert_webhook;
+char	   *dtm_otlp_endpoint;
 int			dtm_retention;
 bool		dtm_gateway;
 char	   *dtm_gateway_path;
@@ -62,6 +63,27 @@ check_webhook(char **value, void **extra, GucSource source)
 {
 	const char *problem = (*value)[0] == '\0' ? NULL : dtm_url_problem(*value);
 
+	if (problem != NULL)
+		GUC_check_errdetail("The URL cannot be called: %s.", problem);
+	return problem == NULL;
+}
+
+/*
+ * A URL to which a path is added, or a foreign server's, which is looked up when it is
+ * called.
+ */
+static bool
+check_otlp_endpoint(char **value, void **extra, GucSource source)
+{
+	const char *server = *value + strlen(DTM_SCHEME_SERVER);
+	const char *problem = NULL;
+
+	if (strncmp(*value, DTM_SCHEME_SERVER, strlen(DTM_SCHEME_SERVER)) == 0)
+		problem = strcspn(server, "/") == 0 ? "the name of the server is missing" : NULL;
+	else if ((*value)[0] != '\0')
+		problem = dtm_url_problem(*value);
+	if (problem == NULL && strpbrk(*value, "?#") != NULL)
+		problem = "it has a query or a fragment";
 	if (problem != NULL)
 		GUC_check_errdetail("The URL cannot be called: %s.", problem);
 	return problem == NULL;
@@ -204,6 +226,11 @@ settings_define(void)
 							   "See dtm.alert_retry_limit. Empty means that no URL is called.",
 							   &dtm_alert_webhook, "",
 							   PGC_SIGHUP, GUC_SUPERUSER_ONLY, check_webhook, NULL, NULL);
+	DefineCustomStringVariable("dtm.otlp_endpoint",
+							   "Sets the OTLP endpoint that receives spans over HTTP.",
+							   "Spans go to the path /v1/traces below it. It is a URL, or server:NAME for a foreign server. Empty means that there are no spans.",
+							   &dtm_otlp_endpoint, "",
+							   PGC_SIGHUP, GUC_SUPERUSER_ONLY, check_otlp_endpoint, NULL, NULL);
 	DefineCustomIntVariable("dtm.retention",
 							"Sets the time for which finished global transactions are kept.",
 							"0 keeps all of them.",

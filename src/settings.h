@@ -37,6 +37,7 @@ extern int	dtm_allowed_targets;	/* DtmTargets */
 extern int	dtm_sql_workers;	/* for each database */
 extern int	dtm_coordinators_per_database;
 extern char *dtm_alert_webhook;
+extern char *dtm_otlp_endpoint;
 extern int	dtm_retention;		/* min */
 extern bool dtm_gateway;
 extern char *dtm_gateway_path;

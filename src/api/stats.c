@@ -31,7 +31,7 @@ dtm_library_version(PG_FUNCTION_ARGS)
 }
 
 /* Columns of dtm.coordinator_stats(). */
-#define NSTATS		14
+#define NSTATS		16
 
 /* SQL that is newer may ask for more than there is. */
 static void
@@ -84,6 +84,8 @@ stats_row(TupleDesc desc, DtmSharedSlot *slot)
 	values[9] = Int64GetDatum((int64) pg_atomic_read_u64(&slot->ncall_errors));
 	values[10] = Int64GetDatum((int64) pg_atomic_read_u64(&slot->nerrors));
 	values[11] = Int32GetDatum(slot->share.number + 1);
+	values[14] = Int64GetDatum((int64) pg_atomic_read_u64(&slot->nspans));
+	values[15] = Int64GetDatum((int64) pg_atomic_read_u64(&slot->nspans_dropped));
 	nulls[12] = nulls[13] = true;
 	if (state == DTM_COORDINATOR_PAUSED && store_home_reason(home) != NULL)
 	{

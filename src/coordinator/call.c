@@ -170,6 +170,22 @@ call_make_post(const char *url, const char *body, int timeout)
 	return &call->base;
 }
 
+Call *
+call_make_post_aside(const char *url, Oid role, const char *body, size_t len, int timeout)
+{
+	RemoteCall *call = new_remote(0);
+
+	call->base.op = DTM_CALL_QUERY;
+	call->base.kind = WIRE_HTTP;
+	call->http.aside = true;
+	call->http.read_retry_after = true;
+	call->http.body = body;
+	call->http.body_len = len;
+	call->http.timeout = (int64) timeout * 1000;
+	(void) endpoint_post(url, role, &call->http, &call->refused);
+	return &call->base;
+}
+
 void
 call_start(Calls *calls, Call *call)
 {
@@ -275,6 +291,45 @@ call_describe(const Call *call, StoreAttempt *attempt)
 		attempt->http_status = http->http_status;
 		attempt->grpc_status = call->kind == WIRE_GRPC ? http->grpc_status : -1;
 	}
+}
+
+void
+call_span(const Call *call, const Transaction *trans, const StoreAttempt *attempt,
+		  CallSpan *span)
+{
+	bool		has_id = false;
+
+	if (is_local(call))
+	{
+		WireBranch	branch;
+
+		wire_describe(trans, call->op, &branch);
+		span->method = NULL;
+		span->url = branch.url;
+	}
+	else
+	{
+		const DtmCall *http = http_of(call);
+
+		span->method = http->method != NULL ? http->method : http->post ? "POST" : "GET";
+		span->url = http->url;
+		has_id = wire_span_id_of(http, span->id);
+	}
+	/* what has no request has no id yet */
+	if (!has_id)
+		wire_span_id(trans->gid, call->op, attempt->started, span->id);
+}
+
+int64
+call_asks_to_wait(const Call *call)
+{
+	const DtmCall *http = http_of(call);
+
+	if (http->retry_after == NULL)
+		return 0;
+	return dtm_retry_after(http->retry_after, strlen(http->retry_after),
+						   (http->started + http->duration) / DTM_USEC_PER_SEC) *
+		DTM_USEC_PER_SEC;
 }
 
 /* ---------- all calls ---------- */

@@ -45,7 +45,9 @@ typedef enum CallEnd
 
 typedef struct Call
 {
-	struct Entry *entry;		/* entry of the call; NULL: the webhook */
+	struct Entry *entry;		/* entry of the call; NULL: of none */
+	struct TraceBatch *batch;	/* without an entry: the spans that it sends;
+								 * NULL: the webhook */
 	struct Call *next;			/* in a list of its entry */
 	int64		id;				/* of the global transaction, to be noted; 0:
 								 * of none */
@@ -102,6 +104,13 @@ extern Call *call_make_decided(const Transaction *trans, const WireBranch *branc
  */
 extern Call *call_make_post(const char *url, const char *body, int timeout);
 
+/*
+ * The same to where endpoint_post() finds, as a role, and aside.  The body must not
+ * move until the call is reaped.  Needs a transaction for a server.
+ */
+extern Call *call_make_post_aside(const char *url, Oid role, const char *body,
+								  size_t len, int timeout);
+
 /* Starts a call at the next calls_drive(), or when its turn comes. */
 extern void call_start(Calls *calls, Call *call);
 
@@ -128,6 +137,20 @@ extern void call_where(const Call *call, CallPlace *place);
 
 /* Fills in the attempt of a call that was reaped or canceled. */
 extern void call_describe(const Call *call, StoreAttempt *attempt);
+
+/* How a span shows a call. */
+typedef struct CallSpan
+{
+	char		id[WIRE_SPAN_ID_SIZE];
+	const char *method;			/* of HTTP; NULL: a function */
+	const char *url;			/* that was called; or the function's */
+} CallSpan;
+
+extern void call_span(const Call *call, const Transaction *trans,
+					  const StoreAttempt *attempt, CallSpan *span);
+
+/* For how many us the response of a POST asks to wait; 0: for no time. */
+extern int64 call_asks_to_wait(const Call *call);
 
 static inline bool
 call_place_is(const CallPlace *place, const CallPlace *other)

@@ -12,6 +12,9 @@
 /* The error of an op that has waited in vain. */
 #define NOT_COMPLETED		"it was not completed in time"
 
+/* Of a call that may have been made. */
+#define CANCELED			"canceled: the global transaction is no longer active"
+
 static uint32
 jitter_of(Coordinator *c)
 {
@@ -120,8 +123,11 @@ entry_forget(Coordinator *c, Entry *entry)
 
 		entry->calls = call->next;
 		if (call_cancel(&c->calls, call))
-			attempts_add(&c->attempts, entry->id, call, DTM_RESULT_TEMPORARY,
-						 "canceled: the global transaction is no longer active");
+		{
+			attempts_add(&c->attempts, entry->id, call, DTM_RESULT_TEMPORARY, CANCELED);
+			if (c->traces.on)
+				spans_attempt(c, entry, call, DTM_RESULT_TEMPORARY, CANCELED);
+		}
 		call_free(call);
 	}
 	entry_untouch(c, entry);

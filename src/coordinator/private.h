@@ -26,6 +26,8 @@
  *	crashed.c	counts what was running when the server crashed
  *	removal.c	removes what has been finished for long enough
  *	webhook.c	tells the alert webhook
+ *	spans.c		the spans of transactions and calls
+ *	traces.c	sends them
  */
 #ifndef DTM_COORDINATOR_PRIVATE_H
 #define DTM_COORDINATOR_PRIVATE_H
@@ -42,6 +44,7 @@
 #include "removal.h"
 #include "room.h"
 #include "search.h"
+#include "traces.h"
 #include "uncommitted.h"
 
 #include "outcome.h"
@@ -92,6 +95,7 @@ struct Coordinator
 	Pace		pace;
 	Removal		removal;
 	Attempts	attempts;
+	Traces		traces;
 };
 
 /* ---------- turn.c ---------- */

@@ -227,7 +227,11 @@ load_rows(Batch *batch, const int64 *ids, int n)
 			postpone_bad(c, load.bad_id[i], load.bad_error[i]);
 	}
 	for (int i = 0; i < load.nabsent; i++)
+	{
 		locked_forget(&c->locked, load.absent_id[i]);
+		if (c->traces.on)
+			spans_absent(c, load.absent_id[i]);
+	}
 	c->reading.looked_at += n;
 	return load.ndone;
 }

@@ -90,6 +90,8 @@ take_reply(Coordinator *c, Entry *entry, const Call *call)
 		clean_text(call->text, call->text_len);
 	MemoryContextSwitchTo(c->turn);
 	attempts_add(&c->attempts, entry->id, call, call->result, reply->text);
+	if (c->traces.on)
+		spans_attempt(c, entry, call, call->result, reply->text);
 	if (calls_is_unanswered(&c->calls, call))
 	{
 		CallPlace	where;
@@ -127,6 +129,8 @@ take_record(Coordinator *c, Entry *entry, const Call *call)
 	entry->row = ROW_REREAD;
 	entry->not_before = 0;
 	entry_touch(c, entry);
+	if (c->traces.on)
+		spans_attempt(c, entry, call, call->result, call->text);
 	if (call->is_final && c->slot)
 		pg_atomic_fetch_add_u64(&c->slot->nfinished, 1);
 	if (call->alert.raised)
@@ -206,6 +210,11 @@ replies_collect(Coordinator *c)
 		calls_withdraw_unanswered(&c->calls);
 	while ((call = calls_reap(&c->calls)) != NULL)
 	{
+		if (call->batch != NULL)
+		{
+			traces_done(c, call);
+			continue;
+		}
 		if (call->entry == NULL)
 		{
 			webhook_done(c, call);

@@ -137,6 +137,8 @@ carry_out(Coordinator *c, Entry *entry)
 	{
 		if (c->slot)
 			pg_atomic_fetch_add_u64(&c->slot->nfinished, 1);
+		if (c->traces.on)
+			spans_end(c, entry->trans);
 		entry_forget(c, entry);
 		return;
 	}
@@ -244,6 +246,8 @@ use_database(Coordinator *c)
 		}
 		write_entries(c, entries, n);
 		attempts_write(&c->attempts);
+		if (c->traces.on)
+			spans_look_up(c);
 		DTM_CRASH_POINT("before-commit");
 		turn_commit(c);
 		DTM_CRASH_POINT("after-commit");
@@ -359,6 +363,8 @@ coordinator_turn(Coordinator *c)
 	if (!c->draining && removal_due_in(&c->removal) == 0)
 		removal_run(c);
 	flight_turn(0);
+	if (c->traces.on)
+		traces_run(c);
 	pace_end_turn(&c->pace);
 	park_entries(c);
 	entries_check(c);
@@ -374,19 +380,26 @@ coordinator_flush_until(Coordinator *c, XLogRecPtr lsn)
 	c->flush_until = Max(c->flush_until, lsn);
 }
 
-bool
-coordinator_is_idle(Coordinator *c)
+static bool
+is_at_rest(const Coordinator *c)
 {
 	return c->room.used == 0 && c->attempts.n == 0 && c->nwebhooks == 0;
 }
 
 bool
+coordinator_is_idle(Coordinator *c)
+{
+	return is_at_rest(c) && !(c->traces.on && traces_linger(&c->traces));
+}
+
+bool
 coordinator_is_done(Coordinator *c)
 {
-	return coordinator_is_idle(c) &&
+	return is_at_rest(c) &&
 		(room_left(&c->room) == 0 ||
 		 (queue_length(&c->reading.announced) == 0 && c->park.n == 0 &&
-		  !search_is_due(&c->search, coordinator_time(c))));
+		  !search_is_due(&c->search, coordinator_time(c)))) &&
+		coordinator_is_idle(c);
 }
 
 int
@@ -441,6 +454,8 @@ coordinator_timeout(Coordinator *c)
 	if (us >= 0)
 		us = Max(us, turn_due_in(c));
 	us = earlier(us, calls_due_in(&c->calls));
+	if (c->traces.on)
+		us = earlier(us, traces_due_in(&c->traces));
 	if (us < 0)
 		return -1;
 	/* round up, so that it is due when we wake */
@@ -488,6 +503,8 @@ coordinator_create(StoreMode mode, DtmShare share, DtmSharedSlot *slot)
 	uncommitted_init(&c->uncommitted, context);
 	search_init(&c->search, coordinator_time(c));
 	removal_init(c);
+	traces_init(&c->traces, context);
+	traces_reconfigure(c);
 	return c;
 }
 
@@ -496,6 +513,7 @@ coordinator_destroy(Coordinator *c)
 {
 	if (CurrentMemoryContext == c->turn)
 		MemoryContextSwitchTo(TopMemoryContext);
+	traces_close(c);
 	calls_close(&c->calls);
 	MemoryContextDelete(c->context);
 }
@@ -507,6 +525,7 @@ coordinator_reconfigure(Coordinator *c)
 	calls_reconfigure(&c->calls);
 	room_set_calls(&c->room, calls_max(&c->calls));
 	removal_init(c);
+	traces_reconfigure(c);
 }
 
 void

@@ -293,3 +293,63 @@ endpoint_request(const Transaction *trans, WireBranch *branch, DtmCall *call,
 	call->interval = endpoint.interval;
 	return make_request(&with, branch, &endpoint, call, reason);
 }
+
+/* The headers of the endpoint, and the default ones that they do not replace. */
+static void
+post_headers(const Endpoint *endpoint, DtmCall *call)
+{
+	const char **headers = palloc(sizeof(char *) * (endpoint->nheaders + DTM_NDEFAULT_HEADERS));
+	int			n = 0;
+
+	for (int i = 0; i < endpoint->nheaders; i++)
+	{
+		const char *value = utf8_of(endpoint->header_value[i]);
+
+		/* libcurl takes "Name:" and blanks as an order to leave it out */
+		headers[n++] = psprintf(value[strspn(value, " \t")] == '\0' ? "%s;" : "%s: %s",
+								endpoint->header_name[i], value);
+	}
+	for (int i = 0; i < DTM_NDEFAULT_HEADERS; i++)
+	{
+		size_t		len = strcspn(dtm_default_headers[i], ":");
+		bool		replaced = false;
+
+		for (int j = 0; j < endpoint->nheaders; j++)
+			replaced = replaced || (strlen(endpoint->header_name[j]) == len &&
+									pg_strncasecmp(dtm_default_headers[i],
+												   endpoint->header_name[j], len) == 0);
+		if (!replaced)
+			headers[n++] = dtm_default_headers[i];
+	}
+	call->headers = headers;
+	call->nheaders = n;
+}
+
+bool
+endpoint_post(const char *url, Oid role, DtmCall *call, const char **reason)
+{
+	Endpoint	endpoint;
+	EndpointProblem problem;
+
+	call->post = true;
+	call->url = url;
+	if (!endpoint_is_server(url))
+		return true;
+	if (!endpoint_resolve(url, role, &endpoint, &problem))
+	{
+		*reason = problem.message;
+		return false;
+	}
+	call->url = endpoint.url;
+	*reason = dtm_url_problem(endpoint.url);
+	if (*reason != NULL)
+		return false;
+	post_headers(&endpoint, call);
+	call->ca_file = endpoint.ca_file;
+	call->client_cert = endpoint.client_cert;
+	call->client_key = endpoint.client_key;
+	call->connect_timeout = (int64) endpoint.connect_timeout * 1000;
+	call->max_requests = endpoint.max_requests;
+	call->interval = endpoint.interval;
+	return true;
+}

@@ -83,6 +83,15 @@ extern bool endpoint_resolve(const char *url, Oid role, Endpoint *endpoint,
 extern bool endpoint_request(const Transaction *trans, WireBranch *branch,
 							 DtmCall *call, const char **reason);
 
+/*
+ * Fills in whom a POST of JSON that is for no branch goes to, and with which headers
+ * and certificates; the body and the time-out are the caller's.  False, with the
+ * reason, if it cannot be sent now.  Needs a transaction for a server, whose user
+ * mapping is that of the role, or of PUBLIC; allocates in the current memory context.
+ */
+extern bool endpoint_post(const char *url, Oid role, DtmCall *call,
+						  const char **reason);
+
 /* ---------- sign.c ---------- */
 
 /*

@@ -113,6 +113,8 @@ typedef struct DtmSharedSlot
 	pg_atomic_uint64 ncall_errors;
 	pg_atomic_uint64 nerrors;	/* rows that were postponed because of an
 								 * error */
+	pg_atomic_uint64 nspans;	/* sent to dtm.otlp_endpoint */
+	pg_atomic_uint64 nspans_dropped;
 	pg_atomic_uint32 loaded;	/* transactions in memory */
 	pg_atomic_uint32 in_flight; /* calls */
 	pg_atomic_uint32 queued;	/* calls that wait for their turn */

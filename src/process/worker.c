@@ -101,6 +101,8 @@ attach(DtmSharedSlot *slot)
 	pg_atomic_write_u64(&slot->ncalls, 0);
 	pg_atomic_write_u64(&slot->ncall_errors, 0);
 	pg_atomic_write_u64(&slot->nerrors, 0);
+	pg_atomic_write_u64(&slot->nspans, 0);
+	pg_atomic_write_u64(&slot->nspans_dropped, 0);
 	pg_atomic_write_u32(&slot->loaded, 0);
 	pg_atomic_write_u32(&slot->in_flight, 0);
 	pg_atomic_write_u32(&slot->queued, 0);

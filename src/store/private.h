@@ -340,8 +340,9 @@ enum
 	"r.xmin, a.next_time, a.version, a.failures, a.retries, a.status, " \
 	"a.branch_status, a.rollback_reason, a.attempts, a.parked, a.parked_op, " \
 	"a.parked_reason, a.held, a.completions, a.ongoing_since "
-#define FINISHED_COLUMNS \
-	"r.xmin, 'infinity'::pg_catalog.timestamptz, 0, 0::pg_catalog.int2, " \
+#define FINISHED_COLUMNS FINISHED_COLUMNS_WITH("'infinity'::pg_catalog.timestamptz")
+#define FINISHED_COLUMNS_WITH(next_time) \
+	"r.xmin, " next_time ", 0, 0::pg_catalog.int2, " \
 	"0::pg_catalog.int2, f.status, f.branch_status, f.rollback_reason, " \
 	"NULL::pg_catalog.int2[], NULL::pg_catalog.timestamptz, NULL::pg_catalog.int2, " \
 	"NULL::pg_catalog.text, NULL::pg_catalog.bool, NULL::pg_catalog.int8[], NULL::pg_catalog.timestamptz "

@@ -109,6 +109,37 @@ store_find_id(int64 id, bool lock, Transaction **trans)
 	return found;
 }
 
+bool
+store_find_ended(int64 id, Transaction **trans)
+{
+	static Statement statement = {
+		FINISHED_COLUMNS_WITH("f.finished")
+		"FROM dtm.finished f JOIN dtm.request r ON r.id" EQUALS "f.id "
+		"WHERE f.id" EQUALS "$1",
+		1, {INT8OID}, true, true
+	};
+	MemoryContext context = CurrentMemoryContext;
+	Datum		values[1];
+	Session		session;
+
+	*trans = NULL;
+	values[0] = Int64GetDatum(id);
+	statement_enter(&session);
+	statement_run(&statement, values, NULL);
+	if (SPI_processed > 0)
+	{
+		MemoryContext before = MemoryContextSwitchTo(context);
+		const char *problem;
+		Row			row;
+
+		result_row(0, &row);
+		*trans = row_decode(&row, &problem);
+		MemoryContextSwitchTo(before);
+	}
+	statement_leave(&session);
+	return *trans != NULL;
+}
+
 void
 store_add_dead_letter(int64 id, int op, const char *reason, TimestampTz now)
 {

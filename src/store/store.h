@@ -114,6 +114,12 @@ extern StoreFound store_find(const char *gid, bool lock, Transaction **trans);
  */
 extern bool store_find_id(int64 id, bool lock, Transaction **trans);
 
+/*
+ * One that is final, by id; core.next_time is when it ended.  False: there is none,
+ * or its row is invalid.
+ */
+extern bool store_find_ended(int64 id, Transaction **trans);
+
 /* Notes that a message goes on without a step, and why. */
 extern void store_add_dead_letter(int64 id, int op, const char *reason,
 								  TimestampTz now);

@@ -4,8 +4,9 @@
  *		which a call belongs.
  *
  * The option traceparent sets the trace.  Without it, the trace id is derived
- * from the gid, so that all calls of a transaction have the same trace id,
- * whichever process makes them.  Each call has its own span id.
+ * from the gid, and so is the id of the transaction's own span: they are the same
+ * whichever process makes the calls, and nothing is stored.  Each call has its own
+ * span id.
  */
 #include "private.h"
 
@@ -22,6 +23,11 @@
 
 /* Recorded: whoever traces decides for itself. */
 #define DEFAULT_FLAGS	"01"
+
+/* Seeds of the hashes of a gid. */
+#define SEED_TRACE_HIGH	1
+#define SEED_TRACE_LOW	2
+#define SEED_ROOT		3
 
 static bool
 is_hex(const char *text, int len)
@@ -69,26 +75,78 @@ put_hex(char *to, uint64 number)
 		to[i] = digits[number & 15];
 }
 
+const char *
+wire_traceparent(const Transaction *trans)
+{
+	for (int i = 0; i < trans->nheaders; i++)
+		if (pg_strcasecmp(trans->header_name[i], WIRE_TRACEPARENT) == 0 &&
+			wire_is_traceparent(trans->header_value[i]))
+			return trans->header_value[i];
+	return NULL;
+}
+
+/* The trace id of a transaction without the option. */
+static void
+put_trace_id(char *to, const char *gid)
+{
+	put_hex(to, hash_of(gid, SEED_TRACE_HIGH));
+	put_hex(to + TRACE_ID_LEN / 2, hash_of(gid, SEED_TRACE_LOW));
+}
+
+void
+wire_trace(const char *gid, const char *traceparent, WireTrace *trace)
+{
+	memset(trace, 0, sizeof(*trace));
+	put_hex(trace->root_id, hash_of(gid, SEED_ROOT));
+	if (traceparent == NULL)
+	{
+		put_trace_id(trace->trace_id, gid);
+		trace->flags = WIRE_TRACE_SAMPLED;
+		return;
+	}
+	memcpy(trace->trace_id, traceparent + TRACE_ID_AT, TRACE_ID_LEN);
+	memcpy(trace->parent_id, traceparent + SPAN_ID_AT, SPAN_ID_LEN);
+	trace->flags = (uint8) strtoul(traceparent + FLAGS_AT, NULL, 16);
+}
+
+/* The seed of a span id: no two calls of an op begin in the same microsecond. */
+static uint64
+seed_of(int op, TimestampTz time)
+{
+	return (uint64) time * 65536 + (uint64) (op + 1);
+}
+
+void
+wire_span_id(const char *gid, int op, TimestampTz time, char id[WIRE_SPAN_ID_SIZE])
+{
+	put_hex(id, hash_of(gid, seed_of(op, time)));
+	id[SPAN_ID_LEN] = '\0';
+}
+
+bool
+wire_span_id_of(const DtmCall *call, char id[WIRE_SPAN_ID_SIZE])
+{
+	const char *header = call->own_headers[DTM_TRACE_HEADER];
+
+	if (header == NULL)
+		return false;
+	memcpy(id, header + strlen(WIRE_TRACEPARENT ": ") + SPAN_ID_AT, SPAN_ID_LEN);
+	id[SPAN_ID_LEN] = '\0';
+	return true;
+}
+
 char *
 trace_header(const Transaction *trans, int op)
 {
 	char	   *header = pstrdup(WIRE_TRACEPARENT ": "
 								 "00-00000000000000000000000000000000-0000000000000000-" DEFAULT_FLAGS);
 	char	   *value = header + strlen(WIRE_TRACEPARENT ": ");
-	const char *given = NULL;
+	const char *given = wire_traceparent(trans);
 
-	for (int i = 0; i < trans->nheaders && given == NULL; i++)
-		if (pg_strcasecmp(trans->header_name[i], WIRE_TRACEPARENT) == 0 &&
-			wire_is_traceparent(trans->header_value[i]))
-			given = trans->header_value[i];
 	if (given != NULL)
 		memcpy(value, given, TRACEPARENT_LEN);
 	else
-	{
-		put_hex(value + TRACE_ID_AT, hash_of(trans->gid, 1));
-		put_hex(value + TRACE_ID_AT + TRACE_ID_LEN / 2, hash_of(trans->gid, 2));
-	}
-	put_hex(value + SPAN_ID_AT,
-			hash_of(trans->gid, (uint64) GetCurrentTimestamp() * 65536 + (uint64) (op + 1)));
+		put_trace_id(value + TRACE_ID_AT, trans->gid);
+	put_hex(value + SPAN_ID_AT, hash_of(trans->gid, seed_of(op, GetCurrentTimestamp())));
 	return header;
 }

@@ -98,4 +98,34 @@ extern int64 wire_retry_after(const DtmReplyRules *rules, const DtmCall *call);
 /* Is this a valid value of that header, version 00? */
 extern bool wire_is_traceparent(const char *value);
 
+/* The value that a transaction was given; NULL: none. */
+extern const char *wire_traceparent(const Transaction *trans);
+
+/* Ids in hexadecimal digits, with the NUL. */
+#define WIRE_TRACE_ID_SIZE	33
+#define WIRE_SPAN_ID_SIZE	17
+
+/* In the flags: whoever began the trace records it. */
+#define WIRE_TRACE_SAMPLED	0x01
+
+/* The trace of a transaction, and its own span. */
+typedef struct WireTrace
+{
+	char		trace_id[WIRE_TRACE_ID_SIZE];
+	char		root_id[WIRE_SPAN_ID_SIZE];
+	char		parent_id[WIRE_SPAN_ID_SIZE];	/* of who submitted it; "":
+												 * nobody */
+	uint8		flags;
+} WireTrace;
+
+/* By its gid, and what wire_traceparent() returns of it. */
+extern void wire_trace(const char *gid, const char *traceparent, WireTrace *trace);
+
+/* The id of the span of a call that began at a time. */
+extern void wire_span_id(const char *gid, int op, TimestampTz time,
+						 char id[WIRE_SPAN_ID_SIZE]);
+
+/* The id that the request of a call has; false: it has none. */
+extern bool wire_span_id_of(const DtmCall *call, char id[WIRE_SPAN_ID_SIZE]);
+
 #endif							/* DTM_WIRE_H */
