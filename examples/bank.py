@@ -10,7 +10,7 @@ Accounts alice and bob have 100 each; they live in memory, in SQLite.
     POST /hold, /hold/confirm, /hold/cancel                     for TCC: amount may be negative
     POST /close/bob, /open/bob                                  a closed account refuses
     GET  /accounts                                              who has how much
-    GET, POST /ok/...                                           answers 200, whatever it is
+    POST /ok/..., /later/...                                    answer 200 and 202, whatever it is
 
 The body is {"account": "alice", "amount": 30}.
 """
@@ -37,6 +37,8 @@ BUSINESS = {
     "/hold/confirm": "held = held - $, balance = balance + $ WHERE 1",
     "/hold/cancel": "held = held - $ WHERE 1",
 }
+# services that a reader has not
+CANNED = {"ok": (200, {"id": 7}), "later": (202, {})}
 # the operation that an operation undoes
 ORIGIN = {"compensate": "action", "cancel": "try"}
 
@@ -88,8 +90,8 @@ class Bank(http.server.BaseHTTPRequestHandler):
             with one_at_a_time:
                 if path in BUSINESS:
                     change(path, dict(urllib.parse.parse_qsl(query)), body)
-                elif verb == "ok":
-                    pass
+                elif verb in CANNED:
+                    return self.answer(*CANNED[verb])
                 elif verb in ("open", "close"):
                     database.execute("UPDATE account SET open = ? WHERE name = ?", (verb == "open", name))
                 else:
@@ -101,8 +103,8 @@ class Bank(http.server.BaseHTTPRequestHandler):
         return self.answer(200, {})
 
     def do_GET(self):
-        if self.path.startswith("/ok/"):
-            return self.answer(200, {})
+        if not self.path.startswith("/accounts"):
+            return self.do_POST()
         with one_at_a_time:
             accounts = dict(database.execute("SELECT name, balance FROM account ORDER BY name"))
         return self.answer(200, accounts)
