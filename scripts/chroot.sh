@@ -30,5 +30,7 @@ make_chroot() {
 	cp /etc/apt/apt.conf.d/*proxy* "$2.new/etc/apt/apt.conf.d/" 2>/dev/null || true
 	# a mirror may stand still
 	echo 'Acquire::Check-Valid-Until "false";' >"$2.new/etc/apt/apt.conf.d/99dtm"
+	# nothing of it has to survive a crash
+	echo force-unsafe-io >"$2.new/etc/dpkg/dpkg.cfg.d/99dtm"
 	mv "$2.new" "$2"
 }
