@@ -115,7 +115,7 @@ try_packages() {
 		# and goes as it came
 		apt-get purge "postgresql-$0-dtm" dtm-gateway
 		! find / -xdev -name "*dtm*" -not -path "/dtm*" -not -path "/packages/*" -not -path "/etc/apt/*" \
-			-not -path "/var/lib/dpkg/*" -not -path "/proc/*" -not -path "/etc/postgresql/*" | grep .' "$2"
+			-not -path "/var/lib/dpkg/*" -not -path "/var/lib/postgresql/*" -not -path "/readme/*" -not -path "/proc/*" -not -path "/etc/postgresql/*" | grep .' "$2"
 }
 
 # package RELEASE VERSION

@@ -117,7 +117,7 @@ for name in main second; do
 	pg_conftool 15 "$name" set dtm.retry_interval 200ms
 	pg_ctlcluster 15 "$name" restart
 	runuser -u postgres -- psql -X -q -p "$(pg_lsclusters -h | awk -v name="$name" '$2 == name { print $3 }')" \
-		-c 'CREATE ROLE other' -c 'CREATE ROLE app' -c 'DROP ROLE other' -c 'CREATE DATABASE shop'
+		-c 'CREATE ROLE other' -c 'CREATE ROLE app LOGIN' -c 'DROP ROLE other' -c 'CREATE DATABASE shop'
 	on "$name" -f - </upgrade/shop.sql
 	until_true "$name" "SELECT (SELECT status FROM dtm.transactions WHERE gid = 'finished') = 'succeed'
 		AND (SELECT count(DISTINCT gid) = 2 FROM dtm.calls WHERE error LIKE '%not yet%')"
