@@ -1,7 +1,8 @@
 # Releases of Debian in chroots.  Source it after common.sh; needs root.
 #
 # DEBIAN_MIRROR is where the releases come from.  With DTM_CHROOTS, a folder, the
-# chroots are kept there, and those that are there are used again.
+# chroots are kept there, and those that are there are used again; so are archives of
+# chroots in which nothing is installed.
 
 mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
 [ "$(id -u)" = 0 ] || { echo "please run as root" >&2; exit 1; }
@@ -19,13 +20,19 @@ inside() {
 	' inside "$@"
 }
 
-# make_chroot RELEASE ROOT
+# make_chroot RELEASE ROOT: one in which nothing is installed
 make_chroot() {
-	local script=/usr/share/debootstrap/scripts/$1
+	local script=/usr/share/debootstrap/scripts/$1 archive=${DTM_CHROOTS:+$DTM_CHROOTS/$1.tar}
 
-	[ -e "$script" ] || script=/usr/share/debootstrap/scripts/sid
 	rm -rf "$2.new"
-	debootstrap --variant=minbase "$1" "$2.new" "$mirror" "$script" || return 1
+	if [ -n "$archive" ] && [ -e "$archive" ]; then
+		mkdir "$2.new"
+		tar -xf "$archive" -C "$2.new" || return 1
+	else
+		[ -e "$script" ] || script=/usr/share/debootstrap/scripts/sid
+		debootstrap --variant=minbase "$1" "$2.new" "$mirror" "$script" || return 1
+		[ -z "$archive" ] || tar -cf "$archive" -C "$2.new" . || return 1
+	fi
 	cp /etc/resolv.conf "$2.new/etc/"
 	cp /etc/apt/apt.conf.d/*proxy* "$2.new/etc/apt/apt.conf.d/" 2>/dev/null || true
 	# a mirror may stand still
