@@ -38,6 +38,6 @@ make_chroot() {
 	# a mirror may stand still
 	echo 'Acquire::Check-Valid-Until "false";' >"$2.new/etc/apt/apt.conf.d/99dtm"
 	# nothing of it has to survive a crash
-	echo force-unsafe-io >"$2.new/etc/dpkg/dpkg.cfg.d/99dtm"
+	echo force-unsafe-io >"$2.new/etc/dpkg/dpkg.cfg.d/scratch"
 	mv "$2.new" "$2"
 }
