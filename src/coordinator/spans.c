@@ -95,7 +95,7 @@ set_server(OtlpSpan *span, const char *url)
 		return;
 	*port++ = '\0';
 	otlp_set_text(span, "server.address", utf8_or_ascii(host));
-	otlp_set_number(span, "server.port", atoi(port));
+	otlp_set_number(span, "server.port", strtol(port, NULL, 10));
 }
 
 static void

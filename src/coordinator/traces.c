@@ -160,8 +160,8 @@ publish(Coordinator *c)
 
 	if (c->slot != NULL && (traces->sent > 0 || traces->dropped > 0))
 	{
-		pg_atomic_fetch_add_u64(&c->slot->nspans, (uint64) traces->sent);
-		pg_atomic_fetch_add_u64(&c->slot->nspans_dropped, (uint64) traces->dropped);
+		pg_atomic_fetch_add_u64(&c->slot->nspans, traces->sent);
+		pg_atomic_fetch_add_u64(&c->slot->nspans_dropped, traces->dropped);
 	}
 	traces->sent = traces->dropped = 0;
 }
