@@ -14,6 +14,9 @@ inside() {
 		root=$1
 		shift
 		mount -t proc proc "$root/proc"
+		# packages set parameters of the kernel, which this machine shares
+		mount --bind "$root/proc/sys" "$root/proc/sys"
+		mount -o remount,bind,ro "$root/proc/sys"
 		mount --bind /dev "$root/dev"
 		mount -t tmpfs tmpfs "$root/dev/shm"
 		exec chroot "$root" env DEBIAN_FRONTEND=noninteractive "$@"
