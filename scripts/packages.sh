@@ -43,6 +43,9 @@ build_packages() {
 		apt-get update -q
 		apt-get install -y -q --no-install-recommends autopkgtest build-essential fakeroot lintian man-db \
 			postgresql-common "postgresql-server-dev-$0" "postgresql-$0"
+		# later releases have the tools for building in a package of their own
+		! apt-cache show postgresql-common-dev >/dev/null 2>&1 ||
+			apt-get install -y -q --no-install-recommends postgresql-common-dev
 		id builder >/dev/null 2>&1 || useradd --system --create-home builder
 		cd /build/dtm
 		version=$(dpkg-parsechangelog -S Version)
