@@ -45,7 +45,11 @@ BEGIN
   IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'dtm_admin') THEN
     CREATE ROLE dtm_admin NOLOGIN;
   END IF;
-  GRANT dtm_user TO dtm_admin;
+  IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'dtm_monitor') THEN
+    CREATE ROLE dtm_monitor NOLOGIN;
+    GRANT dtm_monitor TO pg_monitor;
+  END IF;
+  GRANT dtm_user, dtm_monitor TO dtm_admin;
 END
 $$;
 
@@ -1805,6 +1809,160 @@ CREATE FUNCTION dtm.library_version() RETURNS text
 AS 'MODULE_PATHNAME', 'dtm_library_version' LANGUAGE C STABLE PARALLEL SAFE;
 COMMENT ON FUNCTION dtm.library_version() IS 'version of the loaded dtm library';
 
+/* ---------- numbers, for monitoring: docs/monitoring.md ---------- */
+
+/*
+ * All metrics that there are, in the order in which they are shown.  Those for which
+ * there is no sample yet (a host that was not called) are here only.
+ */
+CREATE FUNCTION dtm.metric_families(OUT ordinal integer, OUT family text, OUT type text, OUT unit text, OUT help text)
+RETURNS SETOF record
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT pg_catalog.row_number() OVER ()::integer, f.* FROM (VALUES
+    ('dtm_extension_info', 'gauge', NULL::text, 'Version of the loaded dtm library; always 1.'),
+    ('dtm_counters_start_time_seconds', 'gauge', 'seconds', 'Unix time since when this database counts.'),
+    ('dtm_transactions_created_total', 'counter', NULL, 'Global transactions that were submitted or prepared.'),
+    ('dtm_transactions_ended_total', 'counter', NULL, 'Global transactions that have ended, by their outcome.'),
+    ('dtm_transaction_duration_seconds', 'histogram', 'seconds', 'Time from the submit or prepare of a global transaction to its end.'),
+    ('dtm_first_call_delay_seconds', 'histogram', 'seconds', 'Time from the submit of a global transaction to its first call, without those that were prepared, delayed or waited for their lane.'),
+    ('dtm_transactions_unfinished', 'gauge', NULL, 'Global transactions that have not ended, by their state.'),
+    ('dtm_backlog_transactions', 'gauge', NULL, 'Global transactions that are due.'),
+    ('dtm_backlog_oldest_seconds', 'gauge', 'seconds', 'Time for which the oldest of them has been due.'),
+    ('dtm_stuck_transactions', 'gauge', NULL, 'Global transactions that need somebody to look at them, by the reason.'),
+    ('dtm_orphaned_transactions', 'gauge', NULL, 'Prepared transactions of XA branches whose global transaction has ended or is not known here.'),
+    ('dtm_alerts_total', 'counter', NULL, 'Alerts that were raised, by what had happened.'),
+    ('dtm_calls_total', 'counter', NULL, 'Calls of branches that have ended, by their result.'),
+    ('dtm_call_duration_seconds', 'histogram', 'seconds', 'Time that calls of branches took.'),
+    ('dtm_host_calls_in_flight', 'gauge', NULL, 'Calls to a host that are in flight.'),
+    ('dtm_host_calls_waiting', 'gauge', NULL, 'Calls to a host that wait for their turn.'),
+    ('dtm_host_window_calls', 'gauge', NULL, 'Number of calls to a host that may be in flight, as learned from its responses.'),
+    ('dtm_host_circuit_open', 'gauge', NULL, 'Number of coordinators whose circuit breaker for a host is open.'),
+    ('dtm_coordinator_processes', 'gauge', NULL, 'Coordinators of the database, by their state.'),
+    ('dtm_coordinator_calls_in_flight', 'gauge', NULL, 'Calls that a coordinator has in flight, functions included.'),
+    ('dtm_coordinator_calls_waiting', 'gauge', NULL, 'Calls of a coordinator that wait for their turn.'),
+    ('dtm_coordinator_transactions_loaded', 'gauge', NULL, 'Global transactions in the memory of a coordinator.'),
+    ('dtm_coordinator_commits_total', 'counter', NULL, 'Commits of a coordinator since its start.'),
+    ('dtm_coordinator_errors_total', 'counter', NULL, 'Global transactions that a coordinator had to postpone because of an error, since its start.'),
+    ('dtm_sql_workers_busy', 'gauge', NULL, 'Background workers that run a function.'),
+    ('dtm_sql_workers_idle', 'gauge', NULL, 'Background workers that wait for a function to run.'),
+    ('dtm_sql_workers_stray', 'gauge', NULL, 'Background workers that were told to end and have not.'),
+    ('dtm_sql_workers_max', 'gauge', NULL, 'The setting dtm.sql_workers.'),
+    ('dtm_table_size_bytes', 'gauge', 'bytes', 'Size of a table with its indexes.'),
+    ('dtm_table_rows', 'gauge', NULL, 'Rows of a table, as estimated by VACUUM and ANALYZE.'),
+    ('dtm_transaction_process_total', 'counter', NULL, 'Global transactions that have ended, as the dtm server names it.'),
+    ('dtm_transaction_handled_duration', 'histogram', 'seconds', 'Seconds from the submit or prepare of a global transaction to its end, as the dtm server names it.'),
+    ('dtm_branch_process_total', 'counter', NULL, 'Calls of branches that have ended, as the dtm server names it.')
+  ) f(family, type, unit, help)
+$$;
+COMMENT ON FUNCTION dtm.metric_families() IS 'all metrics of dtm.metrics, also those without a sample';
+
+CREATE FUNCTION dtm.metric_counters(OUT family text, OUT suffix text, OUT labels text[], OUT value double precision)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'dtm_metric_counters' LANGUAGE C VOLATILE PARALLEL SAFE ROWS 300;
+COMMENT ON FUNCTION dtm.metric_counters() IS 'what is counted in shared memory for this database';
+
+/*
+ * Reads no more than "most" rows of a table, however large it is: where there are more,
+ * numbers are estimates.  Tables of what has ended are not read at all.
+ */
+CREATE FUNCTION dtm.metric_samples(
+  OUT name text, OUT labels jsonb, OUT value double precision, OUT family text, OUT type text, OUT unit text, OUT help text)
+RETURNS SETOF record
+LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+  most constant integer := 50000;
+  at constant timestamptz := clock_timestamp();
+BEGIN
+  RETURN QUERY
+  WITH seen AS MATERIALIZED (
+    SELECT dtm.active_state(a.status, a.next_time, a.failures, a.delayed, a.held) AS state,
+           a.next_time <= at AS due,
+           a.failures >= dtm.alert_retry_limit() AND NOT a.next_time = 'infinity' AS failing,
+           a.ongoing_since < at - dtm.stuck_after() AND a.failures < dtm.alert_retry_limit() AND NOT a.next_time = 'infinity' AS ongoing
+      FROM dtm.active a LIMIT most + 1
+  ), factor AS (
+    SELECT CASE WHEN s.n <= most THEN 1 ELSE GREATEST(c.reltuples, s.n) / s.n END::float8 AS f
+      FROM pg_class c, (SELECT count(*) AS n FROM seen) s WHERE c.oid = 'dtm.active'::regclass
+  ), parked AS (
+    SELECT count(*) FILTER (WHERE p.status <> 'p' AND p.held IS NOT TRUE) AS n
+      FROM (SELECT a.status, a.held FROM dtm.active a WHERE a.next_time = 'infinity' LIMIT most + 1) p
+  ), coordinator AS MATERIALIZED (
+    SELECT c.* FROM dtm.coordinator_stats() c
+  ), host AS MATERIALIZED (
+    SELECT h.host, sum(h.in_flight) AS in_flight, sum(h.waiting) AS waiting, sum(h.window_size) AS window_size,
+           count(*) FILTER (WHERE h.state <> 'closed') AS open
+      FROM dtm.host_stats() h GROUP BY h.host
+  ), sample(family, suffix, labels, value) AS (
+    SELECT c.family, c.suffix, jsonb_object(c.labels), c.value FROM dtm.metric_counters() c
+    UNION ALL
+    SELECT 'dtm_extension_info', '', jsonb_build_object('version', dtm.library_version()), 1
+    UNION ALL
+    SELECT 'dtm_transactions_unfinished', '', jsonb_build_object('state', w.state),
+           CASE w.state WHEN 'parked' THEN (SELECT p.n FROM parked p)
+                        ELSE round((SELECT count(*) FROM seen s WHERE s.state = w.state) * (SELECT k.f FROM factor k)) END
+      FROM (VALUES ('scheduled'), ('running'), ('waiting'), ('retrying'), ('parked'), ('rolling back')) w(state)
+    UNION ALL
+    SELECT 'dtm_backlog_transactions', '', '{}', round((SELECT count(*) FROM seen s WHERE s.due) * (SELECT k.f FROM factor k))
+    UNION ALL
+    SELECT 'dtm_backlog_oldest_seconds', '', '{}',
+           GREATEST(COALESCE(EXTRACT(epoch FROM at - NULLIF((SELECT min(a.next_time) FROM dtm.active a WHERE a.next_time <= at), '-infinity')), 0), 0)
+    UNION ALL
+    SELECT 'dtm_stuck_transactions', '', jsonb_build_object('reason', w.reason),
+           CASE w.reason WHEN 'parked' THEN (SELECT p.n FROM parked p)
+                         WHEN 'failing' THEN round((SELECT count(*) FROM seen s WHERE s.failing) * (SELECT k.f FROM factor k))
+                         ELSE round((SELECT count(*) FROM seen s WHERE s.ongoing) * (SELECT k.f FROM factor k)) END
+      FROM (VALUES ('failing'), ('parked'), ('ongoing')) w(reason)
+    UNION ALL
+    SELECT 'dtm_orphaned_transactions', '', '{}',
+           CASE WHEN NOT EXISTS (SELECT FROM pg_prepared_xacts) THEN 0 ELSE (SELECT count(*) FROM dtm.orphans) END
+    UNION ALL
+    SELECT f.family, '', jsonb_build_object('host', h.host), f.value
+      FROM host h, LATERAL (VALUES ('dtm_host_calls_in_flight', h.in_flight), ('dtm_host_calls_waiting', h.waiting),
+                                   ('dtm_host_window_calls', h.window_size), ('dtm_host_circuit_open', h.open)) f(family, value)
+    UNION ALL
+    SELECT 'dtm_coordinator_processes', '', jsonb_build_object('state', w.state),
+           (SELECT count(*) FROM coordinator c WHERE c.state = w.state)
+      FROM (VALUES ('running'), ('paused'), ('yielding'), ('starting'), ('stopped'), ('gone'), ('not running'),
+                   ('standby'), ('not preloaded')) w(state)
+    UNION ALL
+    SELECT f.family, '', jsonb_build_object('coordinator', c.coordinator::text), f.value
+      FROM coordinator c, LATERAL (VALUES ('dtm_coordinator_calls_in_flight', c.in_flight), ('dtm_coordinator_calls_waiting', c.queued),
+                                          ('dtm_coordinator_transactions_loaded', c.loaded), ('dtm_coordinator_commits_total', c.commits),
+                                          ('dtm_coordinator_errors_total', c.errors)) f(family, value)
+     WHERE c.coordinator IS NOT NULL
+    UNION ALL
+    SELECT f.family, '', jsonb_build_object('table', t.relname), f.value
+      FROM (SELECT c.relname, c.reltuples, c.oid FROM pg_class c
+             WHERE c.relnamespace IN ('dtm'::regnamespace, 'dtm_barrier'::regnamespace) AND c.relkind = 'r'
+             ORDER BY c.relname) t,
+           LATERAL (VALUES ('dtm_table_size_bytes', pg_total_relation_size(t.oid)::float8), ('dtm_table_rows', NULLIF(t.reltuples, -1)::float8)) f(family, value)
+     WHERE f.value IS NOT NULL
+  )
+  SELECT s.family || s.suffix, s.labels, s.value::float8, f.family, f.type, f.unit, f.help
+    FROM (SELECT s.*, row_number() OVER () AS n FROM sample s) s
+         JOIN dtm.metric_families() f ON f.family = s.family
+   ORDER BY f.ordinal, s.n;
+END
+$$;
+COMMENT ON FUNCTION dtm.metric_samples() IS 'the rows of dtm.metrics, for the roles that may ask for them';
+
+CREATE VIEW dtm.metrics AS
+  SELECT s.name, s.labels, s.value, s.family, s.type, s.unit, s.help FROM dtm.metric_samples() s;
+COMMENT ON VIEW dtm.metrics IS 'numbers of this database for monitoring, of all roles: one row for each sample, as Prometheus has them; counters begin with the server';
+COMMENT ON COLUMN dtm.metrics.name IS 'name of the sample: the family, and _bucket, _sum or _count for parts of a histogram';
+COMMENT ON COLUMN dtm.metrics.labels IS 'labels of the sample, as strings';
+COMMENT ON COLUMN dtm.metrics.value IS 'its value';
+COMMENT ON COLUMN dtm.metrics.family IS 'name of the metric';
+COMMENT ON COLUMN dtm.metrics.type IS 'counter, gauge or histogram';
+COMMENT ON COLUMN dtm.metrics.unit IS 'seconds or bytes; NULL: a number of things';
+COMMENT ON COLUMN dtm.metrics.help IS 'what it says';
+
 /* ---------- the network API: docs/gateway.md ---------- */
 
 /*
@@ -1877,36 +2035,6 @@ CREATE PROCEDURE dtm.gateway_wait(ids bigint[], timeout integer, INOUT ended big
 AS 'MODULE_PATHNAME', 'dtm_gateway_wait' LANGUAGE C;
 COMMENT ON PROCEDURE dtm.gateway_wait(bigint[], integer, bigint[], text[], text[]) IS
   'waits, at most timeout milliseconds, until the first pass of some of the transactions has ended, and returns what it has come to';
-
-/*
- * For /api/metrics: sums over all roles, and nothing that would tell of one
- * transaction.  They begin anew with each coordinator.
- */
-CREATE FUNCTION dtm.gateway_metrics(OUT name text, OUT type text, OUT help text, OUT labels text[], OUT value text)
-RETURNS SETOF record
-LANGUAGE sql STABLE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-SET jit = off
-AS $$
-  WITH s AS MATERIALIZED (
-    SELECT COALESCE(sum(c.finished), 0) AS finished, COALESCE(sum(c.calls), 0) AS calls,
-           COALESCE(sum(c.call_errors), 0) AS call_errors, COALESCE(sum(c.in_flight), 0) AS in_flight,
-           COALESCE(sum(c.loaded), 0) AS loaded, COALESCE(max(c.backlog), 0) AS backlog,
-           COALESCE(EXTRACT(epoch FROM max(c.oldest_due_age)), 0) AS oldest,
-           count(*) FILTER (WHERE c.state = 'running') AS running
-      FROM dtm.stat_coordinator c)
-  SELECT m.* FROM s, LATERAL (VALUES
-    ('dtm_transaction_process_total', 'counter', 'Global transactions that have ended.', NULL::text[], s.finished::text),
-    ('dtm_branch_process_total', 'counter', 'Calls of branches.', ARRAY['status', 'ok'], (s.calls - s.call_errors)::text),
-    ('dtm_branch_process_total', 'counter', 'Calls of branches.', ARRAY['status', 'fail'], s.call_errors::text),
-    ('dtm_branch_in_flight', 'gauge', 'Calls of branches in flight.', NULL, s.in_flight::text),
-    ('dtm_transaction_loaded', 'gauge', 'Global transactions in memory.', NULL, s.loaded::text),
-    ('dtm_transaction_backlog', 'gauge', 'Global transactions that are due.', NULL, s.backlog::text),
-    ('dtm_transaction_oldest_due_seconds', 'gauge', 'Seconds for which the oldest of them has been due.', NULL, s.oldest::text),
-    ('dtm_coordinators', 'gauge', 'Coordinators of the database that run.', NULL, s.running::text))
-  AS m(name, type, help, labels, value)
-$$;
-COMMENT ON FUNCTION dtm.gateway_metrics() IS 'what the gateway prints at /api/metrics beside its own counters';
 
 /* An integer of a query string, in dtm's words where it is none. */
 CREATE FUNCTION dtm.gateway_number(arguments jsonb, name text, otherwise bigint) RETURNS bigint
@@ -2142,12 +2270,20 @@ GRANT EXECUTE ON FUNCTION
 TO dtm_admin;
 GRANT EXECUTE ON PROCEDURE @extschema@.dtm_run_due(timestamptz, integer) TO dtm_admin;
 
+/* numbers and states: nothing of a single transaction, and no function that does anything */
+GRANT USAGE ON SCHEMA dtm TO dtm_monitor;
+GRANT SELECT ON dtm.metrics, dtm.stat_coordinator, dtm.stat_hosts TO dtm_monitor;
+GRANT EXECUTE ON FUNCTION
+  dtm.metric_samples(), dtm.metric_families(), dtm.coordinator_stats(), dtm.host_stats(), dtm.library_version()
+TO dtm_monitor;
+
 GRANT USAGE ON SCHEMA dtm TO dtm_gateway;
+GRANT SELECT ON dtm.metrics TO dtm_gateway;
+GRANT EXECUTE ON FUNCTION dtm.metric_samples() TO dtm_gateway;
 GRANT EXECUTE ON FUNCTION @extschema@.dtm_create_token(name, interval, text), @extschema@.dtm_revoke_token(text) TO dtm_admin;
 GRANT SELECT ON dtm.api_tokens TO dtm_admin;
 GRANT EXECUTE ON FUNCTION dtm.gateway_batch(text[], bytea[], text[], bytea[], integer[], bytea[], boolean) TO dtm_gateway;
 GRANT EXECUTE ON PROCEDURE dtm.gateway_wait(bigint[], integer, bigint[], text[], text[]) TO dtm_gateway;
-GRANT EXECUTE ON FUNCTION dtm.gateway_metrics() TO dtm_gateway;
 GRANT EXECUTE ON FUNCTION
   dtm.gateway_number(jsonb, text, bigint), dtm.gateway_all(jsonb), dtm.gateway_kv(jsonb, boolean), dtm.gateway_call(text, jsonb)
 TO dtm_user;

@@ -25,7 +25,9 @@
 #define SLOW_TIME			INT64_C(10000000)
 
 #define METRICS_QUERY \
-	"SELECT name, type, help, value, labels FROM dtm.gateway_metrics() ORDER BY name"
+	"SELECT m.family, m.type, m.help, m.value::text, m.name, " \
+	"ARRAY(SELECT x FROM pg_catalog.jsonb_each_text(m.labels) l, LATERAL (VALUES (1, l.key), (2, l.value)) v(n, x) ORDER BY l.key, v.n) " \
+	"FROM dtm.metrics m"
 
 #define OVERLOAD	"too many requests are waiting for the database: try again"
 #define LOST		"the connection to the database was lost: try again"

@@ -207,19 +207,22 @@ metrics_write_rows(Buf *out, const Bytes *cells, int nrows)
 
 	for (int i = 0; i < nrows; i++, cells += METRICS_COLUMNS)
 	{
-		Bytes		name = cells[0];
+		Bytes		family = cells[0];
+		Bytes		name = cells[4];
 		Buf			labels = {0};
 
-		if (is_word(name) && is_word(cells[1]) && is_value(cells[3]) && write_labels(&labels, cells[4]))
+		if (is_word(family) && is_word(cells[1]) && is_value(cells[3]) && is_word(name) &&
+			write_labels(&labels, cells[5]))
 		{
-			if (before.data == NULL || before.len != name.len || memcmp(before.data, name.data, name.len) != 0)
+			if (before.data == NULL || before.len != family.len ||
+				memcmp(before.data, family.data, family.len) != 0)
 			{
-				buf_printf(out, "# HELP %.*s ", (int) name.len, name.data);
+				buf_printf(out, "# HELP %.*s ", (int) family.len, family.data);
 				write_escaped(out, cells[2], false);
-				buf_printf(out, "\n# TYPE %.*s %.*s\n", (int) name.len, name.data,
+				buf_printf(out, "\n# TYPE %.*s %.*s\n", (int) family.len, family.data,
 						   (int) cells[1].len, cells[1].data);
 			}
-			before = name;
+			before = family;
 			buf_add(out, name.data, name.len);
 			buf_add(out, labels.data, labels.len);
 			buf_printf(out, " %.*s\n", (int) cells[3].len, cells[3].data);

@@ -49,11 +49,12 @@ extern void metrics_count(MetricType type, const char *api, int status,
 extern void metrics_write(Buf *out, const char *version);
 
 /*
- * What the database counts: rows of METRICS_COLUMNS cells: name, type, help, the
- * value as text, and labels as an array of PostgreSQL's, names and values by
- * turns.  Rows of one name stand together.  A row that is no metric is left out.
+ * What the database counts (dtm.metrics): rows of METRICS_COLUMNS cells: family, type,
+ * help, the value as text, name, and labels as an array of PostgreSQL's, names and
+ * values by turns.  Rows of one family stand together.  A row that is no metric is
+ * left out.
  */
-#define METRICS_COLUMNS	5
+#define METRICS_COLUMNS	6
 extern void metrics_write_rows(Buf *out, const Bytes *cells, int nrows);
 
 /* For tests. */

@@ -29,29 +29,30 @@ my @src = (
 	['step_options', qw(compat core header nearest utf8)],
 	['transport'],
 	['transaction', qw(compat core gid step_options utf8)],
+	['process/metrics', qw(core transport)],
 	['settings', qw(core transaction transport)],
 	['wire', qw(base64 compat core header settings step_options transaction transport utf8)],
 	['endpoint', qw(compat core errors header nearest settings step_options transaction transport utf8 wire)],
-	['store', qw(compat core errors flight settings step_options transaction)],
+	['store', qw(compat core errors flight process/metrics settings step_options transaction)],
 	['result', qw(compat core errors settings store transaction utf8 wire)],
 	['barrier', qw(compat errors store transaction)],
 	['process/waiters'],
-	['process/shmem', qw(compat process/waiters transaction transport)],
+	['process/shmem', qw(compat process/metrics process/waiters transaction transport)],
 	['process/wait_event', qw(compat)],
 	['process/bgworker', qw(compat)],
 	['notice', qw(core process/shmem settings store transaction)],
-	['outcome', qw(core notice process/shmem settings store transaction utf8)],
+	['outcome', qw(core notice process/metrics process/shmem settings store transaction utf8)],
 	['local',
 		qw(compat core crash_point errors flight result outcome process/bgworker process/shmem settings store
 		   transaction utf8 wire process/wait_event clock)],
 	['request', qw(result base64 compat core endpoint errors gid header local nearest settings step_options store transaction utf8 wire)],
 	['coordinator',
-		qw(compat core crash_point endpoint errors flight local otlp outcome process/shmem process/waiters result
+		qw(compat core crash_point endpoint errors flight local otlp outcome process/metrics process/shmem process/waiters result
 		   settings store transaction transport utf8 wire clock)],
 	['process',
-		qw(compat coordinator errors flight local process/bgworker process/shmem settings store transaction process/wait_event clock)],
+		qw(compat coordinator errors flight local process/bgworker process/metrics process/shmem settings store transaction process/wait_event clock)],
 	['api',
-		qw(compat coordinator core errors gid outcome process/shmem request result settings store
+		qw(compat coordinator core errors gid local outcome process/metrics process/shmem request result settings store
 		   transaction wire process/wait_event clock process/waiters)],
 	['gateway',
 		qw(api clock compat core errors process/wait_event process/waiters request settings store

@@ -38,7 +38,7 @@ SELECT d.classid, d.objid, pg_describe_object(d.classid, d.objid, 0) AS name, a.
    AND a.grantee NOT IN (SELECT oid FROM pg_roles WHERE rolname = current_user);
 SELECT name, grantee::regrole, privilege_type FROM regress_dtm_members
  WHERE grantee NOT IN ('dtm_user'::regrole, 'dtm_admin'::regrole) OR is_grantable
- ORDER BY name COLLATE "C";
+ ORDER BY name COLLATE "C", grantee::regrole::text COLLATE "C";
 -- what our own roles have
 SELECT name, privilege_type FROM regress_dtm_members
  WHERE privilege_type <> 'EXECUTE' AND grantee = 'dtm_user'::regrole ORDER BY name COLLATE "C";

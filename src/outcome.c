@@ -5,6 +5,7 @@
 #include "outcome.h"
 
 #include "notice.h"
+#include "process/metrics.h"
 #include "process/shmem.h"
 #include "settings.h"
 #include "store/store.h"
@@ -284,6 +285,12 @@ outcome_park(Outcome *outcome, Transaction *trans, int op, const char *url,
 	note_parked(outcome, trans, op, url, reason, now);
 }
 
+static const MetricsAlert metrics_of[] = {
+	[OUTCOME_FAILING] = METRICS_ALERT_FAILING,
+	[OUTCOME_PARKED] = METRICS_ALERT_PARKED,
+	[OUTCOME_DISCARDED] = METRICS_ALERT_DISCARDED
+};
+
 void
 outcome_tell(const Outcome *outcome, const Transaction *trans, TimestampTz now,
 			 const OutcomeDriver *driver)
@@ -291,13 +298,17 @@ outcome_tell(const Outcome *outcome, const Transaction *trans, TimestampTz now,
 	if (outcome->unparked)
 		store_remove_failures(trans);
 	for (const OutcomeAlert *alert = outcome->alerts; alert != NULL; alert = alert->next)
+	{
+		metrics_alerted(metrics_of[alert->news]);
 		tell_alert(trans, alert, now);
+	}
 	if (outcome->changed && trans->lane_next != 0 &&
 		(driver == NULL || !driver->take(driver->arg, trans->lane_next)))
 		dtm_announce(trans->lane_next, now);
 	if (outcome->changed && dtm_core_is_final(trans->core.status))
 	{
 		dtm_announce_end(trans->id);
+		metrics_ended(&trans->core, now);
 		tell_end(trans, now, driver);
 	}
 }

@@ -60,7 +60,7 @@ SELECT pg_describe_object(d.classid, d.objid, 0), a.grantee::regrole, a.privileg
        CROSS JOIN LATERAL aclexplode(coalesce(c.relacl, p.proacl, t.typacl, n.nspacl)) a
  WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname = 'dtm'
    AND a.grantee <> coalesce(c.relowner, p.proowner, t.typowner, n.nspowner)
-   AND a.grantee NOT IN ('dtm_user'::regrole, 'dtm_admin'::regrole, 'dtm_gateway'::regrole)
+   AND a.grantee NOT IN ('dtm_user'::regrole, 'dtm_admin'::regrole, 'dtm_gateway'::regrole, 'dtm_monitor'::regrole)
 SQL
 my $state = 'SELECT state FROM dtm.stat_coordinator';
 

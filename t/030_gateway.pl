@@ -179,8 +179,8 @@ my $metrics = ask('GET', '/api/metrics')->{content};
 like($metrics, qr/^dtm_server_process_total\{type="http",api="submit",status="200"\} \d+$/m, 'metrics');
 like($metrics, qr/^dtm_server_process_total\{type="jsonrpc",api="submit",status="200"\} 1$/m, 'of JSON-RPC');
 unlike($metrics, qr/tcc1|wait-/, 'without gids');
-like($metrics, qr/^# TYPE dtm_transaction_process_total counter\ndtm_transaction_process_total [1-9]\d*$/m, 'transactions that have ended, by the database');
-like($metrics, qr/^dtm_branch_process_total\{status="ok"\} [1-9]\d*\ndtm_branch_process_total\{status="fail"\} \d+$/m, 'calls of branches');
+like($metrics, qr/^# TYPE dtm_transaction_process_total counter\ndtm_transaction_process_total\{model="saga",status="ok"\} [1-9]\d*$/m, 'transactions that have ended, by the database');
+like($metrics, qr/^dtm_branch_process_total\{branchtype="action",model="saga",status="ok"\} [1-9]\d*\ndtm_branch_process_total\{branchtype="action",model="saga",status="fail"\} \d+$/m, 'calls of branches');
 
 # a stop answers what has been accepted
 is(stop_gateway(), 0, 'stopped');

@@ -133,19 +133,20 @@ test_metric_rows(void **state)
 #define CELL(text) {text, sizeof(text) - 1}
 	{
 		const Bytes cells[] = {
-			CELL("x_total"), CELL("counter"), CELL("Some\nthing."), CELL("1.5"), {array.data, array.len},
-			CELL("x_total"), CELL("counter"), CELL("Some\nthing."), CELL("2"), {NULL, 0},
-			CELL("no name"), CELL("counter"), CELL("x"), CELL("2"), {NULL, 0},
-			CELL("y"), CELL("gauge"), CELL("x"), CELL("2\n3"), {NULL, 0},
-			CELL("z"), CELL("gauge"), CELL("x"), CELL("2"), {array.data, array.len - 1},
-			CELL("w"), CELL("gauge"), CELL("x"), {NULL, 0}, {NULL, 0}
+			CELL("x"), CELL("histogram"), CELL("Some\nthing."), CELL("1.5"), CELL("x_bucket"), {array.data, array.len},
+			CELL("x"), CELL("histogram"), CELL("Some\nthing."), CELL("2"), CELL("x_sum"), {NULL, 0},
+			CELL("no name"), CELL("counter"), CELL("x"), CELL("2"), CELL("x"), {NULL, 0},
+			CELL("v"), CELL("counter"), CELL("x"), CELL("2"), CELL("no name"), {NULL, 0},
+			CELL("y"), CELL("gauge"), CELL("x"), CELL("2\n3"), CELL("y"), {NULL, 0},
+			CELL("z"), CELL("gauge"), CELL("x"), CELL("2"), CELL("z"), {array.data, array.len - 1},
+			CELL("w"), CELL("gauge"), CELL("x"), {NULL, 0}, CELL("w"), {NULL, 0}
 		};
 
 		metrics_write_rows(&out, cells, (int) (sizeof(cells) / sizeof(cells[0])) / METRICS_COLUMNS);
 	}
 	assert_string_equal(buf_string(&out),
-						"# HELP x_total Some\\nthing.\n# TYPE x_total counter\n"
-						"x_total{status=\"a\\\"b\\\\c\\nd\"} 1.5\nx_total 2\n");
+						"# HELP x Some\\nthing.\n# TYPE x histogram\n"
+						"x_bucket{status=\"a\\\"b\\\\c\\nd\"} 1.5\nx_sum 2\n");
 	buf_free(&array);
 	buf_free(&out);
 }

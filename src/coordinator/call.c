@@ -9,6 +9,7 @@
 
 #include "clock.h"
 #include "endpoint/endpoint.h"
+#include "process/metrics.h"
 #include "settings.h"
 
 #include "datatype/timestamp.h"
@@ -453,6 +454,21 @@ calls_is_unanswered(const Calls *calls, const Call *call)
 	return dtm_transport_is_failing(calls->transport, place.host);
 }
 
+/* Where it counts; the transport remembers that for the next call to its host. */
+static int
+counted_host(Calls *calls, const DtmCall *http)
+{
+	char		name[DTM_HOST_NAME_SIZE];
+	int			host;
+
+	if (http->host_number > 0)
+		return http->host_number - 1;
+	dtm_host_name(http->url, name);
+	host = metrics_host(name);
+	dtm_transport_number_host(calls->transport, name, host + 1);
+	return host;
+}
+
 /* A call to a host has ended. */
 static Call *
 take_remote(Calls *calls, DtmCall *http)
@@ -463,8 +479,11 @@ take_remote(Calls *calls, DtmCall *http)
 	call->end = http->withdrawn ? CALL_WITHDRAWN : CALL_REPLIED;
 	call->result = wire_result(call->kind, rules, http, &call->text);
 	call->retry_after = wire_retry_after(rules, http);
+	call->host = METRICS_HOST_NONE;
 	if (((RemoteCall *) call)->refused != NULL)
 		call->result = ((RemoteCall *) call)->decided;
+	else if (call->entry != NULL && !http->withdrawn)
+		call->host = counted_host(calls, http);
 	if (call->result == DTM_RESULT_SUCCESS)
 	{
 		call->body = http->reply;
@@ -484,6 +503,7 @@ take_local(LocalTask *task)
 {
 	Call	   *call = task->owner;
 
+	call->host = METRICS_HOST_SQL;
 	call->end = task->withdrawn ? CALL_WITHDRAWN :
 		task->recorded ? CALL_RECORDED : CALL_REPLIED;
 	call->result = task->recorded ? task->result : DTM_RESULT_TEMPORARY;

@@ -54,6 +54,8 @@ typedef struct Call
 	int			op;				/* index in the ops, or DTM_CALL_QUERY */
 	int			note;			/* place of its note, once it is started; -1:
 								 * none */
+	int			host;			/* where it counts (metrics_host()), set by
+								 * calls_reap() */
 	WireKind	kind;
 
 	/* Its result, set by calls_reap(). */

@@ -161,6 +161,8 @@ entry_add(Coordinator *c, Transaction *trans, MemoryContext context,
 	entry->trans = trans;
 	entry->context = context;
 	entry->searched = searched;
+	entry->uncalled = trans->version == 0 && trans->core.status == DTM_SUBMITTED &&
+		!trans->core.held && trans->core.delay == 0;
 	entry->owner.role = trans->submitted_by;
 	entry->owner.key = trans->fairness_key == NULL ? 0 :
 		room_key(transaction_fairness(trans->fairness_key, strlen(trans->fairness_key)));

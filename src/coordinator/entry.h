@@ -78,6 +78,8 @@ typedef struct Entry
 	bool		touched;		/* has to be seen to in the next turn */
 	bool		wake;			/* let core look at it */
 	bool		searched;		/* RoomOfRole.used_by_search */
+	bool		uncalled;		/* it was submitted to be called at once, and
+								 * no call of it has ended */
 	int64		not_before;		/* the row was locked: try again then, by
 								 * clock_monotonic(); 0: it was not */
 	TransactionId holder;		/* who had it locked; invalid: not known */

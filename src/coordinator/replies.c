@@ -9,6 +9,7 @@
 
 #include "crash_point.h"
 #include "flight.h"
+#include "process/metrics.h"
 
 #include "mb/pg_wchar.h"
 
@@ -161,6 +162,25 @@ put_back(Coordinator *c, Entry *entry)
 		read_later(c, id);
 }
 
+/* For dtm.metrics. */
+static void
+measure_call(Entry *entry, const Call *call)
+{
+	const DtmTrans *core = &entry->trans->core;
+	StoreAttempt attempt;
+
+	call_describe(call, &attempt);
+	metrics_called(call->host, core->type,
+				   call->op == DTM_CALL_QUERY ? METRICS_OP_QUERY :
+				   dtm_op_undoes(core->ops[call->op].op) ? METRICS_OP_UNDO : METRICS_OP_FORWARD,
+				   call->result, attempt.duration);
+	if (entry->uncalled && call->host != METRICS_HOST_NONE)
+	{
+		entry->uncalled = false;
+		metrics_first_called(core->type, attempt.started - core->created);
+	}
+}
+
 static void
 count_call(Coordinator *c, DtmResult result)
 {
@@ -189,6 +209,7 @@ take_call(Coordinator *c, Call *call)
 		put_back(c, entry);
 		return;
 	}
+	measure_call(entry, call);
 	if (call->end == CALL_RECORDED)
 		take_record(c, entry, call);
 	else

@@ -44,6 +44,7 @@
 #include "clock.h"
 #include "crash_point.h"
 #include "flight.h"
+#include "process/metrics.h"
 #include "process/waiters.h"
 
 #include "access/xlog.h"
@@ -370,6 +371,7 @@ coordinator_turn(Coordinator *c)
 	entries_check(c);
 	report_hosts(c);
 	report_load(c);
+	metrics_flush();
 	MemoryContextSwitchTo(before);
 	MemoryContextReset(c->turn);
 }
@@ -486,6 +488,7 @@ coordinator_create(StoreMode mode, DtmShare share, DtmSharedSlot *slot)
 	c->turn = AllocSetContextCreate(context, "dtm turn",
 									ALLOCSET_DEFAULT_SIZES);
 	dtm_core_config(&c->config);
+	metrics_open();
 	if (!calls_open(&c->calls, context, share, slot, error, sizeof(error)))
 	{
 		MemoryContextDelete(context);

@@ -83,6 +83,16 @@ extern void local_shmem_init(void);
  */
 extern void local_terminate_all(Oid database);
 
+/* The workers of a database, by what they do. */
+typedef struct LocalCounts
+{
+	int			busy;
+	int			idle;
+	int			written_off;	/* were told to end, and have not */
+} LocalCounts;
+
+extern void local_count(Oid database, LocalCounts *counts);
+
 /* ---------- pool.c ---------- */
 
 /*

@@ -355,6 +355,27 @@ place_written_off(Oid role, int *n)
 }
 
 void
+local_count(Oid database, LocalCounts *counts)
+{
+	memset(counts, 0, sizeof(*counts));
+	for (int i = 0; local_shared != NULL && i < local_shared->nworkers; i++)
+	{
+		LocalWorker *worker = &local_shared->workers[i];
+
+		SpinLockAcquire(&worker->mutex);
+		if (worker->database != database)
+			;
+		else if (worker->owner == 0 && worker->pid != 0)
+			counts->written_off++;
+		else if (worker->state == LOCAL_BUSY)
+			counts->busy++;
+		else if (worker->state == LOCAL_IDLE || worker->state == LOCAL_DONE)
+			counts->idle++;
+		SpinLockRelease(&worker->mutex);
+	}
+}
+
+void
 local_terminate_all(Oid database)
 {
 	for (int i = 0; local_shared != NULL && i < local_shared->nworkers; i++)

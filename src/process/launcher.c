@@ -25,6 +25,7 @@
 #include "process/bgworker.h"
 #include "process/databases.h"
 #include "process/gateway.h"
+#include "process/metrics.h"
 #include "process/shmem.h"
 #include "process/slots.h"
 #include "process/wait_event.h"
@@ -99,9 +100,14 @@ compare_databases(void)
 {
 	List	   *now = databases_list();
 	List	   *appeared = list_difference_oid(now, known);
+	List	   *gone = list_difference_oid(known, now);
+	ListCell   *cell;
 
 	add_candidates(appeared);
 	list_free(appeared);
+	foreach(cell, gone)
+		metrics_forget(lfirst_oid(cell));
+	list_free(gone);
 	for (int i = 0; i < dtm_shared->nslots; i++)
 		if (OidIsValid(dtm_shared->slots[i].database) &&
 			!list_member_oid(now, dtm_shared->slots[i].database))
@@ -164,6 +170,7 @@ look_after(int i)
 	DtmSharedSlot *slot = &dtm_shared->slots[i];
 	Child	   *child = &children[i];
 	int64		now = clock_monotonic();
+	Oid			database = slot->database;
 	pid_t		pid;
 
 	if (child->handle == NULL ||
@@ -174,6 +181,7 @@ look_after(int i)
 	if (slot->state == DTM_COORDINATOR_GONE && !is_needed(slot) && slot_free(slot))
 	{
 		memset(child, 0, sizeof(Child));
+		metrics_forget(database);
 		return;
 	}
 	if (now - child->started > LIVED_LONG * INT64CONST(1000))

@@ -6,6 +6,7 @@
 #include "process/shmem.h"
 
 #include "compat.h"
+#include "process/metrics.h"
 #include "process/waiters.h"
 #include "transaction.h"
 
@@ -55,7 +56,8 @@ shmem_request(void)
 {
 	if (previous_request_hook)
 		previous_request_hook();
-	RequestAddinShmemSpace(add_size(shmem_size(), waiters_shmem_size()));
+	RequestAddinShmemSpace(add_size(shmem_size(),
+									add_size(waiters_shmem_size(), metrics_shmem_size())));
 }
 
 static void
@@ -95,6 +97,7 @@ shmem_startup(void)
 			init_slot(&dtm_shared->slots[i]);
 	}
 	waiters_shmem_startup();
+	metrics_shmem_startup();
 	LWLockRelease(AddinShmemInitLock);
 }
 

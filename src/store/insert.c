@@ -15,6 +15,8 @@
  */
 #include "private.h"
 
+#include "process/metrics.h"
+
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
@@ -299,9 +301,10 @@ insert(Transaction *trans)
 bool
 store_insert(Transaction *trans)
 {
-	bool		inserted = insert(trans);
-
-	if (inserted && trans->lane != NULL)
+	if (!insert(trans))
+		return false;
+	metrics_created(trans->core.type);
+	if (trans->lane != NULL)
 		lane_add(trans);
-	return inserted;
+	return true;
 }

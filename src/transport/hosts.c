@@ -265,6 +265,15 @@ dtm_transport_appetite(const DtmTransport *t, const char *name)
 	return limit + limit / WAITING_SHARE - host->stats.in_flight - host->stats.waiting;
 }
 
+void
+dtm_transport_number_host(DtmTransport *t, const char *name, int number)
+{
+	DtmHost    *host = find_host(t, name);
+
+	if (host != NULL)
+		host->number = number;
+}
+
 bool
 dtm_transport_is_failing(const DtmTransport *t, const char *name)
 {

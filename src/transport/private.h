@@ -67,6 +67,7 @@ struct DtmHost
 	CURLU	   *url;			/* the same for libcurl; NULL: invalid */
 	DtmHost    *next_in_bucket;
 	int			place;			/* in transport->places; -1: no place was free */
+	int			number;			/* given by the owner; 0: none */
 	int64_t		last_used;		/* monotonic us */
 	int64_t		probe_at;		/* time of the next probe if the breaker is
 								 * open, monotonic us */

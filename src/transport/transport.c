@@ -301,6 +301,7 @@ dtm_transport_submit(DtmTransport *t, DtmCall *call)
 
 	init_reply(call);
 	call->host = host;
+	call->host_number = host == NULL ? 0 : host->number;
 	if (host == NULL || !queue_add(t, host, call))
 	{
 		if (host != NULL)

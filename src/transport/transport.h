@@ -91,6 +91,8 @@ typedef struct DtmCall
 								 * max_requests: it must not be in the way of
 								 * others */
 	void	   *owner;			/* for the caller */
+	int			host_number;	/* that its host had at the submit
+								 * (dtm_transport_number_host()); 0: none */
 
 	/*
 	 * Limits, and whose call it is: tenants take turns, and the keys of each
@@ -238,6 +240,10 @@ extern void dtm_call_release(DtmCall *call);
  */
 #define DTM_HOST_NAME_SIZE 300
 extern void dtm_host_name(const char *url, char name[DTM_HOST_NAME_SIZE]);
+
+/* From now on, calls to a host of this name have this host_number. */
+extern void dtm_transport_number_host(DtmTransport *transport, const char *name,
+									  int number);
 
 /*
  * How many more calls a host of this name can use: as many as may be in flight,
