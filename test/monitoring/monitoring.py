@@ -107,13 +107,14 @@ SAMPLE = re.compile(r'^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)$')
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
-def samples(page, prefix="", but=()):
-    """{(name, labels): value} of the names with the prefix dtm_ behind another."""
+def samples(page, prefix="", but=(), renamed=()):
+    """{(name, labels): value} of the names with the prefix dtm_ behind another, without some labels."""
+    renamed = dict(renamed)
     found = {}
     for line in page.split("\n"):
         match = SAMPLE.match(line)
         if match and match[1].startswith(prefix + "dtm_") and not match[1].startswith(("dtm_gateway_", "dtm_server_")):
-            labels = frozenset((k, v) for k, v in LABEL.findall(match[2] or "") if k not in but)
+            labels = frozenset((renamed.get(k, k), v) for k, v in LABEL.findall(match[2] or "") if k not in but)
             found[match[1][len(prefix):], labels] = float(match[3])
     return found
 
@@ -313,7 +314,8 @@ def main():
     sql("ANALYZE")
     compare("gateway", pages["gateway"])
     compare("postgres_exporter", pages["postgres_exporter"], but=("server",))
-    compare("sql_exporter", pages["sql_exporter"], prefix="sql_", but=("sql_job", "driver", "host_name", "database", "user", "col"))
+    compare("sql_exporter", pages["sql_exporter"], prefix="sql_",
+            but=("sql_job", "driver", "host", "database", "user", "col"), renamed=(("called_host", "host"),))
     for name in ("gateway", "postgres_exporter"):
         lint(name, pages[name]())
     eventually(lambda: len(prometheus.query("dtm_extension_info")) == 3, "Prometheus reads all three")
@@ -350,6 +352,7 @@ def main():
     ok(alerts == fired, "each alert has fired", alerts ^ fired)
 
 
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 try:
     main()
 finally:
