@@ -192,6 +192,16 @@ is(wait_for('held'), 'succeed', 'it is released');
 cmp_ok(value('dtm_host_window_calls', host => $host), '>', 0, 'window');
 is(value('dtm_host_circuit_open', host => $host), 0, 'circuit');
 
+# ---------- a branch that never comes to an end ----------
+
+sql("ALTER SYSTEM SET dtm.stuck_after = '1s'");
+sql('SELECT pg_reload_conf()');
+reply({ path => '/ongoing', forever => JSON::PP::true }, { status => 425 });
+sql("SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/ongoing')], gid => 'ongoing')");
+becomes(1, 'dtm_stuck_transactions', reason => 'ongoing');
+is(sql("SELECT count(*) FROM dtm.stuck WHERE gid = 'ongoing'"), 1, 'is in dtm.stuck, however often it has been asked');
+sql("SELECT dtm_force_stop('ongoing')");
+
 # ---------- dtm_run_due() counts, too ----------
 
 sql('SELECT dtm_pause()');

@@ -67,6 +67,7 @@ read_rare(Transaction *trans, const Row *row)
 	trans->core.parked = !isnull;
 	trans->parked_reason = column_text(row, C_PARKED_REASON);
 	trans->core.held = column_bool(row, C_HELD);
+	trans->core.ongoing_since = column_int64(row, C_ONGOING_SINCE);
 	problem = read_attempts(&trans->core, row);
 	return problem != NULL ? problem : completions_read(&trans->core, row, C_COMPLETIONS);
 }
