@@ -36,8 +36,8 @@ SELECT (SELECT sum(value) FROM numbers() WHERE name = 'dtm_stuck_transactions') 
 SELECT value BETWEEN 90 AND 3600 AS oldest FROM dtm.metrics WHERE name = 'dtm_backlog_oldest_seconds';
 SELECT count(*) FILTER (WHERE value >= 8192) = count(*) AS sizes FROM dtm.metrics WHERE name = 'dtm_table_size_bytes';
 -- more rows than are read: an estimate
-INSERT INTO dtm.active (id, next_time, updated, status, branch_status)
-  SELECT -i, CASE WHEN i <= 200 THEN 'infinity' ELSE now() END, now(), 's', 'P' FROM generate_series(1, 60000) i;
+INSERT INTO dtm.active (id, next_time, updated, status, branch_status, submitted_by)
+  SELECT -i, CASE WHEN i <= 200 THEN 'infinity' ELSE now() END, now(), 's', 'P', (SELECT a.submitted_by FROM dtm.active a LIMIT 1) FROM generate_series(1, 60000) i;
 ANALYZE dtm.active;
 SELECT labels ->> 'state' AS state, round(value::numeric, -4) AS about FROM numbers() WHERE name = 'dtm_transactions_unfinished' AND labels ->> 'state' = 'running';
 SELECT name, value FROM numbers() WHERE labels ->> 'state' = 'parked' OR labels ->> 'reason' = 'parked';
