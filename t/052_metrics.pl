@@ -227,7 +227,7 @@ is(created('saga'), $before, 'is not counted as created');
 
 # ---------- nothing of a single transaction ----------
 
-is(sql("SELECT count(*) FROM dtm.metrics m, jsonb_each_text(m.labels) l WHERE l.value IN (SELECT gid FROM dtm.transactions WHERE gid NOT IN ('failed', 'tcc', 'xa', 'parked', 'discarded', 'stopped')) OR l.value LIKE '%' || '$busi' || '/%'"),
+is(sql("SELECT count(*) FROM dtm.metrics m, jsonb_each_text(m.labels) l WHERE l.value IN (SELECT gid FROM dtm.transactions WHERE gid NOT IN ('failed', 'tcc', 'xa', 'parked', 'discarded', 'stopped', 'ongoing')) OR l.value LIKE '%' || '$busi' || '/%'"),
 	0, 'no gid and no path in a label');
 
 # ---------- the page, the files and the view have the same names ----------

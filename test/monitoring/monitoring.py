@@ -250,7 +250,7 @@ def conditions(prometheus, busi, dead):
     prometheus.ends("DtmOrphans")
 
     # a worker that does not react, for which its coordinator waits in vain
-    sql("CREATE ROLE app IN ROLE dtm_user; GRANT app TO CURRENT_USER; GRANT CREATE ON SCHEMA public TO app; SET ROLE app;"
+    sql("CREATE ROLE app LOGIN IN ROLE dtm_user; GRANT app TO CURRENT_USER; GRANT CREATE ON SCHEMA public TO app; SET ROLE app;"
         "CREATE FUNCTION public.sleep(gid text, branch text, op text, payload jsonb) RETURNS void LANGUAGE sql AS 'SELECT pg_sleep(600)'")
     for i in range(2):
         sql(f"SET ROLE app; SELECT dtm_submit('msg', ARRAY[dtm_step('sql:public.sleep')], gid => 'sleep{i}', options => '{{\"request_timeout\": 600}}')")
