@@ -177,7 +177,7 @@ def start_prometheus(ports):
         text = re.sub(r"\[\d+m\]", "[20s]", text)
         changed.write(re.sub(r"offset (15m|1h)", "offset 20s", text))
     with open(FILES + "/dtm-prometheus.yml") as given, open(SCRATCH + "/prometheus.yml", "w") as changed:
-        text = given.read().replace("scrape_interval: 15s", "scrape_interval: 1s\n  evaluation_interval: 1s")
+        text = given.read().replace("scrape_interval: 15s", "scrape_interval: 3s\n  scrape_timeout: 3s\n  evaluation_interval: 1s")
         for example, part in (("36789", "gateway"), ("9187", "postgres"), ("9237", "sql")):
             assert f"127.0.0.1:{example}" in text
             text = text.replace(f"127.0.0.1:{example}", f"127.0.0.1:{ports[part]}")
