@@ -1876,20 +1876,27 @@ SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
-  most constant integer := 50000;
+  most constant integer := 20000;
   at constant timestamptz := clock_timestamp();
+  failures_limit constant integer := dtm.alert_retry_limit();
+  ongoing_limit constant timestamptz := at - dtm.stuck_after();
 BEGIN
   RETURN QUERY
   WITH seen AS MATERIALIZED (
-    SELECT dtm.active_state(a.status, a.next_time, a.failures, a.delayed, a.held) AS state,
-           a.next_time <= at AS due,
-           a.failures >= dtm.alert_retry_limit() AND NOT a.next_time = 'infinity' AS failing,
-           a.ongoing_since < at - dtm.stuck_after() AND a.failures < dtm.alert_retry_limit() AND NOT a.next_time = 'infinity' AS ongoing
-      FROM dtm.active a LIMIT most + 1
-  ), factor AS (
-    SELECT CASE WHEN s.n <= most THEN 1 ELSE GREATEST(c.reltuples, s.n) / s.n END::float8 AS f
-      FROM pg_class c, (SELECT count(*) AS n FROM seen) s WHERE c.oid = 'dtm.active'::regclass
-  ), parked AS (
+    SELECT a.state, count(*) AS n, count(*) FILTER (WHERE a.next_time <= at) AS due,
+           count(*) FILTER (WHERE a.next_time < 'infinity' AND a.failures >= failures_limit) AS failing,
+           count(*) FILTER (WHERE a.next_time < 'infinity' AND a.failures < failures_limit AND a.ongoing_since < ongoing_limit) AS ongoing
+      FROM (SELECT dtm.active_state(a.status, a.next_time, a.failures, a.delayed, a.held) AS state, a.next_time, a.failures, a.ongoing_since
+              FROM dtm.active a LIMIT most + 1) a
+     GROUP BY a.state
+  ), estimate AS MATERIALIZED (
+    SELECT round(s.due * f.factor) AS due, round(s.failing * f.factor) AS failing, round(s.ongoing * f.factor) AS ongoing, f.factor
+      FROM (SELECT COALESCE(sum(s.n), 0) AS n, COALESCE(sum(s.due), 0) AS due, COALESCE(sum(s.failing), 0) AS failing,
+                   COALESCE(sum(s.ongoing), 0) AS ongoing FROM seen s) s,
+           pg_class c,
+           LATERAL (SELECT CASE WHEN s.n <= most THEN 1 ELSE GREATEST(c.reltuples, s.n) / s.n END::float8 AS factor) f
+     WHERE c.oid = 'dtm.active'::regclass
+  ), parked AS MATERIALIZED (
     SELECT count(*) FILTER (WHERE p.status <> 'p' AND p.held IS NOT TRUE) AS n
       FROM (SELECT a.status, a.held FROM dtm.active a WHERE a.next_time = 'infinity' LIMIT most + 1) p
   ), coordinator AS MATERIALIZED (
@@ -1905,19 +1912,19 @@ BEGIN
     UNION ALL
     SELECT 'dtm_transactions_unfinished', '', jsonb_build_object('state', w.state),
            CASE w.state WHEN 'parked' THEN (SELECT p.n FROM parked p)
-                        ELSE round((SELECT count(*) FROM seen s WHERE s.state = w.state) * (SELECT k.f FROM factor k)) END
-      FROM (VALUES ('scheduled'), ('running'), ('waiting'), ('retrying'), ('parked'), ('rolling back')) w(state)
+                        ELSE COALESCE(round((SELECT s.n FROM seen s WHERE s.state = w.state) * e.factor), 0) END
+      FROM estimate e, (VALUES ('scheduled'), ('running'), ('waiting'), ('retrying'), ('parked'), ('rolling back')) w(state)
     UNION ALL
-    SELECT 'dtm_backlog_transactions', '', '{}', round((SELECT count(*) FROM seen s WHERE s.due) * (SELECT k.f FROM factor k))
+    SELECT 'dtm_backlog_transactions', '', '{}', e.due FROM estimate e
     UNION ALL
     SELECT 'dtm_backlog_oldest_seconds', '', '{}',
            GREATEST(COALESCE(EXTRACT(epoch FROM at - NULLIF((SELECT min(a.next_time) FROM dtm.active a WHERE a.next_time <= at), '-infinity')), 0), 0)
     UNION ALL
     SELECT 'dtm_stuck_transactions', '', jsonb_build_object('reason', w.reason),
            CASE w.reason WHEN 'parked' THEN (SELECT p.n FROM parked p)
-                         WHEN 'failing' THEN round((SELECT count(*) FROM seen s WHERE s.failing) * (SELECT k.f FROM factor k))
-                         ELSE round((SELECT count(*) FROM seen s WHERE s.ongoing) * (SELECT k.f FROM factor k)) END
-      FROM (VALUES ('failing'), ('parked'), ('ongoing')) w(reason)
+                         WHEN 'failing' THEN e.failing
+                         ELSE e.ongoing END
+      FROM estimate e, (VALUES ('failing'), ('parked'), ('ongoing')) w(reason)
     UNION ALL
     SELECT 'dtm_orphaned_transactions', '', '{}',
            CASE WHEN NOT EXISTS (SELECT FROM pg_prepared_xacts) THEN 0 ELSE (SELECT count(*) FROM dtm.orphans) END
