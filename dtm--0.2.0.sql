@@ -915,7 +915,8 @@ CREATE VIEW dtm.calls WITH (security_barrier) AS
          t.http_status,
          t.error,
          r.id,
-         t.grpc_status
+         t.grpc_status,
+         CASE WHEN t.branch < 0 THEN r.query_prepared ELSE dtm.op_url(r.trans_type, t.branch, r.action, r.compensate) END AS url
     FROM dtm.attempt t
          JOIN dtm.request r ON r.id = t.id
    WHERE dtm.visible(r.submitted_by);
@@ -930,6 +931,7 @@ COMMENT ON COLUMN dtm.calls.http_status IS 'status of the HTTP response; NULL: n
 COMMENT ON COLUMN dtm.calls.error IS 'error, or body of a response other than success';
 COMMENT ON COLUMN dtm.calls.id IS 'number of the transaction';
 COMMENT ON COLUMN dtm.calls.grpc_status IS 'status of the gRPC response; NULL: none';
+COMMENT ON COLUMN dtm.calls.url IS 'URL of the op; after dtm_edit_step(), the new one';
 
 CREATE VIEW dtm.results WITH (security_barrier) AS
   SELECT r.gid,
@@ -2155,6 +2157,10 @@ BEGIN
     RETURN dtm.gateway_kv(arguments, true);
   ELSIF op = 'queryKV' THEN
     RETURN dtm.gateway_kv(arguments, false);
+  ELSIF op = 'page' THEN
+    RETURN dtm.page(arguments);
+  ELSIF op = 'pageAct' THEN
+    RETURN dtm.page_act(arguments);
   ELSIF op = 'resetCronTime' THEN
     SELECT jsonb_build_object('succeed_count', r.succeed_count, 'has_remaining', r.has_remaining) INTO answer
       FROM @extschema@.dtm_reset_cron_time(
@@ -2174,6 +2180,437 @@ BEGIN
   RETURN '{"dtm_result":"SUCCESS"}';
 END
 $$;
+
+/* ---------- the page for operators: docs/page.md ---------- */
+
+/*
+ * What the gateway's page asks, as the role of the operator: it reads the views above,
+ * and acts by the functions that everybody calls, so their privileges decide.  Reading
+ * is STABLE, which cannot write.
+ */
+
+/* Scheme, name and port of a URL, as dtm.stat_hosts has them. */
+CREATE FUNCTION dtm.page_host(url text) RETURNS text
+LANGUAGE sql STABLE STRICT
+AS $$
+  SELECT substring(CASE WHEN $1 OPERATOR(pg_catalog.~~) 'server:%' THEN COALESCE(dtm.base_url($1), $1) ELSE $1 END
+                   FROM '^(?:[a-zA-Z]+:(?://)?)?[^/?]*')
+$$;
+
+/* The beginning of a text; what is cut off is asked for by "more". */
+CREATE FUNCTION dtm.page_cut(value text) RETURNS jsonb
+LANGUAGE sql IMMUTABLE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT CASE WHEN length($1) > 2000 THEN jsonb_build_object('text', left($1, 2000), 'length', length($1))
+              ELSE jsonb_build_object('text', $1) END
+$$;
+
+/* Who asks, and what he may do. */
+CREATE FUNCTION dtm.page_me() RETURNS jsonb
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT jsonb_build_object(
+    'role', current_user::text, 'sees_all', dtm.sees_all(), 'database', current_database()::text,
+    'version', dtm.library_version(),
+    'alert_retry_limit', dtm.alert_retry_limit(),
+    'may', jsonb_build_object(
+      'retry', has_function_privilege('@extschema@.dtm_retry_now(text, text)', 'EXECUTE'),
+      'abort', has_function_privilege('@extschema@.dtm_abort(text, text)', 'EXECUTE'),
+      'stop', has_function_privilege('@extschema@.dtm_force_stop(text, text)', 'EXECUTE'),
+      'resume', has_function_privilege('@extschema@.dtm_resume(text, text)', 'EXECUTE'),
+      'resubmit', has_function_privilege('@extschema@.dtm_resubmit(text, text, text)', 'EXECUTE'),
+      'edit', has_function_privilege('@extschema@.dtm_edit_step(text, text, jsonb, text)', 'EXECUTE'),
+      'skip', has_function_privilege('@extschema@.dtm_skip_branch(text, text, text, boolean, text)', 'EXECUTE'),
+      'assign', has_function_privilege('@extschema@.dtm_assign(text, regrole, text)', 'EXECUTE'),
+      'pause', has_function_privilege('@extschema@.dtm_pause()', 'EXECUTE'),
+      'unsubscribe', has_function_privilege('@extschema@.dtm_unsubscribe(text, text)', 'EXECUTE'),
+      'hosts', has_table_privilege('dtm.stat_hosts', 'SELECT'),
+      'orphans', has_table_privilege('dtm.orphans', 'SELECT')))
+$$;
+
+/*
+ * The transactions that fit some filters, the newest first, up to so many.  However
+ * rare they are, the newest 5,000 of the state are looked at, and 2,000 if their calls
+ * have to be; searched_to is where to go on, NULL: there are no more.  What the view's
+ * indexes know, state and the beginning of the gid, needs no such limit.
+ */
+CREATE FUNCTION dtm.page_find(arguments jsonb, many integer, OUT ids bigint[], OUT searched_to bigint)
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  before bigint := COALESCE((arguments ->> 'before')::bigint, 9223372036854775807);
+  state text := NULLIF(arguments ->> 'state', '');
+  host text := NULLIF(arguments ->> 'host', '');
+  wanted text := lower(NULLIF(arguments ->> 'error', ''));
+  prefix text := NULLIF(arguments ->> 'gid', '');
+  deep boolean := host IS NOT NULL OR wanted IS NOT NULL;
+  kind text := NULLIF(arguments ->> 'type', '');
+  owner text := NULLIF(arguments ->> 'role', '');
+  age interval := NULLIF(arguments ->> 'age', '')::interval;
+  depth integer := CASE WHEN deep THEN 2000 WHEN kind IS NULL AND owner IS NULL AND age IS NULL THEN many + 1 ELSE 5000 END;
+  stuck bigint[];
+  called bigint[];
+  lowest bigint;
+  found_rows bigint;
+BEGIN
+  IF state = 'stuck' THEN
+    SELECT array_agg(s.id) INTO stuck FROM dtm.stuck s;
+  END IF;
+  EXECUTE 'SELECT array_agg(s.id ORDER BY s.id DESC) FILTER (WHERE ($5 IS NULL OR s.trans_type = $5) AND ($6 IS NULL OR s.submitted_by::text = $6) AND ($7 IS NULL OR s.created < statement_timestamp() - $7)), min(s.id), count(*)
+             FROM (SELECT t.id, t.trans_type, t.submitted_by, t.created FROM dtm.transactions t WHERE t.id < $1'
+    || CASE state WHEN 'all' THEN '' WHEN 'stuck' THEN ' AND t.id = ANY ($8)'
+                  WHEN 'active' THEN ' AND t.status IN (''prepared'', ''submitted'', ''aborting'')'
+                  ELSE CASE WHEN state IS NULL THEN '' ELSE ' AND t.state = $2' END END
+    || CASE WHEN prefix IS NULL THEN '' ELSE ' AND t.gid >= $3 AND t.gid < $4' END
+    || ' LIMIT ' || depth || ') s'
+    INTO ids, lowest, found_rows
+    USING before, state, prefix, prefix || CASE getdatabaseencoding() WHEN 'UTF8' THEN chr(1114111) ELSE '~' END,
+          kind, owner, age, COALESCE(stuck, '{}');
+  searched_to := CASE WHEN found_rows = depth THEN lowest END;
+  IF deep THEN
+    SELECT array_agg(f.id) INTO called FROM dtm.in_flight f WHERE dtm.page_host(f.url) = host;
+    SELECT array_agg(u.id ORDER BY u.id DESC) INTO ids
+      FROM unnest(ids) u(id)
+           LEFT JOIN LATERAL (SELECT c.url, c.error FROM dtm.calls c WHERE c.id = u.id AND c.result <> 'SUCCESS' ORDER BY c.started DESC LIMIT 1) l ON true
+     WHERE (host IS NULL OR dtm.page_host(l.url) = host OR u.id = ANY (called))
+       AND (wanted IS NULL OR strpos(lower(l.error), wanted) > 0 OR
+            EXISTS (SELECT FROM dtm.transactions t WHERE t.id = u.id AND strpos(lower(t.rollback_reason), wanted) > 0));
+  END IF;
+  IF cardinality(ids) > many THEN
+    ids := ids[1:many];
+    searched_to := ids[many];
+  END IF;
+  ids := COALESCE(ids, '{}');
+END
+$$;
+
+CREATE FUNCTION dtm.page_rows(ids bigint[]) RETURNS jsonb
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT COALESCE(jsonb_agg(to_jsonb(s) ORDER BY s.id DESC), '[]')
+    FROM (SELECT t.id, t.gid, t.trans_type, t.state, t.created, t.updated, t.finished, t.next_attempt,
+                 left(t.rollback_reason, 300) AS rollback_reason, t.submitted_by::text AS submitted_by, t.steps, t.current_step,
+                 t.failures, t.failed_branch, t.failed_op, left(t.failure #>> '{}', 300) AS failure,
+                 l.url, l.op, l.http_status, left(l.error, 300) AS error,
+                 (SELECT left(p.reason, 300) FROM dtm.parked p WHERE p.id = t.id) AS parked_reason
+            FROM dtm.transactions t
+                 LEFT JOIN LATERAL (SELECT c.url, c.op, c.http_status, c.error FROM dtm.calls c
+                                     WHERE c.id = t.id AND c.result <> 'SUCCESS' ORDER BY c.started DESC LIMIT 1) l ON t.state <> 'succeeded'
+           WHERE t.id = ANY ($1)) s
+$$;
+
+CREATE FUNCTION dtm.page_list(arguments jsonb) RETURNS jsonb
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  found record;
+BEGIN
+  SELECT * INTO found FROM dtm.page_find(arguments, CASE WHEN arguments ? 'gids' THEN 1000 ELSE 50 END);
+  IF arguments ? 'gids' THEN
+    RETURN jsonb_build_object('next', found.searched_to,
+      'gids', (SELECT COALESCE(jsonb_agg(t.gid ORDER BY t.id DESC), '[]') FROM dtm.transactions t WHERE t.id = ANY (found.ids)));
+  END IF;
+  RETURN jsonb_build_object('next', found.searched_to, 'rows', dtm.page_rows(found.ids),
+    'searched', (SELECT t.created FROM dtm.transactions t WHERE t.id = found.searched_to),
+    'counts', (SELECT jsonb_object_agg(c.state, c.transactions) FROM dtm.counts c),
+    'stuck', (SELECT count(*) FROM dtm.stuck));
+END
+$$;
+
+CREATE FUNCTION dtm.page_overview() RETURNS jsonb
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  failed bigint[];
+  hosts jsonb;
+BEGIN
+  SELECT array_agg(s.id) INTO failed FROM (SELECT t.id FROM dtm.transactions t WHERE t.state = 'failed' LIMIT 8) s;
+  IF has_table_privilege('dtm.stat_hosts', 'SELECT') THEN
+    SELECT COALESCE(jsonb_agg(to_jsonb(h) ORDER BY h.host), '[]') INTO hosts FROM dtm.stat_hosts h WHERE h.state <> 'closed';
+  END IF;
+  RETURN jsonb_build_object(
+    'counts', (SELECT COALESCE(jsonb_agg(to_jsonb(c)), '[]') FROM dtm.counts c),
+    'causes', (SELECT COALESCE(jsonb_agg(to_jsonb(g) ORDER BY g.transactions DESC, g.since), '[]')
+                 FROM (SELECT dtm.page_host(s.url) AS host, s.http_status, left(s.last_error, 200) AS error,
+                              CASE WHEN s.last_error IS NULL THEN s.reason END AS reason, s.help,
+                              count(*) AS transactions, min(s.since) AS since, min(s.gid) AS gid, min(s.next_attempt) AS next_attempt,
+                              min(s.state) AS state
+                         FROM dtm.stuck s GROUP BY 1, 2, 3, 4, 5 ORDER BY 6 DESC LIMIT 20) g),
+    'stuck', (SELECT count(*) FROM dtm.stuck),
+    'coordinators', (SELECT COALESCE(jsonb_agg(to_jsonb(c) ORDER BY c.coordinator), '[]') FROM dtm.stat_coordinator c),
+    'hosts', hosts,
+    'in_flight', (SELECT jsonb_build_object('calls', count(*), 'longest', extract(epoch FROM max(f.duration))) FROM dtm.in_flight f),
+    'failed', dtm.page_rows(COALESCE(failed, '{}')));
+END
+$$;
+
+CREATE FUNCTION dtm.page_transaction(gid text) RETURNS jsonb
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  t record;
+BEGIN
+  SELECT v.*, p.reason AS parked_reason INTO t
+    FROM dtm.transactions v LEFT JOIN LATERAL (SELECT q.reason FROM dtm.parked q WHERE q.id = v.id) p ON true
+   WHERE v.gid = $1;
+  IF NOT FOUND THEN
+    RETURN jsonb_build_object('transaction', NULL);
+  END IF;
+  RETURN jsonb_build_object(
+    'transaction', to_jsonb(t) - '{failure,result}'::text[]
+                   || jsonb_build_object('failure', dtm.page_cut(t.failure #>> '{}'), 'result', dtm.page_cut(t.result)),
+    'explain', (SELECT to_jsonb(e) - 'last_error' || jsonb_build_object('last_error', dtm.page_cut(e.last_error)) FROM @extschema@.dtm_explain($1) e),
+    'branches', (SELECT COALESCE(jsonb_agg(to_jsonb(b) ORDER BY b.ordinal), '[]')
+                   FROM (SELECT v.branch_id, v.op, v.url, v.state, v.attempts, v.last_attempt, v.ordinal, v.topic, v.complete_until,
+                                dtm.page_cut(v.last_error) AS last_error,
+                                dtm.page_cut(COALESCE(v.body #>> '{}', encode(v.payload, 'hex'))) AS body,
+                                v.body IS NULL AND v.payload IS NOT NULL AS is_hex
+                           FROM dtm.branches v WHERE v.id = t.id ORDER BY v.ordinal LIMIT 400) b),
+    'timeline', (SELECT COALESCE(jsonb_agg(to_jsonb(e) ORDER BY e.at), '[]')
+                   FROM (SELECT v.at, v.event, v.branch_id, v.op, v.result, extract(epoch FROM v.duration) AS seconds, v.role::text AS role,
+                                dtm.page_cut(v.detail) AS detail
+                           FROM dtm.timeline v WHERE v.id = t.id ORDER BY v.at DESC LIMIT 300) e),
+    'events', (SELECT count(*) FROM dtm.timeline v WHERE v.id = t.id),
+    'calls', (SELECT COALESCE(jsonb_agg(to_jsonb(c)), '[]')
+                FROM (SELECT v.started, v.branch_id, v.op, v.http_status, v.grpc_status, v.url
+                        FROM dtm.calls v WHERE v.id = t.id ORDER BY v.started DESC LIMIT 300) c),
+    'acts', (SELECT COALESCE(jsonb_agg(to_jsonb(a) ORDER BY a.ordinal), '[]')
+               FROM (SELECT v.done, v.what, v.ordinal, dtm.page_cut(v.detail::text) AS detail
+                       FROM dtm.acts v WHERE v.id = t.id ORDER BY v.ordinal DESC LIMIT 100) a),
+    'in_flight', (SELECT COALESCE(jsonb_agg(to_jsonb(f)), '[]')
+                    FROM (SELECT v.branch_id, v.op, v.url, v.queued, v.started FROM dtm.in_flight v WHERE v.id = t.id) f),
+    'results', (SELECT COALESCE(jsonb_agg(to_jsonb(r)), '[]')
+                  FROM (SELECT v.branch_id, v.name, v.op, v.ok, v.note, dtm.page_cut(v.result::text) AS result FROM dtm.results v WHERE v.id = t.id LIMIT 400) r),
+    'dead_letters', (SELECT COALESCE(jsonb_agg(to_jsonb(d)), '[]')
+                       FROM (SELECT v.branch_id, v.url, v.reason, v.discarded, v.attempts FROM dtm.dead_letters v WHERE v.id = t.id) d));
+END
+$$;
+
+/* All of a text of which page_transaction() has shown the beginning. */
+CREATE FUNCTION dtm.page_more(arguments jsonb) RETURNS jsonb
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  of_gid text := arguments ->> 'gid';
+  number integer := (arguments ->> 'ordinal')::integer;
+  answer text;
+BEGIN
+  CASE arguments ->> 'of'
+    WHEN 'body' THEN
+      SELECT COALESCE(b.body #>> '{}', encode(b.payload, 'hex')) INTO answer FROM dtm.branches b WHERE b.gid = of_gid AND b.ordinal = number;
+    WHEN 'last_error' THEN
+      SELECT b.last_error INTO answer FROM dtm.branches b WHERE b.gid = of_gid AND b.ordinal = number;
+    WHEN 'detail' THEN
+      SELECT e.detail INTO answer FROM dtm.timeline e WHERE e.gid = of_gid AND e.at = (arguments ->> 'at')::timestamptz ORDER BY length(e.detail) DESC NULLS LAST LIMIT 1;
+    WHEN 'act' THEN
+      SELECT a.detail INTO answer FROM dtm.acts a WHERE a.gid = of_gid AND a.ordinal = number;
+    WHEN 'failure' THEN
+      SELECT t.failure #>> '{}' INTO answer FROM dtm.transactions t WHERE t.gid = of_gid;
+    WHEN 'result' THEN
+      SELECT r.result INTO answer FROM dtm.results r WHERE r.gid = of_gid AND r.branch_id = arguments ->> 'branch_id' AND r.op = arguments ->> 'op';
+    ELSE
+      RAISE EXCEPTION 'unknown part "%"', arguments ->> 'of'
+        USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass body, last_error, detail, act, failure or result.';
+  END CASE;
+  RETURN jsonb_build_object('text', answer);
+END
+$$;
+
+/* Hosts, with the times of the calls of the newest 2,000 transactions. */
+CREATE FUNCTION dtm.page_services() RETURNS jsonb
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  newest bigint;
+  hosts jsonb;
+BEGIN
+  SELECT t.id INTO newest FROM dtm.transactions t LIMIT 1;
+  IF has_table_privilege('dtm.stat_hosts', 'SELECT') THEN
+    SELECT COALESCE(jsonb_agg(to_jsonb(h) ORDER BY h.host, h.coordinator), '[]') INTO hosts
+      FROM (SELECT v.*, extract(epoch FROM v.mean_time) AS mean_seconds, extract(epoch FROM v.recent_time) AS recent_seconds FROM dtm.stat_hosts v) h;
+  END IF;
+  RETURN jsonb_build_object(
+    'hosts', hosts,
+    'calls', (SELECT COALESCE(jsonb_agg(to_jsonb(s) ORDER BY s.host), '[]')
+                FROM (SELECT dtm.page_host(c.url) AS host, count(*) AS calls,
+                             count(*) FILTER (WHERE c.result = 'ERROR') AS errors, count(*) FILTER (WHERE c.result = 'FAILURE') AS refusals,
+                             max(c.started) AS last,
+                             percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY extract(epoch FROM c.duration)) AS percentiles
+                        FROM dtm.calls c
+                       WHERE c.id > newest - 2000
+                       GROUP BY 1) s),
+    'waiting', (SELECT COALESCE(jsonb_agg(to_jsonb(w)), '[]')
+                  FROM (SELECT dtm.page_host(s.url) AS host, count(*) AS transactions, min(s.since) AS since FROM dtm.stuck s GROUP BY 1) w));
+END
+$$;
+
+CREATE FUNCTION dtm.page_more_lists(what text) RETURNS jsonb
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  answer jsonb;
+BEGIN
+  CASE what
+    WHEN 'topics' THEN
+      SELECT jsonb_agg(to_jsonb(t) ORDER BY t.topic, t.ordinal) INTO answer FROM (SELECT * FROM dtm.topics LIMIT 1000) t;
+    WHEN 'schedules' THEN
+      SELECT jsonb_agg(to_jsonb(s) - 'request' || jsonb_build_object('request', dtm.page_cut(s.request::text)) ORDER BY s.name) INTO answer
+        FROM (SELECT * FROM dtm.schedules LIMIT 1000) s;
+    WHEN 'lanes' THEN
+      SELECT jsonb_agg(to_jsonb(l) ORDER BY l.created) INTO answer FROM (SELECT * FROM dtm.lanes ORDER BY created LIMIT 500) l;
+    WHEN 'dead_letters' THEN
+      SELECT jsonb_agg(to_jsonb(d) ORDER BY d.discarded DESC) INTO answer
+        FROM (SELECT v.gid, v.branch_id, v.url, v.reason, v.discarded, v.attempts, v.submitted_by::text AS submitted_by
+                FROM dtm.dead_letters v ORDER BY v.discarded DESC LIMIT 500) d;
+    WHEN 'coordinators' THEN
+      SELECT jsonb_agg(to_jsonb(c) || jsonb_build_object('oldest_due_seconds', extract(epoch FROM c.oldest_due_age)) ORDER BY c.coordinator) INTO answer
+        FROM dtm.stat_coordinator c;
+    WHEN 'in_flight' THEN
+      SELECT jsonb_agg(to_jsonb(f) ORDER BY f.started) INTO answer
+        FROM (SELECT v.gid, v.branch_id, v.op, v.url, v.queued, v.started, v.coordinator FROM dtm.in_flight v ORDER BY v.started LIMIT 200) f;
+    WHEN 'orphans' THEN
+      IF NOT has_table_privilege('dtm.orphans', 'SELECT') THEN
+        RETURN jsonb_build_object('rows', NULL);
+      END IF;
+      SELECT jsonb_agg(to_jsonb(o) ORDER BY o.since) INTO answer FROM (SELECT * FROM dtm.orphans LIMIT 500) o;
+    ELSE
+      RAISE EXCEPTION 'unknown view "%" of the page', what
+        USING ERRCODE = 'invalid_parameter_value', HINT = 'The gateway and the extension should be of the same version.';
+  END CASE;
+  RETURN jsonb_build_object('rows', COALESCE(answer, '[]'));
+END
+$$;
+
+CREATE FUNCTION dtm.page(arguments jsonb) RETURNS jsonb
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  what text := COALESCE(arguments ->> 'what', '');
+  answer jsonb;
+BEGIN
+  CASE what
+    WHEN 'me' THEN answer := dtm.page_me();
+    WHEN 'overview' THEN answer := dtm.page_overview();
+    WHEN 'list' THEN answer := dtm.page_list(arguments);
+    WHEN 'transaction' THEN answer := dtm.page_transaction(arguments ->> 'gid');
+    WHEN 'more' THEN answer := dtm.page_more(arguments);
+    WHEN 'services' THEN answer := dtm.page_services();
+    ELSE answer := dtm.page_more_lists(what);
+  END CASE;
+  RETURN answer || jsonb_build_object('now', clock_timestamp());
+END
+$$;
+COMMENT ON FUNCTION dtm.page(jsonb) IS 'what the gateway''s page for operators shows: one object for each of its views';
+
+/* One act on one transaction; returns what is to be said of it. */
+CREATE FUNCTION dtm.page_act_on(gid text, arguments jsonb) RETURNS text
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  act text := COALESCE(arguments ->> 'act', '');
+  reason text := arguments ->> 'reason';
+BEGIN
+  CASE act
+    WHEN 'retry' THEN PERFORM @extschema@.dtm_retry_now(gid, reason);
+    WHEN 'abort' THEN PERFORM @extschema@.dtm_abort(gid, reason);
+    WHEN 'stop' THEN PERFORM @extschema@.dtm_force_stop(gid, reason);
+    WHEN 'resume' THEN
+      IF NOT @extschema@.dtm_resume(gid, reason) THEN
+        RETURN 'it was not parked any more';
+      END IF;
+    WHEN 'resubmit' THEN RETURN @extschema@.dtm_resubmit(gid, NULLIF(arguments ->> 'new_gid', ''), reason);
+    WHEN 'edit' THEN PERFORM @extschema@.dtm_edit_step(gid, arguments ->> 'branch_id', arguments -> 'changes', reason);
+    WHEN 'skip' THEN
+      PERFORM @extschema@.dtm_skip_branch(gid, arguments ->> 'branch_id', arguments ->> 'op', (arguments ->> 'succeeded')::boolean, reason);
+    WHEN 'assign' THEN PERFORM @extschema@.dtm_assign(gid, (arguments ->> 'role')::regrole, reason);
+    ELSE
+      RAISE EXCEPTION 'unknown act "%"', act
+        USING ERRCODE = 'invalid_parameter_value', HINT = 'The gateway and the extension should be of the same version.';
+  END CASE;
+  RETURN NULL;
+END
+$$;
+
+/*
+ * The host is called for one of the transactions that wait for it: whatever it answers,
+ * the others go on or not as its circuit breaker says.
+ */
+CREATE FUNCTION dtm.page_probe(host text, reason text) RETURNS text
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  name text;
+BEGIN
+  SELECT s.gid INTO name
+    FROM (SELECT t.id, t.gid FROM dtm.transactions t WHERE t.state IN ('retrying', 'rolling back') LIMIT 2000) s
+   WHERE dtm.page_host((SELECT c.url FROM dtm.calls c WHERE c.id = s.id AND c.result <> 'SUCCESS' ORDER BY c.started DESC LIMIT 1)) = $1
+   LIMIT 1;
+  IF name IS NULL THEN
+    RAISE EXCEPTION 'no transaction waits for host "%"', $1
+      USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'A host is called when a transaction needs it.';
+  END IF;
+  PERFORM @extschema@.dtm_retry_now(name, $2);
+  RETURN name;
+END
+$$;
+
+/* Each in a subtransaction: one that is refused does not stop the others. */
+CREATE FUNCTION dtm.page_act(arguments jsonb) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  name text;
+  said text;
+  hint text;
+  done integer := 0;
+  results jsonb := '[]';
+BEGIN
+  IF COALESCE(btrim(arguments ->> 'reason'), '') = '' THEN
+    RAISE EXCEPTION 'a reason is missing'
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Say why, for those who come after you.';
+  END IF;
+  IF arguments ->> 'act' IN ('pause', 'resume coordinators', 'probe', 'unsubscribe') THEN
+    CASE arguments ->> 'act'
+      WHEN 'pause' THEN PERFORM @extschema@.dtm_pause();
+      WHEN 'resume coordinators' THEN PERFORM @extschema@.dtm_resume();
+      WHEN 'unsubscribe' THEN PERFORM @extschema@.dtm_unsubscribe(arguments ->> 'topic', arguments ->> 'url');
+      ELSE said := dtm.page_probe(arguments ->> 'host', arguments ->> 'reason');
+    END CASE;
+    /* these have no row that could keep the reason */
+    RAISE LOG 'operator %: %: %', current_user, arguments ->> 'act', arguments ->> 'reason';
+    RETURN jsonb_build_object('done', 1, 'said', said, 'refused', results);
+  END IF;
+  IF jsonb_typeof(arguments -> 'gids') IS DISTINCT FROM 'array' OR jsonb_array_length(arguments -> 'gids') > 60 THEN
+    RAISE EXCEPTION 'gids is not an array of up to 60 gids'
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Send more of them by more requests.';
+  END IF;
+  FOR name IN SELECT e FROM jsonb_array_elements_text(arguments -> 'gids') e LOOP
+    BEGIN
+      said := COALESCE(dtm.page_act_on(name, arguments), said);
+      done := done + 1;
+    EXCEPTION WHEN OTHERS THEN
+      GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
+      results := results || jsonb_build_object('gid', name, 'message', SQLERRM, 'hint', NULLIF(hint, ''));
+    END;
+  END LOOP;
+  RETURN jsonb_build_object('done', done, 'said', said, 'refused', results);
+END
+$$;
+COMMENT ON FUNCTION dtm.page_act(jsonb) IS 'what an operator does by the gateway''s page; returns how many it was done to, and why it was refused for the others';
 
 /* ---------- privileges: first only those of the owner, and then these ---------- */
 
@@ -2292,7 +2729,10 @@ GRANT SELECT ON dtm.api_tokens TO dtm_admin;
 GRANT EXECUTE ON FUNCTION dtm.gateway_batch(text[], bytea[], text[], bytea[], integer[], bytea[], boolean) TO dtm_gateway;
 GRANT EXECUTE ON PROCEDURE dtm.gateway_wait(bigint[], integer, bigint[], text[], text[]) TO dtm_gateway;
 GRANT EXECUTE ON FUNCTION
-  dtm.gateway_number(jsonb, text, bigint), dtm.gateway_all(jsonb), dtm.gateway_kv(jsonb, boolean), dtm.gateway_call(text, jsonb)
+  dtm.gateway_number(jsonb, text, bigint), dtm.gateway_all(jsonb), dtm.gateway_kv(jsonb, boolean), dtm.gateway_call(text, jsonb),
+  dtm.page_host(text), dtm.page_cut(text), dtm.page_me(), dtm.page_find(jsonb, integer), dtm.page_rows(bigint[]), dtm.page_list(jsonb),
+  dtm.page_overview(), dtm.page_transaction(text), dtm.page_more(jsonb), dtm.page_services(), dtm.page_more_lists(text), dtm.page(jsonb),
+  dtm.page_act_on(text, jsonb), dtm.page_probe(text, text), dtm.page_act(jsonb)
 TO dtm_user;
 
 /* ---------- the home: this server and database ---------- */

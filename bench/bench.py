@@ -837,6 +837,15 @@ END $$""")
                     self.execute(query)
                     times.append((time.perf_counter() - began) * 1000)
                 results.figure(f"{name}, {role}", times[1:], "ms", ("<=", 20))
+            for name, what in (("overview", '"overview"'), ("active", '"list", "state": "active"'),
+                               ("succeeded", '"list", "state": "succeeded"'), ("by error", '"list", "state": "active", "error": "no"'),
+                               ("one gid", '"transaction", "gid": "filled-100"'), ("services", '"services"')):
+                times = []
+                for _ in range(11):
+                    began = time.perf_counter()
+                    self.execute("SELECT dtm.page(%s::jsonb)", '{"what": ' + what + "}")
+                    times.append((time.perf_counter() - began) * 1000)
+                results.figure(f"page: {name}, {role}", times[1:], "ms")
             self.execute("RESET ROLE")
         self.reset()
         self.execute("DROP ROLE bench_user, bench_admin")

@@ -47,6 +47,13 @@ access_problem(Access access)
 	return "";
 }
 
+int
+api_access_status(Access access)
+{
+	return access == ACCESS_NO_ROLE ? 401 : access == ACCESS_TOO_MANY ? 429 :
+		access == ACCESS_BUSY ? 503 : 403;
+}
+
 /* ---------- hosts ---------- */
 
 /*
@@ -82,13 +89,35 @@ is_our_host(const ServerConfig *config, const char *host)
 Access
 access_check_site(const Exchange *exchange, bool grpc)
 {
-	if (exchange->cross_site)
+	if (exchange->cross_site || exchange->origin != NULL)
 		return ACCESS_CROSS_SITE;
 	/* no page can have a browser send gRPC without being asked first */
 	if (!grpc && exchange->host != NULL &&
 		!is_our_host(&exchange->conn->server->config, exchange->host))
 		return ACCESS_OTHER_HOST;
 	return ACCESS_GRANTED;
+}
+
+Access
+access_check_page(const Exchange *exchange)
+{
+	const char *origin = exchange->origin;
+
+	if (exchange->cross_site)
+		return ACCESS_CROSS_SITE;
+	if (exchange->host == NULL ||
+		!is_our_host(&exchange->conn->server->config, exchange->host))
+		return ACCESS_OTHER_HOST;
+	if (origin == NULL)
+		return ACCESS_GRANTED;
+	/* what is in clear here may be TLS at a proxy in front of us */
+	if (strncmp(origin, "https://", 8) == 0)
+		origin += 8;
+	else if (strncmp(origin, "http://", 7) == 0 && exchange->conn->ssl == NULL)
+		origin += 7;
+	else
+		return ACCESS_CROSS_SITE;
+	return strcasecmp(origin, exchange->host) == 0 ? ACCESS_GRANTED : ACCESS_CROSS_SITE;
 }
 
 /* ---------- tokens ---------- */
@@ -234,13 +263,10 @@ check_limits(const Exchange *exchange, Request *request)
 }
 
 Access
-access_check(Exchange *exchange, Request *request, bool grpc)
+access_find_role(Exchange *exchange, Request *request)
 {
-	Access		access = access_check_site(exchange, grpc);
 	Buf			token = {0};
 
-	if (access != ACCESS_GRANTED)
-		return access;
 	if (exchange->conn->access->method == HBA_BEARER)
 	{
 		if (shown_token(exchange, &token))
@@ -258,4 +284,12 @@ access_check(Exchange *exchange, Request *request, bool grpc)
 		request->role = xstrdup(exchange->conn->role);
 	request_set_who(request);
 	return check_limits(exchange, request);
+}
+
+Access
+access_check(Exchange *exchange, Request *request, bool grpc)
+{
+	Access		access = access_check_site(exchange, grpc);
+
+	return access == ACCESS_GRANTED ? access_find_role(exchange, request) : access;
 }

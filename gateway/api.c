@@ -175,8 +175,8 @@ reply_rpc_error(Exchange *exchange, int status, int code, const char *message)
 	buf_free(&body);
 }
 
-static int
-http_status(Outcome outcome)
+int
+api_http_status(Outcome outcome)
 {
 	switch (outcome)
 	{
@@ -217,7 +217,7 @@ static void
 answer_http(void *owner, const Answer *answer)
 {
 	Exchange   *exchange = owner;
-	int			status = http_status(answer->outcome);
+	int			status = api_http_status(answer->outcome);
 
 	log_answer(exchange, answer);
 	exchange->request = NULL;
@@ -268,8 +268,7 @@ api_submit(Exchange *exchange, Request *request,
 static void
 refuse_access(Exchange *exchange, Access access)
 {
-	int			status = access == ACCESS_NO_ROLE ? 401 : access == ACCESS_TOO_MANY ? 429 :
-		access == ACCESS_BUSY ? 503 : 403;
+	int			status = api_access_status(access);
 
 	if (access == ACCESS_TOO_MANY || access == ACCESS_BUSY)
 		metrics[METRIC_OVERLOAD]++;

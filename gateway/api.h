@@ -21,6 +21,9 @@ extern void api_new_gid(char gid[GID_SIZE]);
 extern void api_submit(Exchange *exchange, Request *request,
 					   void (*done) (void *owner, const Answer *answer));
 
+/* The status of HTTP for what a request has come to. */
+extern int	api_http_status(Outcome outcome);
+
 /* ---------- api_grpc.c ---------- */
 
 extern void grpc_handle(Exchange *exchange);
@@ -41,15 +44,22 @@ typedef enum Access
 								 * way */
 } Access;
 
-/*
- * May this exchange ask the database, and as whom?  Takes "/t/<token>" off the
- * front of its target.
- */
+/* May this exchange ask the database, and as whom? */
 extern Access access_check(Exchange *exchange, Request *request, bool grpc);
 extern const char *access_problem(Access access);
+extern int	api_access_status(Access access);
+
+/* As whom, by its connection or its token, and are there not too many of these? */
+extern Access access_find_role(Exchange *exchange, Request *request);
 
 /* Is this request for us, and not from a page of another site? */
 extern Access access_check_site(const Exchange *exchange, bool grpc);
+
+/*
+ * The same for the page, whose own requests come from a browser: those of its
+ * own site, which is the host that they are for.
+ */
+extern Access access_check_page(const Exchange *exchange);
 
 /* Takes "/t/<token>" off the front of the target, which then counts as shown. */
 extern void access_take_token(Exchange *exchange);

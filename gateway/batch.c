@@ -131,7 +131,8 @@ send_batch(Session *session, bool careful)
 void
 batch_send(Session *session)
 {
-	int			max = session->kind == SESSION_SLOW ? 1 : session->db->config.batch;
+	int			max = session->kind == SESSION_SLOW || session->kind == SESSION_PAGE ? 1 :
+		session->db->config.batch;
 	Request   **end = &session->batch;
 	size_t		bytes = 0;
 
@@ -153,7 +154,7 @@ batch_send(Session *session)
 		send_metrics(session);
 	else
 		/* there, errors are to be expected */
-		send_batch(session, session->kind == SESSION_APART);
+		send_batch(session, session->kind == SESSION_APART || session->kind == SESSION_PAGE);
 }
 
 void
@@ -200,7 +201,7 @@ finish(Session *session, Request *request, const PGresult *result, int row)
 	answer.sqlstate = text_at(result, row, 3);
 	if (strcmp(answer.sqlstate, "25006") == 0)
 		session->reconnect = true;
-	if (answer.outcome == OUTCOME_LOCKED && !request->slow)
+	if (answer.outcome == OUTCOME_LOCKED && !request->slow && !request->aside)
 	{
 		SlowGid    *slow = &session->db->slow[request->hash % SLOW_SIZE];
 
@@ -221,7 +222,7 @@ finish(Session *session, Request *request, const PGresult *result, int row)
 		parts = array_read(PQgetvalue(result, row, 4), (size_t) PQgetlength(result, row, 4),
 						   &answer.nparts);
 	answer.parts = parts;
-	if (session->careful && is_to_blame(&answer))
+	if (session->careful && !request->aside && is_to_blame(&answer))
 		apart_note(session->db, request);
 	if (answer.outcome != OUTCOME_SUCCESS)
 		log_debug("gid \"%s\": %s: %s", request->gid ? request->gid : "", request->op,
@@ -243,6 +244,17 @@ repeat_or_fail(Session *session, const PGresult *result)
 	{
 		metrics[METRIC_REPEATED]++;
 		send_batch(session, true);
+		return;
+	}
+	if (session->kind == SESSION_PAGE && !ends)
+	{
+		/* it took too long: the next one need not */
+		Request    *request = session->batch;
+
+		session->batch = NULL;
+		session->state = SESSION_READY;
+		request_fail(request, OUTCOME_UNAVAILABLE,
+					 "the database took too long for this: ask for less, such as one state");
 		return;
 	}
 	/* it was no request's fault: another session may do better */

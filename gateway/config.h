@@ -15,6 +15,8 @@ typedef struct Config
 	char	   *conninfo;
 	char	   *listen[MAX_LISTENERS];
 	int			nlisten;
+	char	   *page[MAX_LISTENERS];
+	int			npage;
 	char	   *hba;			/* a file; NULL: the default */
 	bool		insecure;
 	char	   *hosts[MAX_HOSTS];

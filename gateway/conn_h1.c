@@ -23,7 +23,7 @@ h1_refuse(Conn *conn)
 		conn->exchange = exchange_create(conn, 0);
 	conn->h1->keep_alive = false;
 	conn->in.len = 0;
-	conn->server->handler->refuse(conn->exchange, status, reason);
+	conn->handler->refuse(conn->exchange, status, reason);
 }
 
 static void
@@ -110,7 +110,7 @@ h1_process(Conn *conn)
 			memset(&conn->h1->body, 0, sizeof(Buf));
 			conn->begun = 0;
 			/* it may be answered at once: then it is gone */
-			conn->server->handler->handle(exchange);
+			conn->handler->handle(exchange);
 		}
 		if (result == H1_MORE && used == 0)
 			break;

@@ -24,14 +24,15 @@ db_create(Loop *loop, const DbConfig *config)
 	connect_init(loop);
 	db->loop = loop;
 	db->config = *config;
-	db->nsessions = config->sessions + 3;
+	db->nsessions = config->sessions + 4;
 	db->sessions = xcalloc(sizeof(Session) * (size_t) db->nsessions);
 	for (int i = 0; i < db->nsessions; i++)
 		session_init(&db->sessions[i], db, i < config->sessions ? SESSION_LANE :
 					 i == config->sessions ? SESSION_SLOW :
-					 i == config->sessions + 1 ? SESSION_APART : SESSION_WAIT);
+					 i == config->sessions + 1 ? SESSION_APART :
+					 i == config->sessions + 2 ? SESSION_PAGE : SESSION_WAIT);
 	for (int i = 0; i < db->nsessions; i++)
-		if (db->sessions[i].kind == SESSION_APART)
+		if (db->sessions[i].kind == SESSION_APART || db->sessions[i].kind == SESSION_PAGE)
 			db->sessions[i].retry_at = NEVER;
 		else
 			session_connect(&db->sessions[i]);
@@ -54,12 +55,14 @@ db_submit(Db *db, Request *request)
 {
 	unsigned	lane = request->gid ? request->hash : db->next_lane++;
 	Session    *session = &db->sessions[lane % (unsigned) db->config.sessions];
-	bool		apart = request->op != NULL && apart_is(db, request);
+	bool		apart = request->op != NULL && !request->aside && apart_is(db, request);
 
 	request->arrived = db->loop->now;
-	request->slow = batch_is_slow(db, request);
+	request->slow = !request->aside && batch_is_slow(db, request);
 	/* what the database counts is read beside the lanes, one at a time */
-	if (request->slow || request->op == NULL)
+	if (request->aside)
+		session = page_session(db);
+	else if (request->slow || request->op == NULL)
 		session = slow_session(db);
 	else if (apart)
 		session = apart_session(db);

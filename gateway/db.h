@@ -14,7 +14,8 @@ typedef struct DbConfig
 	const char *conninfo;		/* libpq's; what is not in it is its
 								 * environment's */
 	int			sessions;		/* lanes; one more is for what is locked, and
-								 * one for waiters */
+								 * one for waiters; when they are needed, one
+								 * for roles with errors, one for the page */
 	int			batch;			/* requests in a batch at most */
 	int64_t		queue_time;		/* us that a request may wait for a session */
 	int64_t		batch_time;		/* us that a batch may take */

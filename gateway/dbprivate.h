@@ -33,6 +33,7 @@ typedef enum SessionKind
 	SESSION_SLOW,				/* one request at a time, whose row was locked */
 	SESSION_APART,				/* batches of those whose requests have had
 								 * errors of late */
+	SESSION_PAGE,				/* one request of the page at a time */
 	SESSION_WAIT				/* dtm.gateway_wait() */
 } SessionKind;
 
@@ -82,8 +83,8 @@ struct Db
 {
 	Loop	   *loop;
 	DbConfig	config;
-	int			nsessions;		/* lanes, the slow one, the one apart, the one
-								 * that waits */
+	int			nsessions;		/* lanes, the slow one, the one apart, the
+								 * page's, the one that waits */
 	Session    *sessions;
 	unsigned	next_lane;		/* for what has no gid */
 	SlowGid		slow[SLOW_SIZE];
@@ -108,9 +109,15 @@ apart_session(Db *db)
 }
 
 static inline Session *
-wait_session(Db *db)
+page_session(Db *db)
 {
 	return &db->sessions[db->config.sessions + 2];
+}
+
+static inline Session *
+wait_session(Db *db)
+{
+	return &db->sessions[db->config.sessions + 3];
 }
 
 /* ---------- session.c ---------- */

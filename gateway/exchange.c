@@ -48,6 +48,7 @@ exchange_free(Exchange *exchange)
 	free(exchange->content_type);
 	free(exchange->authorization);
 	free(exchange->grpc_timeout);
+	free(exchange->origin);
 	buf_free(&exchange->body);
 	buf_free(&exchange->rpc_id);
 	buf_free(&exchange->response);
@@ -67,7 +68,7 @@ exchange_header(Exchange *exchange, const char *name, size_t name_len,
 		{":authority", &exchange->host}, {"host", &exchange->host},
 		{"content-type", &exchange->content_type},
 		{"authorization", &exchange->authorization},
-		{"grpc-timeout", &exchange->grpc_timeout}
+		{"grpc-timeout", &exchange->grpc_timeout}, {"origin", &exchange->origin}
 	};
 
 	exchange->header_bytes += name_len + value_len + 32;
@@ -80,9 +81,7 @@ exchange_header(Exchange *exchange, const char *name, size_t name_len,
 		if (strlen(kept[i].name) == name_len && memcmp(kept[i].name, name, name_len) == 0 &&
 			*kept[i].place == NULL)
 			*kept[i].place = xstrndup(value, value_len);
-	/* SDKs send neither; a browser does for a page that is not ours */
-	if (name_len == 6 && memcmp(name, "origin", 6) == 0)
-		exchange->cross_site = true;
+	/* SDKs do not send it; a browser does */
 	if (name_len == 14 && memcmp(name, "sec-fetch-site", 14) == 0 &&
 		!(value_len == 11 && memcmp(value, "same-origin", 11) == 0) &&
 		!(value_len == 4 && memcmp(value, "none", 4) == 0))

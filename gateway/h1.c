@@ -65,6 +65,8 @@ h1_phrase(int status)
 			return "Forbidden";
 		case 404:
 			return "Not Found";
+		case 405:
+			return "Method Not Allowed";
 		case 408:
 			return "Request Timeout";
 		case 409:

@@ -16,6 +16,9 @@
 
 #define MAX_STREAMS		1000
 
+/* Headers of a response beside those that each has. */
+#define MAX_EXTRA		16
+
 /* Bytes that a client may send before it has to wait for us. */
 #define WINDOW_SIZE		(1024 * 1024)
 
@@ -85,7 +88,7 @@ on_data_chunk(nghttp2_session * session, uint8_t flags, int32_t stream,
 	if (len > conn->server->config.max_body - exchange->body.len)
 	{
 		exchange->too_large = true;
-		conn->server->handler->refuse(exchange, 413, "body too large");
+		conn->handler->refuse(exchange, 413, "body too large");
 		return 0;
 	}
 	buf_add(&exchange->body, bytes, len);
@@ -137,11 +140,11 @@ on_frame_recv(nghttp2_session * session, const nghttp2_frame * frame, void *data
 	if (exchange == NULL || exchange->replied)
 		return 0;
 	if (exchange->too_large)
-		conn->server->handler->refuse(exchange, 431, "headers too large");
+		conn->handler->refuse(exchange, 431, "headers too large");
 	else if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM)
 	{
 		exchange->complete = true;
-		conn->server->handler->handle(exchange);
+		conn->handler->handle(exchange);
 	}
 	return 0;
 }
@@ -301,9 +304,9 @@ h2_respond(Exchange *exchange, int status, const char *type, const char *extra)
 	nghttp2_data_provider provider = {.source.ptr = exchange, .read_callback = read_response};
 	char		code[16];
 	char		length[32];
-	char		name[64] = "";
-	char	   *value = NULL;
-	nghttp2_nv	nv[4];
+	char	   *lines[2 * MAX_EXTRA] = {NULL};
+	nghttp2_nv	nv[3 + MAX_EXTRA];
+	int			nlines = 0;
 	size_t		n = 0;
 
 	(void) snprintf(code, sizeof(code), "%d", status);
@@ -311,20 +314,24 @@ h2_respond(Exchange *exchange, int status, const char *type, const char *extra)
 	nv[n++] = header(":status", code);
 	nv[n++] = header("content-type", type);
 	nv[n++] = header("content-length", length);
-	/* "Name: value\r\n" of HTTP/1.1 */
-	if (extra != NULL && strcspn(extra, ":") < sizeof(name))
+	/* "Name: value\r\n" of HTTP/1.1, any number of them */
+	while (extra != NULL && *extra != '\0' && nlines < 2 * MAX_EXTRA)
 	{
 		size_t		len = strcspn(extra, ":");
+		char	   *name = xstrndup(extra, len);
+		char	   *value = xstrndup(extra + len + 2, strcspn(extra + len + 2, "\r"));
 
 		for (size_t i = 0; i < len; i++)
-			name[i] = ascii_lower(extra[i]);
-		name[len] = '\0';
-		value = xstrndup(extra + len + 2, strcspn(extra + len + 2, "\r"));
+			name[i] = ascii_lower(name[i]);
 		nv[n++] = header(name, value);
+		extra += len + 2 + strlen(value) + 2;
+		lines[nlines++] = name;
+		lines[nlines++] = value;
 	}
 	(void) nghttp2_submit_response(exchange->conn->h2->session, exchange->stream, nv, n,
 								   &provider);
-	free(value);
+	while (nlines > 0)
+		free(lines[--nlines]);
 	conn_touch(exchange->conn);
 }
 
@@ -388,7 +395,7 @@ h2_expire(Conn *conn)
 		if (exchange->conn != conn || exchange->began >= until)
 			continue;
 		if (!exchange->complete && !exchange->replied)
-			conn->server->handler->refuse(exchange, 408, "the request did not come in time");
+			conn->handler->refuse(exchange, 408, "the request did not come in time");
 		else if (exchange->replied && (!exchange->complete || conn->active < until))
 		{
 			/* its client still sends, or opens no window for it */

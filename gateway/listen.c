@@ -58,6 +58,7 @@ add_conn(Listener *listener, int fd, const struct sockaddr *address)
 	int			on = 1;
 
 	conn->server = server;
+	conn->handler = listener->handler;
 	conn->watch.fd = -1;
 	conn->watch.ready = conn_ready;
 	conn->watch.owner = conn;
@@ -169,7 +170,8 @@ bind_socket(const struct addrinfo *address)
 }
 
 bool
-server_listen(Server *server, const char *name, SSL_CTX *tls)
+server_listen(Server *server, const char *name, SSL_CTX *tls,
+			  const ServerHandler *handler)
 {
 	struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM};
 	struct addrinfo *addresses;
@@ -200,6 +202,7 @@ server_listen(Server *server, const char *name, SSL_CTX *tls)
 	listener = xcalloc(sizeof(Listener));
 	listener->name = xstrdup(name);
 	listener->tls = tls;
+	listener->handler = handler;
 	listener->server = server;
 	listener->watch.fd = -1;
 	listener->watch.ready = accept_ready;

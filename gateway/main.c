@@ -6,6 +6,7 @@
 #include "db.h"
 #include "log.h"
 #include "loop.h"
+#include "page.h"
 #include "server.h"
 #include "setup.h"
 
@@ -131,6 +132,7 @@ main(int argc, char **argv)
 	loop_init(&loop);
 	server.loop = &loop;
 	server.handler = &api_handler;
+	server.page = &page_handler;
 	watch_signals();
 	setup(&server, argc, argv);
 	notify("READY=1");

@@ -87,7 +87,7 @@ server_tick(Server *server)
 		next_exchange = exchange->next;
 		if (exchange->deadline != 0 && exchange->deadline < server->loop->now &&
 			!exchange->replied)
-			server->handler->expire(exchange);
+			exchange->conn->handler->expire(exchange);
 	}
 	for (Conn *conn = server->conns; conn != NULL; conn = next)
 	{

@@ -42,6 +42,7 @@ typedef struct Listener
 	Watch		watch;
 	char	   *name;			/* as --listen has it */
 	SSL_CTX    *tls;			/* NULL: in clear */
+	const struct ServerHandler *handler;
 	struct Server *server;
 	struct Listener *next;
 } Listener;
@@ -64,8 +65,9 @@ typedef struct ServerHandler
 typedef struct Server
 {
 	Loop	   *loop;
-	struct Db  *db;				/* the handler's */
-	const ServerHandler *handler;
+	struct Db  *db;				/* the handlers' */
+	const ServerHandler *handler;	/* of --listen */
+	const ServerHandler *page;	/* of --page */
 	ServerConfig config;
 	Listener   *listeners;
 	struct Conn *conns;			/* all that are open */
@@ -90,6 +92,7 @@ typedef struct Conn
 {
 	Watch		watch;
 	Server	   *server;
+	const ServerHandler *handler;
 	struct Conn *prev;
 	struct Conn *next;
 	struct Conn *next_dirty;
@@ -141,8 +144,9 @@ typedef struct Exchange
 	char	   *content_type;
 	char	   *authorization;
 	char	   *grpc_timeout;
-	bool		cross_site;		/* a browser sends it, for a page of another
+	char	   *origin;			/* a browser sends it for the page of this
 								 * site */
+	bool		cross_site;		/* the browser says that it is another one */
 	size_t		header_bytes;
 	int			nheaders;
 	Buf			body;
@@ -180,7 +184,8 @@ extern void exchange_reply_grpc(Exchange *exchange, int status,
 
 /* ---------- listen.c ---------- */
 
-extern bool server_listen(Server *server, const char *name, SSL_CTX *tls);
+extern bool server_listen(Server *server, const char *name, SSL_CTX *tls,
+						  const ServerHandler *handler);
 
 /* ---------- server.c ---------- */
 

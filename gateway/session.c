@@ -122,6 +122,8 @@ send_setup(Session *session)
 			/* who has a row locked holds the others of a batch up for so long */
 			sent = PQsendQuery(session->conn, session->kind == SESSION_LANE ?
 							   "SET lock_timeout = '100ms'" :
+							   session->kind == SESSION_PAGE ?
+							   "SET lock_timeout = '1s'; SET statement_timeout = '10s'" :
 							   "SET lock_timeout = '1s'");
 			break;
 		case 1:

@@ -122,13 +122,15 @@ read_tls(const Config *config, SSL_CTX **tls)
 {
 	Buf			message = {0};
 
-	for (int i = 0; i < config->nlisten; i++)
+	for (int i = 0; i < config->nlisten + config->npage; i++)
 	{
-		if (!is_tls(config->listen[i]) || *tls != NULL)
+		const char *name = i < config->nlisten ? config->listen[i] : config->page[i - config->nlisten];
+
+		if (!is_tls(name) || *tls != NULL)
 			continue;
 		if (config->certificate == NULL || config->key == NULL)
 		{
-			buf_printf(&message, "\"%s\" needs --cert and --key", config->listen[i]);
+			buf_printf(&message, "\"%s\" needs --cert and --key", name);
 			return buf_string(&message);
 		}
 		*tls = tls_create(config->certificate, config->key, config->ca);
@@ -205,15 +207,21 @@ listen_on_all(Server *server)
 	{
 		const char *name = config->nlisten > 0 ? config->listen[i] : default_listen[i];
 
-		if (server_listen(server, name, is_tls(name) ? current.tls : NULL))
+		if (server_listen(server, name, is_tls(name) ? current.tls : NULL, server->handler))
 			names[good++] = name;
 		else if (config->nlisten > 0 || i < 2)
 			exit(EXIT_LISTEN);	/* a machine may have no IPv6 */
 	}
+	for (int i = 0; i < config->npage; i++)
+		if (!server_listen(server, config->page[i], is_tls(config->page[i]) ? current.tls : NULL,
+						   server->page))
+			exit(EXIT_LISTEN);
 	/* what is logged from now on is news */
 	log_level = current.level;
 	for (int i = 0; i < good; i++)
 		log_info("listening on %s", names[i]);
+	for (int i = 0; i < config->npage; i++)
+		log_info("the page for operators is on %s", config->page[i]);
 }
 
 void
@@ -241,18 +249,25 @@ setup(Server *server, int argc, char **argv)
 
 /* ---------- reload ---------- */
 
+static bool
+is_same_list(char *const *a, int na, char *const *b, int nb)
+{
+	if (na != nb)
+		return false;
+	for (int i = 0; i < na; i++)
+		if (strcmp(a[i], b[i]) != 0)
+			return false;
+	return true;
+}
+
 /* Can't be changed while it runs. */
 static bool
 needs_restart(const Config *before, const Config *after)
 {
-	if (strcmp(before->conninfo, after->conninfo) != 0 ||
+	return strcmp(before->conninfo, after->conninfo) != 0 ||
 		before->sessions != after->sessions ||
-		before->nlisten != after->nlisten)
-		return true;
-	for (int i = 0; i < before->nlisten; i++)
-		if (strcmp(before->listen[i], after->listen[i]) != 0)
-			return true;
-	return false;
+		!is_same_list(before->listen, before->nlisten, after->listen, after->nlisten) ||
+		!is_same_list(before->page, before->npage, after->page, after->npage);
 }
 
 static void
@@ -278,7 +293,7 @@ setup_reload(Server *server, int argc, char **argv)
 		return;
 	}
 	if (needs_restart(&current.config, &fresh.config))
-		log_warning("a change of conninfo, sessions or listen counts after a restart");
+		log_warning("a change of conninfo, sessions, listen or page counts after a restart");
 	/* each stays with what is still there by it */
 	free(fresh.config.conninfo);
 	fresh.config.conninfo = current.config.conninfo;

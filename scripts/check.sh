@@ -105,6 +105,7 @@ lint() {
 	INCLUDES=$("$PG_CONFIG" --includedir-server)
 	export INCLUDES
 	for folder in src src/*/ test/unit bench gateway gateway/*/; do
+		ls "$folder"/*.c >/dev/null 2>&1 || continue
 		if as_user cppcheck --quiet --std=c99 --enable=warning,performance,portability \
 			--suppress=missingInclude --suppress=unknownMacro --error-exitcode=1 -I src -I gateway \
 			"$folder"/*.c; then

@@ -79,8 +79,9 @@ my @gateway = (
 	['db', qw(buf dbparams log loop metrics request)],
 	['net', qw(address buf grpc h1 hba log loop metrics request)],
 	['api', qw(buf db grpc json jsonrpc log metrics net query request)],
+	['page', qw(api buf json log net query request)],
 	['setup', qw(buf config db hba log net)],
-	['main', qw(api db log loop net setup)]);
+	['main', qw(api db log loop net page setup)]);
 
 # Parts of several files that have no folder of their own.
 my %src_files = (

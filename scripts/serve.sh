@@ -57,7 +57,12 @@ SQL
 
 case " $* " in
 *" --listen"*) say "a dtm server, at the addresses below" ;;
-*) say "a dtm server: http://localhost:36789/api/dtmsvr and, for gRPC, localhost:36790" ;;
+*)
+	say "a dtm server: http://localhost:36789/api/dtmsvr and, for gRPC, localhost:36790"
+	case " $* " in *" --page"*) ;; *)
+		set -- --page 127.0.0.1:36788 "$@"
+		echo "its page for operators: http://localhost:36788/"
+	esac ;;
 esac
 echo "its database: psql -h $SCRATCH -U postgres postgres"
 echo "Ctrl-C ends it."

@@ -49,7 +49,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static HbaLine line = {.method = HBA_TRUST};
 	Loop		loop = {.epoll = -1, .now = 1};
-	Server		server = {.loop = &loop, .handler = &api_handler};
+	Server		server = {.loop = &loop};
 	Conn	   *conn = xcalloc(sizeof(Conn));
 	Address		address = {.conns = 1};
 
@@ -57,6 +57,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	server.config.max_body = 1000;
 	server.config.body_time = 10;
 	conn->server = &server;
+	conn->handler = &api_handler;
 	conn->watch.fd = -1;
 	conn->access = &line;
 	conn->counts = &address;

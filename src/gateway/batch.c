@@ -283,7 +283,9 @@ static const struct
 	{"unsubscribe", run_call},
 	{"deleteTopic", run_call},
 	{"scanKV", run_call},
-	{"queryKV", run_call}
+	{"queryKV", run_call},
+	{"page", run_call},
+	{"pageAct", run_call}
 };
 
 static void
