@@ -13,6 +13,10 @@ const words = {
 
 const ended = (t) => t.finished !== null;
 
+const statements = (gid) => `SELECT * FROM dtm_explain(${quote(gid)});
+SELECT branch_id, op, state, attempts, url, last_error, body FROM dtm.branches WHERE gid = ${quote(gid)} ORDER BY ordinal;
+SELECT at, event, branch_id, op, result, duration, role, detail FROM dtm.timeline WHERE gid = ${quote(gid)} ORDER BY at;`;
+
 function head(t, gid) {
 	const keys = ['retry', 'resume', 'resubmit', 'abort', 'stop'].filter((key) => mayAct(key, t.state));
 
@@ -21,7 +25,8 @@ function head(t, gid) {
 		h('div', {},
 			h('p', { class: 'soft small' }, h('a', { href: '#/transactions', 'data-key': 'back' }, 'Transactions'), ' / ', plain(t.trans_type)),
 			h('h1', { class: 'gid' }, plain(gid)),
-			h('div', { class: 'row' }, badge(t.state), h('button', { class: 'small quiet', type: 'button', 'data-key': 'copy gid', onclick: (e) => copy(gid, e.target) }, 'Copy gid'))),
+			h('div', { class: 'row' }, badge(t.state), h('button', { class: 'small quiet', type: 'button', 'data-key': 'copy gid', onclick: (e) => copy(gid, e.target) }, 'Copy gid'),
+				h('button', { class: 'small quiet', type: 'button', 'data-key': 'copy sql', title: 'Statements that show the same', onclick: (e) => copy(statements(gid), e.target) }, 'Copy as SQL'))),
 		h('div', { class: 'row' }, keys.map((key) => h('button', { type: 'button', class: acts[key].danger ? 'danger' : key === keys[0] ? 'main' : '', 'data-key': 'act ' + key, onclick: () => actOn(key, [gid]) }, acts[key].name + '…'))));
 }
 
