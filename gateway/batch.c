@@ -254,7 +254,7 @@ repeat_or_fail(Session *session, const PGresult *result)
 		session->batch = NULL;
 		session->state = SESSION_READY;
 		request_fail(request, OUTCOME_UNAVAILABLE,
-					 "the database took too long for this: ask for less, such as one state");
+					 "the database took too long for this: try again, or ask for less");
 		return;
 	}
 	/* it was no request's fault: another session may do better */

@@ -62,7 +62,7 @@ async function request(path, options) {
 
 	if (token) headers.Authorization = 'Bearer ' + token;
 	try {
-		response = await fetch(path, { ...options, headers, cache: 'no-store', redirect: 'error', credentials: 'omit' });
+		response = await fetch(path, { ...options, headers, cache: 'no-store', redirect: 'error', credentials: 'same-origin' });
 	} catch {
 		throw new Refused(0, 'The gateway does not respond.');
 	}
