@@ -670,12 +670,16 @@ def test_without_script(b):
     b.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
 
 
-def test_outage(b, gateway, token):
+def test_outage(b, gateway, start, token):
     b.log_in(token)
     gateway.terminate()
     gateway.wait()
     b.shows("No answer", "#top")
     check(b.find(".tiles") != [], "when the gateway is gone, the page says so, and keeps what it has shown")
+    gateway = start()
+    b.shows("Live", "#top")
+    check(True, "and goes on when it is back")
+    return gateway
 
 
 # ---------- how it is started ----------
@@ -698,7 +702,9 @@ def main():
     hba = os.path.join(arguments.folder, "hba")
     with open(hba, "w") as file:
         file.write(f"127.0.0.1:{port} 127.0.0.1 bearer -\nall all reject -\n")
-    gateway = subprocess.Popen([arguments.gateway, "--conninfo", arguments.gateway_database, "--listen", f"127.0.0.1:{api_port}", "--page", f"127.0.0.1:{port}", "--hba", hba])
+    def start():
+        return subprocess.Popen([arguments.gateway, "--conninfo", arguments.gateway_database, "--listen", f"127.0.0.1:{api_port}", "--page", f"127.0.0.1:{port}", "--hba", hba])
+    gateway = start()
     if arguments.serve:
         print(f"http://127.0.0.1:{port}/ with token {tokens['operator']}", flush=True)
         gateway.wait()
@@ -709,10 +715,10 @@ def main():
         b = Browser(f"http://127.0.0.1:{port}", arguments.folder)
         for test, values in ((test_login, (tokens["operator"],)), (test_overview, ()), (test_list, (sql,)), (test_transaction, (sql,)),
                              (test_hostile, ()), (test_looks, ()), (test_names, ()), (test_keyboard, (sql,)), (test_bulk, (sql, shop)), (test_views, (sql, slow)),
-                             (test_rights, (tokens["shop"], sql)), (test_without_script, ()), (test_outage, (gateway, tokens["operator"]))):
+                             (test_rights, (tokens["shop"], sql)), (test_without_script, ()), (test_outage, (gateway, start, tokens["operator"]))):
             print(f"# {test.__name__}", flush=True)
             try:
-                test(b, *values)
+                gateway = test(b, *values) or gateway
             except Exception:
                 status = 1
                 check(False, test.__name__, traceback.format_exc(limit=4))

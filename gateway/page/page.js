@@ -1,5 +1,5 @@
 // The page: who it is, the views, and what is loaded again.
-import { $, add, h, hasToken, me, plain, read, Refused, say, setToken } from './base.js';
+import { $, add, h, hasToken, me, plain, read, Refused, setToken } from './base.js';
 import { isBusy, setAfter } from './acts.js';
 import { coordinators, orphans, schedules, services, topics, waiting } from './lists.js';
 import { overview } from './overview.js';
@@ -23,6 +23,7 @@ let current = null;		// the view, with its name, arguments and parameters
 let turn = 0;			// of loading: an answer that comes too late is not shown
 let last = 0;
 let live = true;
+let asking = false;		// for a token
 let problem = null;
 let isFirst = true;		// the focus is the browser's then
 
@@ -112,7 +113,7 @@ function show(content, moved) {
 		if (!isFirst) main.focus({ preventScroll: true });
 		isFirst = false;
 		$('[aria-current]', main)?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
-		say('');
+		$('#say').replaceChildren();
 	} else if (focused)
 		main.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
 }
@@ -121,7 +122,7 @@ function show(content, moved) {
 function isInUse() {
 	const active = document.activeElement;
 
-	return isBusy() || document.hidden || !live || !me.role || !current || !getSelection().isCollapsed ||
+	return isBusy() || document.hidden || !live || asking || !current || !getSelection().isCollapsed ||
 		(active && $('#main').contains(active) && /^(INPUT|SELECT|TEXTAREA)$/.test(active.tagName) && active.type !== 'checkbox') ||
 		$('#main').dataset.hold === '1';
 }
@@ -129,7 +130,7 @@ function isInUse() {
 setInterval(() => {
 	if (Date.now() - last >= EVERY && !isInUse()) load();
 }, 1000);
-document.addEventListener('visibilitychange', () => { if (!document.hidden && me.role && live) load(); });
+document.addEventListener('visibilitychange', () => { if (!document.hidden && !asking && live) load(); });
 
 // ---------- the head ----------
 
@@ -189,6 +190,7 @@ function forget() {
 
 function login(complaint) {
 	forget();
+	asking = true;
 	setToken(null);
 	head();
 	document.title = 'Log in · dtm';
@@ -196,6 +198,7 @@ function login(complaint) {
 	const form = h('form', { class: 'in', onsubmit: async (event) => {
 		event.preventDefault();
 		setToken(token.value.trim());
+		asking = false;
 		await go();
 	} },
 		complaint && h('p', { class: 'note red', role: 'alert' }, complaint),
