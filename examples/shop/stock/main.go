@@ -1,0 +1,114 @@
+// Stock: the goods. Its database is its own; it takes part in sagas, TCC, XA and
+// messages of the shop.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log"
+	"net/http"
+	"os"
+
+	"dtmpg"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// What all calls have: the order is the gid, except in a message about it.
+type payload struct{ Order, SKU string }
+
+func read(call *dtmpg.Call) (p payload, err error) {
+	p.Order = call.GID
+	err = call.Decode(&p)
+	return p, err
+}
+
+// take makes a reservation in this state.
+func take(state string) dtmpg.Business {
+	return func(ctx context.Context, tx pgx.Tx, call *dtmpg.Call) (any, error) {
+		p, err := read(call)
+		if err != nil {
+			return nil, err
+		}
+		tag, err := tx.Exec(ctx, "UPDATE item SET available = available - 1 WHERE sku = $1", p.SKU)
+		var raised *pgconn.PgError
+		if errors.As(err, &raised) && raised.Code == "23514" { // check constraint
+			return nil, dtmpg.Refused("%s is sold out", p.SKU)
+		} else if err != nil {
+			return nil, err
+		}
+		if tag.RowsAffected() == 0 {
+			return nil, dtmpg.Refused("there is no %s", p.SKU)
+		}
+		_, err = tx.Exec(ctx, "INSERT INTO reservation (order_id, sku, state) VALUES ($1, $2, $3)", p.Order, p.SKU, state)
+		return nil, err
+	}
+}
+
+// giveBack undoes take. The barrier has seen to it that take was done, and is
+// undone once.
+func giveBack(ctx context.Context, tx pgx.Tx, call *dtmpg.Call) (any, error) {
+	p, err := read(call)
+	if err != nil {
+		return nil, err
+	}
+	_, err = tx.Exec(ctx, `WITH gone AS (DELETE FROM reservation WHERE order_id = $1 RETURNING sku)
+		UPDATE item SET available = available + 1 FROM gone WHERE item.sku = gone.sku`, p.Order)
+	return nil, err
+}
+
+// mark gives the reservation another state.
+func mark(state string) dtmpg.Business {
+	return func(ctx context.Context, tx pgx.Tx, call *dtmpg.Call) (any, error) {
+		p, err := read(call)
+		if err != nil {
+			return nil, err
+		}
+		_, err = tx.Exec(ctx, "UPDATE reservation SET state = $2 WHERE order_id = $1", p.Order, state)
+		return nil, err
+	}
+}
+
+func main() {
+	pool, err := pgxpool.New(context.Background(), os.Getenv("DSN"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	keys := []string{os.Getenv("KEY")}
+	// Branch opens the transaction, asks the barrier, commits and responds.
+	stock := dtmpg.Participant{DB: pool, Keys: keys}
+
+	// saga: reserve, and if the saga is rolled back, release
+	http.Handle("/reserve", stock.Branch(take("reserved")))
+	http.Handle("/release", stock.Branch(giveBack))
+
+	// TCC: try, confirm or cancel
+	http.Handle("/try", stock.Branch(take("held")))
+	http.Handle("/confirm", stock.Branch(mark("reserved")))
+	http.Handle("/cancel", stock.Branch(giveBack))
+
+	// XA: the same business, in a transaction that the database prepares
+	http.Handle("/xa", xaHandler{pool, keys, take("reserved")})
+
+	// message: the order is paid
+	http.Handle("/ship", stock.Branch(mark("shipped")))
+
+	// what the page shows
+	http.HandleFunc("/items", func(w http.ResponseWriter, request *http.Request) {
+		rows, _ := pool.Query(request.Context(), "SELECT sku, available FROM item")
+		items, err := pgx.CollectRows(rows, pgx.RowToStructByPos[struct {
+			SKU       string `json:"sku"`
+			Available int    `json:"available"`
+		}])
+		if err != nil {
+			http.Error(w, "internal error", http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		json.NewEncoder(w).Encode(items)
+	})
+	log.Fatal(http.ListenAndServe("127.0.0.1:"+os.Getenv("PORT"), nil))
+}
