@@ -3,10 +3,11 @@ import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import express from "express";
 import pg from "pg";
 
-const { DEMO_FOLDER, STOCK_ADMIN_DSN, PAYMENT_ADMIN_DSN, CARDS_URL } = process.env;
+const { DSN, DEMO_FOLDER, STOCK_ADMIN_DSN, PAYMENT_ADMIN_DSN, CARDS_URL } = process.env;
 const stock = new pg.Pool({ connectionString: STOCK_ADMIN_DSN, max: 1 });
 const payment = new pg.Pool({ connectionString: PAYMENT_ADMIN_DSN, max: 1 });
-for (const pool of [stock, payment]) pool.on("error", (error) => console.error(error));
+const orders = new pg.Pool({ connectionString: DSN, max: 1 });
+for (const pool of [stock, payment, orders]) pool.on("error", (error) => console.error(error));
 
 export const breakThings = express.Router();
 const off = `${DEMO_FOLDER}/payment.off`; // as long as it is there, run.sh does not start payment again
@@ -27,6 +28,13 @@ breakThings.post("/stock", async (request, response) => {
 
 breakThings.post("/cards", async (request, response) => {
   await fetch(`${CARDS_URL}/demo`, { method: "POST", body: JSON.stringify(request.body) });
+  response.json({});
+});
+
+// The coordinator dies by kill -9, so PostgreSQL restarts all of its sessions, and recovers.
+breakThings.post("/database", async (_request, response) => {
+  const { rows } = await orders.query("SELECT pid FROM dtm.stat_coordinator WHERE pid IS NOT NULL");
+  for (const { pid } of rows) process.kill(pid, "SIGKILL");
   response.json({});
 });
 

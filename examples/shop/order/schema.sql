@@ -24,7 +24,7 @@ GRANT USAGE ON FOREIGN SERVER stock, payment, cards TO shop;
 CREATE SCHEMA shop AUTHORIZATION shop;
 SET ROLE shop;
 CREATE TABLE shop.product (sku text PRIMARY KEY, name text NOT NULL, price int NOT NULL);
-INSERT INTO shop.product VALUES ('teapot', 'Teapot', 40), ('lamp', 'Desk lamp', 70), ('chair', 'Armchair', 300);
+INSERT INTO shop.product VALUES ('teapot', 'Teapot', 40), ('lamp', 'Lamp', 70), ('chair', 'Armchair', 300);
 
 CREATE TABLE shop.orders (
   id text PRIMARY KEY,            -- and the gid of its global transaction

@@ -21,6 +21,7 @@ const STATES = {
 
 const chosen = (name) => document.querySelector(`input[name=${name}]:checked`)?.value;
 const byCard = () => chosen("payer").startsWith("tok_");
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const euro = (amount) => `${amount} €`;
 
 function post(path, body) {
@@ -45,9 +46,16 @@ $("form").addEventListener("submit", async (event) => {
     method: card ? "card" : chosen("method"), card: card ? chosen("payer") : undefined,
   };
   $("order").disabled = true;
-  await post("/api/orders", order).finally(() => ($("order").disabled = false));
+  while (!(await sent(order))) await pause(500);
+  $("order").disabled = false;
   await refresh();
 });
+
+// Whether the server has taken the order, or has refused it. If not, the response may have been lost: send it again.
+async function sent(order) {
+  const response = await post("/api/orders", order).catch(() => null);
+  return response !== null && response.status < 500;
+}
 
 function showProducts({ products, items }) {
   const before = chosen("sku") ?? products[0]?.sku;
@@ -67,6 +75,7 @@ let state;
 $("break-payment").onclick = () => act("/demo/payment", { running: !state.running.payment });
 $("break-stock").onclick = () => act("/demo/stock", { sku: "lamp", available: lamps() === 0 ? 10 : 0 });
 $("break-cards").onclick = () => act("/demo/cards", { busy: 2 });
+$("break-database").onclick = () => act("/demo/database", {});
 $("reset").onclick = () => act("/demo/reset", {});
 const lamps = () => state.items?.find(({ sku }) => sku === "lamp")?.available;
 
@@ -79,7 +88,7 @@ function showBreakers() {
   const { running, cards } = state;
   $("break-payment").textContent = running.payment ? "Kill the payment service" : "Start the payment service";
   $("break-payment").className = running.payment ? "" : "broken";
-  $("break-stock").textContent = lamps() === 0 ? "Restock desk lamps" : "Sell out desk lamps";
+  $("break-stock").textContent = lamps() === 0 ? "Restock lamps" : "Sell out lamps";
   $("break-stock").className = lamps() === 0 ? "broken" : "";
   $("break-cards").textContent = cards?.busy ? `The card company is busy (${cards.busy})` : "Make the card company busy";
   $("break-cards").className = cards?.busy ? "broken" : "";
@@ -99,7 +108,7 @@ function service(name, what, content) {
 function showServices({ orders, items, accounts, cards }) {
   const count = (wanted) => orders.filter((order) => wanted.includes(order.state)).length;
   $("services").replaceChildren(
-    service("order", "Node.js, Express · the coordinator", [
+    service("order", "Node.js · coordinator", [
       ["in progress", String(count(["placed"]))], ["paid or shipped", String(count(["paid", "shipped"]))],
       ["rejected", String(count(["rejected"]))]]),
     service("stock", "Go, net/http, pgx", items?.toSorted((a, b) => a.sku.localeCompare(b.sku))
@@ -125,10 +134,11 @@ function attempts(calls) {
 function attempt({ op, url, result, status, error, times }) {
   const undo = ["compensate", "cancel", "rollback"].includes(op);
   const [, where, path] = /^(?:server|sql):([^/.]*)[/.](.*)$/.exec(url) ?? [null, url, ""];
+  const what = path === "xa" ? op : path.replace("{$.charge.id}", "ID");
   const answer = status ?? (result === "SUCCESS" ? "done" : "no response");
   return element("li", { className: `${result === "SUCCESS" ? "ok" : result === "FAILURE" ? "no" : "wait"}${undo ? " undo" : ""}`,
                          title: error ?? op },
-    element("b", {}, where), ` ${path} `, element("em", {}, `${answer}${times > 1 ? ` ×${times}` : ""}`));
+    element("b", {}, where), ` ${what} `, element("em", {}, `${answer}${times > 1 ? `, attempt ${times}` : ""}`));
 }
 
 function showOrders({ orders }) {
@@ -168,5 +178,5 @@ async function refresh() {
 showChoice();
 for (;;) {
   await refresh();
-  await new Promise((resolve) => setTimeout(resolve, 500));
+  await pause(500);
 }
