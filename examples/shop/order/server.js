@@ -26,11 +26,11 @@ app.post("/api/orders", async (request, response) => {
 
 // What the page shows: the orders with the calls that were made for them, and what the services have.
 app.get("/api/state", async (_request, response) => {
-  const [orders, products, items, accounts, demo] = await Promise.all([
-    pool.query(ORDERS), pool.query("SELECT sku, name, price FROM shop.product ORDER BY price"),
+  const [orders, counts, products, items, accounts, demo] = await Promise.all([
+    pool.query(ORDERS), pool.query(COUNTS), pool.query("SELECT sku, name, price FROM shop.product ORDER BY price"),
     get(`${STOCK_URL}/items`), get(`${PAYMENT_URL}/accounts`), breakThings.state(),
   ]);
-  response.json({ orders: orders.rows, products: products.rows, items, accounts, ...demo });
+  response.json({ orders: orders.rows, counts: counts.rows[0], products: products.rows, items, accounts, ...demo });
 });
 
 const ORDERS = `
@@ -41,6 +41,10 @@ const ORDERS = `
            WHERE c.gid IN (o.id, 'ship-' || o.id)) AS calls
     FROM shop.orders o JOIN shop.product p USING (sku) LEFT JOIN dtm.transactions t ON t.gid = o.id
    ORDER BY o.created DESC LIMIT 12`;
+
+const COUNTS = `
+  SELECT count(*) FILTER (WHERE state = 'placed') AS placed, count(*) FILTER (WHERE state IN ('paid', 'shipped')) AS paid,
+         count(*) FILTER (WHERE state = 'rejected') AS rejected FROM shop.orders`;
 
 // null if the service does not respond
 const get = (url) => fetch(url, { signal: AbortSignal.timeout(1000) }).then((response) => response.json()).catch(() => null);

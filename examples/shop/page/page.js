@@ -105,12 +105,10 @@ function service(name, what, content) {
       element("li", {}, element("span", {}, key), note ? element("small", {}, note) : null, element("b", {}, value)))));
 }
 
-function showServices({ orders, items, accounts, cards }) {
-  const count = (wanted) => orders.filter((order) => wanted.includes(order.state)).length;
+function showServices({ counts, items, accounts, cards }) {
   $("services").replaceChildren(
     service("order", "Node.js · coordinator", [
-      ["in progress", String(count(["placed"]))], ["paid or shipped", String(count(["paid", "shipped"]))],
-      ["rejected", String(count(["rejected"]))]]),
+      ["in progress", String(counts.placed)], ["paid or shipped", String(counts.paid)], ["rejected", String(counts.rejected)]]),
     service("stock", "Go, net/http, pgx", items?.toSorted((a, b) => a.sku.localeCompare(b.sku))
       .map(({ sku, available }) => [sku, String(available)]) ?? null),
     service("payment", "Python, Flask, psycopg", accounts?.map(({ customer, balance, held }) =>
@@ -134,7 +132,7 @@ function attempts(calls) {
 function attempt({ op, url, result, status, error, times }) {
   const undo = ["compensate", "cancel", "rollback"].includes(op);
   const [, where, path] = /^(?:server|sql):([^/.]*)[/.](.*)$/.exec(url) ?? [null, url, ""];
-  const what = path === "xa" ? op : path.replace("{$.charge.id}", "ID");
+  const what = path === "xa" ? op : path.replace("{$.charge.id}", "ID").replace("_", " ");
   const answer = status ?? (result === "SUCCESS" ? "done" : "no response");
   return element("li", { className: `${result === "SUCCESS" ? "ok" : result === "FAILURE" ? "no" : "wait"}${undo ? " undo" : ""}`,
                          title: error ?? op },
