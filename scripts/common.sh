@@ -1,10 +1,13 @@
 # Shared code of the scripts.  Source it; it sets -eu.
 #
-# PG_MAJOR chooses the version of PostgreSQL (default 15, Debian 12's).
+# PG_MAJOR chooses the version of PostgreSQL (default: that of the release of Debian, or 15).
 
 set -eu
 
-PG_MAJOR=${PG_MAJOR:-15}
+PG_MAJOR=${PG_MAJOR:-$(
+	. /etc/os-release 2>/dev/null || true
+	case ${ID:-}-${VERSION_ID:-} in debian-13) echo 17 ;; debian-14) echo 18 ;; *) echo 15 ;; esac
+)}
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 PG_BIN=/usr/lib/postgresql/$PG_MAJOR/bin
 PG_CONFIG=$PG_BIN/pg_config

@@ -51,7 +51,6 @@ const get = (url) => fetch(url, { signal: AbortSignal.timeout(1000) }).then((res
 
 app.use("/demo", breakThings);
 
-const server = app.listen(Number(PORT), "127.0.0.1");
-server.on("error", (error) => {
-  throw error;
+app.listen(Number(PORT), "127.0.0.1", (error) => {
+  if (error) throw error;
 });
