@@ -139,7 +139,7 @@ java_tests() {
 
 	# with -o it would not ask for what is there; that it asks tells what is not there any more
 	tests java env -C "$folder" mvn -B -ntp -Dstyle.color=never -Dmaven.repo.local="$CACHE/m2" \
-		-Dsurefire.useFile=false test
+		-Dsurefire.useFile=false install
 }
 
 say "building for PostgreSQL $PG_MAJOR"
