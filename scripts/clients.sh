@@ -137,7 +137,6 @@ go_tests() {
 java_tests() {
 	local folder=$SCRATCH/dtm/clients/java
 
-	# with -o it would not ask for what is there; that it asks tells what is not there any more
 	tests java env -C "$folder" mvn -B -ntp -Dstyle.color=never -Dmaven.repo.local="$CACHE/m2" \
 		-Dsurefire.useFile=false install
 }
