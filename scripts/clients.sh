@@ -120,7 +120,7 @@ node_tests() {
 		return
 	fi
 
-	as_user env -C "$folder" npm ci --silent --ignore-scripts --no-audit --no-fund --cache "$CACHE/npm"
+	as_user env -C "$folder" npm ci --loglevel=error --ignore-scripts --no-audit --no-fund --cache "$CACHE/npm"
 	as_user env -C "$folder" npm run --silent build || failed=$((failed + 1))
 	as_user env -C "$folder" npm run --silent check || failed=$((failed + 1))
 	tests node env -C "$folder" npm test --silent

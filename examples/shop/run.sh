@@ -26,9 +26,9 @@ say "building dtm for PostgreSQL $PG_MAJOR"
 build
 
 say "building the services"
-as_user env -C "$SCRATCH/dtm/clients/node" npm ci --silent --ignore-scripts --no-audit --no-fund --cache "$CACHE/npm"
+as_user env -C "$SCRATCH/dtm/clients/node" npm ci --loglevel=error --ignore-scripts --no-audit --no-fund --cache "$CACHE/npm"
 as_user env -C "$SCRATCH/dtm/clients/node" npm run --silent build
-as_user env -C "$SHOP/order" npm ci --silent --ignore-scripts --no-audit --no-fund --cache "$CACHE/npm"
+as_user env -C "$SHOP/order" npm ci --loglevel=error --ignore-scripts --no-audit --no-fund --cache "$CACHE/npm"
 as_user env -C "$SHOP/stock" GOMODCACHE="$CACHE/mod" GOCACHE="$CACHE/build" GOFLAGS="-modcacherw -buildvcs=false" \
 	go build -o stock .
 
@@ -75,7 +75,8 @@ service() {
 					wait $! || true
 				fi
 				sleep 0.2
-			done 2>/dev/null' service "$SCRATCH/$name" "$@" &
+			done' service "$SCRATCH/$name" "$@" >>"$SCRATCH/$name.log" 2>&1 &
+	disown # this shell says nothing of its end
 	for _ in $(seq 300); do
 		(: >"/dev/tcp/127.0.0.1/$port") 2>/dev/null && return
 		sleep 0.1
@@ -102,4 +103,5 @@ say "the shop is open: http://127.0.0.1:$port_order"
 echo "psql for the coordinator: $PG_BIN/psql '$(dsn shop orders "$pg_orders")'"
 echo "logs of the services: $SCRATCH/*.log"
 echo "Ctrl-C ends all of it."
+sleep infinity &
 wait
