@@ -70,7 +70,7 @@ service() {
 			shift
 			while :; do
 				if [ ! -e "$name.off" ]; then
-					"$@" >>"$name.log" 2>&1 &
+					"$@" &
 					echo $! >"$name.pid"
 					wait $! || true
 				fi
@@ -81,7 +81,7 @@ service() {
 		(: >"/dev/tcp/127.0.0.1/$port") 2>/dev/null && return
 		sleep 0.1
 	done
-	cat "$SCRATCH/$name.log" >&2
+	tail "$SCRATCH/$name.log" >&2
 	echo "$name did not start" >&2
 	exit 1
 }
