@@ -16,6 +16,7 @@ import uuid
 import psycopg
 from selenium import webdriver
 from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
+from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
 URL = sys.argv[1]
@@ -46,7 +47,9 @@ class Page:
                          "--window-size=1280,1500", f"--user-data-dir={self.profile}"):
             options.add_argument(argument)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        self.driver = webdriver.Chrome(options=options)
+        # Debian's; by itself, a later selenium would look for one to download
+        options.binary_location = "/usr/bin/chromium"
+        self.driver = webdriver.Chrome(service=Service("/usr/bin/chromedriver"), options=options)
         self.driver.get(URL)
         until(lambda: self.driver.find_element(By.TAG_NAME, "body").get_attribute("data-ready"), "yes")
 
