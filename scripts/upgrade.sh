@@ -49,7 +49,7 @@ make_chroot bookworm "$root" >"$SCRATCH/chroot.log" 2>&1 || { tail -20 "$SCRATCH
 mkdir -p "$root/upgrade"
 cp -r "$packages/bookworm" "$packages/trixie" "$root/upgrade/"
 code_block "$SCRATCH/dtm/docs/upgrading.md" 'pg_upgradecluster -m upgrade' >"$root/upgrade/as-documented"
-echo 'APT::Get::Assume-Yes "true";' >"$root/etc/apt/apt.conf.d/99yes"
+printf '%s\n' 'APT::Get::Assume-Yes "true";' 'APT::Install-Recommends "false";' >"$root/etc/apt/apt.conf.d/99yes"
 cat >"$root/upgrade/functions" <<'END'
 # psql on cluster NAME, whichever version it has now
 on() {
