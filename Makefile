@@ -17,7 +17,7 @@ GNU_CFLAGS = -fvisibility=hidden -Wextra -Wno-unused-parameter -Wno-sign-compare
 SHLIB_LINK = $(shell curl-config --libs)
 
 # One test a line, in the order of the layers
-REGRESS = decoys install submit idempotent options steps results complete badinput query barrier barrier_input barrier_owner barrier_extension msg_barrier topics workflow orphans cleanup roles submitters additions additions_each renames run_due policy lanes servers urls gateway acts views metrics
+REGRESS = decoys install submit idempotent options steps results complete badinput query barrier barrier_input barrier_owner barrier_extension msg_barrier topics workflow orphans cleanup roles submitters additions additions_each renames run_due policy lanes servers urls gateway acts views metrics alerts
 REGRESS_OPTS = --inputdir=$(srcdir)
 # The server that is tested may be a stock one
 REGRESS_PREP = say-what-is-left-out
@@ -26,7 +26,7 @@ ISOLATION = barrier_concurrency barrier_additions submit_concurrency branch_conc
 ISOLATION_OPTS = --inputdir=$(srcdir)/isolation
 TAP_TESTS = 1
 
-EXTRA_CLEAN = output_participant test/unit/test_core test/unit/test_complete test/unit/test_random test/unit/test_address test/unit/test_breaker test/unit/test_uri test/unit/test_otlp test/unit/test_transport
+EXTRA_CLEAN = output_participant test/unit/test_alert test/unit/test_core test/unit/test_complete test/unit/test_random test/unit/test_address test/unit/test_breaker test/unit/test_uri test/unit/test_otlp test/unit/test_transport
 
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)

@@ -2612,6 +2612,352 @@ END
 $$;
 COMMENT ON FUNCTION dtm.page_act(jsonb) IS 'what an operator does by the gateway''s page; returns how many it was done to, and why it was refused for the others';
 
+/* ---------- alerts ---------- */
+
+/* What operators are told of: of each cause, one row. */
+CREATE SEQUENCE dtm.alert_id_seq;
+
+CREATE TABLE dtm.alert (
+  id bigint NOT NULL DEFAULT pg_catalog.nextval('dtm.alert_id_seq') CONSTRAINT alert_pkey PRIMARY KEY,
+  kind text COLLATE "C" NOT NULL,
+  subject text COLLATE "C" NOT NULL,
+  class text COLLATE "C" NOT NULL,
+  error text COLLATE "C",
+  gid text COLLATE "C",
+  status text COLLATE "C",
+  url text COLLATE "C",
+  failures integer,
+  count bigint NOT NULL,
+  most bigint NOT NULL,
+  since timestamptz NOT NULL,
+  seen timestamptz NOT NULL,
+  gone timestamptz,
+  resolved timestamptz,
+  told timestamptz,
+  told_over timestamptz,
+  sent smallint NOT NULL DEFAULT 0
+);
+CREATE UNIQUE INDEX alert_open ON dtm.alert (kind, subject, class) WHERE resolved IS NULL;
+COMMENT ON TABLE dtm.alert IS 'what operators are told of, one row for each cause; see dtm.alerts';
+COMMENT ON COLUMN dtm.alert.class IS 'what is the same of the errors that make one alert; error is one of them';
+COMMENT ON COLUMN dtm.alert.gid IS 'a transaction that is concerned; status, url and failures are its own';
+COMMENT ON COLUMN dtm.alert.gone IS 'since when the cause has been gone; the alert is resolved once that is dtm.alert_after ago';
+COMMENT ON COLUMN dtm.alert.told IS 'when the NOTIFY was sent that it is open; told_over: that it is resolved';
+COMMENT ON COLUMN dtm.alert.sent IS 'what the webhook has taken, or need not take: 0: nothing, 1: that it is open, 2: that it is resolved';
+
+/* An error without what differs from one transaction to the next. */
+CREATE FUNCTION dtm.alert_class(error text) RETURNS text
+AS 'MODULE_PATHNAME', 'dtm_sql_alert_class' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+/* Does an error say that a host does not respond at all? */
+CREATE FUNCTION dtm.alert_is_silence(error text) RETURNS boolean
+AS 'MODULE_PATHNAME', 'dtm_sql_alert_is_silence' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+/* The host of a URL, as dtm.stat_hosts names it. */
+CREATE FUNCTION dtm.url_host(url text) RETURNS text
+AS 'MODULE_PATHNAME', 'dtm_url_host' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION dtm.alert_hosts(OUT host text, OUT silent_since timestamptz, OUT open boolean, OUT calls integer, OUT error text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'dtm_alert_hosts' LANGUAGE C VOLATILE;
+
+CREATE FUNCTION dtm.alert_coordinators(OUT state text, OUT ailing_since timestamptz, OUT reason text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'dtm_alert_coordinators' LANGUAGE C VOLATILE;
+
+/* Of what an alert about a URL is: its host, a function, or a server that there is not. */
+CREATE FUNCTION dtm.alert_subject(url text) RETURNS text
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT CASE WHEN $1 = '' OR $1 IS NULL THEN ''
+              WHEN $1 LIKE 'sql:%' THEN left(split_part($1, '?', 1), 200)
+              ELSE COALESCE(dtm.url_host(dtm.base_url($1)), left(substring($1 FROM '^server:[^/?]*'), 200)) END
+$$;
+
+/*
+ * What needs a person now: a row for each kind, subject and class of error, with a
+ * transaction as an example.  What has no response belongs to the host, whatever the
+ * errors are.  Only the transactions that dtm.stuck has, too, are looked at closely;
+ * if a host is silent, all that wait are counted, up to 10000.
+ */
+CREATE FUNCTION dtm.reasons_for_alerts(as_of timestamptz, hold interval)
+RETURNS TABLE (kind text, subject text, class text, error text, gid text, status text, url text, failures integer, count bigint, since timestamptz)
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+SET enable_seqscan = on
+SET enable_bitmapscan = on
+SET enable_hashjoin = on
+SET enable_sort = on
+AS $$
+  WITH host AS MATERIALIZED (
+    SELECT h.host, min(h.silent_since) AS silent_since,
+           min(h.silent_since) FILTER (WHERE h.open AND h.calls > 0) AS open_since,
+           bool_or(h.silent_since IS NULL) AS responds,
+           max(h.error) FILTER (WHERE h.silent_since IS NOT NULL) AS error
+      FROM dtm.alert_hosts() h GROUP BY h.host
+  ), stuck AS (
+    SELECT r.gid, dtm.status_name(a.status) AS status, a.failures::integer AS failures, s.kind, u.url,
+           CASE s.kind WHEN 'parked' THEN COALESCE(a.parked_reason, dtm.submitter_problem(r.submitted_by)) ELSE l.error END AS error,
+           CASE s.kind WHEN 'failing' THEN l.http_status END AS http_status,
+           CASE s.kind WHEN 'parked' THEN COALESCE(a.parked, a.updated) WHEN 'ongoing' THEN a.ongoing_since ELSE l.started END AS since
+      FROM dtm.active a
+           JOIN dtm.request r ON r.id = a.id
+           CROSS JOIN LATERAL (
+             SELECT CASE WHEN a.next_time = 'infinity' AND
+                              ((a.status <> 'p' AND a.held IS NOT TRUE) OR dtm.submitter_role(r.submitted_by) IS NULL) THEN 'parked'
+                         WHEN a.failures >= dtm.alert_retry_limit() THEN 'failing'
+                         WHEN a.next_time < 'infinity' THEN 'ongoing' END AS kind) s
+           LEFT JOIN LATERAL (
+             SELECT t.branch::integer AS branch, t.error, t.http_status, t.started
+               FROM dtm.attempt t WHERE t.id = a.id AND t.result <> 'S'
+              ORDER BY t.started DESC LIMIT 1) l ON true
+           CROSS JOIN LATERAL (
+             SELECT CASE WHEN s.kind = 'parked' THEN COALESCE(a.parked_op::integer, l.branch) ELSE l.branch END AS branch) b
+           CROSS JOIN LATERAL (
+             SELECT CASE WHEN b.branch < 0 THEN r.query_prepared
+                         ELSE dtm.op_url(r.trans_type, b.branch, r.action, r.compensate) END AS url) u
+     WHERE s.kind IS NOT NULL AND
+           (a.failures >= dtm.alert_retry_limit() OR a.next_time = 'infinity' OR a.ongoing_since < as_of - dtm.stuck_after())
+  ), placed AS MATERIALIZED (
+    SELECT t.gid, t.status, t.url, t.failures, t.since, p.subject, t.error, t.http_status,
+           CASE WHEN t.kind = 'failing' AND t.http_status IS NULL AND t.url NOT LIKE 'sql:%' AND
+                     (dtm.alert_is_silence(t.error) OR
+                      EXISTS (SELECT FROM host h WHERE h.host = p.subject AND h.silent_since IS NOT NULL) OR
+                      EXISTS (SELECT FROM dtm.alert o WHERE o.resolved IS NULL AND o.kind = 'unreachable' AND o.subject = p.subject))
+                THEN 'unreachable' ELSE t.kind END AS kind
+      FROM stuck t CROSS JOIN LATERAL (SELECT dtm.alert_subject(t.url) AS subject) p
+    UNION ALL
+    SELECT r.gid, 'failed', u.url, NULL, d.discarded, dtm.alert_subject(u.url), d.reason, NULL, 'discarded'
+      FROM dtm.dead_letter d
+           JOIN dtm.request r ON r.id = d.id
+           CROSS JOIN LATERAL (SELECT dtm.op_url(r.trans_type, d.branch, r.action, r.compensate) AS url) u
+     WHERE d.discarded > as_of - interval '1 hour'
+  ), grouped AS (
+    SELECT g.kind, g.subject, g.class, g.error, g.gid, g.status, g.url, g.failures, g.count, g.since
+      FROM (SELECT p.*, c.class,
+                   count(*) OVER (PARTITION BY p.kind, p.subject, c.class) AS count,
+                   row_number() OVER (PARTITION BY p.kind, p.subject, c.class ORDER BY p.since, p.gid) AS place
+              FROM placed p
+                   CROSS JOIN LATERAL (
+                     SELECT CASE WHEN p.kind IN ('unreachable', 'ongoing') THEN ''
+                                 ELSE concat_ws(' ', p.http_status, dtm.alert_class(left(p.error, 1000))) END AS class) c) g
+     WHERE g.place = 1
+  ), doubtful AS MATERIALIZED (
+    SELECT g.subject FROM grouped g WHERE g.kind = 'unreachable'
+    UNION
+    SELECT h.host FROM host h WHERE h.open_since <= as_of - hold
+    UNION
+    -- of a coordinator that has started anew nobody knows whether the host responds
+    SELECT o.subject FROM dtm.alert o
+     WHERE o.resolved IS NULL AND o.kind = 'unreachable' AND
+           NOT EXISTS (SELECT FROM host h WHERE h.host = o.subject AND h.responds)
+  ), waiting AS (
+    SELECT w.subject, count(*) AS count, min(w.gid) AS gid
+      FROM (SELECT r.gid,
+                   dtm.alert_subject(CASE WHEN a.status = 'p' THEN r.query_prepared
+                                          WHEN a.status = 'a' THEN r.compensate[p.step] ELSE r.action[p.step] END) AS subject
+              FROM (SELECT i.* FROM dtm.active i
+                     WHERE (i.next_time <= as_of OR (i.failures > 0 AND i.next_time < 'infinity')) AND (SELECT count(*) FROM doubtful) > 0
+                     LIMIT 10000) a
+                   JOIN dtm.request r ON r.id = a.id
+                   CROSS JOIN LATERAL (SELECT dtm.current_step(r.trans_type, a.status, a.branch_status) AS step) p) w
+     GROUP BY w.subject
+  ), reason AS (
+    SELECT g.* FROM grouped g WHERE g.kind <> 'unreachable'
+    UNION ALL
+    SELECT 'unreachable', d.subject, '', COALESCE(h.error, g.error), COALESCE(g.gid, w.gid), g.status, g.url, g.failures,
+           GREATEST(g.count, w.count), LEAST(g.since, h.silent_since, as_of)
+      FROM doubtful d
+           LEFT JOIN grouped g ON g.kind = 'unreachable' AND g.subject = d.subject
+           LEFT JOIN waiting w ON w.subject = d.subject
+           LEFT JOIN host h ON h.host = d.subject
+     WHERE g.count > 0 OR w.count > 0
+    UNION ALL
+    SELECT c.kind, current_database(), '', max(c.reason), NULL, NULL, NULL, NULL,
+           (SELECT count(*) FROM (SELECT FROM dtm.active i WHERE i.next_time <= as_of LIMIT 10000) due), min(c.ailing_since)
+      FROM (SELECT s.ailing_since, s.reason, CASE s.state WHEN 'paused' THEN 'paused' ELSE 'not running' END AS kind
+              FROM dtm.alert_coordinators() s WHERE s.ailing_since <= as_of - hold AND s.state <> 'gone') c
+     GROUP BY c.kind
+    UNION ALL
+    SELECT 'orphans', current_database(), '', min(format('%s in database "%s"', quote_literal(o.prepared), o.database)),
+           min(o.gid), NULL, NULL, NULL, count(*), min(o.since)
+      FROM dtm.orphans o WHERE o.age >= dtm.stuck_after() HAVING count(*) > 0
+  ), ranked AS (
+    SELECT n.*,
+           row_number() OVER (PARTITION BY n.kind
+                              ORDER BY EXISTS (SELECT FROM dtm.alert o
+                                                WHERE o.resolved IS NULL AND o.kind = n.kind AND o.subject = n.subject AND o.class = n.class) DESC,
+                                       n.count DESC, n.subject, n.class) AS rank
+      FROM reason n
+  )
+  SELECT k.kind, k.subject, k.class, k.error, k.gid, k.status, k.url, k.failures, k.count, k.since FROM ranked k WHERE k.rank < 20
+  UNION ALL
+  -- many causes at once are one
+  SELECT k.kind, '*', '', min(k.error), min(k.gid), NULL, NULL, NULL, sum(k.count)::bigint, min(k.since)
+    FROM ranked k WHERE k.rank >= 20 GROUP BY k.kind
+$$;
+
+CREATE FUNCTION dtm.alert_message(kind text, subject text) RETURNS text
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT CASE WHEN $1 IN ('paused', 'not running') THEN
+                format(CASE $1 WHEN 'paused' THEN 'coordinator of database "%s" is paused' ELSE 'coordinator of database "%s" does not run' END, $2)
+              WHEN $1 = 'orphans' THEN 'prepared transactions of XA branches are left over'
+              ELSE format(CASE $1 WHEN 'unreachable' THEN '%s does not respond'
+                                  WHEN 'failing' THEN 'calls of %s fail'
+                                  WHEN 'parked' THEN 'transactions are parked that call %s'
+                                  WHEN 'ongoing' THEN '%s answers ONGOING again and again'
+                                  ELSE 'messages have discarded steps that call %s' END,
+                          CASE $2 WHEN '*' THEN 'several others' WHEN '' THEN 'nothing' ELSE $2 END) END
+$$;
+
+CREATE FUNCTION dtm.alert_hint(kind text) RETURNS text
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT CASE $1 WHEN 'unreachable' THEN 'Calls are made again when it responds. See dtm.stat_hosts and dtm.stuck.'
+                 WHEN 'failing' THEN 'See dtm.stuck, which says what would help.'
+                 WHEN 'parked' THEN 'See dtm.parked. When the cause is gone, call dtm_resume(gid).'
+                 WHEN 'ongoing' THEN 'Ask the service whether it still works on it. See dtm.stuck.'
+                 WHEN 'discarded' THEN 'dtm.dead_letters has the steps. To send them again, call dtm_resubmit(gid).'
+                 WHEN 'paused' THEN 'See dtm.stat_coordinator. If this database is the one that should call services, call dtm_resume().'
+                 WHEN 'not running' THEN 'See dtm.stat_coordinator and the server log.'
+                 WHEN 'orphans' THEN 'dtm.orphans has the statement that ends each.' END
+$$;
+
+CREATE VIEW dtm.alerts AS
+  SELECT a.kind, a.subject, a.error, a.count, a.most, a.since, a.seen AS last,
+         CASE WHEN a.resolved IS NULL THEN 'open' ELSE 'resolved' END AS state,
+         a.resolved, a.gid,
+         dtm.alert_message(a.kind, a.subject) AS message,
+         dtm.alert_hint(a.kind) AS help,
+         a.told, a.id
+    FROM dtm.alert a
+   ORDER BY a.resolved IS NOT NULL, a.since DESC, a.id DESC;
+COMMENT ON VIEW dtm.alerts IS 'what operators are told of: one row for each cause that needs, or needed, a person; open ones first';
+COMMENT ON COLUMN dtm.alerts.kind IS 'unreachable, failing, parked, ongoing, discarded, paused, not running or orphans';
+COMMENT ON COLUMN dtm.alerts.subject IS 'host, function or database; *: several others; empty: none';
+COMMENT ON COLUMN dtm.alerts.error IS 'last error of one of the transactions, or the reason';
+COMMENT ON COLUMN dtm.alerts.count IS 'number of transactions that are concerned now; of a silent host, up to 10000 that wait for it';
+COMMENT ON COLUMN dtm.alerts.most IS 'the largest number that was seen';
+COMMENT ON COLUMN dtm.alerts.since IS 'when the first of them began to need a person';
+COMMENT ON COLUMN dtm.alerts.last IS 'when the cause was last seen';
+COMMENT ON COLUMN dtm.alerts.state IS 'open or resolved';
+COMMENT ON COLUMN dtm.alerts.resolved IS 'when it was over; NULL: it is open';
+COMMENT ON COLUMN dtm.alerts.gid IS 'one of the transactions; NULL: none is concerned';
+COMMENT ON COLUMN dtm.alerts.message IS 'what is told';
+COMMENT ON COLUMN dtm.alerts.help IS 'what to do';
+COMMENT ON COLUMN dtm.alerts.told IS 'when the log and LISTENers were told; NULL: not yet, see dtm.alerts_per_hour';
+COMMENT ON COLUMN dtm.alerts.id IS 'number of the alert';
+
+/* Text that is short enough for a NOTIFY, without control characters. */
+CREATE FUNCTION dtm.alert_text(text) RETURNS text
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT left(regexp_replace($1, '[[:cntrl:]]+', ' ', 'g'), 300) $$;
+
+/* What a NOTIFY and the webhook have: first the keys that the dtm server sends. */
+CREATE FUNCTION dtm.alert_payload(a dtm.alert, is_over boolean) RETURNS text
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT json_build_object(
+    'gid', COALESCE(a.gid, ''), 'status', COALESCE(a.status, ''), 'branch', COALESCE(dtm.alert_text(a.url), ''),
+    'error', COALESCE(dtm.alert_text(a.error), ''), 'retry_count', COALESCE(a.failures, 0),
+    'state', CASE WHEN is_over THEN 'resolved' ELSE 'open' END, 'kind', a.kind, 'subject', a.subject,
+    'message', dtm.alert_text(dtm.alert_message(a.kind, a.subject)), 'help', dtm.alert_hint(a.kind),
+    'count', CASE WHEN is_over THEN a.most ELSE a.count END,
+    'since', a.since, 'resolved', CASE WHEN is_over THEN a.resolved END,
+    'database', current_database(), 'id', a.id)::text
+$$;
+
+/*
+ * A look: opens, changes and resolves alerts, and returns what is to be told now.  At
+ * most "per_hour" messages are told in an hour; what is above waits, and what is over
+ * before it was told is never told.  Without a webhook, nothing is left for it.
+ */
+CREATE FUNCTION dtm.look_for_alerts(hold interval, per_hour integer, webhook boolean, keep interval)
+RETURNS TABLE (id bigint, is_over boolean, message text, detail text, hint text, payload text)
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+  as_of timestamptz := clock_timestamp();
+  room bigint;
+BEGIN
+  LOCK TABLE dtm.alert IN SHARE ROW EXCLUSIVE MODE;
+  WITH reason AS MATERIALIZED (
+    SELECT * FROM dtm.reasons_for_alerts(as_of, hold)
+  ), opened AS (
+    INSERT INTO dtm.alert (kind, subject, class, error, gid, status, url, failures, count, most, since, seen)
+    SELECT n.kind, n.subject, n.class, n.error, n.gid, n.status, n.url, n.failures, n.count, n.count, n.since, as_of
+      FROM reason n
+     WHERE NOT EXISTS (SELECT FROM dtm.alert o WHERE o.resolved IS NULL AND o.kind = n.kind AND o.subject = n.subject AND o.class = n.class)
+  ), seen AS (
+    UPDATE dtm.alert o
+       SET gone = NULL, seen = as_of, count = n.count, most = GREATEST(o.most, n.count), error = n.error,
+           gid = n.gid, status = n.status, url = n.url, failures = n.failures
+      FROM reason n
+     WHERE o.resolved IS NULL AND o.kind = n.kind AND o.subject = n.subject AND o.class = n.class AND
+           (o.gone IS NOT NULL OR o.count <> n.count OR o.gid IS DISTINCT FROM n.gid OR o.seen < as_of - interval '30 s')
+  )
+  UPDATE dtm.alert o
+     SET gone = as_of, count = 0
+   WHERE o.resolved IS NULL AND o.gone IS NULL AND
+         NOT EXISTS (SELECT FROM reason n WHERE o.kind = n.kind AND o.subject = n.subject AND o.class = n.class);
+  UPDATE dtm.alert o SET resolved = o.gone WHERE o.resolved IS NULL AND o.gone <= as_of - hold;
+  IF per_hour > 0 THEN
+    room := GREATEST(per_hour - (SELECT count(o.told) FILTER (WHERE o.told > as_of - interval '1 hour') + count(o.told_over) FILTER (WHERE o.told_over > as_of - interval '1 hour')
+                                   FROM dtm.alert o), 0);
+  END IF;
+  RETURN QUERY
+    WITH due AS (
+      SELECT o.id, o.told IS NOT NULL AS is_over
+        FROM dtm.alert o
+       WHERE (o.told IS NULL AND o.gone IS NULL) OR (o.told IS NOT NULL AND o.told_over IS NULL AND o.resolved IS NOT NULL)
+       ORDER BY COALESCE(o.resolved, o.since), o.id LIMIT room
+    ), told AS (
+      UPDATE dtm.alert o
+         SET told = COALESCE(o.told, as_of), told_over = CASE WHEN d.is_over THEN as_of END
+        FROM due d WHERE d.id = o.id
+      RETURNING o AS alert, o.id, d.is_over
+    )
+    SELECT t.id, t.is_over, dtm.alert_message((t.alert).kind, (t.alert).subject),
+           CASE WHEN t.is_over THEN format('It lasted from %s until %s.%s', (t.alert).since, (t.alert).resolved,
+                                        CASE WHEN (t.alert).most > 0 THEN format(' Transactions that were concerned at the same time: up to %s.', (t.alert).most) END)
+                ELSE concat_ws(' ', 'Transactions: ' || (t.alert).count || COALESCE(', for example "' || NULLIF((t.alert).gid, '') || '"', '') || '.',
+                               CASE WHEN (t.alert).error <> '' THEN format('Last error: %s', dtm.alert_text((t.alert).error)) END) END,
+           dtm.alert_hint((t.alert).kind), dtm.alert_payload(t.alert, t.is_over)
+      FROM told t ORDER BY t.is_over, t.id;
+  IF NOT webhook THEN
+    UPDATE dtm.alert o SET sent = CASE WHEN o.told_over IS NULL THEN 1 ELSE 2 END
+     WHERE o.told IS NOT NULL AND o.sent < CASE WHEN o.told_over IS NULL THEN 1 ELSE 2 END;
+  END IF;
+  DELETE FROM dtm.alert o WHERE o.resolved < as_of - keep AND (o.told IS NULL OR o.sent = 2);
+END
+$$;
+
+/*
+ * What remains after a look.  "again" is when something that is no reason yet may be
+ * one: a request for a look at that time may have been taken for this one.
+ */
+CREATE FUNCTION dtm.alerts_left(hold interval, OUT open bigint, OUT held_back bigint, OUT unsent boolean, OUT again timestamptz)
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT count(*) FILTER (WHERE a.resolved IS NULL),
+         count(*) FILTER (WHERE (a.told IS NULL AND a.gone IS NULL) OR (a.told IS NOT NULL AND a.told_over IS NULL AND a.resolved IS NOT NULL)),
+         COALESCE(bool_or((a.told IS NOT NULL AND a.sent = 0) OR (a.told_over IS NOT NULL AND a.sent < 2)), false),
+         LEAST((SELECT min(GREATEST(h.silent_since + hold, clock_timestamp() + interval '5 s')) FROM dtm.alert_hosts() h WHERE h.open),
+               (SELECT clock_timestamp() + dtm.stuck_after() FROM pg_prepared_xacts LIMIT 1))
+    FROM dtm.alert a
+$$;
+
 /* ---------- privileges: first only those of the owner, and then these ---------- */
 
 /*
@@ -2704,13 +3050,13 @@ GRANT EXECUTE ON FUNCTION
   dtm.step_branch_id(text[], integer)
 TO dtm_user;
 
-GRANT SELECT ON dtm.orphans, dtm.stat_hosts TO dtm_admin;
+GRANT SELECT ON dtm.orphans, dtm.stat_hosts, dtm.alerts TO dtm_admin;
 GRANT EXECUTE ON FUNCTION
   @extschema@.dtm_assign(text, regrole, text), @extschema@.dtm_reset_cron_time(interval, integer), @extschema@.dtm_pause(), @extschema@.dtm_resume(),
   @extschema@.dtm_subscribe(text, text, text), @extschema@.dtm_unsubscribe(text, text), @extschema@.dtm_delete_topic(text),
   @extschema@.dtm_cleanup(interval, integer), @extschema@.dtm_cleanup_barrier(interval, integer),
   @extschema@.dtm_cron_install(text), @extschema@.dtm_cron_uninstall(),
-  dtm.administer(), dtm.host_stats()
+  dtm.administer(), dtm.host_stats(), dtm.alert_class(text), dtm.alert_message(text, text), dtm.alert_hint(text)
 TO dtm_admin;
 GRANT EXECUTE ON PROCEDURE @extschema@.dtm_run_due(timestamptz, integer) TO dtm_admin;
 

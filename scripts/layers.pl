@@ -40,20 +40,22 @@ my @src = (
 	['process/shmem', qw(compat process/metrics process/waiters transaction transport)],
 	['process/wait_event', qw(compat)],
 	['process/bgworker', qw(compat)],
+	['process/looks', qw(process/shmem)],
 	['notice', qw(core process/shmem settings store transaction)],
-	['outcome', qw(core notice process/metrics process/shmem settings store transaction utf8)],
+	['outcome', qw(core notice process/looks process/metrics process/shmem settings store transaction utf8)],
 	['local',
 		qw(compat core crash_point errors flight result outcome process/bgworker process/shmem settings store
 		   transaction utf8 wire process/wait_event clock)],
 	['request', qw(result base64 compat core endpoint errors gid header local nearest settings step_options store transaction utf8 wire)],
 	['coordinator',
-		qw(compat core crash_point endpoint errors flight local otlp outcome process/metrics process/shmem process/waiters result
+		qw(compat core crash_point endpoint errors flight local otlp outcome process/looks process/metrics process/shmem process/waiters result
 		   settings store transaction transport utf8 wire clock)],
+	['alert', qw(clock compat endpoint outcome settings store transaction transport utf8)],
 	['process',
-		qw(compat coordinator errors flight local process/bgworker process/metrics process/shmem settings store transaction process/wait_event clock)],
+		qw(alert compat coordinator errors flight local process/bgworker process/looks process/metrics process/shmem settings store transaction process/wait_event clock)],
 	['api',
 		qw(compat coordinator core errors gid local outcome process/metrics process/shmem request result settings store
-		   transaction wire process/wait_event clock process/waiters)],
+		   transaction utf8 wire process/wait_event clock process/waiters)],
 	['gateway',
 		qw(api clock compat core errors process/wait_event process/waiters request settings store
 		   transaction)],

@@ -5,6 +5,7 @@
 #include "outcome.h"
 
 #include "notice.h"
+#include "process/looks.h"
 #include "process/metrics.h"
 #include "process/shmem.h"
 #include "settings.h"
@@ -57,9 +58,7 @@ alert_json(const Transaction *trans, const OutcomeAlert *alert, size_t max)
 char *
 outcome_alert_body(const Transaction *trans, const OutcomeAlert *alert)
 {
-	char	   *json = alert_json(trans, alert, MaxAllocSize);
-
-	return pstrdup(utf8_of(utf8_or_marks(json)));
+	return pstrdup(utf8_of(utf8_or_marks(alert_json(trans, alert, MaxAllocSize))));
 }
 
 /*
@@ -84,8 +83,9 @@ log_failing(const Transaction *trans, const OutcomeAlert *alert)
 					 timestamptz_to_str(trans->core.next_time))));
 }
 
+/* Of this one alone, as the dtm server tells of it (dtm.alert_each). */
 static void
-tell_alert(const Transaction *trans, const OutcomeAlert *alert, TimestampTz now)
+tell_each(const Transaction *trans, const OutcomeAlert *alert)
 {
 	store_notify(OUTCOME_ALERT_CHANNEL,
 				 alert_json(trans, alert, MAX_NOTIFY_TEXT));
@@ -101,7 +101,6 @@ tell_alert(const Transaction *trans, const OutcomeAlert *alert, TimestampTz now)
 					 errhint("When the cause is gone, resume it with dtm_resume(gid), or end it with dtm_force_stop(gid). dtm.parked lists all such transactions.")));
 			break;
 		case OUTCOME_DISCARDED:
-			store_add_dead_letter(trans->id, alert->op, alert->error, now);
 			ereport(WARNING,
 					(errmsg("a step of message \"%s\" was discarded: %s",
 							trans->gid, alert->error),
@@ -109,6 +108,26 @@ tell_alert(const Transaction *trans, const OutcomeAlert *alert, TimestampTz now)
 					 errhint("dtm.dead_letters lists all such steps, with their payloads.")));
 			break;
 	}
+}
+
+static void
+tell_alert(const Transaction *trans, const OutcomeAlert *alert, TimestampTz now)
+{
+	if (alert->news == OUTCOME_DISCARDED)
+		store_add_dead_letter(trans->id, alert->op, alert->error, now);
+	if (dtm_alert_each)
+		tell_each(trans, alert);
+	/* an alert for all that have the same cause (process/alerter.c) */
+	looks_ask_at_commit();
+}
+
+/* Does it wait for a branch that has answered ONGOING for too long? */
+static bool
+is_ongoing_for_long(const Transaction *trans, TimestampTz now)
+{
+	return trans->core.ongoing_since != 0 &&
+		now - trans->core.ongoing_since >= dtm_stuck_after * INT64CONST(1000) &&
+		!dtm_core_is_final(trans->core.status);
 }
 
 static char *
@@ -302,6 +321,8 @@ outcome_tell(const Outcome *outcome, const Transaction *trans, TimestampTz now,
 		metrics_alerted(metrics_of[alert->news]);
 		tell_alert(trans, alert, now);
 	}
+	if (is_ongoing_for_long(trans, now))
+		looks_ask_at_commit();
 	if (outcome->changed && trans->lane_next != 0 &&
 		(driver == NULL || !driver->take(driver->arg, trans->lane_next)))
 		dtm_announce(trans->lane_next, now);
@@ -309,6 +330,9 @@ outcome_tell(const Outcome *outcome, const Transaction *trans, TimestampTz now,
 	{
 		dtm_announce_end(trans->id);
 		metrics_ended(&trans->core, now);
+		/* a branch that is still prepared then is an orphan */
+		if (trans->core.type == DTM_XA)
+			looks_ask(MyDatabaseId, now + dtm_stuck_after * INT64CONST(1000));
 		tell_end(trans, now, driver);
 	}
 }

@@ -22,11 +22,12 @@
 
 #include "core/core.h"
 #include "transaction.h"
+#include "store/store.h"
 
 /* Channel of NOTIFY; see also notice.h. */
-#define OUTCOME_ALERT_CHANNEL		"dtm_alert"
+#define OUTCOME_ALERT_CHANNEL		STORE_ALERT_CHANNEL
 
-/* What an alert says. */
+/* What an alert about one transaction says. */
 typedef enum OutcomeNews
 {
 	OUTCOME_FAILING,			/* it has failed several times in a row */
@@ -34,7 +35,10 @@ typedef enum OutcomeNews
 	OUTCOME_DISCARDED			/* a message goes on without a step */
 } OutcomeNews;
 
-/* What somebody is told of: in the log, by a NOTIFY, and by the webhook. */
+/*
+ * A transaction that needs a person.  It is a reason for an alert (alerter.c);
+ * with dtm.alert_each, it is told of in the log, by a NOTIFY, and by the webhook.
+ */
 typedef struct OutcomeAlert
 {
 	OutcomeNews news;
@@ -99,7 +103,7 @@ extern void outcome_write(const Outcome *outcome, Transaction *trans,
 extern void outcome_tell(const Outcome *outcome, const Transaction *trans,
 						 TimestampTz now, const OutcomeDriver *driver);
 
-/* The body of the alert webhook (§5.5), in UTF-8. */
+/* The body of the webhook about one transaction (§5.5), in UTF-8. */
 extern char *outcome_alert_body(const Transaction *trans,
 								const OutcomeAlert *alert);
 

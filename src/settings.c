@@ -25,6 +25,9 @@ int			dtm_timeout_to_fail;
 int			dtm_request_timeout;
 int			dtm_alert_retry_limit;
 int			dtm_stuck_after;
+int			dtm_alert_after;
+int			dtm_alerts_per_hour;
+bool		dtm_alert_each;
 int			dtm_max_requests;
 int			dtm_max_requests_per_host;
 int			dtm_breaker_failures;
@@ -58,10 +61,13 @@ dtm_core_config(DtmConfig *config)
 	config->alert_retry_limit = dtm_alert_retry_limit;
 }
 
+/* Whether a foreign server is there is seen when it is called. */
 static bool
 check_webhook(char **value, void **extra, GucSource source)
 {
-	const char *problem = (*value)[0] == '\0' ? NULL : dtm_url_problem(*value);
+	const char *problem = (*value)[0] == '\0' ||
+		strncmp(*value, DTM_SCHEME_SERVER, strlen(DTM_SCHEME_SERVER)) == 0 ? NULL :
+		dtm_url_problem(*value);
 
 	if (problem != NULL)
 		GUC_check_errdetail("The URL cannot be called: %s.", problem);
@@ -129,14 +135,6 @@ define_call_settings(void)
 							"Sets the maximum time to wait for the response of a branch.",
 							NULL, &dtm_request_timeout, 3000, 1, DTM_MAX_REQUEST_TIMEOUT,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
-	DefineCustomIntVariable("dtm.alert_retry_limit",
-							"Sets the number of consecutive failures after which each further failure raises an alert.",
-							NULL, &dtm_alert_retry_limit, 3, 1, INT_MAX,
-							PGC_SIGHUP, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable("dtm.stuck_after",
-							"Sets the time after which a branch that answers ONGOING is listed in dtm.stuck.",
-							NULL, &dtm_stuck_after, 600000, 0, MAX_MS,
-							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("dtm.max_requests",
 							"Sets the maximum number of requests that a coordinator has in flight.",
 							NULL, &dtm_max_requests, 2000, 1, MAX_MAX_REQUESTS,
@@ -170,6 +168,42 @@ define_call_settings(void)
 							"Of a larger response only its size is kept.",
 							&dtm_max_result_size, 64, 1, MAX_MAX_KB,
 							PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
+}
+
+/* When a person has to look, and how that is told. */
+static void
+define_alert_settings(void)
+{
+	DefineCustomIntVariable("dtm.alert_retry_limit",
+							"Sets the number of consecutive failures after which a global transaction is listed in dtm.stuck.",
+							"It is then a reason for an alert.",
+							&dtm_alert_retry_limit, 3, 1, INT_MAX,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("dtm.stuck_after",
+							"Sets the time after which a branch that answers ONGOING is listed in dtm.stuck.",
+							"It is then a reason for an alert, as is a prepared transaction that is listed in dtm.orphans for so long.",
+							&dtm_stuck_after, 600000, 0, MAX_MS,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("dtm.alert_after",
+							"Sets the time for which a host must be silent, or a coordinator must not run, to be a reason for an alert.",
+							"An alert is resolved when its reason has been gone for this time.",
+							&dtm_alert_after, 60000, 0, MAX_MS,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("dtm.alerts_per_hour",
+							"Sets the maximum number of messages about alerts that a database sends in an hour.",
+							"What is above it is sent later, if it is still true then. 0 means no limit.",
+							&dtm_alerts_per_hour, 60, 0, INT_MAX,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("dtm.alert_each",
+							 "Sends a message for each failure of each stuck global transaction, as the dtm server does.",
+							 "The messages are sent in addition to the alerts, and have no limit.",
+							 &dtm_alert_each, false,
+							 PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("dtm.alert_webhook",
+							   "Sets the URL that receives the messages about alerts.",
+							   "It may name a foreign server, as in server:pager/alerts. Empty means that no URL is called.",
+							   &dtm_alert_webhook, "",
+							   PGC_SIGHUP, GUC_SUPERUSER_ONLY, check_webhook, NULL, NULL);
 }
 
 /* The program that the launcher runs, and what it may ask for. */
@@ -206,6 +240,7 @@ void
 settings_define(void)
 {
 	define_call_settings();
+	define_alert_settings();
 	define_gateway_settings();
 	DefineCustomStringVariable("dtm.databases",
 							   "Sets the databases that get a coordinator if they have the extension.",
@@ -221,11 +256,6 @@ settings_define(void)
 							"One role gets all but one of them at most.  0 means that no functions are called; branches that are functions fail and are retried.",
 							&dtm_sql_workers, 3, 0, MAX_SQL_WORKERS,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
-	DefineCustomStringVariable("dtm.alert_webhook",
-							   "Sets the URL that receives each alert.",
-							   "See dtm.alert_retry_limit. Empty means that no URL is called.",
-							   &dtm_alert_webhook, "",
-							   PGC_SIGHUP, GUC_SUPERUSER_ONLY, check_webhook, NULL, NULL);
 	DefineCustomStringVariable("dtm.otlp_endpoint",
 							   "Sets the OTLP endpoint that receives spans over HTTP.",
 							   "Spans go to the path /v1/traces below it. It is a URL, or server:NAME for a foreign server. Empty means that there are no spans.",

@@ -22,7 +22,10 @@ extern int	dtm_retry_interval_max; /* ms */
 extern int	dtm_timeout_to_fail;	/* ms */
 extern int	dtm_request_timeout;	/* ms */
 extern int	dtm_alert_retry_limit;
-extern int	dtm_stuck_after;
+extern int	dtm_stuck_after;	/* ms */
+extern int	dtm_alert_after;	/* ms */
+extern int	dtm_alerts_per_hour;
+extern bool dtm_alert_each;
 extern int	dtm_max_requests;
 extern int	dtm_max_requests_per_host;
 extern int	dtm_breaker_failures;

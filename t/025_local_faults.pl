@@ -9,6 +9,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = start_server('local_faults', conf => <<'CONF');
+dtm.alert_each = on
 dtm.retry_interval = 100ms
 dtm.retry_interval_max = 1s
 dtm.sql_workers = 2

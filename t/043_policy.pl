@@ -10,7 +10,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $busi = start_participant();
-my $node = start_server('policy', conf => "dtm.retry_interval = 20ms\ndtm.retry_interval_max = 50ms\ndtm.alert_webhook = '$busi/webhook'\ndtm.alert_retry_limit = 100\n");
+my $node = start_server('policy', conf => "dtm.retry_interval = 20ms\ndtm.retry_interval_max = 50ms\ndtm.alert_webhook = '$busi/webhook'\ndtm.alert_each = on\ndtm.alert_retry_limit = 100\n");
 my $json = JSON::PP->new->canonical;
 my $listener = $node->background_psql('postgres');
 $listener->query_safe('LISTEN dtm_alert');
@@ -24,7 +24,7 @@ sub alerts
 	for (1 .. 600)
 	{
 		$heard .= $listener->query_safe('SELECT 1');
-		@alerts = grep { $_->{gid} eq $gid } map { $json->decode($_) } $heard =~ /"dtm_alert" with payload "(.*)" received/g;
+		@alerts = grep { $_->{gid} eq $gid && !exists $_->{kind} } map { $json->decode($_) } $heard =~ /"dtm_alert" with payload "(.*)" received/g;
 		last if @alerts >= $how_many;
 		select(undef, undef, undef, 0.05);
 	}
@@ -37,7 +37,7 @@ sub webhooks
 	my @hooks;
 	for (1 .. 600)
 	{
-		@hooks = grep { $_->{gid} eq $gid } map { $json->decode($_->{body}) } grep { $_->{path} eq '/webhook' } calls_of();
+		@hooks = grep { $_->{gid} eq $gid && !exists $_->{kind} } map { $json->decode($_->{body}) } grep { $_->{path} eq '/webhook' } calls_of();
 		last if @hooks >= $how_many;
 		select(undef, undef, undef, 0.05);
 	}

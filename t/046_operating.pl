@@ -31,23 +31,31 @@ SQL
 ok(eventually($node, "SELECT count(*) FROM dtm.calls WHERE result IN ('ERROR', 'ONGOING')", '4'), 'some are stuck');
 is(wait_for('order-6'), 'failed', 'one has failed');
 
-# every statement, as an operator
-my $text = slurp_file("$docs/operating.md");
-$text =~ s{http://shop/}{$busi/}g;
-while ($text =~ /^```sql\n(.*?)^```/msg)
+# Runs every statement of a page, as an operator; returns the page.
+sub run_page
 {
-	my $statement = '';
-	for my $line (grep { !/^--/ } split /\n/, $1)
+	my ($page) = @_;
+	my $text = slurp_file("$docs/$page");
+
+	$text =~ s{http://shop/}{$busi/}g;
+	while ($text =~ /^```sql\n(.*?)^```/msg)
 	{
-		$statement .= "$line\n";
-		next unless $line =~ /;$/;
-		my ($rc, $out, $err) = $node->psql('postgres', "SET SESSION AUTHORIZATION operator; $statement");
-		(my $name = $statement) =~ s/\s+/ /g;
-		is($err, '', substr($name, 0, 80));
-		$statement = '';
+		my $statement = '';
+		for my $line (grep { !/^--/ } split /\n/, $1)
+		{
+			$statement .= "$line\n";
+			next unless $line =~ /;$/;
+			my ($rc, $out, $err) = $node->psql('postgres', "SET SESSION AUTHORIZATION operator; $statement");
+			(my $name = $statement) =~ s/\s+/ /g;
+			is($err, '', substr($name, 0, 80));
+			$statement = '';
+		}
+		is($statement, '', "$page: a block ends with its last statement");
 	}
-	is($statement, '', 'a block ends with its last statement');
+	return $text;
 }
+
+my $text = run_page('operating.md');
 # it did what the page says
 is(sql("SELECT url FROM dtm.branches WHERE gid = 'order-1'"), "$busi/Pay", 'the URL is mended');
 is(wait_for('order-1'), 'succeed', 'and called');
@@ -58,6 +66,23 @@ is(sql("SELECT string_agg(branch_id || ' ' || op || ' ' || state, ' ' ORDER BY o
 is(sql("SELECT submitted_by FROM dtm.transactions WHERE gid = 'order-5'"), 'shop', 'the one without a role has one');
 is(sql("SELECT string_agg(DISTINCT role::text, ' ') FROM dtm.acts"), 'operator', 'and it is known who did it');
 ok(eventually($node, "SELECT state FROM dtm.transactions WHERE parent = 'order-3'", 'succeeded'), 'the message about an end names its parent');
+
+# the questions of questions.md
+sql(<<"SQL");
+SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/Down')], g) FROM unnest('{order-11,order-12,order-15}'::text[]) g;
+SELECT dtm_submit('saga', ARRAY[dtm_step('$busi/Ok', '$busi/Undo'), dtm_step('$busi/Down', '$busi/Undo')], 'order-13');
+SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/Ongoing')], 'order-14');
+SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/Down', options => '{"max_attempts": 1}')], 'order-16');
+SQL
+ok(eventually($node, "SELECT count(DISTINCT gid) FROM dtm.calls WHERE gid ~ '^order-1[1-6]\$' AND result IN ('ERROR', 'ONGOING')", '6'), 'some are stuck again');
+my @numbers = run_page('questions.md') =~ /^(?:-- )?(\d+)\. /mg;
+is("@numbers", join(' ', 1 .. @numbers), 'the questions are numbered');
+cmp_ok(scalar(@numbers), '>=', 40, 'and there are forty at least');
+is(wait_for('order-12'), 'succeed', 'one with its URL mended goes on');
+is(wait_for('order-13'), 'failed', 'a saga is rolled back');
+is(wait_for('order-14'), 'succeed', 'one that was answered for goes on');
+is(sql("SELECT string_agg(DISTINCT what, ', ' ORDER BY what) FROM dtm.acts WHERE gid ~ '^order-1[1-6]\$'"),
+	'abort, edit step, force stop, resubmit, resume, retry now, skip as succeeded', 'they are recorded');
 
 # as variables of psql
 sql("SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/Down')], g) FROM unnest('{retried,stopped}'::text[]) g");

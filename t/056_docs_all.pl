@@ -21,6 +21,7 @@ my %runs_in = (
 	'docs/any-service.md' => 't/040_any_service.pl',
 	'docs/compatibility.md' => 't/005_docs.pl',
 	'docs/operating.md' => 't/046_operating.pl',
+	'docs/questions.md' => 't/046_operating.pl',
 	'docs/servers.md' => 't/005_docs.pl',
 	'docs/sql-reference.md' => 't/005_docs.pl');
 

@@ -36,7 +36,6 @@ typedef struct RemoteCall
 	const DtmReplyRules *rules; /* NULL: the usual ones */
 	const char *refused;		/* why it is not made; NULL: it is */
 	DtmResult	decided;		/* what it comes to if it is not */
-	char		text[FLEXIBLE_ARRAY_MEMBER];	/* of call_make_post() */
 } RemoteCall;
 
 /* A call in this database. */
@@ -101,11 +100,11 @@ make_local(const Transaction *trans, int op, TimestampTz now)
 	return &call->base;
 }
 
-/* A call to a host, with so many bytes of text. */
+/* A call to a host. */
 static RemoteCall *
-new_remote(Size text_size)
+new_remote(void)
 {
-	RemoteCall *call = palloc(offsetof(RemoteCall, text) + text_size);
+	RemoteCall *call = palloc(sizeof(RemoteCall));
 
 	memset(&call->base, 0, sizeof(Call));
 	dtm_call_clear(&call->http);
@@ -123,7 +122,7 @@ call_make(const Transaction *trans, WireBranch *branch, TimestampTz now)
 
 	if (branch->kind == WIRE_LOCAL)
 		return make_local(trans, branch->number, now);
-	call = new_remote(0);
+	call = new_remote();
 	call->base.op = branch->number;
 	call->http.timeout = (int64) Min(transaction_request_timeout(trans, branch->number),
 									 DTM_MAX_REQUEST_TIMEOUT) * 1000;
@@ -142,7 +141,7 @@ Call *
 call_make_decided(const Transaction *trans, const WireBranch *branch, DtmResult result,
 				  const char *text)
 {
-	RemoteCall *call = new_remote(0);
+	RemoteCall *call = new_remote();
 
 	call->base.op = branch->number;
 	call->base.kind = WIRE_HTTP;
@@ -153,28 +152,9 @@ call_make_decided(const Transaction *trans, const WireBranch *branch, DtmResult 
 }
 
 Call *
-call_make_post(const char *url, const char *body, int timeout)
-{
-	size_t		url_size = strlen(url) + 1;
-	size_t		body_size = strlen(body) + 1;
-	RemoteCall *call = new_remote(url_size + body_size);
-
-	memcpy(call->text, url, url_size);
-	memcpy(call->text + url_size, body, body_size);
-	call->base.op = DTM_CALL_QUERY;
-	call->base.kind = WIRE_HTTP;
-	call->http.url = call->text;
-	call->http.post = true;
-	call->http.body = call->text + url_size;
-	call->http.body_len = body_size - 1;
-	call->http.timeout = (int64) timeout * 1000;
-	return &call->base;
-}
-
-Call *
 call_make_post_aside(const char *url, Oid role, const char *body, size_t len, int timeout)
 {
-	RemoteCall *call = new_remote(0);
+	RemoteCall *call = new_remote();
 
 	call->base.op = DTM_CALL_QUERY;
 	call->base.kind = WIRE_HTTP;

@@ -101,14 +101,9 @@ extern Call *call_make_decided(const Transaction *trans, const WireBranch *branc
 							   DtmResult result, const char *text);
 
 /*
- * Makes a POST that is not for a branch; body and URL are copied; timeout is
- * in ms.
- */
-extern Call *call_make_post(const char *url, const char *body, int timeout);
-
-/*
- * The same to where endpoint_post() finds, as a role, and aside.  The body must not
- * move until the call is reaped.  Needs a transaction for a server.
+ * Makes a POST that is not for a branch, as endpoint_post() does for a role, and
+ * aside; timeout is in ms.  The body must not move until the call is reaped.  Needs
+ * a transaction for a server; allocates in the current memory context.
  */
 extern Call *call_make_post_aside(const char *url, Oid role, const char *body,
 								  size_t len, int timeout);

@@ -47,7 +47,8 @@ postpone_ownerless(Coordinator *c, int64 id, const char *problem)
 	OutcomeAlert *alert = palloc0(sizeof(OutcomeAlert));
 	Outcome		outcome = {.alerts = alert};
 
-	ereport(WARNING,
+	/* of many, one alert is told */
+	ereport(dtm_alert_each ? WARNING : DEBUG1,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
 			 errmsg("global transaction %lld waits for an administrator: %s",
 					(long long) id, problem),

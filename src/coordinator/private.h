@@ -189,7 +189,7 @@ extern void crashed_see_to_all(Coordinator *c);
 /* ---------- webhook.c ---------- */
 
 /*
- * Sends alerts to dtm.alert_webhook, if it is set.  Not in a PostgreSQL
+ * With dtm.alert_each, sends alerts to dtm.alert_webhook.  Not in a PostgreSQL
  * transaction.
  */
 extern void webhook_send(Coordinator *c, const Transaction *trans,

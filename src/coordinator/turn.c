@@ -44,6 +44,7 @@
 #include "clock.h"
 #include "crash_point.h"
 #include "flight.h"
+#include "process/looks.h"
 #include "process/metrics.h"
 #include "process/waiters.h"
 
@@ -307,11 +308,15 @@ report_hosts(Coordinator *c)
 		if (c->slot)
 			dtm_publish_host(c->slot, place, host);
 		if (switched && host->open)
+		{
+			looks_ask(MyDatabaseId, GetCurrentTimestamp() +
+					  dtm_alert_after * INT64CONST(1000) + LOOK_GATHER);
 			ereport(LOG,
 					(errmsg("circuit breaker for host \"%s\" opened",
 							host->name),
 					 errdetail("%d consecutive calls got no response; last error: %s",
 							   host->failed_in_a_row, host->error)));
+		}
 		else if (switched)
 			ereport(LOG,
 					(errmsg("circuit breaker for host \"%s\" closed", host->name)));

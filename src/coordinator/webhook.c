@@ -1,6 +1,7 @@
 /*
  * webhook.c
- *		The alert webhook (§5.5): a POST whose response is ignored.
+ *		With dtm.alert_each, the webhook for each transaction that needs a person
+ *		(§5.5): a POST whose response is ignored.
  *
  * It is a call like that of a branch, so that it does not block the turn, but
  * it belongs to no entry.
@@ -11,25 +12,32 @@
 #define MAX_WEBHOOKS 1000
 
 /*
- * The body, in the current memory context; NULL if it can't be made.  In a
- * transaction: where the server's encoding is another one, the conversion is
- * looked up.
+ * The call, in a memory context of its own, because it outlives the turn; NULL if it
+ * can't be made.  In a transaction: servers are looked up, and where the server's
+ * encoding is another one than UTF-8, the conversion is.
  */
-static char *
-make_body(Coordinator *c, const Transaction *trans, const OutcomeAlert *alert)
+static Call *
+make_call(Coordinator *c, const Transaction *trans, const OutcomeAlert *alert)
 {
-	MemoryContext context = CurrentMemoryContext;
-	char	   *volatile body = NULL;
+	MemoryContext before = CurrentMemoryContext;
+	MemoryContext context = AllocSetContextCreate(c->context, "dtm webhook",
+												  ALLOCSET_SMALL_SIZES);
+	Call	   *volatile call = NULL;
 
 	PG_TRY();
 	{
-		char	   *made;
+		char	   *url;
+		char	   *body;
+		Call	   *made;
 
 		turn_begin(c);
 		MemoryContextSwitchTo(context);
-		made = outcome_alert_body(trans, alert);
+		url = pstrdup(dtm_alert_webhook);
+		body = outcome_alert_body(trans, alert);
+		made = call_make_post_aside(url, dtm_extension_owner(), body, strlen(body),
+									dtm_request_timeout);
 		turn_commit(c);
-		body = made;
+		call = made;
 	}
 	PG_CATCH();
 	{
@@ -38,18 +46,18 @@ make_body(Coordinator *c, const Transaction *trans, const OutcomeAlert *alert)
 		turn_roll_back(c);
 	}
 	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	return body;
+	MemoryContextSwitchTo(before);
+	if (call == NULL)
+		MemoryContextDelete(context);
+	return call;
 }
 
 static void
 send_one(Coordinator *c, const Transaction *trans, const OutcomeAlert *alert)
 {
-	MemoryContext before;
-	char	   *body;
 	Call	   *call;
 
-	if (dtm_alert_webhook[0] == '\0')
+	if (!dtm_alert_each || dtm_alert_webhook[0] == '\0')
 		return;
 	if (c->nwebhooks >= MAX_WEBHOOKS)
 	{
@@ -58,13 +66,9 @@ send_one(Coordinator *c, const Transaction *trans, const OutcomeAlert *alert)
 						trans->gid)));
 		return;
 	}
-	body = make_body(c, trans, alert);
-	if (body == NULL)
+	call = make_call(c, trans, alert);
+	if (call == NULL)
 		return;
-	/* the call outlives the transaction */
-	before = MemoryContextSwitchTo(c->context);
-	call = call_make_post(dtm_alert_webhook, body, dtm_request_timeout);
-	MemoryContextSwitchTo(before);
 	c->nwebhooks++;
 	call_start(&c->calls, call);
 }
@@ -115,9 +119,12 @@ webhook_forget_put_off(Coordinator *c)
 void
 webhook_done(Coordinator *c, Call *call)
 {
+	MemoryContext context = GetMemoryChunkContext(call);
+
 	c->nwebhooks--;
 	if (!call->answered)
 		ereport(LOG,
 				(errmsg("could not call dtm.alert_webhook: %s", call->text)));
 	call_free(call);
+	MemoryContextDelete(context);
 }

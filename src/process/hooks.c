@@ -20,10 +20,12 @@
 #include "flight.h"
 #include "local/local.h"
 #include "process/shmem.h"
+#include "process/looks.h"
 #include "process/databases.h"
 #include "process/prepared.h"
 #include "process/process.h"
 #include "process/wait_event.h"
+#include "settings.h"
 
 #include "access/xact.h"
 #include "catalog/objectaccess.h"
@@ -35,6 +37,7 @@
 #include "nodes/parsenodes.h"
 #include "pgstat.h"
 #include "replication/logicalworker.h"
+#include "utils/timestamp.h"
 
 static ProcessUtility_hook_type previous_utility_hook = NULL;
 static object_access_hook_type previous_access_hook = NULL;
@@ -69,7 +72,7 @@ object_access(ObjectAccessType access, Oid classId, Oid objectId, int subId,
 
 /* ---------- commands that want a database for themselves ---------- */
 
-/* Has the coordinators leave, and waits until they have. */
+/* Has the coordinators leave, and who tells of alerts, and waits until they have. */
 static void
 await_leaving(Oid database)
 {
@@ -78,9 +81,13 @@ await_leaving(Oid database)
 	for (;;)
 	{
 		bool		left = true;
-		DtmSharedSlot *slot = NULL;
+		DtmSharedSlot *slot = dtm_slot_of(database);
 
 		dtm_ask(database, DTM_ASK_STOP);
+		/* it sees that its database is held */
+		if (slot != NULL && looks_wake(slot))
+			left = false;
+		slot = NULL;
 		while ((slot = dtm_next_slot(database, slot)) != NULL)
 		{
 			SpinLockAcquire(&slot->mutex);
@@ -236,6 +243,9 @@ at_transaction_event(XactEvent event, void *arg)
 		prepared_mark();
 		dtm_note_written();
 	}
+	/* nobody may ever end it: dtm.orphans */
+	if (event == XACT_EVENT_PREPARE && dtm_shared != NULL)
+		looks_ask(MyDatabaseId, GetCurrentTimestamp() + dtm_stuck_after * INT64CONST(1000));
 	if (!watching && IsLogicalWorker())
 	{
 		/* it commits prepared transactions, and runs no commands */

@@ -16,12 +16,14 @@
  * Where no background worker is free for one, those that run divide the shares
  * anew, and one more is tried now and then.
  *
- * It also looks after the program dtm-gateway (gateway.c).
+ * It also looks after the program dtm-gateway (gateway.c), and starts the
+ * processes that tell of alerts (alerts.c).
  */
 #include "process/process.h"
 
 #include "clock.h"
 #include "compat.h"
+#include "process/alerts.h"
 #include "process/bgworker.h"
 #include "process/databases.h"
 #include "process/gateway.h"
@@ -487,6 +489,7 @@ dtm_launcher_main(Datum arg)
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	gateway_init();
+	alerts_init();
 	BackgroundWorkerUnblockSignals();
 	before_shmem_exit(at_exit, (Datum) 0);
 
@@ -530,6 +533,7 @@ dtm_launcher_main(Datum arg)
 		for (int i = 0; i < dtm_shared->nslots; i++)
 			look_after(i);
 		timeout = earlier(start_workers(), gateway_look_after());
+		timeout = earlier(timeout, alerts_look_after());
 		MemoryContextSwitchTo(TopMemoryContext);
 		MemoryContextReset(context);
 

@@ -67,6 +67,7 @@ init_slot(DtmSharedSlot *slot)
 	/* never 0: concerns() divides by it without the lock */
 	slot->share.of = 1;
 	dtm_reset_written(&slot->written);
+	slot->look_at = DT_NOEND;
 	pg_atomic_init_u64(&slot->started_at, 0);
 	pg_atomic_init_u64(&slot->ncommits, 0);
 	pg_atomic_init_u64(&slot->nfinished, 0);
@@ -293,18 +294,26 @@ dtm_ask_slot(DtmSharedSlot *slot, uint32 what)
 }
 
 void
-dtm_tell_launcher_of_databases(void)
+dtm_wake_launcher(void)
 {
 	Latch	   *latch;
 
-	if (dtm_shared == NULL)
-		return;
 	SpinLockAcquire(&dtm_shared->mutex);
-	dtm_shared->databases_changed = true;
 	latch = dtm_shared->launcher;
 	SpinLockRelease(&dtm_shared->mutex);
 	if (latch)
 		SetLatch(latch);
+}
+
+void
+dtm_tell_launcher_of_databases(void)
+{
+	if (dtm_shared == NULL)
+		return;
+	SpinLockAcquire(&dtm_shared->mutex);
+	dtm_shared->databases_changed = true;
+	SpinLockRelease(&dtm_shared->mutex);
+	dtm_wake_launcher();
 }
 
 /*
@@ -529,9 +538,16 @@ dtm_read_call(DtmSharedSlot *slot, int place, DtmCallNote *call)
 void
 dtm_set_state(DtmSharedSlot *slot, DtmCoordinatorState state)
 {
+	TimestampTz now = GetCurrentTimestamp();
+	bool		was_well;
+
 	SpinLockAcquire(&slot->mutex);
-	slot->state = state;
+	was_well = slot->ailing_since == 0;
+	dtm_change_state(slot, state, now);
 	SpinLockRelease(&slot->mutex);
+	/* it has that told if it lasts (alerts.c) */
+	if (was_well && slot->ailing_since != 0)
+		dtm_wake_launcher();
 }
 
 const char *

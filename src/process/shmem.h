@@ -85,6 +85,8 @@ typedef struct DtmSharedSlot
 	pid_t		pid;			/* 0: not running */
 	Latch	   *latch;			/* of that process */
 	DtmCoordinatorState state;
+	TimestampTz ailing_since;	/* since when it has not run, other than for
+								 * dtm_run_due(); 0: it runs */
 	int			home;			/* StoreHome: why it is paused */
 	Oid			marker;			/* what a prepared transaction that concerns
 								 * its coordinator invalidates; InvalidOid:
@@ -99,6 +101,11 @@ typedef struct DtmSharedSlot
 								 * prevent a start */
 	int			yields;			/* first slot of a database: number of
 								 * sessions that want to run instead */
+	TimestampTz look_at;		/* first slot of a database: when alerts are
+								 * to be looked for (process/looks.h) */
+	pid_t		alerter_pid;	/* the same: who looks; 0: nobody does now */
+	Latch	   *alerter;		/* of that process */
+	bool		alerter_is_done;	/* the last one had nothing left to do */
 	XLogRecPtr	committed;		/* end of the latest commit that announced an
 								 * id */
 	uint32		ring_head;		/* next element to take */
@@ -206,6 +213,9 @@ extern void dtm_hold_until_end(DtmSharedSlot *slot);
 /* Is a coordinator kept out of this database? */
 extern bool dtm_is_held(Oid database);
 
+/* The launcher looks at what is in shared memory. */
+extern void dtm_wake_launcher(void);
+
 /* Asks the launcher to check whether this database needs a coordinator. */
 extern void dtm_ask_launcher(Oid database);
 
@@ -244,6 +254,29 @@ extern bool dtm_read_host(DtmSharedSlot *slot, int place, DtmHostStats *stats);
 extern bool dtm_read_call(DtmSharedSlot *slot, int place, DtmCallNote *call);
 
 extern void dtm_set_state(DtmSharedSlot *slot, DtmCoordinatorState state);
+
+/* The same under the slot's mutex.  What runs is known to be well by dtm_note_well(). */
+static inline void
+dtm_change_state(DtmSharedSlot *slot, DtmCoordinatorState state, TimestampTz now)
+{
+	slot->state = state;
+	if (state == DTM_COORDINATOR_YIELDING)
+		slot->ailing_since = 0;
+	else if (state != DTM_COORDINATOR_RUNNING && slot->ailing_since == 0)
+		slot->ailing_since = now;
+}
+
+/* For the coordinator, after each turn: it runs, and without an error. */
+static inline void
+dtm_note_well(DtmSharedSlot *slot)
+{
+	if (slot->ailing_since == 0)
+		return;
+	SpinLockAcquire(&slot->mutex);
+	slot->ailing_since = 0;
+	SpinLockRelease(&slot->mutex);
+}
+
 extern const char *dtm_state_name(DtmCoordinatorState state);
 
 #endif							/* DTM_SHMEM_H */

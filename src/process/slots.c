@@ -5,6 +5,8 @@
  */
 #include "process/slots.h"
 
+#include "utils/timestamp.h"
+
 bool
 slot_free(DtmSharedSlot *slot)
 {
@@ -13,13 +15,15 @@ slot_free(DtmSharedSlot *slot)
 	SpinLockAcquire(&slot->mutex);
 	free = slot->holds == 0 && slot->yields == 0 &&
 		(slot->asked & ~DTM_ASK_LEAVE) == 0 &&
-		slot->ring_head == slot->ring_tail;
+		slot->ring_head == slot->ring_tail && slot->alerter_pid == 0;
 	if (free)
 	{
 		slot->database = InvalidOid;
 		slot->pid = 0;
 		slot->latch = NULL;
 		slot->ring_head = slot->ring_tail = 0;
+		slot->ailing_since = 0;
+		slot->look_at = DT_NOEND;
 	}
 	SpinLockRelease(&slot->mutex);
 	return free;
@@ -61,6 +65,7 @@ int
 slot_assign(Oid database, int number, int of)
 {
 	DtmSharedSlot *slot;
+	TimestampTz now = GetCurrentTimestamp();
 	int			free = -1;
 
 	if (slot_of_share(database, number) != NULL)
@@ -75,7 +80,7 @@ slot_assign(Oid database, int number, int of)
 	slot->database = database;
 	slot->share.number = number;
 	slot->share.of = of;
-	slot->state = DTM_COORDINATOR_STARTING;
+	dtm_change_state(slot, DTM_COORDINATOR_STARTING, now);
 	slot->present = false;
 	slot->marker = InvalidOid;
 	SpinLockRelease(&slot->mutex);

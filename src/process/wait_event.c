@@ -10,6 +10,7 @@ static const char *const names[DTM_NWAIT_EVENTS] = {
 	[DTM_WAIT_LAUNCHER_MAIN] = "DtmLauncherMain",
 	[DTM_WAIT_COORDINATOR_MAIN] = "DtmCoordinatorMain",
 	[DTM_WAIT_LOCAL_MAIN] = "DtmLocalBranchMain",
+	[DTM_WAIT_ALERTS_MAIN] = "DtmAlertsMain",
 	[DTM_WAIT_FINISH] = "DtmFinish",
 	[DTM_WAIT_RUN_DUE] = "DtmRunDue",
 	[DTM_WAIT_COORDINATOR_EXIT] = "DtmCoordinatorExit"

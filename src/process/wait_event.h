@@ -13,6 +13,7 @@ typedef enum DtmWaitEvent
 	DTM_WAIT_LAUNCHER_MAIN,
 	DTM_WAIT_COORDINATOR_MAIN,
 	DTM_WAIT_LOCAL_MAIN,
+	DTM_WAIT_ALERTS_MAIN,
 	DTM_WAIT_FINISH,			/* dtm_wait() */
 	DTM_WAIT_RUN_DUE,			/* dtm_run_due() */
 	DTM_WAIT_COORDINATOR_EXIT,	/* a command that needs a database without

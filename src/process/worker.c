@@ -6,6 +6,7 @@
  * exits if the extension is not installed.  When nothing is due, it sleeps
  * until the next deadline, or until a commit wakes it.
  */
+#include "process/alerts.h"
 #include "process/prepared.h"
 #include "process/process.h"
 
@@ -56,6 +57,8 @@ static DtmShare my_share;
 static void
 at_exit(int code, Datum arg)
 {
+	TimestampTz now = GetCurrentTimestamp();
+
 	if ((code == 0 || code == 1) && PostmasterIsAlive())
 		flight_detach_turn();
 	SpinLockAcquire(&my_slot->mutex);
@@ -64,7 +67,7 @@ at_exit(int code, Datum arg)
 		my_slot->latch = NULL;
 		my_slot->pid = 0;
 		if (my_slot->state != DTM_COORDINATOR_GONE)
-			my_slot->state = DTM_COORDINATOR_STOPPED;
+			dtm_change_state(my_slot, DTM_COORDINATOR_STOPPED, now);
 	}
 	SpinLockRelease(&my_slot->mutex);
 }
@@ -74,6 +77,7 @@ static bool
 attach(DtmSharedSlot *slot)
 {
 	bool		held = dtm_is_held(slot->database);
+	TimestampTz now = GetCurrentTimestamp();
 
 	my_slot = slot;
 	before_shmem_exit(at_exit, (Datum) 0);
@@ -87,7 +91,7 @@ attach(DtmSharedSlot *slot)
 	my_share = slot->share;
 	slot->pid = MyProcPid;
 	slot->latch = MyLatch;
-	slot->state = DTM_COORDINATOR_STARTING;
+	dtm_change_state(slot, DTM_COORDINATOR_STARTING, now);
 	slot->present = false;
 	/* what was announced to a predecessor is found in the tables */
 	slot->ring_head = slot->ring_tail;
@@ -343,6 +347,8 @@ turn(Worker *w)
 		my_slot->present = true;
 		if (my_share.number == 0 && my_share.of > 1)
 			dtm_ask_launcher(my_slot->database);	/* the others can come */
+		if (my_share.number == 0)
+			alerts_at_start(my_slot);
 	}
 	if (w->coordinator == NULL && wanted)
 		start_coordinator(w);
@@ -430,6 +436,8 @@ guarded_turn(Worker *w)
 	{
 		turn(w);
 		w->error_pause = 0;
+		if (w->coordinator != NULL)
+			dtm_note_well(my_slot);
 	}
 	PG_CATCH();
 	{

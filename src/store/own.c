@@ -92,7 +92,7 @@ static const struct
 }			tables[] = {
 	{"dtm_barrier", "barrier", ANY_NUMBER}, {"dtm", "home", 1}, {"dtm", "request", 1}, {"dtm", "active", 3},
 	{"dtm", "finished", 0}, {"dtm", "attempt", 0}, {"dtm", "result", 0}, {"dtm", "act", 0},
-	{"dtm", "dead_letter", 0}, {"dtm", "lane", 0}, {"dtm", "topic", 0}, {"dtm", "api_token", 0}
+	{"dtm", "dead_letter", 0}, {"dtm", "lane", 0}, {"dtm", "topic", 0}, {"dtm", "alert", 2}, {"dtm", "api_token", 0}
 };
 
 #define BARRIER_TABLE	0

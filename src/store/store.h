@@ -385,6 +385,53 @@ extern bool store_set_aside(Transaction *trans, TimestampTz next_time,
 extern bool store_park(Transaction *trans, const char *reason, int failures,
 					   TimestampTz now);
 
+/* ---------- alerts.c: what is told to operators ---------- */
+
+/* Channel of NOTIFY. */
+#define STORE_ALERT_CHANNEL		"dtm_alert"
+
+/* A message about an alert: that it is open, or over. */
+typedef struct StoreAlert
+{
+	int64		id;
+	bool		over;
+	char	   *message;		/* fragment, detail and hint for the log; NULL
+								 * but from store_look_for_alerts() */
+	char	   *detail;
+	char	   *hint;
+	char	   *payload;		/* JSON */
+} StoreAlert;
+
+/* What remains after a look. */
+typedef struct StoreAlertsLeft
+{
+	int64		open;			/* alerts */
+	int64		held_back;		/* messages, by dtm.alerts_per_hour */
+	bool		unsent;			/* to the webhook */
+	TimestampTz again;			/* when there may be something without an
+								 * event; DT_NOEND: never */
+} StoreAlertsLeft;
+
+/*
+ * Compares what needs a person with the alerts that are open, opens and resolves
+ * some, and returns the messages that are to be sent now; they are noted as
+ * told by the commit.  With "webhook", the webhook is to be told, too.
+ */
+extern int	store_look_for_alerts(bool webhook, StoreAlert **alerts,
+								  StoreAlertsLeft *left);
+
+/* The next message for the webhook; false: there is none. */
+extern bool store_next_alert(StoreAlert *alert);
+
+/* It has been taken; or there will be no more tries. */
+extern void store_alert_sent(const StoreAlert *alert);
+
+/*
+ * Is an alert open, or not told to the webhook, or is there a transaction that is
+ * a reason for one?
+ */
+extern bool store_has_alerts(void);
+
 /* ---------- removal of finished transactions ---------- */
 
 /*

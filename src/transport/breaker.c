@@ -102,6 +102,7 @@ host_answered(DtmTransport *t, DtmHost *host, const DtmCall *call)
 	stats->total_time += call->duration;
 	stats->calls++;
 	stats->failed_in_a_row = 0;
+	stats->silent_since = 0;
 	host->answered_at = ended.ended;
 	if (stats->open)
 		close_circuit(host);	/* whichever call it was */
@@ -129,7 +130,8 @@ host_failed(DtmTransport *t, DtmHost *host, const DtmCall *call, bool timed_out)
 	/* the host has answered since: it is not down */
 	if (call->began < host->answered_at)
 		return;
-	stats->failed_in_a_row++;
+	if (stats->failed_in_a_row++ == 0)
+		stats->silent_since = realtime_us();
 	if (stats->open && call == host->probe)
 	{
 		host->pause *= 2;

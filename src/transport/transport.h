@@ -279,6 +279,8 @@ typedef struct DtmHostStats
 	int			waiting;
 	int			window;			/* calls that may be in flight */
 	int			failed_in_a_row;
+	int64_t		silent_since;	/* us since the Unix epoch: the first of
+								 * these; 0: none */
 	uint64_t	calls;			/* ended calls, since the transport was
 								 * created or the host was forgotten */
 	uint64_t	failures;		/* of these, without a response */
