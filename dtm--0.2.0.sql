@@ -1517,7 +1517,10 @@ BEGIN
                    ELSE 'its client has to submit it; at next_attempt it is rolled back' END;
   ELSIF t.state = 'waiting' AND t.next_attempt IS NULL THEN
     waits_for := 'lane';
-    detail := format('the one before it in lane "%s" has not ended: see dtm.lanes', t.options ->> 'lane');
+    SELECT v.first INTO c FROM dtm.lanes v WHERE v.lane = t.options ->> 'lane' AND v.submitted_by = t.submitted_by;
+    detail := format('the one before it in lane "%s" has not ended', t.options ->> 'lane') ||
+              CASE WHEN c.first IS NULL THEN '' ELSE format('; the first of the lane is "%s"', c.first) END;
+    help := CASE WHEN c.first IS NULL THEN help ELSE format('See what the first of its lane waits for: SELECT * FROM dtm_explain(%L).', c.first) END;
   ELSIF t.next_attempt > clock_timestamp() THEN
     SELECT b.branch_id, b.op, b.complete_until INTO c FROM dtm.branches b
      WHERE b.id = t.id AND b.complete_until IS NOT NULL ORDER BY b.complete_until, b.ordinal LIMIT 1;
@@ -1645,7 +1648,8 @@ BEGIN
   IF NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_cron') THEN
     RAISE EXCEPTION 'pg_cron is not installed in this database'
       USING ERRCODE = 'object_not_in_prerequisite_state',
-            HINT = 'Install its package (Debian: postgresql-15-cron), add pg_cron to shared_preload_libraries, set cron.database_name to this database, restart the server, and run CREATE EXTENSION pg_cron.';
+            HINT = format('Install its package (Debian: postgresql-%s-cron), add pg_cron to shared_preload_libraries, set cron.database_name to this database, restart the server, and run CREATE EXTENSION pg_cron.',
+                          current_setting('server_version_num')::integer / 10000);
   END IF;
 END
 $$;
@@ -1769,9 +1773,14 @@ BEGIN
   LOOP
     /* as dtm_schedule() has written it: a literal is the last argument */
     literal := substring(command FROM '^SELECT dtm\.submit_scheduled\(''[^'']*'', +(E?''.*'')\)$');
-    request := CASE WHEN literal IS NULL THEN NULL
-                    WHEN literal LIKE 'E%' THEN replace(replace(substr(literal, 3, length(literal) - 3), '''''', ''''), '\\', '\')
-                    ELSE replace(substr(literal, 2, length(literal) - 2), '''''', '''') END::jsonb;
+    BEGIN
+      request := CASE WHEN literal IS NULL THEN NULL
+                      WHEN literal LIKE 'E%' THEN replace(replace(substr(literal, 3, length(literal) - 3), '''''', ''''), '\\', '\')
+                      ELSE replace(substr(literal, 2, length(literal) - 2), '''''', '''') END::jsonb;
+    EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
+      /* somebody has changed the job: the others are shown all the same */
+      request := NULL;
+    END;
     RETURN NEXT;
   END LOOP;
 END
@@ -1784,7 +1793,7 @@ COMMENT ON COLUMN dtm.schedules.name IS 'name that was passed to dtm_schedule();
 COMMENT ON COLUMN dtm.schedules.cron IS 'when it is submitted';
 COMMENT ON COLUMN dtm.schedules.role IS 'role that submits it';
 COMMENT ON COLUMN dtm.schedules.active IS 'false: its job is switched off in pg_cron';
-COMMENT ON COLUMN dtm.schedules.request IS 'what is submitted';
+COMMENT ON COLUMN dtm.schedules.request IS 'what is submitted; NULL: the job''s command is not one that dtm_schedule() has written';
 COMMENT ON COLUMN dtm.schedules.job IS 'id of the job in pg_cron';
 COMMENT ON COLUMN dtm.schedules.last_run IS 'when it was submitted last';
 COMMENT ON COLUMN dtm.schedules.last_status IS 'succeeded or failed, as pg_cron says';

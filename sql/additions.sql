@@ -77,7 +77,7 @@ SELECT dtm_submit('msg', gid => 'a');
 SELECT dtm_submit(jsonb_build_object('trans_type', 'msg', 'gid', 'b', 'steps', '[{"action": ""}]'::jsonb, 'payloads', '[""]'::jsonb));
 SELECT dtm_prepare('tcc', 'c');
 SELECT dtm_register_branch('c', '01', 'http://127.0.0.1:9/', 'http://127.0.0.1:9/');
-SELECT dtm_submit('tcc', gid => 'c', options => '{"retry_limit": 3}');
+SELECT dtm_submit('tcc', gid => 'c', options => '{"request_timeout": 3}');
 SELECT dtm_prepare('tcc', 'd');
 SELECT dtm_abort('d');
 SELECT dtm_prepare('workflow', 'w', options => jsonb_build_object('name', 'n', 'query_prepared', 'http://127.0.0.1:9/'));

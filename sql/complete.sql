@@ -61,6 +61,11 @@ SELECT n, c.* FROM (VALUES (1, $$SELECT dtm_complete('s', 'a', result => '{"id":
 -- options of steps
 SELECT n, c.* FROM (VALUES (1, '{"complete_within": 0}'), (2, '{"complete_within": "1 h"}'), (3, '{"poll": 1}'), (4, '{"complete_wthin": 3}'), (5, '{"complete_within": 3, "poll": true}'), (6, '{"complete_within": 3, "poll": false}')) v(n, options)
   CROSS JOIN LATERAL complain(format('SELECT dtm_submit(''saga'', ARRAY[dtm_step(''http://h/a'', options => %L)]) <> ''''', options)) c ORDER BY n;
+-- options that exclude each other are exchanged by one edit
+SELECT dtm_submit('saga', ARRAY[dtm_step('http://h/a', options => '{"complete_within": 60}')], gid => 'exchanged');
+SELECT n, c.* FROM (VALUES (1, '{"poll": true}'), (2, '{"complete_within": null, "poll": true}'), (3, '{"poll": null, "complete_within": 5}')) v(n, changes)
+  CROSS JOIN LATERAL complain(format('SELECT dtm_edit_step(''exchanged'', ''01'', %L)', changes)) c ORDER BY n;
+SELECT step_options FROM dtm.request WHERE gid = 'exchanged';
 -- over the gateway
 CREATE ROLE regress_dtm_done;
 GRANT dtm_user TO regress_dtm_done;

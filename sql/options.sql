@@ -21,6 +21,8 @@ SELECT dtm_submit('msg', options => '{"query_prepared": "ftp://a/"}');
 SELECT dtm_submit('msg', options => '{"protocol": "carrier-pigeon"}');
 SELECT dtm_submit('msg', options => '{"orders": {"0": [0]}}');
 SELECT dtm_submit('saga', options => '{"delay": 3}');
+SELECT dtm_submit('msg', options => '{"retry_limit": 3}');
+SELECT dtm_submit('msg', gid => 'from an SDK', options => '{"retry_limit": 0}'), dtm_submit('{"trans_type": "msg", "gid": "also from an SDK", "retry_limit": 3, "steps": [{"action": ""}], "payloads": [""]}'::jsonb);
 -- R-43: bad orders are refused, where dtm keeps them for ever
 SELECT dtm_submit('saga', ARRAY[dtm_step(''), dtm_step('')], options => '{"orders": {"1": [0]}}');
 SELECT dtm_submit('saga', ARRAY[dtm_step(''), dtm_step('')], options => '{"concurrent": true, "orders": {"2": [0]}}');

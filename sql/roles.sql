@@ -106,7 +106,7 @@ SELECT dtm_query_prepared('hijack');
 SELECT dtm_force_stop('hijack');
 SELECT dtm_prepare('tcc', 'hijack-tcc');
 SELECT dtm_register_branch('hijack-tcc', '01', 'http://a/', 'http://a/');
-SELECT dtm_submit('tcc', gid => 'hijack-tcc', options => '{"retry_limit": 3}');
+SELECT dtm_submit('tcc', gid => 'hijack-tcc', options => '{"request_timeout": 3}');
 SELECT dtm_submit('saga', ARRAY[dtm_step('http://a/', 'http://a/')], gid => 'hijack-saga');
 SELECT dtm_retry_now('hijack-saga');
 SELECT dtm_force_stop('hijack-tcc'), dtm_force_stop('hijack-saga'), dtm_status('hijack-saga');

@@ -181,6 +181,16 @@ sql("CREATE FUNCTION sleeps(gid text, branch_id text, op text, payload jsonb) RE
 sql("SELECT dtm_submit('saga', ARRAY[dtm_step('sql:public.sleeps', '', '{}', '{\"request_timeout\": 0.05, \"max_attempts\": 1}')], gid => 'sleeps')");
 is(sql("SELECT dtm_wait('sleeps')"), 'failed', 'a function, too');
 
+# ---------- what exceeds a limit of the server ----------
+
+# However often it is called: it is permanent, as PostgreSQL's class 54 says.
+sql("CREATE FUNCTION deep(gid text, branch_id text, op text, payload jsonb) RETURNS void LANGUAGE plpgsql AS 'BEGIN PERFORM public.deep(gid, branch_id, op, payload); END'");
+sql("SELECT dtm_submit('saga', ARRAY[dtm_step('sql:public.deep', '')], gid => 'deep'), dtm_submit('msg', ARRAY[dtm_step('sql:public.deep')], gid => 'deep message')");
+is(wait_for('deep'), 'failed', 'a function that is too deep for the stack rolls a saga back');
+like(reason('deep'), qr/cannot be called: stack depth limit exceeded/, 'and says why');
+ok(eventually($node, parked('deep message'), '1'), 'and parks a message');
+is(sql("SELECT string_agg(gid || ' ' || result, ', ' ORDER BY gid) FROM dtm.calls WHERE gid LIKE 'deep%'"), 'deep PERMANENT, deep message PERMANENT', 'after one call');
+
 # by now it would have been heard if it had been told for nothing
 is(scalar(webhooks('ownerless', 1)), 1, 'the webhook hears once of what is parked');
 

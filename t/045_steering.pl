@@ -227,7 +227,8 @@ message('first', "$busi/First", '{"lane": "one"}');
 ok(is_called('first', 1), 'the first of a lane is under way');
 message('lane', "$busi/Ok", '{"lane": "one"}');
 explained('first', 'response', qr{^$busi/First is called$}, 'one that is called');
-explained('lane', 'lane', qr/^the one before it in lane "one" has not ended/, 'one behind it');
+explained('lane', 'lane', qr/^the one before it in lane "one" has not ended; the first of the lane is "first"$/, 'one behind it');
+is(sql("SELECT help FROM dtm_explain('lane')"), "See what the first of its lane waits for: SELECT * FROM dtm_explain('first').", 'and whom to look at');
 
 # a row that is locked: by a session, and by a prepared transaction
 $session->query_safe("BEGIN; SELECT dtm_retry_now('time');");

@@ -119,6 +119,7 @@ Call *
 call_make(const Transaction *trans, WireBranch *branch, TimestampTz now)
 {
 	RemoteCall *call;
+	bool		never;
 
 	if (branch->kind == WIRE_LOCAL)
 		return make_local(trans, branch->number, now);
@@ -130,8 +131,11 @@ call_make(const Transaction *trans, WireBranch *branch, TimestampTz now)
 	call->http.tenant = trans->submitted_by;
 	call->http.key = trans->fairness_key == NULL ? 0 :
 		transaction_fairness(trans->fairness_key, strlen(trans->fairness_key));
-	if (!endpoint_request(trans, branch, &call->http, &call->refused))
+	if (!endpoint_request(trans, branch, &call->http, &call->refused, &never))
+	{
 		call->http.url = branch->url;
+		call->decided = never ? DTM_RESULT_PERMANENT : DTM_RESULT_TEMPORARY;
+	}
 	call->base.kind = branch->kind;
 	call->rules = branch->rules;
 	return &call->base;

@@ -289,7 +289,10 @@ dtm_classify_jsonrpc(double error_code)
 	return DTM_RESULT_TEMPORARY;
 }
 
-/* The statuses 409 and 425 in the form that SQL has for them. */
+/*
+ * The statuses 409 and 425 in the form that SQL has for them.  Class 54 is a limit of
+ * the program (too deep, too large), which the same request exceeds each time.
+ */
 DtmResult
 dtm_classify_sqlstate(const char *sqlstate)
 {
@@ -297,5 +300,7 @@ dtm_classify_sqlstate(const char *sqlstate)
 		return DTM_RESULT_FAILURE;
 	if (strcmp(sqlstate, "DT425") == 0)
 		return DTM_RESULT_ONGOING;
+	if (strncmp(sqlstate, "54", 2) == 0)
+		return DTM_RESULT_PERMANENT;
 	return DTM_RESULT_TEMPORARY;
 }

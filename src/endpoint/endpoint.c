@@ -206,14 +206,16 @@ add_headers(Transaction *trans, int nadded, const char *const *added_name,
 /*
  * The request and its signature.  Text that has no form in UTF-8, or JSON that
  * this process can't read, was stored before it was refused at the submit, or
- * the encoding of the mapping's options is to blame: an error of this call.
+ * the encoding of the mapping's options is to blame: an error of this call.  What
+ * is too deep or too large is so each time.
  */
 static bool
 make_request(const Transaction *trans, WireBranch *branch, const Endpoint *endpoint,
-			 DtmCall *call, const char **reason)
+			 DtmCall *call, const char **reason, bool *never)
 {
 	MemoryContext context = CurrentMemoryContext;
 	const char *volatile problem = NULL;
+	volatile bool limit = false;
 
 	PG_TRY();
 	{
@@ -239,10 +241,12 @@ make_request(const Transaction *trans, WireBranch *branch, const Endpoint *endpo
 			ERRCODE_TO_CATEGORY(edata->sqlerrcode) != ERRCODE_PROGRAM_LIMIT_EXCEEDED)
 			PG_RE_THROW();
 		FlushErrorState();
+		limit = ERRCODE_TO_CATEGORY(edata->sqlerrcode) == ERRCODE_PROGRAM_LIMIT_EXCEEDED;
 		problem = psprintf("could not prepare request: %s", edata->message);
 	}
 	PG_END_TRY();
 	*reason = problem;
+	*never = limit;
 	return problem == NULL;
 }
 
@@ -259,12 +263,13 @@ set_timeout(DtmCall *call, const StepOptions *step, const StepOptions *server)
 
 bool
 endpoint_request(const Transaction *trans, WireBranch *branch, DtmCall *call,
-				 const char **reason)
+				 const char **reason, bool *never)
 {
 	Transaction with = *trans;
 	Endpoint	endpoint;
 	EndpointProblem problem;
 
+	*never = false;
 	if (!endpoint_resolve(branch->url, trans->submitted_by, &endpoint, &problem))
 	{
 		*reason = problem.message;
@@ -291,7 +296,7 @@ endpoint_request(const Transaction *trans, WireBranch *branch, DtmCall *call,
 	call->connect_timeout = (int64) endpoint.connect_timeout * 1000;
 	call->max_requests = endpoint.max_requests;
 	call->interval = endpoint.interval;
-	return make_request(&with, branch, &endpoint, call, reason);
+	return make_request(&with, branch, &endpoint, call, reason, never);
 }
 
 /* The headers of the endpoint, and the default ones that they do not replace. */

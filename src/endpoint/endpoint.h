@@ -78,10 +78,11 @@ extern bool endpoint_resolve(const char *url, Oid role, Endpoint *endpoint,
  * Fills in the request of a call, for a branch that was described.  A time-out
  * of 0 in the call is replaced by that of the server, or by
  * dtm.request_timeout.  False, with the reason, if the branch cannot be called
- * now.  The call points into the current memory context or into trans.
+ * now, or (*never) ever.  The call points into the current memory context or into
+ * trans.
  */
 extern bool endpoint_request(const Transaction *trans, WireBranch *branch,
-							 DtmCall *call, const char **reason);
+							 DtmCall *call, const char **reason, bool *never);
 
 /*
  * Fills in whom a POST of JSON that is for no branch goes to, and with which headers

@@ -214,17 +214,6 @@ append_pair(StringInfo json, const char *key, Jsonb *value)
 	(void) JsonbToCString(json, &value->root, VARSIZE(value));
 }
 
-static Jsonb *
-object_of(const JsonPair *pair)
-{
-	StringInfoData json;
-
-	initStringInfo(&json);
-	append_pair(&json, pair->key, JsonbValueToJsonb(unconstify(JsonbValue *, &pair->value)));
-	appendStringInfoChar(&json, '}');
-	return jsonb_of(json.data);
-}
-
 /* The payload for a record; of bytes that are no text, {"base64": ...}. */
 static Jsonb *
 payload_value(const bytea *payload)
@@ -276,15 +265,22 @@ old_values(const Transaction *trans, int step, const JsonPair *pairs, int n)
 	return jsonb_of(json.data);
 }
 
-/* An option is set; null: it is not given any more. */
+/*
+ * Options are set, all at once, since some exclude each other; null: it is not given
+ * any more.
+ */
 static void
-set_option(Transaction *trans, int step, const JsonPair *pair)
+set_options(Transaction *trans, int step, StringInfo json)
 {
 	StepOptions *before = transaction_step(trans, step);
 	StepOptions *options;
 	StepProblem problem;
-	Jsonb	   *object = object_of(pair);
+	Jsonb	   *object;
 
+	if (json->len == 0)
+		return;
+	appendStringInfoChar(json, '}');
+	object = jsonb_of(json->data);
 	if (before != NULL)
 		object = DatumGetJsonbP(DirectFunctionCall2(jsonb_concat, JsonbPGetDatum(before->json),
 													JsonbPGetDatum(object)));
@@ -347,11 +343,13 @@ request_edit_step(Transaction *trans, int step, Jsonb *changes, int *op, bool *s
 	int			n;
 	JsonPair   *pairs = read_pairs(&changes->root, "changes", &n);
 	const JsonbValue *payload = NULL;
+	StringInfoData options;
 	Jsonb	   *before = old_values(trans, step, pairs, n);
 
 	/* the network may submit what merely looks like a reference */
 	bool		may_refer = request_has_reference(trans, step);
 
+	initStringInfo(&options);
 	for (int i = 0; i < n; i++)
 	{
 		int			url = find_op(trans, step, pairs[i].key);
@@ -369,11 +367,13 @@ request_edit_step(Transaction *trans, int step, Jsonb *changes, int *op, bool *s
 		else if (is_option(pairs[i].key))
 		{
 			change_all(trans, step, pairs[i].key, changed);
-			set_option(trans, step, &pairs[i]);
+			append_pair(&options, pairs[i].key,
+						JsonbValueToJsonb(&pairs[i].value));
 		}
 		else
 			error_key(trans, step, pairs[i].key);
 	}
+	set_options(trans, step, &options);
 	/* after the options, by which it is read */
 	if (payload != NULL)
 		trans->payload[step] = payload->type == jbvNull ? NULL :

@@ -134,6 +134,12 @@ check_whole(Request *request)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("option \"%s\" is allowed only for messages", "delay"),
 				 errhint("Omit delay. Other global transactions start when their submit commits.")));
+	/* SDKs can set it for all types, and dtm's server passes over it */
+	if (core->type != DTM_SAGA && core->retry_limit > 0 && !request->from_wire)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"%s\" is allowed only for sagas", "retry_limit"),
+				 errhint("Omit retry_limit. To limit the attempts of a msg, give its steps the options max_attempts and on_exhausted.")));
 	if (core->type == DTM_SAGA && core->orders.start != NULL &&
 		!core->concurrent)
 		ereport(ERROR,

@@ -14,6 +14,7 @@ typedef struct Resolution
 	bool		undoes;			/* it is a compensation */
 	bool		lenient;		/* of an action that was rejected */
 	bool		in_text;
+	bool		reading;		/* the results, which needs the database */
 	const ResultReader *reader;
 } Resolution;
 
@@ -49,7 +50,7 @@ set_missing(const Resolution *resolution, const char *path, const char *note,
 static void
 find_value(void *arg, const char *text, JsonbValue *value)
 {
-	const Resolution *resolution = arg;
+	Resolution *resolution = arg;
 	const Transaction *trans = resolution->trans;
 	ResultPath	path;
 	StoreResult result;
@@ -70,9 +71,11 @@ find_value(void *arg, const char *text, JsonbValue *value)
 		set_null(resolution, value);
 		return;
 	}
+	resolution->reading = true;
 	found = resolution->reader->read(resolution->reader->arg,
 									 dtm_core_forward_op(trans->core.type, step), &result) &&
 		result.ok;
+	resolution->reading = false;
 	if (!found && own)
 		set_null(resolution, value);
 	else if (!found)
@@ -81,13 +84,19 @@ find_value(void *arg, const char *text, JsonbValue *value)
 		set_missing(resolution, text, result.note, value);
 }
 
-/* The text of an error that no database is to blame for. */
+/*
+ * The text of an error that no database is to blame for.  There is no
+ * subtransaction, so an error of reading goes on, whatever it is: tables and
+ * snapshots are open, and only the end of the transaction closes them.
+ */
 static char *
-take_data_error(MemoryContext context)
+take_data_error(const Resolution *resolution, MemoryContext context)
 {
 	ErrorData  *edata;
 
 	MemoryContextSwitchTo(context);
+	if (resolution->reading)
+		PG_RE_THROW();
 	edata = CopyErrorData();
 	if (ERRCODE_TO_CATEGORY(edata->sqlerrcode) != ERRCODE_DATA_EXCEPTION &&
 		ERRCODE_TO_CATEGORY(edata->sqlerrcode) != ERRCODE_PROGRAM_LIMIT_EXCEEDED)
@@ -142,7 +151,7 @@ result_resolve(const Transaction *trans, WireBranch *branch,
 	}
 	PG_CATCH();
 	{
-		message = take_data_error(context);
+		message = take_data_error(&resolution, context);
 	}
 	PG_END_TRY();
 	*problem = message;

@@ -190,6 +190,8 @@ replies_are_classified(void **state)
 	assert_int_equal(dtm_classify_sqlstate("DT409"), DTM_RESULT_FAILURE);
 	assert_int_equal(dtm_classify_sqlstate("DT425"), DTM_RESULT_ONGOING);
 	assert_int_equal(dtm_classify_sqlstate("23505"), DTM_RESULT_TEMPORARY);
+	assert_int_equal(dtm_classify_sqlstate("53200"), DTM_RESULT_TEMPORARY);
+	assert_int_equal(dtm_classify_sqlstate("54001"), DTM_RESULT_PERMANENT);
 }
 
 static DtmStatusSet *

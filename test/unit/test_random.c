@@ -354,13 +354,17 @@ reply_of(World *w, const Sim *sim, int op)
 		DTM_RESULT_SUCCESS : DTM_RESULT_FAILURE;
 }
 
-/* Somebody says what has become of some op, whether or not it was called. */
+/*
+ * Somebody says what has become of some op, whether or not it was called.  What
+ * cannot fail is said to have failed, too: then it is parked, or left out.
+ */
 static void
 complete(Sim *sim, World *w)
 {
 	int			op = (int) (next(w) % (unsigned) sim->memory.nops);
 	bool		rejects = sim->memory.type == DTM_SAGA && op % 2 == 1;
-	DtmResult	result = rejects ? w->verdict[op] : DTM_RESULT_SUCCESS;
+	DtmResult	result = rejects ? w->verdict[op] :
+		chance(w, 20) ? DTM_RESULT_FAILURE : DTM_RESULT_SUCCESS;
 	uint8_t		status = sim->stored_ops[op].status;
 	uint8_t		completed = sim->stored_ops[op].completed;
 	DtmReject	reject;
