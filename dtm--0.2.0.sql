@@ -799,12 +799,33 @@ CREATE VIEW dtm.transactions WITH (security_barrier) AS
          s.id,
          s.result,
          CASE WHEN s.ended IS NULL THEN dtm.current_step(s.trans_type, s.letter, s.branch_status) END AS current_step,
-         dtm.op_branch_id(s.trans_type, (SELECT t.branch FROM dtm.attempt t WHERE t.id = s.id AND t.result = s.failed ORDER BY t.started DESC LIMIT 1),
-                          s.branch_id) AS failed_branch,
-         dtm.op_name(s.trans_type, (SELECT t.branch FROM dtm.attempt t WHERE t.id = s.id AND t.result = s.failed ORDER BY t.started DESC LIMIT 1),
-                     s.workflow, s.action) AS failed_op,
-         dtm.readable((SELECT t.error FROM dtm.attempt t WHERE t.id = s.id AND t.result = s.failed ORDER BY t.started DESC LIMIT 1)) AS failure,
+         dtm.op_branch_id(s.trans_type, s.failed_n, s.branch_id) AS failed_branch,
+         dtm.op_name(s.trans_type, s.failed_n, s.workflow, s.action) AS failed_op,
+         CASE WHEN s.failed IS NOT NULL THEN
+           COALESCE(dtm.readable((SELECT t.error FROM dtm.attempt t WHERE t.id = s.id AND t.result = s.failed ORDER BY t.started DESC LIMIT 1)),
+                    (SELECT COALESCE(x.result, pg_catalog.to_jsonb(s.rollback_reason)) FROM dtm.result x
+                      WHERE x.id = s.id AND NOT x.ok ORDER BY x.branch DESC LIMIT 1),
+                    dtm.readable((SELECT COALESCE(c.reason, s.rollback_reason) FROM dtm.act c
+                                   WHERE c.id = s.id AND c.what = 'skip as failed' ORDER BY c.ordinal DESC LIMIT 1)),
+                    dtm.readable((SELECT t.error FROM dtm.attempt t
+                                   WHERE t.id = s.id AND t.result IN ('E', 'X') AND t.branch = s.failed_n ORDER BY t.started DESC LIMIT 1)))
+         END AS failure,
          s.parent
+    FROM (SELECT u.*,
+                 /*
+                  * Who has failed: the latest call that has said so; or what was completed as failed, or skipped as
+                  * failed; or what a message has left out; or the last call of what was not called any more.
+                  */
+                 CASE WHEN u.failed IS NOT NULL THEN
+                   COALESCE((SELECT t.branch FROM dtm.attempt t WHERE t.id = u.id AND t.result = u.failed ORDER BY t.started DESC LIMIT 1),
+                            (SELECT x.branch FROM dtm.result x WHERE x.id = u.id AND NOT x.ok ORDER BY x.branch DESC LIMIT 1),
+                            (SELECT c.branch FROM dtm.act c WHERE c.id = u.id AND c.what = 'skip as failed' ORDER BY c.ordinal DESC LIMIT 1),
+                            (SELECT d.branch FROM dtm.dead_letter d WHERE d.id = u.id ORDER BY d.discarded DESC LIMIT 1),
+                            (SELECT t.branch FROM dtm.attempt t
+                              WHERE t.id = u.id AND t.result IN ('E', 'X') AND NOT dtm.op_undoes(u.trans_type, t.branch) AND
+                                    (u.failed = 'E' OR u.rollback_reason LIKE 'url:%' OR u.rollback_reason LIKE 'RetryCount is greater %')
+                              ORDER BY t.started DESC LIMIT 1))
+                 END AS failed_n
     FROM ((SELECT dtm.active_state(a.status, a.next_time, a.failures, a.delayed, a.held) AS state, dtm.status_name(a.status) AS status,
                   a.status AS letter, a.branch_status, a.updated, NULL::timestamptz AS ended, NULLIF(a.next_time, 'infinity') AS next_attempt,
                   a.rollback_reason, a.failures::integer AS failures,
@@ -826,7 +847,7 @@ CREATE VIEW dtm.transactions WITH (security_barrier) AS
           (SELECT 'stopped', 'failed', f.status, f.branch_status, f.finished, f.finished, NULL, f.rollback_reason, NULL, NULL, r.*
              FROM dtm.finished f JOIN dtm.request r ON r.id = f.id
             WHERE f.status <> 'S' AND f.stopped AND dtm.visible(r.submitted_by)
-            ORDER BY f.id DESC)) s
+            ORDER BY f.id DESC)) u) s
    ORDER BY s.id DESC;
 COMMENT ON VIEW dtm.transactions IS 'global transactions that the current role is allowed to see, the newest first';
 COMMENT ON COLUMN dtm.transactions.gid IS 'name of the transaction';
@@ -845,9 +866,9 @@ COMMENT ON COLUMN dtm.transactions.options IS 'options of the submit; times are 
 COMMENT ON COLUMN dtm.transactions.id IS 'number of the transaction, in the order of submits';
 COMMENT ON COLUMN dtm.transactions.result IS 'result of a workflow, in base64';
 COMMENT ON COLUMN dtm.transactions.current_step IS 'number of the step or branch that is called now, or next; NULL: it is prepared, or has ended';
-COMMENT ON COLUMN dtm.transactions.failed_branch IS 'branch whose refusal is why it is or was rolled back, or whose error is why it is retried; NULL: none';
+COMMENT ON COLUMN dtm.transactions.failed_branch IS 'branch whose refusal is why it is or was rolled back, by its response, by its last attempt or by somebody''s word, which a message has left out, or whose error is why it is retried; NULL: none';
 COMMENT ON COLUMN dtm.transactions.failed_op IS 'op of that branch';
-COMMENT ON COLUMN dtm.transactions.failure IS 'body of that response, or the error: JSON as it is, other text as a string';
+COMMENT ON COLUMN dtm.transactions.failure IS 'body of that response, the error, or what was said of it: JSON as it is, other text as a string';
 COMMENT ON COLUMN dtm.transactions.parent IS 'gid of the transaction of whose end this message tells (option on_finish); NULL: none';
 
 CREATE VIEW dtm.branches WITH (security_barrier) AS
@@ -926,7 +947,7 @@ COMMENT ON COLUMN dtm.calls.branch_id IS 'name of the branch; 00: the query of a
 COMMENT ON COLUMN dtm.calls.op IS 'op that was called';
 COMMENT ON COLUMN dtm.calls.started IS 'when the call was started';
 COMMENT ON COLUMN dtm.calls.duration IS 'how long the call took';
-COMMENT ON COLUMN dtm.calls.result IS 'SUCCESS, FAILURE (permanent), ONGOING (called again later) or ERROR (temporary)';
+COMMENT ON COLUMN dtm.calls.result IS 'SUCCESS, FAILURE (permanent), ONGOING (called again later), ERROR (temporary) or PERMANENT (it can never be called)';
 COMMENT ON COLUMN dtm.calls.http_status IS 'status of the HTTP response; NULL: no response';
 COMMENT ON COLUMN dtm.calls.error IS 'error, or body of a response other than success';
 COMMENT ON COLUMN dtm.calls.id IS 'number of the transaction';
@@ -971,7 +992,7 @@ COMMENT ON VIEW dtm.acts IS 'what operators, and those who complete branches, ha
 COMMENT ON COLUMN dtm.acts.gid IS 'name of the transaction';
 COMMENT ON COLUMN dtm.acts.done IS 'when it was done';
 COMMENT ON COLUMN dtm.acts.role IS 'role that did it; NULL: the role no longer exists';
-COMMENT ON COLUMN dtm.acts.what IS 'abort, force stop, retry now, resume, edit step, skip as succeeded, skip as failed, complete, complete as failed, resubmit (of the old one), resubmitted (of the new one), assign to ROLE, reset cron time';
+COMMENT ON COLUMN dtm.acts.what IS 'abort, force stop, retry now, resume, edit step, edit query, skip as succeeded, skip as failed, complete, complete as failed, resubmit (of the old one), resubmitted (of the new one), assign to ROLE, reset cron time';
 COMMENT ON COLUMN dtm.acts.branch_id IS 'branch that it concerns; NULL: the whole transaction';
 COMMENT ON COLUMN dtm.acts.op IS 'op that it concerns; NULL: all of the branch, or the whole transaction';
 COMMENT ON COLUMN dtm.acts.reason IS 'reason that was given';
@@ -1034,11 +1055,12 @@ CREATE VIEW dtm.stuck WITH (security_barrier) AS
               WHEN a.failures > 0 THEN pg_catalog.format('it has failed %s times in a row', a.failures)
               ELSE 'its branch answers ONGOING' END AS reason,
          dtm.active_state(a.status, a.next_time, a.failures, a.delayed, a.held) AS state,
-         dtm.op_url(r.trans_type, a.branch, r.action, r.compensate) AS url,
+         CASE WHEN a.branch < 0 THEN r.query_prepared ELSE dtm.op_url(r.trans_type, a.branch, r.action, r.compensate) END AS url,
          a.http_status,
          CASE WHEN dtm.submitter_role(r.submitted_by) IS NULL THEN 'Give it to a role with dtm_assign(), or end it with dtm_force_stop().'
               WHEN a.next_time = 'infinity' AND a.status <> 'p' AND a.held IS NOT TRUE THEN 'Remove the cause, then call dtm_resume(gid); or change the step with dtm_edit_step(), which resumes it; or answer for the branch with dtm_skip_branch().'
               WHEN a.failures = 0 THEN 'Ask the service whether it still works on it. If not, answer for it with dtm_skip_branch().'
+              WHEN a.http_status IN (404, 405, 410) AND a.branch < 0 THEN 'Look at the URL. To change it, call dtm_edit_step(gid, ''00'', ''{"query_prepared": "..."}'').'
               WHEN a.http_status IN (404, 405, 410) THEN 'Look at the URL. To change it, call dtm_edit_step().'
               WHEN a.http_status IN (401, 403, 407) THEN 'Look at the credentials: the user mapping of the server, or headers. Then call dtm_retry_now().'
               WHEN a.http_status BETWEEN 400 AND 499 THEN 'The service does not accept the request. To change it, call dtm_edit_step(); to roll a saga back, dtm_abort().'
@@ -1587,7 +1609,7 @@ COMMENT ON FUNCTION @extschema@.dtm_force_stop(text, text) IS
 CREATE FUNCTION @extschema@.dtm_edit_step(gid text, branch_id text, changes jsonb, reason text DEFAULT NULL) RETURNS void
 AS 'MODULE_PATHNAME', 'dtm_edit_step' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.dtm_edit_step(text, text, jsonb, text) IS
-  'changes the URLs or the payload of a branch whose calls have not ended yet; what has failed is retried at once';
+  'changes the URLs, the payload or options of a branch whose calls have not ended yet, or (branch 00) the URL of a query; what has failed is retried at once';
 
 CREATE FUNCTION @extschema@.dtm_skip_branch(gid text, branch_id text, op text, succeeded boolean, reason text DEFAULT NULL) RETURNS void
 AS 'MODULE_PATHNAME', 'dtm_skip_branch' LANGUAGE C VOLATILE PARALLEL UNSAFE;

@@ -76,8 +76,8 @@ static const Route routes[] = {
 
 #define NROUTES	(sizeof(routes) / sizeof(routes[0]))
 
-/* The methods that JSON-RPC has. */
-static const char *const rpc_methods[] = {"prepare", "submit", "abort", "registerBranch"};
+/* The methods that JSON-RPC has; dtm's has not the last one. */
+static const char *const rpc_methods[] = {"prepare", "submit", "abort", "registerBranch", "completeBranch"};
 
 #define NRPC_METHODS (sizeof(rpc_methods) / sizeof(rpc_methods[0]))
 

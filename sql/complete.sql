@@ -54,6 +54,13 @@ SELECT what, branch_id, op, reason FROM dtm.acts WHERE gid = 'edited' ORDER BY o
 -- who has said what
 SELECT gid, ordinal, role = current_user::regrole AS me, what, branch_id, op, reason FROM dtm.acts WHERE gid IN ('m', 'undo') ORDER BY 1, 2;
 SELECT event, branch_id, op, role = current_user::regrole AS me FROM dtm.timeline WHERE gid = 'letter' AND event LIKE 'complete%';
+-- whom dtm.transactions says to have failed, and with what
+SELECT gid, state, failed_branch, failed_op, failure FROM dtm.transactions WHERE gid IN ('undo', 'parked', 'edited', 'm', 's') ORDER BY gid;
+SELECT dtm_submit('saga', ARRAY[dtm_step('http://h/a'), dtm_step('http://h/b', options => '{"name": "b"}')], gid => 'told'), dtm_submit('saga', ARRAY[dtm_step('http://h/a')], gid => 'told nothing'), dtm_submit('saga', ARRAY[dtm_step('http://h/a')], gid => 'skipped'),
+       dtm_submit('saga', ARRAY[dtm_step('http://h/a')], gid => 'skipped silently'), dtm_submit('saga', ARRAY[dtm_step('http://h/a')], gid => 'aborted');
+SELECT dtm_complete('told', '01', result => '1'), dtm_complete('told', 'b', ok => false, result => '{"code": 7}'), dtm_complete('told nothing', '01', ok => false),
+       dtm_skip_branch('skipped', '01', 'action', false, 'no stock'), dtm_skip_branch('skipped silently', '01', 'action', false), dtm_abort('aborted', 'changed my mind');
+SELECT gid, state, failed_branch, failed_op, failure, rollback_reason FROM dtm.transactions WHERE gid ~ 'told|skipped|aborted' ORDER BY gid;
 -- of one that has ended, the same again is no error
 SELECT dtm_force_stop('s'), dtm_force_stop('m');
 SELECT n, c.* FROM (VALUES (1, $$SELECT dtm_complete('s', 'a', result => '{"id": 1}')$$), (2, $$SELECT dtm_complete('s', 'a', ok => false)$$), (3, $$SELECT dtm_complete('s', '03')$$), (4, $$SELECT dtm_complete('m', '01')$$)) v(n, statement)
@@ -61,6 +68,12 @@ SELECT n, c.* FROM (VALUES (1, $$SELECT dtm_complete('s', 'a', result => '{"id":
 -- options of steps
 SELECT n, c.* FROM (VALUES (1, '{"complete_within": 0}'), (2, '{"complete_within": "1 h"}'), (3, '{"poll": 1}'), (4, '{"complete_wthin": 3}'), (5, '{"complete_within": 3, "poll": true}'), (6, '{"complete_within": 3, "poll": false}')) v(n, options)
   CROSS JOIN LATERAL complain(format('SELECT dtm_submit(''saga'', ARRAY[dtm_step(''http://h/a'', options => %L)]) <> ''''', options)) c ORDER BY n;
+-- what was not called, and is not made for that: its caller is told
+SELECT dtm_submit('saga', ARRAY[dtm_step('http://h/a'), dtm_step('http://h/b', options => '{"complete_within": 60}')], gid => 'uncalled');
+SET client_min_messages = notice;
+SELECT dtm_complete('uncalled', '01');
+SELECT dtm_complete('uncalled', '02');
+SET client_min_messages = error;
 -- options that exclude each other are exchanged by one edit
 SELECT dtm_submit('saga', ARRAY[dtm_step('http://h/a', options => '{"complete_within": 60}')], gid => 'exchanged');
 SELECT n, c.* FROM (VALUES (1, '{"poll": true}'), (2, '{"complete_within": null, "poll": true}'), (3, '{"poll": null, "complete_within": 5}')) v(n, changes)
@@ -74,7 +87,8 @@ SELECT dtm_submit('saga', ARRAY[dtm_step('http://h/a', options => '{"name": "a"}
 RESET SESSION AUTHORIZATION;
 SELECT b.n, outcome, message, sqlstate, convert_from(answer[1], 'UTF8') AS answer FROM (VALUES
   (1, '{"branch_id": "01", "ok": true}'), (2, '{"gid": "net", "ok": true}'), (3, '{"gid": "net", "branch_id": "01"}'), (4, '{"gid": "net", "branch_id": "01", "ok": "yes"}'), (5, '{"gid": "s", "branch_id": "01", "ok": true}'),
-  (6, '{"gid": "net", "branch_id": "01", "op": "compensate", "ok": true}'), (7, '{"gid": "net", "branch_id": "a", "op": "", "ok": true, "result": {"id": [1]}}'), (8, '{"gid": "net", "branch_id": "01", "op": "action", "ok": true}'), (9, '{"gid": "net", "branch_id": "a", "ok": false}')) b(n, body)
+  (6, '{"gid": "net", "branch_id": "01", "op": "compensate", "ok": true}'), (7, '{"gid": "net", "branch_id": "a", "op": "", "ok": true, "result": {"id": [1]}}'), (8, '{"gid": "net", "branch_id": "01", "op": "action", "ok": true}'), (9, '{"gid": "net", "branch_id": "a", "ok": false}'),
+  (10, '{"gid": "net", "branch_id": "a", "ok": true, "reslut": 1}'), (11, '{"gid": "net", "branch_id": "a", "ok": true, "because": 1}'), (12, '{"gid": "net", "branch_id": "a", "ok": true, "trans_type": "saga"}')) b(n, body)
   CROSS JOIN LATERAL dtm.gateway_batch('{regress_dtm_done}', '{NULL}', '{completeBranch}', ARRAY[convert_to(body, 'UTF8')], '{NULL}', '{}', true) g ORDER BY 1;
 SELECT ok, result FROM dtm.results WHERE gid = 'net';
 DROP FUNCTION complain;

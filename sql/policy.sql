@@ -44,6 +44,7 @@ CALL dtm_run_due(:'t'::timestamptz + interval '2 s');
 SELECT gid, status, regexp_replace(rollback_reason, ': Failed .*', '') AS reason FROM dtm.transactions WHERE gid IN ('aborts', 'discards') ORDER BY id;
 SELECT gid, branch_id, url, convert_from(payload, 'UTF8') AS payload, regexp_replace(reason, '\): .*', '): ...') AS reason, discarded = :'t'::timestamptz + interval '2 s' AS discarded, attempts, submitted_by = current_user::regrole AS mine FROM dtm.dead_letters;
 SELECT branch_id, status FROM dtm.branches WHERE gid = 'discards' ORDER BY ordinal;
+SELECT gid, state, failed_branch, failed_op, failure IS NOT NULL AS says_why FROM dtm.transactions WHERE gid IN ('aborts', 'discards', 'parks', 'compensates') ORDER BY id;
 -- nothing moves what is parked, but somebody who means it
 SELECT dtm_submit('saga', gid => 'parks');
 SELECT * FROM dtm_reset_cron_time('1 s', 100);

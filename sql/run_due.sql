@@ -102,6 +102,27 @@ DROP TRIGGER note_failures ON dtm.active;
 DROP INDEX dtm.attempt_why;
 DROP FUNCTION note_end, note_failures;
 DROP TABLE ended;
+-- a query that goes wrong is found by its URL, and changed
+TRUNCATE dtm.request, dtm.active, dtm.finished, dtm.attempt, dtm.act;
+\set VERBOSITY default
+SELECT dtm_prepare('msg', 'queried', ARRAY[dtm_step('')], options => '{"query_prepared": "http://127.0.0.1:1/wrong", "timeout_to_fail": 1, "retry_interval": 1}'), dtm_prepare('msg', 'not queried', ARRAY[dtm_step('')]), dtm_prepare('tcc', 'branches');
+SELECT clock_timestamp() AS t \gset
+CALL dtm_run_due(:'t'::timestamptz + interval '10 s');
+CALL dtm_run_due(:'t'::timestamptz + interval '20 s');
+CALL dtm_run_due(:'t'::timestamptz + interval '30 s');
+SELECT gid, branch_id, op, url FROM dtm.stuck WHERE url LIKE 'http://127.0.0.1:1/wrong%';
+SELECT dtm_edit_step('queried', '00', '{"query_prepared": "nonsense"}');
+SELECT dtm_edit_step('queried', '00', '{"query_prepared": "sql:f"}');
+SELECT dtm_edit_step('queried', '00', '{"query_prepared": ""}');
+SELECT dtm_edit_step('queried', '00', '{"action": "http://127.0.0.1:1/"}');
+SELECT dtm_edit_step('not queried', '00', '{"query_prepared": "http://127.0.0.1:1/"}');
+SELECT dtm_edit_step('branches', '00', '{"query_prepared": "http://127.0.0.1:1/"}');
+SELECT dtm_edit_step('queried', '00', '{"query_prepared": "http://127.0.0.1:1/right"}', 'a typo');
+SELECT options ->> 'query_prepared' AS query, failures, next_attempt <= clock_timestamp() AS due FROM dtm.transactions WHERE gid = 'queried';
+SELECT what, reason, detail FROM dtm.acts WHERE gid = 'queried';
+SELECT dtm_submit('msg', gid => 'queried');
+SELECT dtm_edit_step('queried', '00', '{"query_prepared": "http://127.0.0.1:1/late"}');
+\set VERBOSITY terse
 -- at the end of time, what fails is put off until the last moment that there is, which never is due
 TRUNCATE dtm.request, dtm.active, dtm.finished, dtm.attempt;
 SELECT dtm_submit('msg', ARRAY[dtm_step('http://127.0.0.1:1/')], gid => 'late');

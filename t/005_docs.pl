@@ -67,6 +67,19 @@ SQL
 	like($reference, qr/\Q$name\E/, "$name is documented");
 }
 
+# PostgreSQL's "permission denied" has no hint: the page about errors names what needs dtm_admin
+my ($denied) = join('', grep { /^\| `42501` \| permission denied for (function|view) / } split /^/, slurp_file("$docs/errors.md"));
+is($node->safe_psql('sql_reference', "SELECT string_agg(n, ' ' ORDER BY n) FROM (SELECT DISTINCT unnest(regexp_matches('$denied', '`(dtm[._][a-z_.]+)(?:\\(\\))?`', 'g')) AS n) m WHERE n NOT IN ('dtm_user', 'dtm_admin')"),
+	$node->safe_psql('sql_reference', <<'SQL'), 'errors.md names all that is for dtm_admin only');
+SELECT string_agg(n, ' ' ORDER BY n) FROM (
+  SELECT DISTINCT p.proname::text FROM pg_proc p
+   WHERE p.proname LIKE 'dtm\_%' AND p.pronamespace = 'public'::regnamespace
+     AND has_function_privilege('dtm_admin', p.oid, 'EXECUTE') AND NOT has_function_privilege('dtm_user', p.oid, 'EXECUTE')
+  UNION SELECT 'dtm.' || c.relname FROM pg_class c
+   WHERE c.relnamespace = 'dtm'::regnamespace AND c.relkind = 'v'
+     AND has_table_privilege('dtm_admin', c.oid, 'SELECT') AND NOT has_table_privilege('dtm_user', c.oid, 'SELECT')) f(n)
+SQL
+
 # and every setting in the configuration page
 my $configuration = slurp_file("$docs/configuration.md");
 for my $setting (split /\n/, $node->safe_psql('postgres', "SELECT name FROM pg_settings WHERE name LIKE 'dtm.%'"))

@@ -65,8 +65,8 @@ is(sql("SELECT count(*) FROM cron.job"), '0', 'nor does bad input');
 
 # a job that somebody has changed does not hide the others
 sql("SELECT dtm_schedule('good', '0 0 1 1 *', '$request'), dtm_schedule('bad', '0 0 1 1 *', '$request')");
-sql(q{UPDATE cron.job SET command = $$SELECT dtm.submit_scheduled('bad', '{"broken')$$ WHERE jobname = 'dtm:bad'});
-is(sql("SELECT string_agg(name || ' ' || COALESCE(request ->> 'trans_type', 'unknown'), ', ' ORDER BY name) FROM dtm.schedules WHERE cron = '0 0 1 1 *'"), 'bad unknown, good saga', 'a schedule with broken JSON is shown beside the others');
+sql(q~UPDATE cron.job SET command = $$SELECT dtm.submit_scheduled('bad', '{"broken')$$ WHERE jobname = 'dtm:bad'~);
+is(sql("SELECT string_agg(name || ' ' || COALESCE(request ->> 'trans_type', 'unknown'), ', ' ORDER BY name) FROM dtm.schedules WHERE cron = '0 0 1 1 *'"), 'bad unknown, good msg', 'a schedule with broken JSON is shown beside the others');
 sql("SELECT dtm_unschedule('good'), dtm_unschedule('bad')");
 
 # by the clock

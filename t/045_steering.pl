@@ -230,6 +230,16 @@ explained('first', 'response', qr{^$busi/First is called$}, 'one that is called'
 explained('lane', 'lane', qr/^the one before it in lane "one" has not ended; the first of the lane is "first"$/, 'one behind it');
 is(sql("SELECT help FROM dtm_explain('lane')"), "See what the first of its lane waits for: SELECT * FROM dtm_explain('first').", 'and whom to look at');
 
+# an edit of a call that is in flight
+{
+	my ($rc, $out, $err) = $node->psql('postgres', q{SELECT dtm_edit_step('first', '01', '{"payload": {"n": 2}}')});
+	like($err, qr/NOTICE:  action of branch "01" of global transaction "first" is called just now, as it was before the change.*response to that call counts/s, 'who edits what is in flight is told');
+	($rc, $out, $err) = $node->psql('postgres', q{SELECT dtm_edit_step('lane', '01', '{"payload": {"n": 2}}')});
+	is($err, '', 'who edits what waits is not');
+	($rc, $out, $err) = $node->psql('postgres', q{BEGIN; SELECT dtm_complete('first', '01'); ROLLBACK});
+	is($err, '', 'nor is who completes what is in flight');
+}
+
 # a row that is locked: by a session, and by a prepared transaction
 $session->query_safe("BEGIN; SELECT dtm_retry_now('time');");
 explained('time', 'lock', qr/^process \d+ has its row locked$/, 'by a session');

@@ -57,6 +57,16 @@ is(complete('rejected', op => '', ok => JSON::PP::false, result => 'no such addr
 is(wait_for('rejected'), 'failed', 'it is rolled back');
 like(reason('rejected'), qr/no such address/, 'the reason');
 
+# by JSON-RPC
+submit('rpc');
+accepted('rpc');
+sub rpc { return ask('POST', '/api/json-rpc', { jsonrpc => '2.0', id => '1', method => 'completeBranch', params => { gid => 'rpc', branch_id => 'ship', ok => JSON::PP::true, @_ } }); }
+is(rpc(reslut => { parcel => 9 })->{json}{error}{message} =~ /unknown key "reslut"/, 1, 'JSON-RPC: a misspelt key');
+is(rpc(result => { parcel => 9 })->{json}{error}, undef, 'JSON-RPC: completed');
+is(wait_for('rpc'), 'succeed', 'it goes on');
+is((calls_of('rpc'))[1]{body}, '{"parcel":9}', 'with the result');
+is(rpc(ok => JSON::PP::false)->{json}{error}{code}, -32901, 'JSON-RPC: the opposite');
+
 # what is no completion
 is(complete('nowhere')->{status}, 500, 'of a transaction that does not exist');
 is(complete('later', branch_id => 'nothing')->{status}, 500, 'of an unknown step');

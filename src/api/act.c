@@ -16,6 +16,7 @@
 #include "request/request.h"
 #include "settings.h"
 #include "store/store.h"
+#include "wire/wire.h"
 
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
@@ -33,7 +34,7 @@ jsonb_of(const char *json)
 	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json)));
 }
 
-/* ---------- dtm_edit_step ---------- */
+/* ---------- edits ---------- */
 
 /* {"before": before, "after": changes} */
 static Jsonb *
@@ -58,6 +59,54 @@ is_parked_for(const Transaction *trans, int step)
 		trans->core.ops[trans->parked_op].step == step;
 }
 
+/*
+ * A call that is under way was made of what was there before, and cannot be called
+ * back; nobody can say what it does.  So its response counts as any: a success is one,
+ * although it is not that of the request which is stored now.  Refused, an edit would
+ * have to wait for what hangs, which is what edits are for.
+ */
+static void
+notice_in_flight(const Transaction *trans, const char *branch_id, int step, StoreActOf of)
+{
+	for (int op = 0; op < trans->core.nops; op++)
+		if (trans->core.ops[op].step == step && (of.whole_branch || op == of.op) &&
+			dtm_has_call(MyDatabaseId, trans->id, op))
+			ereport(NOTICE,
+					(errmsg("%s of branch \"%s\" of global transaction \"%s\" is called just now, as it was before the change",
+							dtm_op_name((DtmOp) trans->core.ops[op].op), branch_id, trans->gid),
+					 errdetail("The response to that call counts: if it is a success, the branch is not called again.")));
+}
+
+/* ---------- the query of a prepared transaction ---------- */
+
+/* It has a branch id of its own on the wire (§5.2), which no step of a saga or msg has. */
+static bool
+is_query(const Transaction *trans, const char *branch_id)
+{
+	return strcmp(branch_id, WIRE_QUERY_BRANCH_ID) == 0 &&
+		(trans->core.type == DTM_SAGA || trans->core.type == DTM_MSG ||
+		 trans->core.type == DTM_WORKFLOW);
+}
+
+static void
+edit_query(Transaction *trans, Jsonb *changes, const char *reason)
+{
+	bool		resumes = trans->core.parked && trans->parked_op == DTM_CALL_QUERY;
+	Jsonb	   *before = request_edit_query(trans, changes);
+	Outcome		outcome;
+
+	api_decide(&outcome, trans, DTM_EVENT_EDIT, NULL, false);
+	if (resumes)
+		api_decide(&outcome, trans, DTM_EVENT_RESUME, NULL, false);
+	store_update_options(trans);
+	api_write(&outcome, trans);
+	store_add_act(trans->id, "edit query", STORE_ACT_OF_ALL, reason, describe_edit(before, changes));
+	if (resumes)
+		store_add_act(trans->id, "resume", STORE_ACT_OF_ALL, reason, NULL);
+}
+
+/* ---------- dtm_edit_step ---------- */
+
 /* dtm_edit_step(gid, branch_id, changes, reason) returns void */
 Datum
 dtm_edit_step(PG_FUNCTION_ARGS)
@@ -79,6 +128,11 @@ dtm_edit_step(PG_FUNCTION_ARGS)
 				 errhint("Pass an object such as {\"action\": \"http://bank/TransIn\"}.")));
 	PreventCommandIfReadOnly("dtm_edit_step()");
 	trans = api_find_to_steer(gid, DTM_EVENT_EDIT);
+	if (is_query(trans, branch_id))
+	{
+		edit_query(trans, changes, STRING_OR_NULL(3));
+		PG_RETURN_VOID();
+	}
 	api_decide(&outcome, trans, DTM_EVENT_EDIT, NULL, false);
 	if (trans->core.type == DTM_WORKFLOW)
 		ereport(ERROR,
@@ -87,6 +141,7 @@ dtm_edit_step(PG_FUNCTION_ARGS)
 				 errhint("The steps of a workflow are run by its client.")));
 	step = request_find_step(trans, branch_id);
 	before = request_edit_step(trans, step, changes, &of.op, &of.whole_branch);
+	notice_in_flight(trans, branch_id, step, of);
 	resumes = is_parked_for(trans, step);
 	if (resumes)
 		api_decide(&outcome, trans, DTM_EVENT_RESUME, NULL, false);

@@ -118,6 +118,7 @@ typedef struct CompleteRequest
 	char	   *op;
 	bool		ok;
 	Jsonb	   *result;			/* NULL: none */
+	bool		notices;		/* tell the caller of what he may not know */
 } CompleteRequest;
 
 extern bool api_complete(const CompleteRequest *request);

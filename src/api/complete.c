@@ -10,6 +10,7 @@
 #include "api/api.h"
 
 #include "errors.h"
+#include "process/shmem.h"
 #include "result/result.h"
 #include "settings.h"
 #include "store/store.h"
@@ -120,6 +121,22 @@ decide(const CompleteRequest *request, Transaction *trans, int op, Outcome *outc
 	check_reject(request, trans, outcome_decide(outcome, trans, &config, &event));
 }
 
+/*
+ * Who completes a step that is not made for it is expected to know that it was called:
+ * a typo would have it left out.  He is believed, as in dtm_skip_branch(), but told.
+ */
+static void
+notice_uncalled(const CompleteRequest *request, const Transaction *trans, int op)
+{
+	if (!request->notices || dtm_core_keeps_completions(&trans->core, op) ||
+		dtm_has_call(MyDatabaseId, trans->id, op) || store_was_called(trans->id, op))
+		return;
+	ereport(NOTICE,
+			(errmsg("%s of step \"%s\" of global transaction \"%s\" had not been called",
+					request->op, request->step, trans->gid),
+			 errdetail("It counts as completed, and is not called any more.")));
+}
+
 bool
 api_complete(const CompleteRequest *request)
 {
@@ -142,6 +159,7 @@ api_complete(const CompleteRequest *request)
 	if (found == STORE_FINISHED)
 		check_reject(request, trans, DTM_REJECT_STATUS);
 	request_check_feeds(trans);
+	notice_uncalled(request, trans, result.op);
 	decide(request, trans, result.op, &outcome);
 	store_add_results(&result, 1);
 	api_write(&outcome, trans);
@@ -166,5 +184,6 @@ dtm_complete(PG_FUNCTION_ARGS)
 				 errhint("Pass true if the branch has succeeded, false if it has failed for good.")));
 	request.ok = PG_GETARG_BOOL(3);
 	request.result = PG_ARGISNULL(4) ? NULL : PG_GETARG_JSONB_P(4);
+	request.notices = true;
 	PG_RETURN_BOOL(api_complete(&request));
 }

@@ -356,6 +356,9 @@ extern bool dtm_core_is_final(DtmStatus status);
  */
 extern bool dtm_core_is_overdue(const DtmTrans *t, int op, DtmTime now);
 
+/* Are completions of an op kept until its turn? */
+extern bool dtm_core_keeps_completions(const DtmTrans *t, int op);
+
 /* Does some op wait for next_time? */
 extern bool dtm_core_is_waiting(const DtmTrans *t);
 

@@ -161,9 +161,6 @@ extern void dtm_core_hold_awaited(DtmTrans *t, DtmTime now);
 extern void dtm_core_forget_awaited(DtmTrans *t);
 extern void dtm_core_schedule_awaited(DtmTrans *t, DtmUpdate *u);
 
-/* Are completions of an op kept until its turn? */
-extern bool dtm_core_keeps_completions(const DtmTrans *t, int op);
-
 /* Applies a caller's COMPLETE. */
 extern DtmReject dtm_core_complete(DtmTrans *t, const DtmProtocol *protocol,
 								   const DtmConfig *cfg, const DtmEvent *ev,

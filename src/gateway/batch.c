@@ -243,7 +243,7 @@ static void
 run_complete(GatewayItem *item)
 {
 	Jsonb	   *body = body_of(item);
-	CompleteRequest request;
+	CompleteRequest request = {.notices = false};
 
 	request.gid = gid_of(item, body);
 	request_completion(body, &request.step, &request.op, &request.ok, &request.result);

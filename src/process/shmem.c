@@ -535,6 +535,19 @@ dtm_read_call(DtmSharedSlot *slot, int place, DtmCallNote *call)
 	return *(volatile int64 *) &note->id == id;
 }
 
+bool
+dtm_has_call(Oid database, int64 id, int op)
+{
+	DtmCallNote call;
+
+	for (DtmSharedSlot *slot = dtm_next_slot(database, NULL); slot != NULL;
+		 slot = dtm_next_slot(database, slot))
+		for (int place = 0; place < DTM_CALL_NOTES; place++)
+			if (dtm_read_call(slot, place, &call) && call.id == id && call.op == op)
+				return true;
+	return false;
+}
+
 void
 dtm_set_state(DtmSharedSlot *slot, DtmCoordinatorState state)
 {

@@ -253,6 +253,12 @@ extern bool dtm_read_host(DtmSharedSlot *slot, int place, DtmHostStats *stats);
 /* The call at a place; false: there is none. */
 extern bool dtm_read_call(DtmSharedSlot *slot, int place, DtmCallNote *call);
 
+/*
+ * Is a call of an op known to wait for its turn or to be in flight, in a database?  A
+ * coordinator notes DTM_CALL_NOTES of its calls.
+ */
+extern bool dtm_has_call(Oid database, int64 id, int op);
+
 extern void dtm_set_state(DtmSharedSlot *slot, DtmCoordinatorState state);
 
 /* The same under the slot's mutex.  What runs is known to be well by dtm_note_well(). */

@@ -187,6 +187,26 @@ request_add_branch(Transaction *trans, const BranchRequest *branch)
 	request_check_size(trans);
 }
 
+/*
+ * dtm has no such request, so no SDK sends keys of its own but those of all its
+ * requests; a result or an op that is misspelt must not be passed over.
+ */
+static void
+check_completion_key(const char *key)
+{
+	static const char *const known[] = {"gid", "branch_id", "op", "ok", "result"};
+	const char *nearest;
+
+	if (strcmp(key, "gid") == 0 || strcmp(key, "trans_type") == 0)
+		return;
+	nearest = nearest_name(key, known, lengthof(known));
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("request has an unknown key \"%s\"", key),
+			 nearest != NULL ? errhint("Perhaps you meant \"%s\".", nearest) :
+			 errhint("Pass an object with gid, branch_id, op, ok (true or false) and result.")));
+}
+
 void
 request_completion(Jsonb *object, char **step, char **op, bool *ok, Jsonb **result)
 {
@@ -214,6 +234,8 @@ request_completion(Jsonb *object, char **step, char **op, bool *ok, Jsonb **resu
 		}
 		else if (strcmp(pairs[i].key, "result") == 0)
 			*result = JsonbValueToJsonb(value);
+		else
+			check_completion_key(pairs[i].key);
 	}
 	if (*step == NULL || !has_ok)
 		ereport(ERROR,

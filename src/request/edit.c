@@ -389,6 +389,51 @@ request_edit_step(Transaction *trans, int step, Jsonb *changes, int *op, bool *s
 	return before;
 }
 
+/* The query URL of a prepared transaction; null is no URL. */
+Jsonb *
+request_edit_query(Transaction *trans, Jsonb *changes)
+{
+	static const char key[] = "query_prepared";
+	int			n;
+	JsonPair   *pairs = read_pairs(&changes->root, "changes", &n);
+	JsonbValue	before = {.type = jbvString};
+	StringInfoData json;
+	Caller		caller;
+
+	if (trans->core.status != DTM_PREPARED || trans->query_prepared == NULL ||
+		trans->query_prepared[0] == '\0')
+		ereport(ERROR,
+				(errcode(DTM_ERRCODE_WRONG_STATUS),
+				 errmsg("cannot change %s of global transaction \"%s\" because it is not queried",
+						key, trans->gid),
+				 errhint("Only a prepared global transaction that has a URL to be queried is.")));
+	if (n != 1 || strcmp(pairs[0].key, key) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("branch \"%s\" has only the key \"%s\"", WIRE_QUERY_BRANCH_ID, key),
+				 errhint("Pass an object such as {\"query_prepared\": \"http://shop/asked\"}.")));
+	before.val.string.val = unconstify(char *, trans->query_prepared);
+	before.val.string.len = (int) strlen(trans->query_prepared);
+	initStringInfo(&json);
+	append_pair(&json, key, JsonbValueToJsonb(&before));
+	appendStringInfoChar(&json, '}');
+	trans->query_prepared = read_string(&pairs[0].value, key);
+	if (trans->query_prepared[0] == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"%s\" must not be empty", key),
+				 errhint("Pass a URL. To end the global transaction, call dtm_abort() or dtm_force_stop().")));
+	/* as the current role, and as who submitted: see check_op() */
+	request_check_url(trans->protocol, trans->query_prepared, key, REQUEST_URL_REMOTE,
+					  trans->submitted_by);
+	become_submitter(trans, &caller);
+	request_check_url(trans->protocol, trans->query_prepared, key, REQUEST_URL_REMOTE,
+					  trans->submitted_by);
+	become_caller(&caller);
+	request_check_size(trans);
+	return jsonb_of(json.data);
+}
+
 void
 request_check_again(const Transaction *trans)
 {

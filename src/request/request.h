@@ -158,6 +158,9 @@ extern int	request_find_op(const Transaction *trans, const char *step_name,
 extern Jsonb *request_edit_step(Transaction *trans, int step, Jsonb *changes,
 								int *op, bool *several);
 
+/* The same of the URL at which a prepared transaction is queried. */
+extern Jsonb *request_edit_query(Transaction *trans, Jsonb *changes);
+
 /* The same check of all that it calls. */
 extern void request_check_again(const Transaction *trans);
 

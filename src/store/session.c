@@ -178,6 +178,26 @@ store_notify(const char *channel, const char *payload)
 	statement_leave(&session);
 }
 
+bool
+store_was_called(int64 id, int op)
+{
+	static Statement statement = {
+		"SELECT FROM dtm.attempt WHERE id" EQUALS "$1 AND branch" EQUALS "$2 LIMIT 1",
+		2, {INT8OID, INT2OID}, true
+	};
+	Datum		values[2];
+	Session		session;
+	bool		found;
+
+	values[0] = Int64GetDatum(id);
+	values[1] = Int16GetDatum((int16) op);
+	statement_enter(&session);
+	statement_run(&statement, values, NULL);
+	found = SPI_processed > 0;
+	statement_leave(&session);
+	return found;
+}
+
 StoreFound
 store_peek(const char *gid, bool latest, StorePeek *peek)
 {

@@ -130,6 +130,9 @@ extern void store_add_dead_letter(int64 id, int op, const char *reason,
  */
 extern void store_notify(const char *channel, const char *payload);
 
+/* Has a call of an op ended? */
+extern bool store_was_called(int64 id, int op);
+
 /* Data of a gid that can be read cheaply. */
 typedef struct StorePeek
 {

@@ -8,12 +8,6 @@
 
 #include "common/hashfn.h"
 
-/*
- * Branch id of calls that are not for a branch: the query-back and the
- * callback (§5.2).
- */
-#define QUERY_BRANCH_ID		"00"
-
 static bool
 starts_with(const char *string, const char *prefix)
 {
@@ -136,7 +130,7 @@ wire_describe(const Transaction *trans, int op, WireBranch *branch)
 		bool		workflow = trans->core.type == DTM_WORKFLOW;
 
 		branch->url = trans->query_prepared ? trans->query_prepared : "";
-		branch->branch_id = QUERY_BRANCH_ID;
+		branch->branch_id = WIRE_QUERY_BRANCH_ID;
 		branch->op = workflow ? trans->workflow : dtm_op_name(DTM_OP_MSG);
 		branch->payload = workflow ? trans->workflow_data : NULL;
 		branch->step = NULL;

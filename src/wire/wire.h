@@ -39,6 +39,12 @@ extern WireKind wire_kind(const char *protocol, const char *url);
 extern const char *wire_url_problem(const char *protocol, const char *url,
 									const char **hint);
 
+/*
+ * Branch id of calls that are not for a branch: the query-back and the
+ * callback (§5.2).
+ */
+#define WIRE_QUERY_BRANCH_ID	"00"
+
 /* The call of an op (or of DTM_CALL_QUERY). */
 typedef struct WireBranch
 {
