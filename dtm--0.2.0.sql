@@ -2707,6 +2707,17 @@ AS $$
 $$;
 
 /*
+ * The part of a URL that its subject depends on: of many URLs, few differ in it, and
+ * only for those is the subject looked up.
+ */
+CREATE FUNCTION dtm.alert_origin(url text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+  SELECT CASE WHEN $1 OPERATOR(pg_catalog.~~) 'sql:%' THEN pg_catalog.split_part($1, '?', 1)
+              ELSE COALESCE(pg_catalog.substring($1, '^(?:[^:/?]*:(?://)?)?[^/?]*'), '') END
+$$;
+
+/*
  * What needs a person now: a row for each kind, subject and class of error, with a
  * transaction as an example.  What has no response belongs to the host, whatever the
  * errors are.  Only the transactions that dtm.stuck has, too, are looked at closely;
@@ -2720,6 +2731,7 @@ SET jit = off
 SET enable_seqscan = on
 SET enable_bitmapscan = on
 SET enable_hashjoin = on
+SET enable_mergejoin = on
 SET enable_sort = on
 AS $$
   WITH host AS MATERIALIZED (
@@ -2728,8 +2740,8 @@ AS $$
            bool_or(h.silent_since IS NULL) AS responds,
            max(h.error) FILTER (WHERE h.silent_since IS NOT NULL) AS error
       FROM dtm.alert_hosts() h GROUP BY h.host
-  ), stuck AS (
-    SELECT r.gid, dtm.status_name(a.status) AS status, a.failures::integer AS failures, s.kind, u.url,
+  ), stuck AS MATERIALIZED (
+    SELECT r.gid, dtm.status_name(a.status) AS status, a.failures::integer AS failures, s.kind, u.url, dtm.alert_origin(u.url) AS origin,
            CASE s.kind WHEN 'parked' THEN COALESCE(a.parked_reason, dtm.submitter_problem(r.submitted_by)) ELSE l.error END AS error,
            CASE s.kind WHEN 'failing' THEN l.http_status END AS http_status,
            CASE s.kind WHEN 'parked' THEN COALESCE(a.parked, a.updated) WHEN 'ongoing' THEN a.ongoing_since ELSE l.started END AS since
@@ -2751,20 +2763,24 @@ AS $$
                          ELSE dtm.op_url(r.trans_type, b.branch, r.action, r.compensate) END AS url) u
      WHERE s.kind IS NOT NULL AND
            (a.failures >= dtm.alert_retry_limit() OR a.next_time = 'infinity' OR a.ongoing_since < as_of - dtm.stuck_after())
-  ), placed AS MATERIALIZED (
-    SELECT t.gid, t.status, t.url, t.failures, t.since, p.subject, t.error, t.http_status,
-           CASE WHEN t.kind = 'failing' AND t.http_status IS NULL AND t.url NOT LIKE 'sql:%' AND
-                     (dtm.alert_is_silence(t.error) OR
-                      EXISTS (SELECT FROM host h WHERE h.host = p.subject AND h.silent_since IS NOT NULL) OR
-                      EXISTS (SELECT FROM dtm.alert o WHERE o.resolved IS NULL AND o.kind = 'unreachable' AND o.subject = p.subject))
-                THEN 'unreachable' ELSE t.kind END AS kind
-      FROM stuck t CROSS JOIN LATERAL (SELECT dtm.alert_subject(t.url) AS subject) p
     UNION ALL
-    SELECT r.gid, 'failed', u.url, NULL, d.discarded, dtm.alert_subject(u.url), d.reason, NULL, 'discarded'
+    SELECT r.gid, 'failed', NULL, 'discarded', u.url, dtm.alert_origin(u.url), d.reason, NULL, d.discarded
       FROM dtm.dead_letter d
            JOIN dtm.request r ON r.id = d.id
            CROSS JOIN LATERAL (SELECT dtm.op_url(r.trans_type, d.branch, r.action, r.compensate) AS url) u
      WHERE d.discarded > as_of - interval '1 hour'
+  ), place AS MATERIALIZED (
+    SELECT o.origin, dtm.alert_subject(o.origin) AS subject FROM (SELECT DISTINCT t.origin FROM stuck t) o
+  ), silent AS MATERIALIZED (
+    SELECT h.host AS subject FROM host h WHERE h.silent_since IS NOT NULL
+    UNION
+    SELECT o.subject FROM dtm.alert o WHERE o.resolved IS NULL AND o.kind = 'unreachable'
+  ), placed AS MATERIALIZED (
+    SELECT t.gid, t.status, t.url, t.failures, t.since, p.subject, t.error, t.http_status,
+           CASE WHEN t.kind = 'failing' AND t.http_status IS NULL AND t.url NOT LIKE 'sql:%' AND
+                     (dtm.alert_is_silence(t.error) OR p.subject IN (SELECT s.subject FROM silent s))
+                THEN 'unreachable' ELSE t.kind END AS kind
+      FROM stuck t JOIN place p ON p.origin = t.origin
   ), grouped AS (
     SELECT g.kind, g.subject, g.class, g.error, g.gid, g.status, g.url, g.failures, g.count, g.since
       FROM (SELECT p.*, c.class,
@@ -2784,17 +2800,21 @@ AS $$
     SELECT o.subject FROM dtm.alert o
      WHERE o.resolved IS NULL AND o.kind = 'unreachable' AND
            NOT EXISTS (SELECT FROM host h WHERE h.host = o.subject AND h.responds)
-  ), waiting AS (
-    SELECT w.subject, count(*) AS count, min(w.gid) AS gid
+  ), waiting AS MATERIALIZED (
+    SELECT w.origin, count(*) AS count, min(w.gid) AS gid
       FROM (SELECT r.gid,
-                   dtm.alert_subject(CASE WHEN a.status = 'p' THEN r.query_prepared
-                                          WHEN a.status = 'a' THEN r.compensate[p.step] ELSE r.action[p.step] END) AS subject
+                   dtm.alert_origin(CASE WHEN a.status = 'p' THEN r.query_prepared
+                                         WHEN a.status = 'a' THEN r.compensate[p.step] ELSE r.action[p.step] END) AS origin
               FROM (SELECT i.* FROM dtm.active i
                      WHERE (i.next_time <= as_of OR (i.failures > 0 AND i.next_time < 'infinity')) AND (SELECT count(*) FROM doubtful) > 0
                      LIMIT 10000) a
                    JOIN dtm.request r ON r.id = a.id
                    CROSS JOIN LATERAL (SELECT dtm.current_step(r.trans_type, a.status, a.branch_status) AS step) p) w
-     GROUP BY w.subject
+     GROUP BY w.origin
+  ), waits AS MATERIALIZED (
+    SELECT o.subject, sum(o.count)::bigint AS count, min(o.gid) AS gid
+      FROM (SELECT w.count, w.gid, dtm.alert_subject(w.origin) AS subject FROM waiting w) o
+     GROUP BY o.subject
   ), reason AS (
     SELECT g.* FROM grouped g WHERE g.kind <> 'unreachable'
     UNION ALL
@@ -2802,7 +2822,7 @@ AS $$
            GREATEST(g.count, w.count), LEAST(g.since, h.silent_since, as_of)
       FROM doubtful d
            LEFT JOIN grouped g ON g.kind = 'unreachable' AND g.subject = d.subject
-           LEFT JOIN waiting w ON w.subject = d.subject
+           LEFT JOIN waits w ON w.subject = d.subject
            LEFT JOIN host h ON h.host = d.subject
      WHERE g.count > 0 OR w.count > 0
     UNION ALL
