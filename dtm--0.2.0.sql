@@ -2360,7 +2360,13 @@ AS $$
 DECLARE
   failed bigint[];
   hosts jsonb;
+  alerts jsonb;
 BEGIN
+  IF has_table_privilege('dtm.alerts', 'SELECT') THEN
+    SELECT jsonb_agg(to_jsonb(a)) INTO alerts
+      FROM (SELECT v.kind, v.subject, left(v.error, 200) AS error, v.count, v.most, v.since, v.state, v.resolved, v.gid, v.message, v.help
+              FROM dtm.alerts v LIMIT 10) a;
+  END IF;
   SELECT array_agg(s.id) INTO failed FROM (SELECT t.id FROM dtm.transactions t WHERE t.state = 'failed' LIMIT 8) s;
   IF has_table_privilege('dtm.stat_hosts', 'SELECT') THEN
     SELECT COALESCE(jsonb_agg(to_jsonb(h) ORDER BY h.host), '[]') INTO hosts FROM dtm.stat_hosts h WHERE h.state <> 'closed';
@@ -2376,6 +2382,7 @@ BEGIN
     'stuck', (SELECT count(*) FROM dtm.stuck),
     'coordinators', (SELECT COALESCE(jsonb_agg(to_jsonb(c) ORDER BY c.coordinator), '[]') FROM dtm.stat_coordinator c),
     'hosts', hosts,
+    'alerts', alerts,
     'in_flight', (SELECT jsonb_build_object('calls', count(*), 'longest', extract(epoch FROM max(f.duration))) FROM dtm.in_flight f),
     'failed', dtm.page_rows(COALESCE(failed, '{}')));
 END

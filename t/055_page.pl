@@ -13,7 +13,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 gateway_program();
-my $node = start_server('page', conf => "dtm.retry_interval = '1h'\ndtm.retry_interval_max = '1h'\ndtm.alert_retry_limit = 1\nmax_prepared_transactions = 5\n");
+my $node = start_server('page', conf => "dtm.retry_interval = '1h'\ndtm.retry_interval_max = '1h'\ndtm.alert_retry_limit = 1\ndtm.alert_after = 1s\nmax_prepared_transactions = 5\n");
 my ($busi) = start_participant();
 my $folder = PostgreSQL::Test::Utils::tempdir();
 my @ports = map { PostgreSQL::Test::Cluster::get_free_port() } 1 .. 3;
@@ -181,6 +181,9 @@ my $overview = reading('operator', 'overview')->{json};
 is($overview->{stuck}, 5, 'the overview');
 is($overview->{causes}[0]{host}, $busi, 'has what is stuck by host');
 is($overview->{coordinators}[0]{state}, 'running', 'and the coordinators');
+ok(eventually($node, "SELECT count(*) > 0 FROM dtm.alerts WHERE state = 'open'"), 'there are alerts');
+like(reading('operator', 'overview')->{json}{alerts}[0]{message}, qr/\w/, 'which an administrator sees');
+is(reading('shop', 'overview')->{json}{alerts}, undef, 'and nobody else');
 is(reading('operator', 'services')->{json}{calls}[0]{host}, $busi, 'services');
 is(scalar(@{ reading('operator', 'services')->{json}{calls}[0]{percentiles} }), 3, 'with percentiles');
 is(reading('shop', 'services')->{json}{hosts}, undef, 'circuits are for administrators');

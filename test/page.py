@@ -151,6 +151,7 @@ def fill(sql, shop, slow, down):
     sql.until("SELECT count(*) FROM dtm.parked WHERE gid LIKE 'bonus-%'", 3)
     sql.until("SELECT count(*) FROM dtm.stat_hosts WHERE state <> 'closed'", 1)
     sql.until("SELECT count(*) FROM dtm.transactions WHERE gid LIKE 'transfer-%' AND state = 'succeeded'", 60)
+    sql.until("SELECT count(*) > 0 FROM dtm.alerts WHERE state = 'open'", True)
     sql("SELECT dtm_force_stop('test-1', 'test data')")
     sql("SET ROLE operator; SELECT dtm_retry_now('order-3000', 'card service was restarted'); RESET ROLE")
 
@@ -305,6 +306,7 @@ def test_overview(b):
     check("host does not respond" in b.text("#main h1"), "the overview says what is wrong in a sentence")
     check("Hosts that do not respond" in b.text(), "and which host is down")
     check("sold out" in b.text(), "and what has failed last")
+    check("Alerts" in b.text("#main h2"), "and what has been told")
     b.picture("overview", True)
 
 

@@ -152,7 +152,7 @@ setInterval(() => document.querySelectorAll('time[data-kind]').forEach(setTimes)
 export const colors = {
 	running: 'blue', scheduled: 'violet', waiting: '', retrying: 'amber', parked: 'red', 'rolling back': 'orange',
 	succeeded: 'green', failed: 'red', stopped: '', stuck: 'red',
-	closed: 'green', open: 'red', probing: 'amber',
+	resolved: 'green', closed: 'green', open: 'red', probing: 'amber',
 	paused: 'amber', yielding: 'blue', starting: 'blue', 'not running': 'red', 'not preloaded': 'red', standby: '',
 	'not called': '', 'given up': '',
 	SUCCESS: 'green', FAILURE: 'red', ERROR: 'red', ONGOING: 'amber'

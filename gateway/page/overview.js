@@ -88,6 +88,19 @@ function hosts(data) {
 				h('td', { 'data-label': 'Next probe' }, until(host.next_probe)), h('td', { class: 'error small wide', 'data-label': 'Last error' }, plain(host.last_error))))))));
 }
 
+function alerts(data) {
+	if (!data.alerts) return null;
+	return h('section', { class: 'card', 'aria-labelledby': 'alerts' },
+		h('header', {}, h('h2', { id: 'alerts' }, 'Alerts'), h('span', { class: 'soft small' }, 'what has been told, open ones first')),
+		h('div', { class: 'scroll' }, h('table', { class: 'cards' },
+			h('thead', {}, h('tr', {}, h('th', {}, 'Alert'), h('th', {}, 'State'), h('th', { class: 'number' }, 'Transactions'), h('th', {}, 'Since'), h('th', {}, 'Over'), h('th', {}, 'What helps'))),
+			h('tbody', {}, data.alerts.map((a) => h('tr', {},
+				h('td', { class: 'first wide' }, h('span', { class: 'sentence' }, plain(a.message)), a.error && h('div', { class: 'error small clip' }, plain(a.error)), a.gid && h('div', { class: 'small' }, gidLink(a.gid))),
+				h('td', { 'data-label': 'State' }, badge(a.state)), h('td', { class: 'number', 'data-label': 'Transactions' }, number(a.state === 'open' ? a.count : a.most)),
+				h('td', { 'data-label': 'Since' }, ago(a.since)), h('td', { 'data-label': 'Over' }, a.resolved ? ago(a.resolved) : ''),
+				h('td', { class: 'small wide', 'data-label': 'What helps' }, a.state === 'open' ? plain(a.help) : '')))))));
+}
+
 function failed(data) {
 	return h('section', { class: 'card', 'aria-labelledby': 'failed' },
 		h('header', {}, h('h2', { id: 'failed' }, 'Failed last'), h('a', { href: stateLink('failed'), 'data-key': 'all failed' }, 'Show all')),
@@ -102,5 +115,5 @@ function failed(data) {
 
 export const overview = {
 	load: () => read('overview'),
-	render: (data) => [verdict(data), tiles(data), causes(data), hosts(data), failed(data)]
+	render: (data) => [verdict(data), tiles(data), causes(data), hosts(data), alerts(data), failed(data)]
 };
