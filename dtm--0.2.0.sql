@@ -88,12 +88,17 @@ CREATE TABLE dtm.home (
   paused boolean NOT NULL,
   since timestamptz NOT NULL,
   directory text COLLATE "C",
-  id uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid() CONSTRAINT home_pkey PRIMARY KEY
+  id uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid() CONSTRAINT home_pkey PRIMARY KEY,
+  citus_group integer,
+  tag text COLLATE "C"
 );
 COMMENT ON TABLE dtm.home IS
   'the server and database that this coordinator belongs to, and whether it was paused';
 COMMENT ON COLUMN dtm.home.directory IS
   'inode and creation time of a file in the data directory, which differ in a copy of the whole server; NULL: the coordinator has not run yet';
+
+COMMENT ON COLUMN dtm.home.citus_group IS 'group of this node in a cluster of Citus; NULL: none, or the coordinator has not run yet';
+COMMENT ON COLUMN dtm.home.tag IS 'what the gids end with that are generated on this node of Citus; NULL: nothing';
 
 CREATE SEQUENCE dtm.request_id_seq;
 
@@ -594,6 +599,17 @@ CREATE FUNCTION @extschema@.dtm_query_prepared(gid text) RETURNS boolean
 AS 'MODULE_PATHNAME', 'dtm_query_prepared' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.dtm_query_prepared(text) IS
   'returns whether the local transaction of a msg has committed; if it did not, prevents it from committing later';
+
+CREATE FUNCTION @extschema@.dtm_barrier_in(barrier_table regclass, key anyelement, trans_type text, gid text, branch_id text, op text, barrier_id text DEFAULT NULL)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'dtm_barrier_in' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.dtm_barrier_in(regclass, anyelement, text, text, text, text, text) IS
+  'the same as dtm_barrier(), with a row in a table of your own, found by the key of what the branch changes';
+
+CREATE FUNCTION @extschema@.dtm_query_prepared_in(barrier_table regclass, key anyelement, gid text) RETURNS boolean
+AS 'MODULE_PATHNAME', 'dtm_query_prepared_in' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.dtm_query_prepared_in(regclass, anyelement, text) IS
+  'the same as dtm_query_prepared(), for a barrier of dtm_barrier_in()';
 
 /* ---------- monitoring: names for stored values ---------- */
 
@@ -1630,6 +1646,38 @@ AS 'MODULE_PATHNAME', 'dtm_home_changed' LANGUAGE C;
 CREATE TRIGGER home_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON dtm.home
   FOR EACH STATEMENT EXECUTE FUNCTION dtm.home_changed();
 ALTER TABLE dtm.home ENABLE ALWAYS TRIGGER home_changed;
+
+/* The coordinators look anew at what a TRUNCATE leaves. */
+CREATE FUNCTION dtm.truncated() RETURNS trigger
+AS 'MODULE_PATHNAME', 'dtm_truncated' LANGUAGE C;
+
+/*
+ * A table with a trigger is one that Citus refuses to distribute: each node has to have its
+ * own.  Elsewhere there is none, since each insert of a row pays for a table that has
+ * triggers, even if they are for TRUNCATE.
+ */
+CREATE FUNCTION dtm.guard_tables() RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  name text;
+BEGIN
+  FOREACH name IN ARRAY ARRAY['request', 'active', 'finished', 'attempt', 'result', 'act', 'dead_letter', 'lane', 'alert'] LOOP
+    IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = format('dtm.%I', name)::regclass AND t.tgname = 'truncated') THEN
+      EXECUTE format('CREATE TRIGGER truncated BEFORE TRUNCATE ON dtm.%I FOR EACH STATEMENT EXECUTE FUNCTION dtm.truncated()', name);
+    END IF;
+  END LOOP;
+END
+$$;
+
+DO $$
+BEGIN
+  IF EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname OPERATOR(pg_catalog.=) 'citus') THEN
+    PERFORM dtm.guard_tables();
+  END IF;
+END
+$$;
 
 CREATE FUNCTION dtm.set_home() RETURNS void
 AS 'MODULE_PATHNAME', 'dtm_set_home' LANGUAGE C VOLATILE PARALLEL UNSAFE;
@@ -3016,6 +3064,358 @@ AS $$
     FROM dtm.alert a
 $$;
 
+/* ---------- Citus (docs/citus.md) ---------- */
+
+/*
+ * Citus need not be there, so that no function can name what is Citus's but in text that
+ * is executed.
+ */
+CREATE FUNCTION dtm.need_citus() RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus') THEN
+    RAISE EXCEPTION 'Citus is not installed in this database'
+      USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'Use this function in a cluster of Citus. A single server needs none of it.';
+  END IF;
+END
+$$;
+
+CREATE FUNCTION dtm.is_citus_table(name regclass) RETURNS boolean
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  found boolean;
+BEGIN
+  EXECUTE 'SELECT EXISTS (SELECT FROM pg_dist_partition p WHERE p.logicalrelid = $1)' INTO found USING name;
+  RETURN found;
+END
+$$;
+
+/* What a statement returns on each node, as the current role; a node that can't be asked is an error. */
+CREATE FUNCTION dtm.on_each_node(command text, OUT nodeid integer, OUT node text, OUT result text) RETURNS SETOF record
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  success boolean;
+BEGIN
+  PERFORM dtm.need_citus();
+  FOR nodeid, node, success, result IN EXECUTE
+    'SELECT n.nodeid, n.nodename || '':'' || n.nodeport, r.success, r.result
+       FROM run_command_on_all_nodes($1) r JOIN pg_dist_node n ON n.nodeid = r.nodeid ORDER BY n.groupid' USING command
+  LOOP
+    IF NOT success THEN
+      RAISE EXCEPTION 'node % cannot be asked', node
+        USING ERRCODE = 'connection_exception', DETAIL = COALESCE(result, 'It has no answer.'),
+              HINT = 'Look whether the node runs, has the extension dtm, and lets the role log in from the other nodes. What is gone for good has to be removed with citus_remove_node().';
+    END IF;
+    RETURN NEXT;
+  END LOOP;
+END
+$$;
+
+/*
+ * What a query returns on each node, as the current role.  Where a node can't be asked, a warning says so,
+ * and the others are shown.
+ */
+CREATE FUNCTION dtm.cluster_rows(query text, OUT node text, OUT rows jsonb) RETURNS SETOF record
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  success boolean;
+  result text;
+BEGIN
+  PERFORM dtm.need_citus();
+  FOR node, success, result IN EXECUTE
+    'SELECT n.nodename || '':'' || n.nodeport, r.success, r.result
+       FROM run_command_on_all_nodes($1) r JOIN pg_dist_node n ON n.nodeid = r.nodeid ORDER BY n.groupid'
+    USING format('SELECT pg_catalog.jsonb_agg(t) FROM (%s) t', query)
+  LOOP
+    IF success THEN
+      rows := COALESCE(NULLIF(result, '')::jsonb, '[]');
+      RETURN NEXT;
+    ELSE
+      RAISE WARNING 'node % cannot be asked', node USING ERRCODE = 'connection_exception', DETAIL = COALESCE(result, 'It has no answer.');
+    END IF;
+  END LOOP;
+END
+$$;
+
+CREATE VIEW dtm.cluster_transactions AS
+  SELECT c.node, t.*
+    FROM dtm.cluster_rows('(SELECT * FROM dtm.transactions WHERE finished IS NULL LIMIT 10000) UNION ALL (SELECT * FROM dtm.transactions WHERE finished IS NOT NULL LIMIT 1000)') c
+         CROSS JOIN LATERAL pg_catalog.jsonb_populate_recordset(NULL::dtm.transactions, c.rows) t;
+COMMENT ON VIEW dtm.cluster_transactions IS 'transactions of all nodes of Citus that the current role is allowed to see: of each node up to 10000 that have not ended, and the newest 1000 that have';
+
+CREATE VIEW dtm.cluster_stuck AS
+  SELECT c.node, t.*
+    FROM dtm.cluster_rows('SELECT * FROM dtm.stuck LIMIT 10000') c
+         CROSS JOIN LATERAL pg_catalog.jsonb_populate_recordset(NULL::dtm.stuck, c.rows) t
+   ORDER BY t.since;
+COMMENT ON VIEW dtm.cluster_stuck IS 'dtm.stuck of all nodes of Citus, up to 10000 of each; the longest first';
+
+CREATE VIEW dtm.cluster_coordinators AS
+  SELECT c.node, t.*
+    FROM dtm.cluster_rows('SELECT * FROM dtm.stat_coordinator') c
+         CROSS JOIN LATERAL pg_catalog.jsonb_populate_recordset(NULL::dtm.stat_coordinator, c.rows) t;
+COMMENT ON VIEW dtm.cluster_coordinators IS 'dtm.stat_coordinator of all nodes of Citus';
+
+/* The columns mean the same as in the views of one node. */
+DO $$
+DECLARE
+  c pg_catalog.record;
+BEGIN
+  FOR c IN SELECT v.cluster, a.attname, COALESCE(pg_catalog.col_description(o.attrelid, o.attnum), 'host name and port of the node') AS comment
+             FROM (VALUES ('dtm.cluster_transactions'::pg_catalog.regclass, 'dtm.transactions'::pg_catalog.regclass),
+                          ('dtm.cluster_stuck', 'dtm.stuck'), ('dtm.cluster_coordinators', 'dtm.stat_coordinator')) v(cluster, single)
+                  JOIN pg_catalog.pg_attribute a ON a.attrelid = v.cluster
+                  LEFT JOIN pg_catalog.pg_attribute o ON o.attrelid = v.single AND o.attname = a.attname LOOP
+    EXECUTE pg_catalog.format('COMMENT ON COLUMN %s.%I IS %L', c.cluster, c.attname, c.comment);
+  END LOOP;
+END
+$$;
+
+/*
+ * Runs an expression on the node that has a transaction: that of the tag at the end of the gid, or the one
+ * that knows the gid.  All nodes are asked at the same time, and the others do nothing.
+ */
+CREATE FUNCTION @extschema@.dtm_cluster_run(gid text, expression text) RETURNS text
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  r record;
+  n integer := 0;
+  answer text;
+  failure text;
+  failed text;
+BEGIN
+  PERFORM dtm.need_citus();
+  IF gid IS NULL OR expression IS NULL THEN
+    RAISE EXCEPTION 'arguments of dtm_cluster_run() must not be null'
+      USING ERRCODE = 'null_value_not_allowed', HINT = 'Pass a gid, and an expression such as dtm_status(gid).';
+  END IF;
+  FOR r IN EXECUTE
+    'SELECT n.nodename || '':'' || n.nodeport AS node, r.success, r.result
+       FROM run_command_on_all_nodes($1) r JOIN pg_dist_node n ON n.nodeid = r.nodeid'
+    USING format('SELECT CASE WHEN dtm.has_transaction(%L) THEN pg_catalog.concat(''+'', (%s)::pg_catalog.text) END', gid, expression)
+  LOOP
+    IF NOT r.success THEN
+      failed := r.node;
+      failure := COALESCE(NULLIF(regexp_replace(r.result, '^ERROR: +', ''), ''), 'it cannot be asked');
+    ELSIF r.result <> '' THEN
+      n := n + 1;
+      answer := substr(r.result, 2);
+    END IF;
+  END LOOP;
+  IF n = 0 AND failed IS NOT NULL THEN
+    RAISE EXCEPTION 'node %: %', failed, failure
+      USING ERRCODE = 'external_routine_exception', HINT = 'If the node is down, try again when it is back: it has its transactions.';
+  ELSIF n = 0 THEN
+    RAISE EXCEPTION 'global transaction "%" does not exist', gid
+      USING ERRCODE = 'DT003', HINT = 'Look for it in dtm.cluster_transactions, which lists the global transactions that you are allowed to see.';
+  ELSIF n > 1 THEN
+    RAISE EXCEPTION 'gid "%" is known on % nodes', gid, n
+      USING ERRCODE = 'DT002', DETAIL = 'The expression has been run on each of them.', HINT = 'Use gids of dtm_new_gid(), or one node for each gid.';
+  END IF;
+  RETURN answer;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.dtm_cluster_run(text, text) IS
+  'runs an expression on the node of Citus that has a global transaction, in a transaction of its own, and returns its result as text';
+
+CREATE FUNCTION dtm.tag() RETURNS text
+AS 'MODULE_PATHNAME', 'dtm_tag' LANGUAGE C STABLE PARALLEL SAFE;
+
+CREATE FUNCTION dtm.status(gid text) RETURNS text
+AS 'MODULE_PATHNAME', 'dtm_status' LANGUAGE C STABLE STRICT;
+
+/* Is this the node of the gid's tag, or does it know the gid? */
+CREATE FUNCTION dtm.has_transaction(gid text) RETURNS boolean
+LANGUAGE sql STABLE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT CASE WHEN $1 ~ '^[0-9a-hjkmnp-tv-z]{26}\.[0-9a-f]{5}$' THEN dtm.tag() = right($1, 5)
+              ELSE dtm.status($1) IS NOT NULL END
+$$;
+
+CREATE FUNCTION @extschema@.dtm_cluster_status(gid text) RETURNS text
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  answer text;
+BEGIN
+  SELECT max(NULLIF(e.result, '')) INTO answer FROM dtm.on_each_node(format('SELECT dtm.status(%L)', gid)) e;
+  RETURN answer;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.dtm_cluster_status(text) IS
+  'returns the status of a global transaction, whichever node of Citus has it; NULL if the gid does not exist';
+
+CREATE FUNCTION @extschema@.dtm_cluster_wait(gid text, timeout interval DEFAULT '30 s') RETURNS text
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  RETURN @extschema@.dtm_cluster_run(gid, format('@extschema@.dtm_wait(%L, %L)', gid, timeout));
+END
+$$;
+COMMENT ON FUNCTION @extschema@.dtm_cluster_wait(text, interval) IS
+  'waits until a global transaction is final, whichever node of Citus has it, and returns its status; on time-out, returns the current status';
+
+/* What setting up has to know of a node. */
+CREATE FUNCTION dtm.node_state() RETURNS jsonb
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT jsonb_build_object(
+    'sql', (SELECT e.extversion FROM pg_extension e WHERE e.extname = 'dtm'),
+    'library', dtm.library_version(),
+    'state', (SELECT min(c.state) FROM dtm.stat_coordinator c),
+    'tag', (SELECT min(h.tag) FROM dtm.home h))
+$$;
+
+/* Checks of the cluster itself; returns the nodes, by their group. */
+CREATE FUNCTION dtm.citus_nodes() RETURNS TABLE (groupid integer, node text, state jsonb)
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  known boolean;
+  bad text;
+BEGIN
+  EXECUTE 'SELECT (SELECT l.groupid = 0 FROM pg_dist_local_group l)' INTO known;
+  IF NOT known THEN
+    RAISE EXCEPTION 'this node is not the coordinator of the cluster'
+      USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Run dtm_citus_setup() on the node on which nodes are added.';
+  END IF;
+  EXECUTE 'SELECT EXISTS (SELECT FROM pg_dist_node n WHERE n.groupid = 0)' INTO known;
+  IF NOT known THEN
+    RAISE EXCEPTION 'the coordinator of the cluster is not in its metadata'
+      USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Run SELECT citus_set_coordinator_host(''host name of this node'').';
+  END IF;
+  EXECUTE 'SELECT string_agg(n.nodename || '':'' || n.nodeport, '', '') FROM pg_dist_node n WHERE n.noderole = ''primary'' AND NOT (n.isactive AND n.hasmetadata)
+            AND to_jsonb(n) ->> ''nodeisclone'' IS DISTINCT FROM ''true''' INTO bad;
+  IF bad IS NOT NULL THEN
+    RAISE EXCEPTION 'nodes are not active, or have no metadata: %', bad
+      USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Run citus_activate_node() or start_metadata_sync_to_node() for them, or remove them.';
+  END IF;
+  RETURN QUERY EXECUTE
+    'SELECT n.groupid, e.node, e.result::jsonb FROM dtm.on_each_node(''SELECT dtm.node_state()'') e JOIN pg_dist_node n USING (nodeid) ORDER BY 1';
+END
+$$;
+
+/* Checks of the nodes, before anything is changed. */
+CREATE FUNCTION dtm.check_nodes(nodes jsonb) RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  wanted text := nodes -> 0 -> 'state' ->> 'sql';
+  bad text;
+BEGIN
+  SELECT string_agg(format('%s has %s', n ->> 'node', COALESCE(n -> 'state' ->> 'library', 'no library')), ', ') INTO bad FROM jsonb_array_elements(nodes) n
+   WHERE n -> 'state' ->> 'sql' IS DISTINCT FROM wanted OR n -> 'state' ->> 'library' IS DISTINCT FROM wanted;
+  IF bad IS NOT NULL THEN
+    RAISE EXCEPTION 'nodes have not version % of dtm: %', wanted, bad
+      USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Install the same package on each node, restart it, and run ALTER EXTENSION dtm UPDATE on this node.';
+  END IF;
+  SELECT string_agg(n ->> 'node', ', ') INTO bad FROM jsonb_array_elements(nodes) n
+   WHERE COALESCE(n -> 'state' ->> 'state', 'not preloaded') = 'not preloaded';
+  IF bad IS NOT NULL THEN
+    RAISE EXCEPTION 'nodes have not preloaded dtm: %', bad
+      USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Set shared_preload_libraries to ''citus, dtm'' on each node, and restart it.';
+  END IF;
+END
+$$;
+
+/* Where rows move to shards, workers must have none: they would not be seen any more. */
+CREATE FUNCTION dtm.check_no_rows(name text) RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  bad text;
+BEGIN
+  SELECT string_agg(e.node, ', ' ORDER BY e.nodeid) INTO bad
+    FROM dtm.on_each_node(format('SELECT EXISTS (SELECT FROM %s) AND (SELECT l.groupid <> 0 FROM pg_dist_local_group l)', name)) e
+   WHERE e.result::boolean;
+  IF bad IS NOT NULL THEN
+    RAISE EXCEPTION 'table % has rows on nodes: %', name, bad
+      USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = format('Copy them into %s of this node, delete them there, and run dtm_citus_setup() again.', name);
+  END IF;
+END
+$$;
+
+/*
+ * The gids of each node end with a tag of its own.  A node that has none gets one, and so
+ * does the one that was added later of two that have the same.
+ */
+CREATE FUNCTION dtm.give_tags(nodes jsonb) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  tags jsonb := '{}';
+  taken text[] := '{}';
+  tag text;
+  n jsonb;
+BEGIN
+  FOR n IN SELECT e FROM jsonb_array_elements(nodes) e ORDER BY (e ->> 'groupid')::integer LOOP
+    tag := n -> 'state' ->> 'tag';
+    WHILE tag IS NULL OR tag = ANY (taken) LOOP
+      tag := substr(md5(gen_random_uuid()::text), 1, 5);
+    END LOOP;
+    taken := taken || tag;
+    tags := tags || jsonb_build_object(n ->> 'groupid', tag);
+  END LOOP;
+  PERFORM dtm.on_each_node(format(
+    'UPDATE dtm.home SET tag = t.tag FROM (SELECT %L::pg_catalog.jsonb OPERATOR(pg_catalog.->>) l.groupid::pg_catalog.text AS tag FROM pg_catalog.pg_dist_local_group l) t
+      WHERE dtm.home.tag IS DISTINCT FROM t.tag', tags));
+  RETURN tags;
+END
+$$;
+
+CREATE FUNCTION @extschema@.dtm_citus_setup(OUT node text, OUT tag text) RETURNS SETOF record
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  nodes jsonb;
+  tags jsonb;
+BEGIN
+  PERFORM dtm.need_citus();
+  IF NOT (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = current_user) THEN
+    RAISE EXCEPTION 'permission denied to set up dtm on Citus'
+      USING ERRCODE = 'insufficient_privilege', HINT = 'Run dtm_citus_setup() as a superuser.';
+  END IF;
+  SELECT jsonb_agg(to_jsonb(c)) INTO nodes FROM dtm.citus_nodes() c;
+  PERFORM dtm.check_nodes(nodes);
+  IF NOT dtm.is_citus_table('dtm_barrier.barrier') THEN
+    PERFORM dtm.check_no_rows('dtm_barrier.barrier');
+    /* a key that has the column by which it is distributed: without, shards can't be moved */
+    ALTER TABLE dtm_barrier.barrier DROP CONSTRAINT barrier_pkey, ADD CONSTRAINT barrier_pkey PRIMARY KEY (id, gid);
+    EXECUTE 'SELECT create_distributed_table(''dtm_barrier.barrier'', ''gid'', colocate_with => ''none'')';
+  END IF;
+  IF NOT dtm.is_citus_table('dtm.topic') THEN
+    PERFORM dtm.check_no_rows('dtm.topic');
+    EXECUTE 'SELECT create_reference_table(''dtm.topic'')';
+  END IF;
+  PERFORM dtm.on_each_node('SELECT dtm.guard_tables()');
+  tags := dtm.give_tags(nodes);
+  RETURN QUERY SELECT n ->> 'node', tags ->> (n ->> 'groupid') FROM jsonb_array_elements(nodes) n;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.dtm_citus_setup() IS
+  'prepares dtm on all nodes of a cluster of Citus: distributes the barrier, makes topics known to all nodes, gives each node a tag for its gids; returns the nodes with their tags';
+
 /* ---------- privileges: first only those of the owner, and then these ---------- */
 
 /*
@@ -3088,6 +3488,7 @@ GRANT EXECUTE ON FUNCTION
   @extschema@.dtm_register_branch(text, text, text, text, jsonb), @extschema@.dtm_register_branch(text, text, text),
   @extschema@.dtm_register_branch(jsonb), @extschema@.dtm_prepare_workflow(jsonb),
   @extschema@.dtm_barrier(text, text, text, text, text), @extschema@.dtm_query_prepared(text),
+  @extschema@.dtm_barrier_in(regclass, anyelement, text, text, text, text, text), @extschema@.dtm_query_prepared_in(regclass, anyelement, text),
   @extschema@.dtm_status(text), @extschema@.dtm_query(text), @extschema@.dtm_wait(text, interval),
   @extschema@.dtm_result(text, text, text), @extschema@.dtm_complete(text, text, text, boolean, jsonb),
   @extschema@.dtm_retry_now(text, text), @extschema@.dtm_resume(text, text), @extschema@.dtm_force_stop(text, text),

@@ -18,6 +18,7 @@ my @src = (
 	['compat'],
 	['crash_point'],
 	['clock'],
+	['citus'],
 	['flight', qw(compat)],
 	['gid'],
 	['utf8'],
@@ -33,22 +34,23 @@ my @src = (
 	['settings', qw(core transaction transport)],
 	['wire', qw(base64 compat core header settings step_options transaction transport utf8)],
 	['endpoint', qw(compat core errors header nearest settings step_options transaction transport utf8 wire)],
-	['store', qw(compat core errors flight process/metrics settings step_options transaction)],
+	['store', qw(citus compat core errors flight process/metrics settings step_options transaction)],
 	['result', qw(compat core errors settings store transaction utf8 wire)],
-	['barrier', qw(compat errors store transaction)],
+	['barrier', qw(citus compat errors store transaction)],
 	['process/waiters'],
-	['process/shmem', qw(compat process/metrics process/waiters transaction transport)],
+	['process/committing', qw(citus)],
+	['process/shmem', qw(citus compat process/committing process/metrics process/waiters transaction transport)],
 	['process/wait_event', qw(compat)],
 	['process/bgworker', qw(compat)],
 	['process/looks', qw(process/shmem)],
 	['notice', qw(core process/shmem settings store transaction)],
 	['outcome', qw(core notice process/looks process/metrics process/shmem settings store transaction utf8)],
 	['local',
-		qw(compat core crash_point errors flight result outcome process/bgworker process/shmem settings store
+		qw(compat core crash_point errors flight result outcome process/bgworker process/committing process/shmem settings store
 		   transaction utf8 wire process/wait_event clock)],
 	['request', qw(result base64 compat core endpoint errors gid header local nearest settings step_options store transaction utf8 wire)],
 	['coordinator',
-		qw(compat core crash_point endpoint errors flight local otlp outcome process/looks process/metrics process/shmem process/waiters result
+		qw(citus compat core crash_point endpoint errors flight local otlp outcome process/committing process/looks process/metrics process/shmem process/waiters result
 		   settings store transaction transport utf8 wire clock)],
 	['alert', qw(clock compat endpoint outcome settings store transaction transport utf8)],
 	['process',
@@ -59,7 +61,7 @@ my @src = (
 	['gateway',
 		qw(api clock compat core errors process/wait_event process/waiters request settings store
 		   transaction)],
-	['dtm', qw(compat flight local process process/shmem settings store)]);
+	['dtm', qw(citus compat flight gid local process process/shmem settings store)]);
 
 # The same of the gateway, where a part may have several files; what has none
 # listed is a file with its header.

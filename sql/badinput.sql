@@ -115,4 +115,10 @@ SELECT c.* FROM (VALUES
 ) v(n, statement), LATERAL complain(v.statement) c ORDER BY v.n;
 SELECT length(gid) AS length, steps FROM dtm.transactions ORDER BY id;
 SELECT count(*) FROM dtm_barrier.barrier;
+-- Citus rolls back prepared transactions with such names; other types prepare none
+SELECT c.* FROM (VALUES
+  (1, $$SELECT dtm_prepare('xa', 'citus_0_1')$$),
+  (2, $$SELECT dtm_prepare('{"trans_type": "xa", "gid": "citus_0_1"}'::jsonb)$$),
+  (3, $$SELECT dtm_prepare('tcc', 'citus_0_1')$$)
+) v(n, statement), LATERAL complain(v.statement) c ORDER BY v.n;
 DROP FUNCTION complain(text);

@@ -4,8 +4,10 @@
  */
 #include "postgres.h"
 
+#include "citus.h"
 #include "compat.h"
 #include "flight.h"
+#include "gid.h"
 #include "local/local.h"
 #include "process/process.h"
 #include "process/shmem.h"
@@ -23,6 +25,9 @@ void
 _PG_init(void)
 {
 	settings_define();
+	citus_init();
+	if (citus_loaded)
+		gid_tag = store_tag;
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	dtm_preloaded = true;

@@ -8,6 +8,8 @@
 
 #include "utils/timestamp.h"
 
+const char *(*gid_tag) (void) = NULL;
+
 /* Characters of a gid that are left to chance, 5 bits each. */
 #define NRANDOM				16
 
@@ -46,5 +48,7 @@ gid_make(void)
 	for (int i = 10; i < 10 + NRANDOM; i++)
 		gid[i] = digits[bytes[i - 10] & 31];
 	gid[10 + NRANDOM] = '\0';
+	if (gid_tag != NULL && gid_tag() != NULL)
+		return psprintf("%s.%s", gid, gid_tag());
 	return gid;
 }

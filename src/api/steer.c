@@ -16,6 +16,7 @@
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/inval.h"
 #include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(dtm_abort);
@@ -28,6 +29,7 @@ PG_FUNCTION_INFO_V1(dtm_pause);
 PG_FUNCTION_INFO_V1(dtm_resume);
 PG_FUNCTION_INFO_V1(dtm_set_home);
 PG_FUNCTION_INFO_V1(dtm_home_changed);
+PG_FUNCTION_INFO_V1(dtm_truncated);
 PG_FUNCTION_INFO_V1(dtm_get_alert_retry_limit);
 PG_FUNCTION_INFO_V1(dtm_get_stuck_after);
 
@@ -232,6 +234,20 @@ dtm_home_changed(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function \"home_changed\" was not called by trigger manager")));
 	dtm_announce_ask(DTM_ASK_RECHECK);
+	/* sessions remember what it says of them */
+	CacheInvalidateRelcache(((TriggerData *) fcinfo->context)->tg_relation);
+	PG_RETURN_POINTER(NULL);
+}
+
+/* Trigger on TRUNCATE of the other tables: the coordinators look at what is left */
+Datum
+dtm_truncated(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"truncated\" was not called by trigger manager")));
+	dtm_announce_ask(DTM_ASK_SEARCH);
 	PG_RETURN_POINTER(NULL);
 }
 

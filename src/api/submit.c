@@ -20,6 +20,7 @@
 #include "utils/typcache.h"
 
 PG_FUNCTION_INFO_V1(dtm_new_gid);
+PG_FUNCTION_INFO_V1(dtm_tag);
 PG_FUNCTION_INFO_V1(dtm_submit);
 PG_FUNCTION_INFO_V1(dtm_submit_json);
 PG_FUNCTION_INFO_V1(dtm_submit_text);
@@ -408,6 +409,17 @@ dtm_open_workflow(PG_FUNCTION_ARGS)
 
 	api_open_workflow(request);
 	return CStringGetTextDatum(request->trans.gid);
+}
+
+/* dtm.tag(): what the gids of this node of Citus end with; NULL: nothing */
+Datum
+dtm_tag(PG_FUNCTION_ARGS)
+{
+	const char *tag = store_tag();
+
+	if (tag == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(tag));
 }
 
 Datum

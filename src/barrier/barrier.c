@@ -8,6 +8,7 @@
  */
 #include "row.h"
 
+#include "citus.h"
 #include "compat.h"
 #include "errors.h"
 #include "transaction.h"
@@ -18,6 +19,7 @@
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
 /* The most barriers that one branch operation may have. */
@@ -28,8 +30,9 @@ typedef struct Counter
 {
 	size_t		key_len;
 	int			count;
-	char		key[FLEXIBLE_ARRAY_MEMBER]; /* gid, branch and op,
-											 * NUL-separated */
+	char		key[FLEXIBLE_ARRAY_MEMBER]; /* gid, branch and op, and the
+											 * table and key of a barrier
+											 * elsewhere, NUL-separated */
 } Counter;
 
 /* Finds it by its key. */
@@ -76,6 +79,8 @@ static Counted *last_counted = NULL;
 
 PG_FUNCTION_INFO_V1(dtm_barrier);
 PG_FUNCTION_INFO_V1(dtm_query_prepared);
+PG_FUNCTION_INFO_V1(dtm_barrier_in);
+PG_FUNCTION_INFO_V1(dtm_query_prepared_in);
 
 /* ---------- numbering ---------- */
 
@@ -125,19 +130,32 @@ make_counters(void)
 	MemoryContextRegisterResetCallback(TopTransactionContext, callback);
 }
 
+/* What tells the barriers of one operation in other tables, or with other keys, apart. */
+static text *
+text_of_place(const BarrierIn *in)
+{
+	Oid			output;
+	bool		is_varlena;
+
+	getTypeOutputInfo(in->type, &output, &is_varlena);
+	return cstring_to_text(psprintf("%u %s", in->table, OidOutputFunctionCall(output, in->key)));
+}
+
 /* The counter of an operation, from 0. */
 static Counter *
-counter_of(const text *gid, const text *branch_id, const text *op)
+counter_of(const BarrierIn *in, const text *gid, const text *branch_id, const text *op)
 {
-	const text *const parts[] = {gid, branch_id, op};
-	size_t		key_len = VARSIZE_ANY_EXHDR(gid) + VARSIZE_ANY_EXHDR(branch_id) + VARSIZE_ANY_EXHDR(op) + 3;
+	const text *parts[] = {gid, branch_id, op, in != NULL ? text_of_place(in) : NULL};
+	int			nparts = in != NULL ? 4 : 3;
+	size_t		key_len = VARSIZE_ANY_EXHDR(gid) + VARSIZE_ANY_EXHDR(branch_id) + VARSIZE_ANY_EXHDR(op) + 3 +
+		(in != NULL ? VARSIZE_ANY_EXHDR(parts[3]) + 1 : 0);
 	Counter    *counter = MemoryContextAlloc(TopTransactionContext,
 											 offsetof(Counter, key) + key_len);
 	char	   *end = counter->key;
 	CounterEntry *entry;
 	bool		found;
 
-	for (size_t i = 0; i < lengthof(parts); i++)
+	for (int i = 0; i < nparts; i++)
 	{
 		size_t		len = VARSIZE_ANY_EXHDR(parts[i]);
 
@@ -157,9 +175,9 @@ counter_of(const text *gid, const text *branch_id, const text *op)
 
 /* 1 for an operation's first barrier in this transaction, 2 for its second. */
 static int
-next_barrier_id(const text *gid, const text *branch_id, const text *op)
+next_barrier_id(const BarrierIn *in, const text *gid, const text *branch_id, const text *op)
 {
-	Counter    *counter = counter_of(gid, branch_id, op);
+	Counter    *counter = counter_of(in, gid, branch_id, op);
 
 	if (GetCurrentTransactionNestLevel() > 1)
 	{
@@ -223,35 +241,78 @@ origin_of(const char *op)
 	return NULL;
 }
 
+/*
+ * What the caller writes beside the barrier's row may be on other nodes of Citus.  If
+ * the barrier is distributed, too, Citus itself sees what has to be one commit.
+ */
+static void
+commit_with_others(const BarrierIn *in)
+{
+	if (citus_loaded && !citus_is_table(in != NULL ? in->table : barrier_table()))
+		citus_use_two_phase();
+}
+
 /* ---------- functions ---------- */
 
+/* Where the rows of a barrier are. */
+typedef struct Place
+{
+	const BarrierIn *in;		/* NULL: in the extension's table */
+	void	   *statements;		/* of that table */
+	StoreCaller caller;
+} Place;
+
+static void
+enter(Place *place)
+{
+	if (place->in == NULL)
+	{
+		commit_with_others(NULL);
+		store_enter_owner(&place->caller);
+		return;
+	}
+	commit_with_others(place->in);
+	place->statements = barrier_in_find(place->in);
+}
+
+static void
+leave(const Place *place)
+{
+	if (place->in == NULL)
+		store_leave_owner(&place->caller);
+}
+
+static bool
+insert(const Place *place, const BarrierRow *row)
+{
+	return place->in == NULL ? barrier_row_insert(row, &place->caller) :
+		barrier_in_insert(place->statements, place->in, row);
+}
+
 /*
- * dtm_barrier(trans_type, gid, branch_id, op, barrier_id) returns boolean
- *
  * The rows of an undoing operation are inserted origin first, which is also
  * the order in which the operations come, so that two of them never wait for
- * each other.
+ * each other.  "first" is the number of the argument trans_type.
  */
-Datum
-dtm_barrier(PG_FUNCTION_ARGS)
+static bool
+pass_barrier(FunctionCallInfo fcinfo, int first, Place *place)
 {
 	BarrierRow	row = {
-		.trans_type = argument(fcinfo, 0, "trans_type", BARRIER_OTHER_CHARS),
-		.gid = argument(fcinfo, 1, "gid", DTM_MAX_GID_CHARS),
-		.branch_id = argument(fcinfo, 2, "branch_id", BARRIER_BRANCH_ID_CHARS)
+		.trans_type = argument(fcinfo, first, "trans_type", BARRIER_OTHER_CHARS),
+		.gid = argument(fcinfo, first + 1, "gid", DTM_MAX_GID_CHARS),
+		.branch_id = argument(fcinfo, first + 2, "branch_id", BARRIER_BRANCH_ID_CHARS)
 	};
-	text	   *op = argument(fcinfo, 3, "op", BARRIER_OTHER_CHARS);
+	text	   *op = argument(fcinfo, first + 3, "op", BARRIER_OTHER_CHARS);
 	char	   *op_name = text_to_cstring(op);
 	const char *origin = origin_of(op_name);
 	bool		origin_inserted = false;
 	bool		inserted;
-	StoreCaller caller;
 
-	if (!PG_ARGISNULL(4))
-		row.barrier_id = argument(fcinfo, 4, "barrier_id", BARRIER_OTHER_CHARS);
+	if (!PG_ARGISNULL(first + 4))
+		row.barrier_id = argument(fcinfo, first + 4, "barrier_id", BARRIER_OTHER_CHARS);
 	else
 	{
-		int			number = next_barrier_id(row.gid, row.branch_id, op);
+		int			number = next_barrier_id(place->in, row.gid, row.branch_id, op);
 
 		if (number > MAX_BARRIER_ID)
 			ereport(ERROR,
@@ -263,15 +324,15 @@ dtm_barrier(PG_FUNCTION_ARGS)
 	}
 
 	row.reason = op;
-	store_enter_owner(&caller);
+	enter(place);
 	if (origin != NULL)
 	{
 		row.op = cstring_to_text(origin);
-		origin_inserted = barrier_row_insert(&row, &caller);
+		origin_inserted = insert(place, &row);
 	}
 	row.op = op;
-	inserted = barrier_row_insert(&row, &caller);
-	store_leave_owner(&caller);
+	inserted = insert(place, &row);
+	leave(place);
 
 	if (strcmp(op_name, dtm_op_name(DTM_OP_MSG)) == 0 && !inserted)
 		ereport(ERROR,
@@ -285,31 +346,82 @@ dtm_barrier(PG_FUNCTION_ARGS)
 	 * inserted: there is nothing to undo, and what would have to be undone
 	 * can't come any more.
 	 */
-	PG_RETURN_BOOL(inserted && !origin_inserted);
+	return inserted && !origin_inserted;
 }
 
-/*
- * dtm_query_prepared(gid) returns boolean
- *
- * §8.3.  Waits for a local transaction that is still open.
- */
-Datum
-dtm_query_prepared(PG_FUNCTION_ARGS)
+/* §8.3.  Waits for a local transaction that is still open. */
+static bool
+query_prepared(FunctionCallInfo fcinfo, int gid, Place *place)
 {
 	BarrierRow	row = {
 		.trans_type = cstring_to_text("msg"),
-		.gid = argument(fcinfo, 0, "gid", DTM_MAX_GID_CHARS),
+		.gid = argument(fcinfo, gid, "gid", DTM_MAX_GID_CHARS),
 		.branch_id = cstring_to_text("00"),
 		.op = cstring_to_text("msg"),
 		.barrier_id = cstring_to_text("01"),
 		.reason = cstring_to_text("rollback")
 	};
-	StoreCaller caller;
 	char	   *reason;
 
-	store_enter_owner(&caller);
-	(void) barrier_row_insert(&row, &caller);
-	reason = barrier_row_reason(&row);
-	store_leave_owner(&caller);
-	PG_RETURN_BOOL(reason != NULL && strcmp(reason, "rollback") != 0);
+	enter(place);
+	(void) insert(place, &row);
+	reason = place->in == NULL ? barrier_row_reason(&row) :
+		barrier_in_reason(place->statements, place->in, &row);
+	leave(place);
+	return reason != NULL && strcmp(reason, "rollback") != 0;
+}
+
+/* The table and the key that are the first arguments. */
+static void
+read_in(FunctionCallInfo fcinfo, BarrierIn *in)
+{
+	for (int i = 0; i < 2; i++)
+		if (PG_ARGISNULL(i))
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("argument \"%s\" must not be null", i == 0 ? "barrier_table" : "key"),
+					 errhint("Pass a table of your own with the barrier's columns, and the key of the row that the branch changes.")));
+	in->table = PG_GETARG_OID(0);
+	in->type = get_fn_expr_argtype(fcinfo->flinfo, 1);
+	in->key = PG_GETARG_DATUM(1);
+}
+
+/* dtm_barrier(trans_type, gid, branch_id, op, barrier_id) returns boolean */
+Datum
+dtm_barrier(PG_FUNCTION_ARGS)
+{
+	Place		place = {NULL};
+
+	PG_RETURN_BOOL(pass_barrier(fcinfo, 0, &place));
+}
+
+/* dtm_barrier_in(barrier_table, key, trans_type, gid, branch_id, op, barrier_id) returns boolean */
+Datum
+dtm_barrier_in(PG_FUNCTION_ARGS)
+{
+	BarrierIn	in;
+	Place		place = {&in};
+
+	read_in(fcinfo, &in);
+	PG_RETURN_BOOL(pass_barrier(fcinfo, 2, &place));
+}
+
+/* dtm_query_prepared(gid) returns boolean */
+Datum
+dtm_query_prepared(PG_FUNCTION_ARGS)
+{
+	Place		place = {NULL};
+
+	PG_RETURN_BOOL(query_prepared(fcinfo, 0, &place));
+}
+
+/* dtm_query_prepared_in(barrier_table, key, gid) returns boolean */
+Datum
+dtm_query_prepared_in(PG_FUNCTION_ARGS)
+{
+	BarrierIn	in;
+	Place		place = {&in};
+
+	read_in(fcinfo, &in);
+	PG_RETURN_BOOL(query_prepared(fcinfo, 2, &place));
 }

@@ -116,6 +116,12 @@ run(SPIPlanPtr *plan, const char *sql, const BarrierRow *row)
 
 /* ---------- deferred triggers ---------- */
 
+Oid
+barrier_table(void)
+{
+	return get_relname_relid(TABLE, get_namespace_oid(SCHEMA, false));
+}
+
 /* Adds the names of a table's constraints whose triggers may be deferred. */
 static List *
 add_deferrable(List *names, Oid table)
@@ -147,7 +153,7 @@ add_deferrable(List *names, Oid table)
 static void
 run_deferred(void)
 {
-	Oid			table = get_relname_relid(TABLE, get_namespace_oid(SCHEMA, false));
+	Oid			table = barrier_table();
 	List	   *names = NIL;
 
 	/* which the statement has locked */

@@ -7,6 +7,7 @@
  */
 #include "private.h"
 
+#include "clock.h"
 #include "crash_point.h"
 
 /* The error of an op that has waited in vain. */
@@ -14,6 +15,13 @@
 
 /* Of a call that may have been made. */
 #define CANCELED			"canceled: the global transaction is no longer active"
+
+/*
+ * Pause before another try to read or write a row that is locked, in us, for an entry
+ * that stays in memory; it doubles this many times.
+ */
+#define LOCKED_ROW_PAUSE	INT64CONST(10000)
+#define LOCKED_ROW_DOUBLES	7
 
 static uint32
 jitter_of(Coordinator *c)
@@ -66,6 +74,15 @@ entry_doubt(Coordinator *c, Entry *entry)
 		entry->row = ROW_CHECK;
 	entry->not_before = 0;
 	entry_touch(c, entry);
+}
+
+void
+entry_note_locked(Entry *entry, TransactionId holder)
+{
+	entry->holder = holder;
+	entry->not_before = clock_monotonic() +
+		(LOCKED_ROW_PAUSE << Min(entry->nrefused, LOCKED_ROW_DOUBLES));
+	entry->nrefused++;
 }
 
 Entry *

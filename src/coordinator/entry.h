@@ -119,6 +119,9 @@ extern void entry_untouch(Coordinator *c, Entry *entry);
 /* Notes that somebody else may have changed the row. */
 extern void entry_doubt(Coordinator *c, Entry *entry);
 
+/* Its row is to be read again after a pause, which grows from time to time. */
+extern void entry_note_locked(Entry *entry, TransactionId holder);
+
 /* Adds an entry for a row that was read; its context becomes the entry's. */
 extern void entry_add(Coordinator *c, Transaction *trans,
 					  MemoryContext context, bool searched);

@@ -22,6 +22,7 @@
 #include "private.h"
 
 #include "clock.h"
+#include "process/committing.h"
 
 #include "storage/procarray.h"
 
@@ -124,6 +125,31 @@ locked_add(Coordinator *c, Entry *entry, TransactionId holder)
 	entry_forget(c, entry);
 }
 
+void
+locked_keep(Coordinator *c, int64 id, TransactionId holder)
+{
+	Locked	   *locked = &c->locked;
+	LockedRow  *row = find_row(locked, id);
+
+	if (row == NULL && hash_get_num_entries(locked->rows) >= MAX_LOCKED_ROWS)
+	{
+		search_expect_behind(&c->search, coordinator_time(c) + LOCKED_FULL_PAUSE);
+		return;
+	}
+	if (row == NULL)
+	{
+		bool		found;
+
+		row = hash_search(locked->rows, &id, HASH_ENTER, &found);
+		memset((char *) row + sizeof(int64), 0, sizeof(LockedRow) - sizeof(int64));
+	}
+	else if (row->level >= 0)
+		dlist_delete(&row->node);
+	row->holder = holder;
+	row->level = Min(Max(row->level, 0), LOCKED_DOUBLES);
+	enqueue(locked, row);
+}
+
 bool
 locked_has(const Locked *locked, int64 id)
 {
@@ -150,6 +176,14 @@ locked_due_in(const Locked *locked)
 	return due < 0 ? -1 : Max(due - clock_monotonic(), 0);
 }
 
+/* Has it not ended, or not everywhere? */
+static bool
+is_under_way(TransactionId holder)
+{
+	return TransactionIdIsInProgress(holder) ||
+		TransactionIdIsValid(committing_find(holder));
+}
+
 void
 locked_look(Coordinator *c)
 {
@@ -169,8 +203,7 @@ locked_look(Coordinator *c)
 				break;
 			dlist_delete(&row->node);
 			if (TransactionIdIsNormal(row->holder) &&
-				(TransactionIdEquals(row->holder, known) ||
-				 TransactionIdIsInProgress(row->holder)))
+				(TransactionIdEquals(row->holder, known) || is_under_way(row->holder)))
 			{
 				known = row->holder;
 				row->level = Min(row->level + 1, LOCKED_DOUBLES);

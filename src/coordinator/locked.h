@@ -51,6 +51,9 @@ extern void locked_init(Locked *locked, MemoryContext context);
 extern void locked_add(Coordinator *c, struct Entry *entry,
 					   TransactionId holder);
 
+/* The same of one that is not in memory. */
+extern void locked_keep(Coordinator *c, int64 id, TransactionId holder);
+
 /* Is it here, and not to be read yet? */
 extern bool locked_has(const Locked *locked, int64 id);
 

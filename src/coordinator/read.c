@@ -8,7 +8,9 @@
  */
 #include "private.h"
 
+#include "citus.h"
 #include "clock.h"
+#include "process/committing.h"
 
 #include "utils/timestamp.h"
 
@@ -207,6 +209,24 @@ take_row(void *arg, Transaction *trans, MemoryContext context)
 }
 
 /*
+ * A row that is committed here, and not everywhere yet: it is read when it is, as
+ * if it was locked until then.  Who runs a procedure does not wait for it.
+ */
+static void
+keep_held(Coordinator *c, int64 id, TransactionId by)
+{
+	Entry	   *entry = entry_find(c, id);
+
+	if (entry != NULL)
+	{
+		entry_doubt(c, entry);
+		entry_note_locked(entry, by);
+	}
+	else if (c->mode == STORE_WORKER)
+		locked_keep(c, id, by);
+}
+
+/*
  * Reads rows, and takes them as they come, so that what they take counts for the
  * next.  Returns how many of the ids are done with; what is not there has become
  * final meanwhile.
@@ -215,7 +235,10 @@ static int
 load_rows(Batch *batch, const int64 *ids, int n)
 {
 	Coordinator *c = batch->c;
-	StoreReader reader = {.arg = batch, .admit = admit, .take = take_row};
+	StoreReader reader = {
+		.arg = batch, .waits_for = citus_loaded ? committing_find : NULL,
+		.admit = admit, .take = take_row
+	};
 	StoreLoad	load;
 
 	store_load_ids(ids, n, &reader, &load);
@@ -232,6 +255,8 @@ load_rows(Batch *batch, const int64 *ids, int n)
 		if (c->traces.on)
 			spans_absent(c, load.absent_id[i]);
 	}
+	for (int i = 0; i < load.nheld; i++)
+		keep_held(c, load.held_id[i], load.held_by[i]);
 	c->reading.looked_at += n;
 	return load.ndone;
 }
@@ -269,7 +294,7 @@ reload_entries(Coordinator *c)
 		Entry	   *entry = entry_find(c, ids[i]);
 
 		/* no row: it has become final, by dtm_force_stop or dtm_abort */
-		if (entry != NULL && is_doubted(entry))
+		if (entry != NULL && is_doubted(entry) && entry->not_before <= now)
 			entry->row = ROW_GONE;
 	}
 }

@@ -5,18 +5,10 @@
  */
 #include "private.h"
 
-#include "clock.h"
 #include "flight.h"
 #include "outcome.h"
 
 #include "utils/timestamp.h"
-
-/*
- * Pause before another try to write a row that is locked, in us, for an entry
- * that stays in memory; it doubles this many times.
- */
-#define LOCKED_ROW_PAUSE	INT64CONST(10000)
-#define LOCKED_ROW_DOUBLES	7
 
 /*
  * Is this an error that no row is to blame for?  Concurrency, resources, the
@@ -86,10 +78,7 @@ note_saved(Coordinator *c, Entry *entry, const StoreSaved *saved)
 			return;
 		case STORE_LOCKED:
 			entry->row = ROW_CHECK;
-			entry->holder = saved->holder;
-			entry->not_before = clock_monotonic() +
-				(LOCKED_ROW_PAUSE << Min(entry->nrefused, LOCKED_ROW_DOUBLES));
-			entry->nrefused++;
+			entry_note_locked(entry, saved->holder);
 			return;
 	}
 }

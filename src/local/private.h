@@ -153,4 +153,18 @@ extern bool place_is_idle(int i);
  */
 extern pid_t place_written_off(Oid role, int *n);
 
+/* ---------- commit.c ---------- */
+
+/* A transaction with a snapshot. */
+extern void runner_begin(void);
+
+/*
+ * The same, as BEGIN ... COMMIT has it: what a function does on other nodes of Citus is
+ * part of the transaction only within such a block, and each of its statements one by
+ * itself outside.
+ */
+extern void runner_begin_block(void);
+
+extern void runner_commit(void);
+
 #endif							/* DTM_LOCAL_PRIVATE_H */

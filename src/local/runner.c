@@ -18,6 +18,7 @@
 #include "settings.h"
 #include "transaction.h"
 #include "outcome.h"
+#include "process/committing.h"
 #include "process/shmem.h"
 #include "process/wait_event.h"
 #include "result/result.h"
@@ -186,23 +187,6 @@ report(bool done)
 
 /* ---------- a task ---------- */
 
-static void
-begin(void)
-{
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	/* whatever the role has for its own sessions, the outcome is written */
-	XactReadOnly = false;
-	PushActiveSnapshot(GetTransactionSnapshot());
-}
-
-static void
-commit(void)
-{
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-}
-
 /* Cut to what there is room for, between two characters. */
 static void
 set_error(LocalWorker *task, const char *text)
@@ -246,6 +230,7 @@ apply(LocalWorker *task, DtmResult result, const char *text, const StoreResult *
 	if (!store_find_id(task->id, true, &trans))
 		return false;
 	store_add_attempts(&attempt, 1);
+	committing_wrote();
 
 	op = &trans->core.ops[task->op];
 	waited = op->status == DTM_BRANCH_PREPARED;
@@ -322,7 +307,7 @@ read_task(const LocalWorker *task, Transaction **trans, MemoryContext context)
 {
 	bool		found;
 
-	begin();
+	runner_begin();
 	/* the role may have another role as its default */
 	(void) set_config_option("role", "none", PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SET, true, 0, false);
@@ -337,7 +322,7 @@ read_task(const LocalWorker *task, Transaction **trans, MemoryContext context)
 				 errdetail("The role of the worker is \"%s\".",
 						   GetUserNameFromId(GetUserId(), true) ?
 						   GetUserNameFromId(GetUserId(), true) : "")));
-	commit();
+	runner_commit();
 	return found;
 }
 
@@ -364,7 +349,7 @@ fail(LocalWorker *task, DtmResult result, const char *text)
 	/* false: nobody waits for the outcome */
 	(void) apply(task, result, text, NULL);
 	task->recorded = true;
-	commit();
+	runner_commit();
 }
 
 /* Runs the function and records its success, in one transaction. */
@@ -382,7 +367,7 @@ run(LocalWorker *task, MemoryContext context)
 		task->recorded = true;
 		return;
 	}
-	begin();
+	runner_begin_block();
 	start_timeout(task);
 	if (!describe(trans, task->op, &branch, &problem))
 	{
@@ -406,7 +391,7 @@ run(LocalWorker *task, MemoryContext context)
 				(errcode(ERRCODE_TRANSACTION_ROLLBACK),
 				 errmsg("function's changes were rolled back because the global transaction no longer waits for it")));
 	DTM_CRASH_POINT("local-before-commit");
-	commit();
+	runner_commit();
 	DTM_CRASH_POINT("local-after-commit");
 }
 
@@ -421,7 +406,7 @@ record(LocalWorker *task, const ErrorData *edata)
 
 	PG_TRY();
 	{
-		begin();
+		runner_begin();
 		fail(task, dtm_classify_sqlstate(unpack_sql_state(edata->sqlerrcode)), text);
 	}
 	PG_CATCH();
@@ -444,7 +429,7 @@ clean_session(void)
 {
 	PG_TRY();
 	{
-		begin();
+		runner_begin();
 		enable_timeout_after(STATEMENT_TIMEOUT, CLEAN_TIMEOUT);
 		PortalHashTableDeleteAll();
 		SetPGVariable("session_authorization", NIL, false);
@@ -456,7 +441,7 @@ clean_session(void)
 		ResetTempTableNamespace();
 		ResetSequenceCaches();
 		disable_timeout(STATEMENT_TIMEOUT, false);
-		commit();
+		runner_commit();
 	}
 	PG_CATCH();
 	{
@@ -484,7 +469,7 @@ try_task(LocalWorker *task, MemoryContext context)
 		MemoryContextSwitchTo(context);
 		edata = CopyErrorData();
 		FlushErrorState();
-		AbortCurrentTransaction();
+		AbortOutOfAnyTransaction();
 		QueryCancelPending = false;
 	}
 	PG_END_TRY();

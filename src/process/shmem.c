@@ -5,7 +5,9 @@
  */
 #include "process/shmem.h"
 
+#include "citus.h"
 #include "compat.h"
+#include "process/committing.h"
 #include "process/metrics.h"
 #include "process/waiters.h"
 #include "transaction.h"
@@ -15,6 +17,7 @@
 #include "miscadmin.h"
 #include "storage/lwlock.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
 /*
@@ -41,6 +44,9 @@ static int	ended_size = 0;
 
 static bool callback_registered = false;
 
+/* It has committed, and is about to tell. */
+static bool has_committed = false;
+
 /* A database whose coordinator is kept away by the current transaction. */
 static DtmSharedSlot *held = NULL;
 
@@ -56,7 +62,7 @@ shmem_request(void)
 {
 	if (previous_request_hook)
 		previous_request_hook();
-	RequestAddinShmemSpace(add_size(shmem_size(),
+	RequestAddinShmemSpace(add_size(add_size(shmem_size(), committing_shmem_size()),
 									add_size(waiters_shmem_size(), metrics_shmem_size())));
 }
 
@@ -99,6 +105,7 @@ shmem_startup(void)
 	}
 	waiters_shmem_startup();
 	metrics_shmem_startup();
+	committing_shmem_startup();
 	LWLockRelease(AddinShmemInitLock);
 }
 
@@ -181,7 +188,7 @@ add_written(DtmWritten *written, const DtmWritten *more)
  *
  * Why whoever takes an id from the ring finds its row:
  *
- * 1. This runs in the commit callback, after the transaction has left the array
+ * 1. This runs in the commit (at_release()), after the transaction has left the array
  *    of running ones.  So a snapshot that is taken after the id was in the ring
  *    has the commit in it, and the coordinator takes ids between its
  *    transactions.
@@ -316,6 +323,34 @@ dtm_tell_launcher_of_databases(void)
 	dtm_wake_launcher();
 }
 
+static void
+forget_pending(void)
+{
+	has_committed = false;
+	npending = 0;
+	nended = 0;
+	pending_asks = 0;
+	dtm_reset_written(&pending_written);
+}
+
+/*
+ * The end of a commit tells the coordinator.  Not a commit callback: those of others
+ * run after ours, and Citus commits there what the transaction has written on other
+ * nodes.  This is behind all of them, and behind the release of the locks.
+ */
+static void
+at_release(ResourceReleasePhase phase, bool is_commit, bool is_top, void *arg)
+{
+	if (!has_committed || phase != RESOURCE_RELEASE_AFTER_LOCKS || !is_top)
+		return;
+	committing_end();
+	if (npending > 0 || pending_asks != 0)
+		tell_coordinators(MyDatabaseId, pending_ids, npending, pending_asks);
+	if (nended > 0)
+		waiters_wake(MyDatabaseId, ended_ids, nended);
+	forget_pending();
+}
+
 /*
  * A commit wakes the coordinator, an abort does not.  An id of a
  * subtransaction that was rolled back does no harm: nothing is found there.
@@ -327,22 +362,15 @@ at_transaction_end(XactEvent event, void *arg)
 	switch (event)
 	{
 		case XACT_EVENT_COMMIT:
-			if (npending > 0 || pending_asks != 0)
-				tell_coordinators(MyDatabaseId, pending_ids, npending,
-								  pending_asks);
-			if (nended > 0)
-				waiters_wake(MyDatabaseId, ended_ids, nended);
+			has_committed = true;
 			break;
 		case XACT_EVENT_ABORT:
 		case XACT_EVENT_PREPARE:
+			forget_pending();
 			break;
 		default:
 			return;
 	}
-	npending = 0;
-	nended = 0;
-	pending_asks = 0;
-	dtm_reset_written(&pending_written);
 	if (held != NULL)
 	{
 		Oid			database = held->database;
@@ -361,6 +389,7 @@ register_callback(void)
 	if (!callback_registered)
 	{
 		RegisterXactCallback(at_transaction_end, NULL);
+		RegisterResourceReleaseCallback(at_release, NULL);
 		callback_registered = true;
 	}
 }
@@ -378,7 +407,11 @@ void
 dtm_announce(int64 id, TimestampTz due)
 {
 	if (dtm_shared == NULL)
+	{
+		citus_two_phase();
 		return;
+	}
+	committing_wrote();
 	register_callback();
 	note_due(due);
 	if (npending < MAX_PENDING)
@@ -414,6 +447,7 @@ dtm_announce_end(int64 id)
 void
 dtm_announce_rows(TimestampTz due)
 {
+	committing_wrote();
 	dtm_announce_ask(DTM_ASK_SEARCH);
 	note_due(due);
 }

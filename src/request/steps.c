@@ -317,10 +317,23 @@ request_read_wire_steps(Request *request, JsonbValue *steps,
 
 /* ---------- what is checked of all of them ---------- */
 
-/* Each name is one step's. */
+/* What Citus calls its own prepared transactions, and rolls back if it does not know them. */
+#define CITUS_PREFIX	"citus_"
+
+/*
+ * Each name is one step's.  Participants of an xa prepare transactions whose names begin
+ * with its gid.
+ */
 void
 request_check_names(const Transaction *trans)
 {
+	if (trans->core.type == DTM_XA &&
+		strncmp(trans->gid, CITUS_PREFIX, strlen(CITUS_PREFIX)) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_RESERVED_NAME),
+				 errmsg("gid \"%s\" of an xa begins with \"%s\"", trans->gid, CITUS_PREFIX),
+				 errdetail("Citus rolls back prepared transactions with such names."),
+				 errhint("Use another gid, or pass NULL to generate one.")));
 	for (int i = 0; trans->step != NULL && i < trans->core.nsteps; i++)
 		for (int j = 0; trans->step[i] != NULL && trans->step[i]->name != NULL && j < i; j++)
 			if (trans->step[j] != NULL && trans->step[j]->name != NULL &&

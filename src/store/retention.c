@@ -4,8 +4,33 @@
  */
 #include "private.h"
 
+#include "citus.h"
+
+#include "catalog/namespace.h"
 #include "commands/extension.h"
+#include "utils/lsyscache.h"
 #include "utils/timestamp.h"
+
+static bool
+has_distributed_barrier(void)
+{
+	return citus_loaded &&
+		citus_is_table(get_relname_relid("barrier", get_namespace_oid("dtm_barrier", false)));
+}
+
+/* What is removed, and what of it. */
+#define VICTIMS \
+	"WITH v AS MATERIALIZED (" \
+	"SELECT f.id, r.gid FROM unnest($1) u(id) " \
+	"JOIN dtm.finished f ON f.id = u.id JOIN dtm.request r ON r.id = u.id " \
+	"FOR UPDATE OF f SKIP LOCKED), "
+#define REMOVALS \
+	"a AS (DELETE FROM dtm.attempt a USING v WHERE a.id = v.id), " \
+	"s AS (DELETE FROM dtm.result s USING v WHERE s.id = v.id), " \
+	"o AS (DELETE FROM dtm.act o USING v WHERE o.id = v.id), " \
+	"d AS (DELETE FROM dtm.dead_letter d USING v WHERE d.id = v.id), " \
+	"f AS (DELETE FROM dtm.finished f USING v WHERE f.id = v.id) " \
+	"DELETE FROM dtm.request r USING v WHERE r.id = v.id"
 
 /*
  * Takes nothing that anybody has locked, and waits for nobody.  Barrier rows
@@ -15,20 +40,23 @@ static int64
 remove_finished(Datum *ids, int n)
 {
 	static Statement statement = {
-		"WITH v AS MATERIALIZED ("
-		"SELECT f.id, r.gid FROM unnest($1) u(id) "
-		"JOIN dtm.finished f ON f.id = u.id JOIN dtm.request r ON r.id = u.id "
-		"FOR UPDATE OF f SKIP LOCKED), "
+		VICTIMS
 		"l AS MATERIALIZED ("
 		"SELECT b.id FROM v JOIN dtm_barrier.barrier b ON b.gid = v.gid COLLATE pg_catalog.\"default\" "
 		"FOR UPDATE OF b SKIP LOCKED), "
 		"b AS (DELETE FROM dtm_barrier.barrier b USING l WHERE b.id = l.id), "
-		"a AS (DELETE FROM dtm.attempt a USING v WHERE a.id = v.id), "
-		"s AS (DELETE FROM dtm.result s USING v WHERE s.id = v.id), "
-		"o AS (DELETE FROM dtm.act o USING v WHERE o.id = v.id), "
-		"d AS (DELETE FROM dtm.dead_letter d USING v WHERE d.id = v.id), "
-		"f AS (DELETE FROM dtm.finished f USING v WHERE f.id = v.id) "
-		"DELETE FROM dtm.request r USING v WHERE r.id = v.id",
+		REMOVALS,
+		1, {INT8ARRAYOID}
+	};
+
+	/*
+	 * A barrier that is distributed has rows on other nodes: the coordinator
+	 * would wait for those, and for locks there.  So its rows stay, for
+	 * dtm_cleanup_barrier().
+	 */
+	static Statement without_barrier = {
+		VICTIMS
+		REMOVALS,
 		1, {INT8ARRAYOID}
 	};
 	Datum		values[1];
@@ -36,7 +64,7 @@ remove_finished(Datum *ids, int n)
 	if (n == 0)
 		return 0;
 	values[0] = array_of(ids, NULL, n, INT8OID);
-	statement_run(&statement, values, NULL);
+	statement_run(has_distributed_barrier() ? &without_barrier : &statement, values, NULL);
 	return (int64) SPI_processed;
 }
 
@@ -107,6 +135,12 @@ store_clean_barrier(TimestampTz until, int max)
 	Session		session;
 	int64		removed;
 
+	/* which gids are known on other nodes can't be asked from here */
+	if (has_distributed_barrier())
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("barrier is distributed over the nodes of Citus"),
+				 errhint("Delete rows by their age: DELETE FROM dtm_barrier.barrier WHERE create_time < ... with an age that is longer than any global transaction takes.")));
 	values[0] = TimestampTzGetDatum(until);
 	values[1] = Int64GetDatum(max);
 	statement_enter(&session);

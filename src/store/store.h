@@ -278,6 +278,12 @@ typedef struct StoreReader
 	void	   *arg;
 
 	/*
+	 * NULL, or: the transaction that a writer of the row belongs to, if
+	 * nobody is to be called for its rows yet; else invalid.
+	 */
+	TransactionId (*waits_for) (TransactionId writer);
+
+	/*
 	 * Whose it is, transaction_fairness() of its key, and the memory that it
 	 * will take, more or less.
 	 */
@@ -302,6 +308,9 @@ typedef struct StoreLoad
 								 * that submitted it does not exist */
 	int			nabsent;		/* no rows */
 	int64	   *absent_id;
+	int			nheld;			/* rows left out for the sake of waits_for */
+	int64	   *held_id;
+	TransactionId *held_by;		/* what that has returned */
 } StoreLoad;
 
 extern void store_load_ids(const int64 *ids, int n, const StoreReader *reader,
@@ -476,6 +485,8 @@ typedef enum StoreHome
 	STORE_HOME_PAUSED,			/* dtm_pause */
 	STORE_HOME_ELSEWHERE,		/* restored or copied from another database */
 	STORE_HOME_COPIED,			/* the files of the whole server were copied */
+	STORE_HOME_CLONE,			/* a clone of a node of Citus was promoted, or
+								 * may have been */
 	STORE_HOME_OTHER_VERSION	/* the versions of SQL and library differ */
 } StoreHome;
 
@@ -485,6 +496,9 @@ typedef enum StoreHome
  */
 extern StoreHome store_home(void);
 extern void store_set_home(bool paused);
+
+/* dtm.home.tag, which lives until the next call; NULL: none.  In a transaction. */
+extern const char *store_tag(void);
 
 /*
  * Sentences: why the coordinator is paused, and how to resume it.  NULL: it is

@@ -166,6 +166,33 @@ init_load(StoreLoad *load, int n)
 	load->bad_error = palloc(sizeof(char *) * (n + 1));
 	load->bad_ownerless = palloc(sizeof(bool) * (n + 1));
 	load->absent_id = palloc(sizeof(int64) * (n + 1));
+	load->held_id = palloc(sizeof(int64) * (n + 1));
+	load->held_by = palloc(sizeof(TransactionId) * (n + 1));
+}
+
+static TransactionId
+writer_of(const Table *table)
+{
+	bool		isnull;
+
+	return DatumGetTransactionId(slot_getsysattr(table->row, MinTransactionIdAttributeNumber,
+												 &isnull));
+}
+
+/* Has one of its rows a writer for which it has to wait?  Then it is left out. */
+static bool
+is_held(const Table *active, const Table *request, int64 id,
+		const StoreReader *reader, StoreLoad *load)
+{
+	TransactionId by = reader->waits_for(writer_of(active));
+
+	if (!TransactionIdIsValid(by))
+		by = reader->waits_for(writer_of(request));
+	if (!TransactionIdIsValid(by))
+		return false;
+	load->held_id[load->nheld] = id;
+	load->held_by[load->nheld++] = by;
+	return true;
 }
 
 void
@@ -199,6 +226,8 @@ store_load_ids(const int64 *ids, int n, const StoreReader *reader, StoreLoad *lo
 			load->absent_id[load->nabsent++] = id;
 			continue;
 		}
+		if (reader->waits_for != NULL && is_held(&active, &request, id, reader, load))
+			continue;
 		verdict = reader->admit(reader->arg, id, role_of(&request), key_of(&request),
 								size_of(&request));
 		if (verdict == STORE_STOP)

@@ -23,7 +23,11 @@ COMMENT ON TYPE dtm.submitter IS 'role that submitted a transaction: its OID, an
 ALTER TABLE dtm.request ALTER COLUMN submitted_by TYPE dtm.submitter USING submitted_by::text::dtm.submitter;
 ALTER TABLE dtm.home
   ADD COLUMN directory text COLLATE "C",
-  ADD COLUMN id uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid() CONSTRAINT home_pkey PRIMARY KEY;
+  ADD COLUMN id uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid() CONSTRAINT home_pkey PRIMARY KEY,
+  ADD COLUMN citus_group integer,
+  ADD COLUMN tag text COLLATE "C";
+COMMENT ON COLUMN dtm.home.citus_group IS 'group of this node in a cluster of Citus; NULL: none, or the coordinator has not run yet';
+COMMENT ON COLUMN dtm.home.tag IS 'what the gids end with that are generated on this node of Citus; NULL: nothing';
 COMMENT ON COLUMN dtm.home.directory IS
   'inode and creation time of a file in the data directory, which differ in a copy of the whole server; NULL: the coordinator has not run yet';
 COMMENT ON TABLE dtm.home IS
