@@ -596,24 +596,3 @@ dtm_set_state(DtmSharedSlot *slot, DtmCoordinatorState state)
 	if (was_well && slot->ailing_since != 0)
 		dtm_wake_launcher();
 }
-
-const char *
-dtm_state_name(DtmCoordinatorState state)
-{
-	switch (state)
-	{
-		case DTM_COORDINATOR_STARTING:
-			return "starting";
-		case DTM_COORDINATOR_RUNNING:
-			return "running";
-		case DTM_COORDINATOR_PAUSED:
-			return "paused";
-		case DTM_COORDINATOR_YIELDING:
-			return "yielding";
-		case DTM_COORDINATOR_STOPPED:
-			return "stopped";
-		case DTM_COORDINATOR_GONE:
-			return "gone";
-	}
-	return "unknown";
-}

@@ -97,3 +97,24 @@ slots_of_another_number(Oid database, int wanted, const DtmSharedSlot *but)
 			return true;
 	return false;
 }
+
+const char *
+dtm_state_name(DtmCoordinatorState state)
+{
+	switch (state)
+	{
+		case DTM_COORDINATOR_STARTING:
+			return "starting";
+		case DTM_COORDINATOR_RUNNING:
+			return "running";
+		case DTM_COORDINATOR_PAUSED:
+			return "paused";
+		case DTM_COORDINATOR_YIELDING:
+			return "yielding";
+		case DTM_COORDINATOR_STOPPED:
+			return "stopped";
+		case DTM_COORDINATOR_GONE:
+			return "gone";
+	}
+	return "unknown";
+}
