@@ -3509,6 +3509,13 @@ GRANT EXECUTE ON FUNCTION
   dtm.step_branch_id(text[], integer)
 TO dtm_user;
 
+/* what asks the other nodes of Citus does that as its caller */
+GRANT SELECT ON dtm.cluster_transactions, dtm.cluster_stuck, dtm.cluster_coordinators TO dtm_user;
+GRANT EXECUTE ON FUNCTION
+  dtm.need_citus(), dtm.on_each_node(text), dtm.cluster_rows(text), dtm.tag(), dtm.status(text), dtm.has_transaction(text),
+  @extschema@.dtm_cluster_run(text, text), @extschema@.dtm_cluster_status(text), @extschema@.dtm_cluster_wait(text, interval)
+TO dtm_user;
+
 GRANT SELECT ON dtm.orphans, dtm.stat_hosts, dtm.alerts TO dtm_admin;
 GRANT EXECUTE ON FUNCTION
   @extschema@.dtm_assign(text, regrole, text), @extschema@.dtm_reset_cron_time(interval, integer), @extschema@.dtm_pause(), @extschema@.dtm_resume(),
