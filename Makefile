@@ -1,7 +1,6 @@
 # dtm: distributed transactions in PostgreSQL
 
 EXTENSION = dtm
-DOCS = $(addprefix monitoring/,dtm-dashboard.json dtm-postgres_exporter.yml dtm-prometheus.yml dtm-rules.yml dtm-sql_exporter.yml)
 DATA = $(notdir $(wildcard $(srcdir)/dtm--*.sql)) dtm.psql
 MODULE_big = dtm
 OBJS = $(patsubst $(srcdir)/%.c,%.o,$(wildcard $(srcdir)/src/*.c $(srcdir)/src/*/*.c))
@@ -64,7 +63,7 @@ install-upgrade-test:
 # ---------- documentation, the gateway, all of it ----------
 
 # In folders as they are here, so that links lead where they should
-DOCUMENTS = $(filter-out %.7,$(patsubst $(srcdir)/%,%,$(wildcard $(addprefix $(srcdir)/,README*.md CHANGELOG.md LICENSE docs/*.* docs/*/*.* examples/*.* sql/participant.sql))))
+DOCUMENTS = $(filter-out %.7,$(patsubst $(srcdir)/%,%,$(wildcard $(addprefix $(srcdir)/,README*.md CHANGELOG.md LICENSE docs/*.* docs/*/*.* examples/*.* monitoring/*.* sql/participant.sql))))
 DOCUMENTS_TO = $(DESTDIR)$(docdir)/$(docmoduledir)/dtm
 MANUAL_TO = $(DESTDIR)$(mandir)/man7
 

@@ -56,7 +56,7 @@ installed_files() {
 	printf '%s\n' "$lib/dtm.so" "$share/extension/dtm.control" "$share/extension/dtm--$version.sql" \
 		"$share/extension/dtm.psql" "$man/man7/dtm.7" \
 		/usr/local/bin/dtm-gateway /usr/local/share/man/man8/dtm-gateway.8 /usr/local/lib/systemd/system/dtm-gateway.service
-	(cd "$tree" && ls README*.md CHANGELOG.md LICENSE sql/participant.sql examples/*.* && find docs -type f -not -name dtm.7) |
+	(cd "$tree" && ls README*.md CHANGELOG.md LICENSE sql/participant.sql examples/*.* monitoring/*.* && find docs -type f -not -name dtm.7) |
 		sed "s|^|$doc/|"
 	if grep -q '^with_llvm[[:space:]]*=[[:space:]]*yes' "$(dirname "$("$PG_CONFIG" --pgxs)")/../Makefile.global"; then
 		echo "$lib/bitcode/dtm.index.bc"
