@@ -49,6 +49,7 @@ VERSIONS=(
 	packaging/cloudnativepg/Dockerfile 's/.*dtm-extension:([0-9.]*)-.*/\1/p'
 	docs/deploying.md 's/.*dtm-extension:([0-9.]*)-.*/\1/p'
 	docs/deploying.md 's/.*dtm-([0-9.]*)\.zip.*/\1/p'
+	clients/java/pom.xml 's|^\t<version>(.*)</version>|\1|p'
 	clients/python/pyproject.toml 's/^version = "(.*)"/\1/p'
 	clients/node/package.json 's/^[[:space:]]+"version": "(.*)",/\1/p'
 )
