@@ -1671,14 +1671,6 @@ BEGIN
 END
 $$;
 
-DO $$
-BEGIN
-  IF EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname OPERATOR(pg_catalog.=) 'citus') THEN
-    PERFORM dtm.guard_tables();
-  END IF;
-END
-$$;
-
 CREATE FUNCTION dtm.set_home() RETURNS void
 AS 'MODULE_PATHNAME', 'dtm_set_home' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
@@ -3546,6 +3538,16 @@ GRANT EXECUTE ON FUNCTION
   dtm.page_overview(), dtm.page_transaction(text), dtm.page_more(jsonb), dtm.page_services(), dtm.page_more_lists(text), dtm.page(jsonb),
   dtm.page_act_on(text, jsonb), dtm.page_probe(text, text), dtm.page_act(jsonb)
 TO dtm_user;
+
+/* ---------- where there is Citus ---------- */
+
+DO $$
+BEGIN
+  IF EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname OPERATOR(pg_catalog.=) 'citus') THEN
+    PERFORM dtm.guard_tables();
+  END IF;
+END
+$$;
 
 /* ---------- the home: this server and database ---------- */
 
