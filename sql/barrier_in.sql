@@ -46,6 +46,33 @@ SELECT dtm_barrier_in(NULL, 1, 'saga', 'g', '01', 'action');
 SELECT dtm_barrier_in('bar', 1, 'saga', '', '01', 'action');
 SELECT dtm_barrier_in('dtm.transactions', 1, 'saga', 'g', '01', 'action');
 
+SELECT dtm_barrier_in(1::regclass, 1, 'saga', 'g', '01', 'action');
+
+-- a column that rounds its keys: the query-back finds the row, with the column's own equality
+CREATE TABLE rounded (price numeric(5, 2), gid text, branch_id text, op text, barrier_id text, reason text, PRIMARY KEY (price, gid, branch_id, op, barrier_id));
+SELECT dtm_barrier_in('rounded', 1.239, 'msg', 'm', '00', 'msg') AS done, dtm_query_prepared_in('rounded', 1.239, 'm') AS committed;
+CREATE TABLE named (name varchar(20), gid text, branch_id text, op text, barrier_id text, reason text, PRIMARY KEY (name, gid, branch_id, op, barrier_id));
+CREATE FUNCTION anything(varchar, varchar) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'the operator of somebody else'; END $$;
+CREATE OPERATOR = (LEFTARG = varchar, RIGHTARG = varchar, FUNCTION = anything);
+SELECT dtm_barrier_in('named', 'a'::text, 'msg', 'm', '00', 'msg') AS done, dtm_query_prepared_in('named', 'a'::text, 'm') AS committed;
+DROP OPERATOR = (varchar, varchar);
+DROP FUNCTION anything;
+
+-- a trigger that passes a barrier of the same table, which has changed meanwhile: the plan in use stays
+CREATE FUNCTION again() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF NEW.price < 3 THEN
+    GRANT SELECT ON rounded TO PUBLIC;
+    PERFORM dtm_barrier_in('rounded', NEW.price + 1, 'saga', NEW.gid, '01', 'action');
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER again BEFORE INSERT ON rounded FOR EACH ROW EXECUTE FUNCTION again();
+SELECT dtm_barrier_in('rounded', 1, 'saga', 'g', '01', 'action');
+SELECT price, gid FROM rounded ORDER BY 1, 2;
+DROP TABLE rounded, named;
+DROP FUNCTION again;
+
 -- it runs with the caller's rights
 CREATE ROLE barrier_in_user;
 GRANT dtm_user TO barrier_in_user;

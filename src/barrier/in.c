@@ -15,7 +15,9 @@
 
 #include "access/genam.h"
 #include "access/relation.h"
+#include "access/stratnum.h"
 #include "access/table.h"
+#include "catalog/pg_operator.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
@@ -25,6 +27,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
 #define COLUMNS_HINT "Create it with the columns key (of any name and type), gid, branch_id, op, barrier_id and reason, and PRIMARY KEY (key, gid, branch_id, op, barrier_id)."
 
@@ -40,7 +43,10 @@ typedef struct Statements
 {
 	Oid			table;			/* hash key; must be first */
 	bool		valid;			/* false: the table may have been changed */
+	int			running;		/* executions under way; a trigger may call us
+								 * again */
 	Oid			key_type;
+	int32		key_typmod;
 	SPIPlanPtr	insert;			/* NULL: not planned yet */
 	SPIPlanPtr	reason;
 	char	   *insert_sql;
@@ -89,6 +95,26 @@ column_name(Relation table, int number)
 	return NameStr(TupleDescAttr(RelationGetDescr(table), number - 1)->attname);
 }
 
+/* The equality of the index, whatever is called "=" in the caller's search_path. */
+static char *
+equality_of_key(Relation index)
+{
+	Oid			type = index->rd_opcintype[0];
+	Oid			equality = get_opfamily_member(index->rd_opfamily[0], type, type,
+											   BTEqualStrategyNumber);
+	HeapTuple	row = SearchSysCache1(OPEROID, ObjectIdGetDatum(equality));
+	Form_pg_operator form;
+	char	   *name;
+
+	if (!HeapTupleIsValid(row))
+		elog(ERROR, "cache lookup failed for operator %u", equality);
+	form = (Form_pg_operator) GETSTRUCT(row);
+	name = psprintf("OPERATOR(%s.%s)", quote_identifier(get_namespace_name(form->oprnamespace)),
+					NameStr(form->oprname));
+	ReleaseSysCache(row);
+	return name;
+}
+
 /* The number of the key's column if this index makes a row a repeat; else 0. */
 static int
 key_of_index(Relation table, Relation index)
@@ -106,7 +132,7 @@ key_of_index(Relation table, Relation index)
 }
 
 static int
-find_key(Relation table)
+find_key(Relation table, char **equality)
 {
 	List	   *indexes = RelationGetIndexList(table);
 	int			found = 0;
@@ -117,22 +143,40 @@ find_key(Relation table)
 		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
 
 		if (found == 0)
+		{
 			found = key_of_index(table, index);
+			if (found != 0)
+				*equality = equality_of_key(index);
+		}
 		index_close(index, AccessShareLock);
 	}
 	list_free(indexes);
 	return found;
 }
 
+static Relation
+open_table(Oid oid)
+{
+	Relation	table = try_relation_open(oid, AccessShareLock);
+
+	if (table == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("table with OID %u does not exist", oid),
+				 errhint("Pass the name of the table.")));
+	return table;
+}
+
 /* The statements as text, and what they need to know. */
 static void
 describe(Statements *statements)
 {
-	Relation	table = relation_open(statements->table, AccessShareLock);
+	Relation	table = open_table(statements->table);
 	const char *name = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(table)),
 												  RelationGetRelationName(table));
+	char	   *equality = NULL;
 	int			number = table->rd_rel->relkind == RELKIND_RELATION ||
-		table->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ? find_key(table) : 0;
+		table->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ? find_key(table, &equality) : 0;
 	const char *key;
 	const char *insert;
 	const char *reason;
@@ -145,14 +189,15 @@ describe(Statements *statements)
 				 errhint(COLUMNS_HINT)));
 	key = quote_identifier(column_name(table, number));
 	statements->key_type = TupleDescAttr(RelationGetDescr(table), number - 1)->atttypid;
+	statements->key_typmod = TupleDescAttr(RelationGetDescr(table), number - 1)->atttypmod;
 	insert = psprintf("INSERT INTO %s (%s, gid, branch_id, op, barrier_id, reason) "
 					  "VALUES ($1, $2, $3, $4, $5, $6) "
 					  "ON CONFLICT (%s, gid, branch_id, op, barrier_id) DO NOTHING",
 					  name, key, key);
-	reason = psprintf("SELECT t.reason FROM %s t WHERE t.%s = $1 "
+	reason = psprintf("SELECT t.reason FROM %s t WHERE t.%s %s $1 "
 					  "AND t.gid OPERATOR(pg_catalog.=) $2 AND t.branch_id OPERATOR(pg_catalog.=) $3 "
 					  "AND t.op OPERATOR(pg_catalog.=) $4 AND t.barrier_id OPERATOR(pg_catalog.=) $5",
-					  name, key);
+					  name, key, equality);
 	statements->insert_sql = MemoryContextStrdup(CacheMemoryContext, insert);
 	statements->reason_sql = MemoryContextStrdup(CacheMemoryContext, reason);
 	relation_close(table, AccessShareLock);
@@ -184,7 +229,12 @@ barrier_in_find(const BarrierIn *in)
 	statements = hash_search(known, &in->table, HASH_ENTER, &found);
 	if (!found)
 		memset((char *) statements + sizeof(Oid), 0, sizeof(Statements) - sizeof(Oid));
-	if (statements->valid)
+
+	/*
+	 * the plans that a caller of ours executes stay; the table is in use by
+	 * it
+	 */
+	if (statements->valid || statements->running > 0)
 		return statements;
 	drop(statements);
 	/* what changes while we look is looked at again */
@@ -204,7 +254,7 @@ barrier_in_find(const BarrierIn *in)
 
 /* ---------- its rows ---------- */
 
-/* The key as the column has it. */
+/* The key as the column has it: rounded, or padded, if the column does so. */
 static Datum
 key_value(const Statements *statements, const BarrierIn *in)
 {
@@ -213,15 +263,16 @@ key_value(const Statements *statements, const BarrierIn *in)
 	Oid			parameter;
 	bool		is_varlena;
 
-	if (in->type == statements->key_type)
+	if (in->type == statements->key_type && statements->key_typmod < 0)
 		return in->key;
 	getTypeOutputInfo(in->type, &output, &is_varlena);
 	getTypeInputInfo(statements->key_type, &input, &parameter);
-	return OidInputFunctionCall(input, OidOutputFunctionCall(output, in->key), parameter, -1);
+	return OidInputFunctionCall(input, OidOutputFunctionCall(output, in->key), parameter,
+								statements->key_typmod);
 }
 
 static void
-run(SPIPlanPtr *plan, const char *sql, const Statements *statements, const BarrierIn *in,
+run(SPIPlanPtr *plan, const char *sql, Statements *statements, const BarrierIn *in,
 	const BarrierRow *row)
 {
 	Datum		values[NPARAMS] = {
@@ -229,7 +280,7 @@ run(SPIPlanPtr *plan, const char *sql, const Statements *statements, const Barri
 		PointerGetDatum(row->op), PointerGetDatum(row->barrier_id), PointerGetDatum(row->reason)
 	};
 	Oid			types[NPARAMS] = {statements->key_type, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID};
-	int			rc;
+	volatile int rc = 0;
 
 	if (*plan == NULL)
 	{
@@ -240,7 +291,16 @@ run(SPIPlanPtr *plan, const char *sql, const Statements *statements, const Barri
 		SPI_keepplan(prepared);
 		*plan = prepared;
 	}
-	rc = SPI_execute_plan(*plan, values, NULL, false, 0);
+	statements->running++;
+	PG_TRY();
+	{
+		rc = SPI_execute_plan(*plan, values, NULL, false, 0);
+	}
+	PG_FINALLY();
+	{
+		statements->running--;
+	}
+	PG_END_TRY();
 	if (rc < 0)
 		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(rc));
 }
