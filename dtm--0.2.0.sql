@@ -2260,12 +2260,19 @@ $$;
  * is STABLE, which cannot write.
  */
 
-/* Scheme, name and port of a URL, as dtm.stat_hosts has them. */
+/* The host of a URL, as dtm.stat_hosts names it. */
+CREATE FUNCTION dtm.url_host(url text) RETURNS text
+AS 'MODULE_PATHNAME', 'dtm_url_host' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+/* What is called: the host of a URL, also if a server has it; or a function. */
 CREATE FUNCTION dtm.page_host(url text) RETURNS text
 LANGUAGE sql STABLE STRICT
+SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT substring(CASE WHEN $1 OPERATOR(pg_catalog.~~) 'server:%' THEN COALESCE(dtm.base_url($1), $1) ELSE $1 END
-                   FROM '^(?:[a-zA-Z]+:(?://)?)?[^/?]*')
+  SELECT CASE WHEN $1 = '' THEN ''
+              WHEN $1 LIKE 'sql:%' THEN split_part($1, '?', 1)
+              WHEN $1 LIKE 'server:%' THEN COALESCE(dtm.url_host(dtm.base_url($1)), substring($1 FROM '^server:[^/?]*'))
+              ELSE dtm.url_host($1) END
 $$;
 
 /* The beginning of a text; what is cut off is asked for by "more". */
@@ -2730,10 +2737,6 @@ AS 'MODULE_PATHNAME', 'dtm_sql_alert_class' LANGUAGE C IMMUTABLE STRICT PARALLEL
 /* Does an error say that a host does not respond at all? */
 CREATE FUNCTION dtm.alert_is_silence(error text) RETURNS boolean
 AS 'MODULE_PATHNAME', 'dtm_sql_alert_is_silence' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-
-/* The host of a URL, as dtm.stat_hosts names it. */
-CREATE FUNCTION dtm.url_host(url text) RETURNS text
-AS 'MODULE_PATHNAME', 'dtm_url_host' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
 CREATE FUNCTION dtm.alert_hosts(OUT host text, OUT silent_since timestamptz, OUT open boolean, OUT calls integer, OUT error text)
 RETURNS SETOF record
@@ -3534,7 +3537,7 @@ GRANT EXECUTE ON FUNCTION dtm.gateway_batch(text[], bytea[], text[], bytea[], in
 GRANT EXECUTE ON PROCEDURE dtm.gateway_wait(bigint[], integer, bigint[], text[], text[]) TO dtm_gateway;
 GRANT EXECUTE ON FUNCTION
   dtm.gateway_number(jsonb, text, bigint), dtm.gateway_all(jsonb), dtm.gateway_kv(jsonb, boolean), dtm.gateway_call(text, jsonb),
-  dtm.page_host(text), dtm.page_cut(text), dtm.page_me(), dtm.page_find(jsonb, integer), dtm.page_rows(bigint[]), dtm.page_list(jsonb),
+  dtm.url_host(text), dtm.page_host(text), dtm.page_cut(text), dtm.page_me(), dtm.page_find(jsonb, integer), dtm.page_rows(bigint[]), dtm.page_list(jsonb),
   dtm.page_overview(), dtm.page_transaction(text), dtm.page_more(jsonb), dtm.page_services(), dtm.page_more_lists(text), dtm.page(jsonb),
   dtm.page_act_on(text, jsonb), dtm.page_probe(text, text), dtm.page_act(jsonb)
 TO dtm_user;

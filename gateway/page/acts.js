@@ -280,7 +280,7 @@ export function probe(host) {
 		title: 'Probe ' + plain(host), button: 'Probe now', says: 'One of the transactions that wait for this host is retried now. If the host responds, its circuit breaker closes, and the others go on.',
 		saying: (gid) => 'It was called for ' + plain(gid) + '.',
 		body: () => ({ act: 'probe', host }),
-		sql: (values, reason) => `SELECT dtm_retry_now(gid, ${reason}) FROM dtm.stuck WHERE url LIKE ${quote(host + '%')} LIMIT 1;`
+		sql: (values, reason) => `SELECT dtm_retry_now(gid, ${reason}) FROM dtm.stuck WHERE dtm.page_host(url) = ${quote(host)} LIMIT 1;`
 	});
 }
 

@@ -87,7 +87,7 @@ function row(t, filter, redraw) {
 		h('td', { class: 'number', 'data-label': 'Failures' }, t.failures ? number(t.failures) : ''),
 		h('td', { class: 'nowrap', 'data-label': t.finished ? 'Ended' : 'Next attempt' }, t.finished ? ago(t.finished) : until(t.next_attempt, t.state === 'running' ? 'now' : 'none')),
 		h('td', { class: 'nowrap', 'data-label': 'Submitted' }, ago(t.created)),
-		h('td', { 'data-label': 'Role' }, t.submitted_by ? plain(t.submitted_by) : h('span', { class: 'error nowrap' }, 'dropped')));
+		h('td', { 'data-label': 'Role' }, t.submitted_by ? plain(t.submitted_by) : h('span', { class: 'error' }, 'dropped')));
 }
 
 // What can be done with those that are chosen.
