@@ -2324,6 +2324,7 @@ DECLARE
   host text := NULLIF(arguments ->> 'host', '');
   wanted text := lower(NULLIF(arguments ->> 'error', ''));
   prefix text := NULLIF(arguments ->> 'gid', '');
+  beyond text;
   deep boolean := host IS NOT NULL OR wanted IS NOT NULL;
   kind text := NULLIF(arguments ->> 'type', '');
   owner text := NULLIF(arguments ->> 'role', '');
@@ -2337,6 +2338,14 @@ BEGIN
   IF state = 'stuck' THEN
     SELECT array_agg(s.id) INTO stuck FROM dtm.stuck s;
   END IF;
+  /* what no gid with the prefix is beyond; chr() of what there is not fails when an expression is planned, so each has its own */
+  IF getdatabaseencoding() = 'UTF8' THEN
+    beyond := prefix || chr(1114111);
+  ELSIF pg_encoding_max_length(pg_char_to_encoding(getdatabaseencoding())) = 1 THEN
+    beyond := prefix || repeat(chr(255), 128);
+  ELSE
+    beyond := prefix || '~';
+  END IF;
   EXECUTE 'SELECT array_agg(s.id ORDER BY s.id DESC) FILTER (WHERE ($5 IS NULL OR s.trans_type = $5) AND ($6 IS NULL OR s.submitted_by::text = $6) AND ($7 IS NULL OR s.created < statement_timestamp() - $7)), min(s.id), count(*)
              FROM (SELECT t.id, t.trans_type, t.submitted_by, t.created FROM dtm.transactions t WHERE t.id < $1'
     || CASE state WHEN 'all' THEN '' WHEN 'stuck' THEN ' AND t.id = ANY ($8)'
@@ -2345,8 +2354,7 @@ BEGIN
     || CASE WHEN prefix IS NULL THEN '' ELSE ' AND t.gid >= $3 AND t.gid < $4' END
     || ' LIMIT ' || depth || ') s'
     INTO ids, lowest, found_rows
-    USING before, state, prefix, prefix || CASE getdatabaseencoding() WHEN 'UTF8' THEN chr(1114111) ELSE '~' END,
-          kind, owner, age, COALESCE(stuck, '{}');
+    USING before, state, prefix, beyond, kind, owner, age, COALESCE(stuck, '{}');
   searched_to := CASE WHEN found_rows = depth THEN lowest END;
   IF deep THEN
     SELECT array_agg(f.id) INTO called FROM dtm.in_flight f WHERE dtm.page_host(f.url) = host;

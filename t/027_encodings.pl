@@ -142,5 +142,14 @@ SKIP:
 	refused('mule', "SELECT dtm_submit('msg', gid => txt('81e4'))", $none, 'a gid');
 }
 
+# ---------- the page finds gids by their beginning ----------
+
+for my $database ('latin1', 'ascii', 'japan')
+{
+	$node->safe_psql($database, "SELECT dtm_submit('msg', gid => 'page-' || n) FROM generate_series(1, 2) n");
+	is($node->safe_psql($database, q[SELECT string_agg(r ->> 'gid', ' ') FROM jsonb_array_elements(dtm.page('{"what": "list", "state": "all", "gid": "page-"}') -> 'rows') r]),
+		'page-2 page-1', "$database: the page finds gids");
+}
+
 unlike(slurp_file($node->logfile), qr/can't be processed|TRAP|PANIC/, 'no turn has failed');
 done_testing();
