@@ -22,6 +22,7 @@
 #include "process/shmem.h"
 #include "process/looks.h"
 #include "process/databases.h"
+#include "process/metrics.h"
 #include "process/prepared.h"
 #include "process/process.h"
 #include "process/wait_event.h"
@@ -66,7 +67,10 @@ object_access(ObjectAccessType access, Oid classId, Oid objectId, int subId,
 		char	   *name = get_extension_name(objectId);
 
 		if (name != NULL && strcmp(name, "dtm") == 0)
+		{
 			dtm_announce_ask(DTM_ASK_RECHECK);
+			metrics_dropped();
+		}
 	}
 }
 

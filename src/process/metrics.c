@@ -70,6 +70,9 @@ static Pending *pending = NULL;
 static int	npending = 0;
 static int	pending_size = 0;
 
+/* When the transaction commits, the extension has been dropped. */
+static bool dropped = false;
+
 /* ---------- shared memory ---------- */
 
 Size
@@ -297,6 +300,9 @@ at_transaction_end(XactEvent event, void *arg)
 	if (npending > 0)
 		metrics_flush();
 	npending = 0;
+	if (dropped && event == XACT_EVENT_COMMIT)
+		metrics_forget(MyDatabaseId);
+	dropped = false;
 }
 
 /*
@@ -314,19 +320,32 @@ at_subtransaction_end(SubXactEvent event, SubTransactionId id, SubTransactionId 
 }
 
 static void
-note(int cell, int histogram, int64 time)
+register_callbacks(void)
 {
 	static bool registered = false;
+
+	if (registered)
+		return;
+	RegisterXactCallback(at_transaction_end, NULL);
+	RegisterSubXactCallback(at_subtransaction_end, NULL);
+	registered = true;
+}
+
+void
+metrics_dropped(void)
+{
+	register_callbacks();
+	dropped = shared != NULL;
+}
+
+static void
+note(int cell, int histogram, int64 time)
+{
 	SubTransactionId subxact = GetCurrentSubTransactionId();
 
 	if (shared == NULL)
 		return;
-	if (!registered)
-	{
-		RegisterXactCallback(at_transaction_end, NULL);
-		RegisterSubXactCallback(at_subtransaction_end, NULL);
-		registered = true;
-	}
+	register_callbacks();
 	/* many submits in one transaction */
 	if (npending > 0 && histogram < 0 && pending[npending - 1].subxact == subxact &&
 		pending[npending - 1].cell == cell)

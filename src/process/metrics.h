@@ -132,6 +132,12 @@ extern void metrics_flush(void);
 /* The extension is not in this database any more. */
 extern void metrics_forget(Oid database);
 
+/*
+ * The same of the current database when the current transaction commits, so that an
+ * extension that is created again at once counts anew.
+ */
+extern void metrics_dropped(void);
+
 /* ---------- reading ---------- */
 
 /* A copy of what was counted in a database. */
