@@ -877,12 +877,12 @@ COMMENT ON COLUMN dtm.transactions.next_attempt IS 'when the coordinator process
 COMMENT ON COLUMN dtm.transactions.rollback_reason IS 'why it was rolled back';
 COMMENT ON COLUMN dtm.transactions.submitted_by IS 'role that submitted it; NULL: the role no longer exists';
 COMMENT ON COLUMN dtm.transactions.steps IS 'number of its steps or registered branches';
-COMMENT ON COLUMN dtm.transactions.failures IS 'number of consecutive temporary errors; if it has ended, of all of them';
+COMMENT ON COLUMN dtm.transactions.failures IS 'number of consecutive temporary errors; of a transaction that has ended, of all temporary errors';
 COMMENT ON COLUMN dtm.transactions.options IS 'options of the submit; times are in seconds';
 COMMENT ON COLUMN dtm.transactions.id IS 'number of the transaction, in the order of submits';
 COMMENT ON COLUMN dtm.transactions.result IS 'result of a workflow, in base64';
 COMMENT ON COLUMN dtm.transactions.current_step IS 'number of the step or branch that is called now, or next; NULL: it is prepared, or has ended';
-COMMENT ON COLUMN dtm.transactions.failed_branch IS 'branch whose refusal is why it is or was rolled back, by its response, by its last attempt or by somebody''s word, which a message has left out, or whose error is why it is retried; NULL: none';
+COMMENT ON COLUMN dtm.transactions.failed_branch IS 'branch that was refused (by its response, by its last attempt or by an operator) so that the transaction is or was rolled back, or that a message has discarded, or whose error is retried; NULL: none';
 COMMENT ON COLUMN dtm.transactions.failed_op IS 'op of that branch';
 COMMENT ON COLUMN dtm.transactions.failure IS 'body of that response, the error, or what was said of it: JSON as it is, other text as a string';
 COMMENT ON COLUMN dtm.transactions.parent IS 'gid of the transaction of whose end this message tells (option on_finish); NULL: none';
@@ -939,8 +939,8 @@ COMMENT ON COLUMN dtm.branches.ordinal IS 'position of the op in the transaction
 COMMENT ON COLUMN dtm.branches.id IS 'number of the transaction';
 COMMENT ON COLUMN dtm.branches.topic IS 'URL of the topic from which the step came; NULL: none';
 COMMENT ON COLUMN dtm.branches.state IS 'succeeded, failed, retrying, waiting, not called, or given up (it was called, and the transaction was stopped)';
-COMMENT ON COLUMN dtm.branches.body IS 'the payload, to be read: JSON as it is, other text as a string; NULL: it is no text';
-COMMENT ON COLUMN dtm.branches.complete_until IS 'until when it waits for dtm_complete(); NULL: it does not';
+COMMENT ON COLUMN dtm.branches.body IS 'payload in readable form: JSON as it is, other text as a string; NULL: the payload is not text';
+COMMENT ON COLUMN dtm.branches.complete_until IS 'time until which the branch waits for dtm_complete(); NULL: it does not wait';
 
 CREATE VIEW dtm.calls WITH (security_barrier) AS
   SELECT r.gid,
@@ -1044,7 +1044,7 @@ COMMENT ON COLUMN dtm.timeline.branch_id IS 'branch that it concerns; 00: the qu
 COMMENT ON COLUMN dtm.timeline.op IS 'op that it concerns; NULL: all of the branch, or the whole transaction';
 COMMENT ON COLUMN dtm.timeline.result IS 'of a call: SUCCESS, FAILURE, ONGOING or ERROR; of the end: succeed or failed';
 COMMENT ON COLUMN dtm.timeline.duration IS 'how long the call took';
-COMMENT ON COLUMN dtm.timeline.role IS 'role that did it';
+COMMENT ON COLUMN dtm.timeline.role IS 'role that submitted the transaction, or did the act';
 COMMENT ON COLUMN dtm.timeline.detail IS 'error or response of a call, reason of an act, or why the transaction was rolled back';
 COMMENT ON COLUMN dtm.timeline.id IS 'number of the transaction';
 
@@ -1052,7 +1052,7 @@ CREATE FUNCTION @extschema@.dtm_complete(gid text, branch text, op text DEFAULT 
 RETURNS boolean
 AS 'MODULE_PATHNAME', 'dtm_complete' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.dtm_complete(text, text, text, boolean, jsonb) IS
-  'says what has become of a branch that answers later; returns false if that is known already';
+  'reports the result of a branch that answers later; returns false if the result is known already';
 
 /*
  * The conditions on dtm.active come first, and leave few, whose calls and requests are
@@ -1110,9 +1110,9 @@ COMMENT ON COLUMN dtm.stuck.gid IS 'name of the transaction';
 COMMENT ON COLUMN dtm.stuck.trans_type IS 'saga, tcc, xa, msg or workflow';
 COMMENT ON COLUMN dtm.stuck.status IS 'prepared, submitted or aborting';
 COMMENT ON COLUMN dtm.stuck.failures IS 'number of consecutive temporary errors';
-COMMENT ON COLUMN dtm.stuck.since IS 'time of the first call since the last success that was none';
+COMMENT ON COLUMN dtm.stuck.since IS 'time of the first unsuccessful call since the last success';
 COMMENT ON COLUMN dtm.stuck.duration IS 'time since then';
-COMMENT ON COLUMN dtm.stuck.branch_id IS 'branch of the last call that was no success';
+COMMENT ON COLUMN dtm.stuck.branch_id IS 'branch of the last unsuccessful call';
 COMMENT ON COLUMN dtm.stuck.op IS 'op of that call';
 COMMENT ON COLUMN dtm.stuck.last_error IS 'error of that call, or body of its response';
 COMMENT ON COLUMN dtm.stuck.next_attempt IS 'time of the next retry; NULL: it is not retried automatically';
@@ -1120,7 +1120,7 @@ COMMENT ON COLUMN dtm.stuck.reason IS 'why it does not continue';
 COMMENT ON COLUMN dtm.stuck.state IS 'as in dtm.transactions';
 COMMENT ON COLUMN dtm.stuck.url IS 'URL of that call';
 COMMENT ON COLUMN dtm.stuck.http_status IS 'status of the HTTP response to that call; NULL: there was none';
-COMMENT ON COLUMN dtm.stuck.help IS 'what would help';
+COMMENT ON COLUMN dtm.stuck.help IS 'what to do';
 COMMENT ON COLUMN dtm.stuck.id IS 'number of the transaction';
 
 /*
@@ -1155,7 +1155,7 @@ CREATE VIEW dtm.counts WITH (security_barrier) AS
 COMMENT ON VIEW dtm.counts IS 'number of transactions that the current role is allowed to see, by state';
 COMMENT ON COLUMN dtm.counts.state IS 'as in dtm.transactions';
 COMMENT ON COLUMN dtm.counts.transactions IS 'how many there are';
-COMMENT ON COLUMN dtm.counts.exact IS 'false: of succeeded, an estimate by the newest ones that are kept; of failed and stopped, those among the newest 2001 of both';
+COMMENT ON COLUMN dtm.counts.exact IS 'whether the number is exact. If not, succeeded is an estimate, and failed and stopped count those among the newest 2001 of both';
 
 /* What is parked is never due: the index on next_time finds it. */
 CREATE VIEW dtm.parked WITH (security_barrier) AS
@@ -1314,8 +1314,8 @@ COMMENT ON COLUMN dtm.stat_coordinator.backlog IS 'number of due transactions of
 COMMENT ON COLUMN dtm.stat_coordinator.oldest_due_age IS 'time for which the oldest of them has been due';
 COMMENT ON COLUMN dtm.stat_coordinator.reason IS 'why the coordinator is paused; NULL: it is not paused';
 COMMENT ON COLUMN dtm.stat_coordinator.hint IS 'what to do to resume the coordinator';
-COMMENT ON COLUMN dtm.stat_coordinator.spans_sent IS 'spans that dtm.otlp_endpoint has taken since the start';
-COMMENT ON COLUMN dtm.stat_coordinator.spans_dropped IS 'spans that were dropped since the start, because it was too slow, did not answer, or rejected them';
+COMMENT ON COLUMN dtm.stat_coordinator.spans_sent IS 'spans that dtm.otlp_endpoint has accepted since the start';
+COMMENT ON COLUMN dtm.stat_coordinator.spans_dropped IS 'spans that were dropped since the start, because the collector was too slow, did not respond, or rejected them';
 
 CREATE FUNCTION dtm.host_stats(
   OUT coordinator integer, OUT host text, OUT state text, OUT in_flight integer, OUT waiting integer, OUT window_size integer,
@@ -2034,14 +2034,14 @@ COMMENT ON FUNCTION dtm.metric_samples() IS 'the rows of dtm.metrics, for the ro
 
 CREATE VIEW dtm.metrics AS
   SELECT s.name, s.labels, s.value, s.family, s.type, s.unit, s.help FROM dtm.metric_samples() s;
-COMMENT ON VIEW dtm.metrics IS 'numbers of this database for monitoring, of all roles: one row for each sample, as Prometheus has them; counters begin with the server';
+COMMENT ON VIEW dtm.metrics IS 'metrics of this database, of all roles: one row for each sample of Prometheus; counters start at 0 when the server starts';
 COMMENT ON COLUMN dtm.metrics.name IS 'name of the sample: the family, and _bucket, _sum or _count for parts of a histogram';
 COMMENT ON COLUMN dtm.metrics.labels IS 'labels of the sample, as strings';
-COMMENT ON COLUMN dtm.metrics.value IS 'its value';
+COMMENT ON COLUMN dtm.metrics.value IS 'value of the sample';
 COMMENT ON COLUMN dtm.metrics.family IS 'name of the metric';
 COMMENT ON COLUMN dtm.metrics.type IS 'counter, gauge or histogram';
 COMMENT ON COLUMN dtm.metrics.unit IS 'seconds or bytes; NULL: a number of things';
-COMMENT ON COLUMN dtm.metrics.help IS 'what it says';
+COMMENT ON COLUMN dtm.metrics.help IS 'what the metric means';
 
 /* ---------- the network API: docs/gateway.md ---------- */
 
@@ -2674,7 +2674,7 @@ DECLARE
 BEGIN
   IF COALESCE(btrim(arguments ->> 'reason'), '') = '' THEN
     RAISE EXCEPTION 'a reason is missing'
-      USING ERRCODE = 'invalid_parameter_value', HINT = 'Say why, for those who come after you.';
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Say why, for the people who look at it later.';
   END IF;
   IF arguments ->> 'act' IN ('pause', 'resume coordinators', 'probe', 'unsubscribe') THEN
     CASE arguments ->> 'act'
@@ -2946,7 +2946,7 @@ CREATE VIEW dtm.alerts AS
          a.told, a.id
     FROM dtm.alert a
    ORDER BY a.resolved IS NOT NULL, a.since DESC, a.id DESC;
-COMMENT ON VIEW dtm.alerts IS 'what operators are told of: one row for each cause that needs, or needed, a person; open ones first';
+COMMENT ON VIEW dtm.alerts IS 'alerts: one row for each problem that needs, or needed, a person; open ones first';
 COMMENT ON COLUMN dtm.alerts.kind IS 'unreachable, failing, parked, ongoing, discarded, paused, not running or orphans';
 COMMENT ON COLUMN dtm.alerts.subject IS 'host, function or database; *: several others; empty: none';
 COMMENT ON COLUMN dtm.alerts.error IS 'last error of one of the transactions, or the reason';
@@ -2957,7 +2957,7 @@ COMMENT ON COLUMN dtm.alerts.last IS 'when the cause was last seen';
 COMMENT ON COLUMN dtm.alerts.state IS 'open or resolved';
 COMMENT ON COLUMN dtm.alerts.resolved IS 'when it was over; NULL: it is open';
 COMMENT ON COLUMN dtm.alerts.gid IS 'one of the transactions; NULL: none is concerned';
-COMMENT ON COLUMN dtm.alerts.message IS 'what is told';
+COMMENT ON COLUMN dtm.alerts.message IS 'what is wrong, in words';
 COMMENT ON COLUMN dtm.alerts.help IS 'what to do';
 COMMENT ON COLUMN dtm.alerts.told IS 'when the log and LISTENers were told; NULL: not yet, see dtm.alerts_per_hour';
 COMMENT ON COLUMN dtm.alerts.id IS 'number of the alert';
@@ -3326,7 +3326,7 @@ BEGIN
   SELECT string_agg(format('%s has %s', n ->> 'node', COALESCE(n -> 'state' ->> 'library', 'no library')), ', ') INTO bad FROM jsonb_array_elements(nodes) n
    WHERE n -> 'state' ->> 'sql' IS DISTINCT FROM wanted OR n -> 'state' ->> 'library' IS DISTINCT FROM wanted;
   IF bad IS NOT NULL THEN
-    RAISE EXCEPTION 'nodes have not version % of dtm: %', wanted, bad
+    RAISE EXCEPTION 'nodes do not have version % of dtm: %', wanted, bad
       USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Install the same package on each node, restart it, and run ALTER EXTENSION dtm UPDATE on this node.';
   END IF;
   SELECT string_agg(n ->> 'node', ', ') INTO bad FROM jsonb_array_elements(nodes) n

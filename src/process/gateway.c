@@ -273,7 +273,7 @@ start(void)
 		ereport(LOG,
 				(errcode_for_file_access(),
 				 errmsg("could not execute \"%s\": %m", program),
-				 errhint("Install dtm-gateway, and set dtm.gateway_path to its path. It is tried again and again; this is logged once.")));
+				 errhint("Install dtm-gateway, and set dtm.gateway_path to its path. The server keeps trying to start dtm-gateway; this is logged once.")));
 	fall_back(STATUS_NO_PROGRAM);
 }
 
@@ -283,17 +283,17 @@ static const char *
 hint_of(int status)
 {
 	if (!WIFEXITED(status))
-		return "It is started again.";
+		return "The server starts it again.";
 	switch (WEXITSTATUS(status))
 	{
 		case EXIT_OPTIONS:
-			return "Correct the file that dtm.gateway_config names. What is wrong stands in the log before this line.";
+			return "Correct the file that dtm.gateway_config names. The log says what is wrong, before this line.";
 		case EXIT_LISTEN:
-			return "Another program may use the address, or this machine may not have it. It is tried again and again; this is logged once.";
+			return "Another program may use the address, or this machine may not have it. The server keeps trying to start dtm-gateway; this is logged once.";
 		case EXIT_TLS:
-			return "Correct the files of the certificate and its key. It is tried again and again; this is logged once.";
+			return "Correct the files of the certificate and its key. The server keeps trying to start dtm-gateway; this is logged once.";
 		default:
-			return "Why stands in the log before this line. It is tried again and again; this is logged once.";
+			return "The log says why, before this line. The server keeps trying to start dtm-gateway; this is logged once.";
 	}
 }
 
