@@ -185,13 +185,13 @@ define_alert_settings(void)
 							&dtm_stuck_after, 600000, 0, MAX_MS,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("dtm.alert_after",
-							"Sets the time for which a host must be silent, or a coordinator must not run, to be a reason for an alert.",
+							"Sets the time after which a host that does not respond, or a coordinator that does not run, is a reason for an alert.",
 							"An alert is resolved when its reason has been gone for this time.",
 							&dtm_alert_after, 60000, 0, MAX_MS,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("dtm.alerts_per_hour",
 							"Sets the maximum number of messages about alerts that a database sends in an hour.",
-							"What is above it is sent later, if it is still true then. 0 means no limit.",
+							"Further messages are sent later, if their alerts are still open then. 0 means no limit.",
 							&dtm_alerts_per_hour, 60, 0, INT_MAX,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomBoolVariable("dtm.alert_each",
@@ -220,12 +220,12 @@ define_gateway_settings(void)
 							   &dtm_gateway_path, "dtm-gateway",
 							   PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
 	DefineCustomStringVariable("dtm.gateway_config",
-							   "Sets the file of options of the program that dtm.gateway runs.",
+							   "Sets the file with the options of the program of dtm.gateway.",
 							   "A relative path is relative to the data directory. Empty means that all options have their defaults.",
 							   &dtm_gateway_config, "",
 							   PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
 	DefineCustomStringVariable("dtm.gateway_database",
-							   "Sets the database that the program that dtm.gateway runs connects to.",
+							   "Sets the database to which the program of dtm.gateway connects.",
 							   "The option conninfo in its file may name another.",
 							   &dtm_gateway_database, "postgres",
 							   PGC_SIGHUP, 0, NULL, NULL, NULL);
