@@ -2916,7 +2916,7 @@ AS $$
                 format(CASE $1 WHEN 'paused' THEN 'coordinator of database "%s" is paused' ELSE 'coordinator of database "%s" does not run' END, $2)
               WHEN $1 = 'orphans' THEN 'prepared transactions of XA branches are left over'
               ELSE format(CASE $1 WHEN 'unreachable' THEN '%s does not respond'
-                                  WHEN 'failing' THEN 'calls of %s fail'
+                                  WHEN 'failing' THEN 'calls to %s fail'
                                   WHEN 'parked' THEN 'transactions are parked that call %s'
                                   WHEN 'ongoing' THEN '%s answers ONGOING again and again'
                                   ELSE 'messages have discarded steps that call %s' END,

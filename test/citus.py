@@ -490,7 +490,7 @@ def test_clone():
     clone.stop()
     clone.start()
     ok(clone.wait('SELECT state FROM dtm.stat_coordinator', 'paused'), 'after a restart, too')
-    clone.rows('TRUNCATE dtm.request, dtm.active, dtm.finished, dtm.attempt, dtm.result, dtm.act, dtm.dead_letter, dtm.lane')
+    clone.rows('TRUNCATE dtm.request, dtm.active, dtm.finished, dtm.attempt, dtm.result, dtm.act, dtm.dead_letter, dtm.lane, dtm.alert')
     clone.rows('SELECT dtm_resume()')
     ok(clone.wait('SELECT state FROM dtm.stat_coordinator', 'running'), 'it is resumed without them')
     tags = c.rows('SELECT * FROM dtm_citus_setup()')
