@@ -192,6 +192,10 @@ for my $n (1 .. 20)
 
 # ---------- the extension, the server ----------
 
+my $calls = value('dtm_calls_total', '{}');
+sql('BEGIN; SAVEPOINT s; DROP EXTENSION dtm; ROLLBACK TO s; COMMIT');
+becomes(2, 'dtm_coordinator_processes', '{"state": "running"}');
+is(value('dtm_calls_total', '{}'), $calls, 'a drop that was rolled back to a savepoint changes nothing');
 sql('DROP EXTENSION dtm');
 sql('CREATE EXTENSION dtm');
 becomes(2, 'dtm_coordinator_processes', '{"state": "running"}');

@@ -70,8 +70,11 @@ static Pending *pending = NULL;
 static int	npending = 0;
 static int	pending_size = 0;
 
-/* When the transaction commits, the extension has been dropped. */
-static bool dropped = false;
+/*
+ * In what subtransaction the extension has been dropped, which counts when the
+ * transaction commits; InvalidSubTransactionId: in none.
+ */
+static SubTransactionId dropped_in = InvalidSubTransactionId;
 
 /* ---------- shared memory ---------- */
 
@@ -300,9 +303,9 @@ at_transaction_end(XactEvent event, void *arg)
 	if (npending > 0)
 		metrics_flush();
 	npending = 0;
-	if (dropped && event == XACT_EVENT_COMMIT)
+	if (dropped_in != InvalidSubTransactionId && event == XACT_EVENT_COMMIT)
 		metrics_forget(MyDatabaseId);
-	dropped = false;
+	dropped_in = InvalidSubTransactionId;
 }
 
 /*
@@ -317,6 +320,8 @@ at_subtransaction_end(SubXactEvent event, SubTransactionId id, SubTransactionId 
 		return;
 	while (npending > 0 && pending[npending - 1].subxact >= id)
 		npending--;
+	if (dropped_in >= id)
+		dropped_in = InvalidSubTransactionId;
 }
 
 static void
@@ -335,7 +340,9 @@ void
 metrics_dropped(void)
 {
 	register_callbacks();
-	dropped = shared != NULL;
+	/* a later drop within is of one that was created again */
+	if (shared != NULL && dropped_in == InvalidSubTransactionId)
+		dropped_in = GetCurrentSubTransactionId();
 }
 
 static void
