@@ -2915,10 +2915,10 @@ AS $$
   SELECT CASE WHEN $1 IN ('paused', 'not running') THEN
                 format(CASE $1 WHEN 'paused' THEN 'coordinator of database "%s" is paused' ELSE 'coordinator of database "%s" does not run' END, $2)
               WHEN $1 = 'orphans' THEN 'prepared transactions of XA branches are left over'
-              ELSE format(CASE $1 WHEN 'unreachable' THEN '%s does not respond'
+              ELSE format(CASE $1 WHEN 'unreachable' THEN CASE $2 WHEN '*' THEN '%s do not respond' ELSE '%s does not respond' END
                                   WHEN 'failing' THEN 'calls to %s fail'
                                   WHEN 'parked' THEN 'transactions are parked that call %s'
-                                  WHEN 'ongoing' THEN '%s answers ONGOING again and again'
+                                  WHEN 'ongoing' THEN CASE $2 WHEN '*' THEN '%s answer ONGOING again and again' ELSE '%s answers ONGOING again and again' END
                                   ELSE 'messages have discarded steps that call %s' END,
                           CASE $2 WHEN '*' THEN 'several others' WHEN '' THEN 'nothing' ELSE $2 END) END
 $$;

@@ -11,6 +11,7 @@ SELECT dtm.alert_class('no stock for order-17 at 10:11:12'), dtm.alert_class(rep
 SELECT dtm.url_host('HTTP://a@Shop/x?y'), dtm.url_host('https://shop:8443/x'), dtm.url_host('grpc://shop:50051/a.B/C'), dtm.url_host('shop:50051/a.B/C');
 -- the page names hosts as dtm.stat_hosts does, so that it finds what waits for one
 SELECT dtm.page_host(u) AS host FROM (VALUES ('HTTP://a@Shop/x?y'), ('https://shop:8443/x'), ('grpc://shop:50051/a.B/C'), ('server:none/x'), ('sql:shop.book?x'), ('')) v(u);
+SELECT dtm.alert_message('unreachable', '*'), dtm.alert_message('ongoing', '*'), dtm.alert_message('ongoing', 'h');
 CREATE SERVER regress_dtm_shop FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url 'https://shop.internal/api');
 SELECT dtm.alert_subject('server:regress_dtm_shop/x'), dtm.alert_subject('server:nowhere/x'), dtm.alert_subject('sql:public.f?x'), dtm.alert_subject(''), dtm.alert_subject(NULL);
 DROP SERVER regress_dtm_shop;
