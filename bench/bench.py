@@ -612,8 +612,8 @@ BEGIN
   INSERT INTO bench_request (created, submitted_by, trans_type, concurrent, wait_result, gid, action, compensate, payload)
   VALUES (clock_timestamp(), dtm.submitter(current_user::regrole), 's', false, false, gid, actions, compensations, payloads)
   RETURNING id INTO new_id;
-  INSERT INTO bench_active (id, next_time, updated, status, branch_status)
-  VALUES (new_id, clock_timestamp(), clock_timestamp(), 's', 'PPPP');
+  INSERT INTO bench_active (id, next_time, updated, status, branch_status, submitted_by)
+  VALUES (new_id, clock_timestamp(), clock_timestamp(), 's', 'PPPP', dtm.submitter(current_user::regrole));
   RETURN gid;
 END $$""")
         bare = (f"SELECT bench_submit(dtm_new_gid(), ARRAY['{self.url}/s/Out', '{self.url}/s/In'],"
