@@ -159,7 +159,7 @@ regress() {
 }
 
 tap() {
-	local pgxs modules status=0
+	local pgxs modules status=0 tests first=() second=() other i
 
 	pgxs=$(dirname "$("$PG_CONFIG" --pgxs)")/../..
 	# a server that is no package may lack them; those of other versions do, too
@@ -169,14 +169,31 @@ tap() {
 	as_root make -s -C "$SCRATCH/dtm" PG_CONFIG="$PG_CONFIG" install-upgrade-test
 	cd "$SCRATCH/dtm"
 	as_user make -s -j"$(nproc)" -C gateway PG_CONFIG="$PG_CONFIG" WERROR=1 all sanitized || return 1
+	tests=(t/*.pl)
+	for i in "${!tests[@]}"; do
+		if ((i % 2)); then second+=("${tests[i]}"); else first+=("${tests[i]}"); fi
+	done
+	# tests wait more than they compute: two at a time; the output of the second half comes at the end
+	tap_files "$pgxs" "$modules" "${second[@]}" >"$SCRATCH/tap.second" 2>&1 &
+	other=$!
+	tap_files "$pgxs" "$modules" "${first[@]}" || status=$?
+	wait $other || status=$?
+	cat "$SCRATCH/tap.second"
+	[ $status = 0 ] || grep -hE 'PANIC|TRAP|FATAL|ERROR' tmp_check/log/*.log | tail -40 || true
+	return $status
+}
+
+# tap_files PGXS PERL-MODULES FILE...: one after another
+tap_files() {
+	local pgxs=$1 modules=$2
+
+	shift 2
 	as_user PATH="$PG_BIN:$PATH" PERL5LIB="$modules" \
 		PG_REGRESS="$pgxs/src/test/regress/pg_regress" \
 		PG_TEST_TIMEOUT_DEFAULT=180 \
 		TESTDIR="$SCRATCH/dtm" TESTDATADIR="$SCRATCH/dtm/tmp_check" \
 		TESTLOGDIR="$SCRATCH/dtm/tmp_check/log" \
-		prove -v t/*.pl || status=$?
-	[ $status = 0 ] || grep -hE 'PANIC|TRAP|FATAL|ERROR' tmp_check/log/*.log | tail -40 || true
-	return $status
+		prove -v "$@"
 }
 
 # A short form of scripts/torture.sh, of another seed each time.
