@@ -6,6 +6,8 @@
 
 #include "gid.h"
 
+#include "clock.h"
+
 #include "utils/timestamp.h"
 
 const char *(*gid_tag) (void) = NULL;
@@ -39,9 +41,7 @@ gid_make(void)
 	static const char digits[] = "0123456789abcdefghjkmnpqrstvwxyz";
 	const uint8 *bytes = random_bytes();
 	char	   *gid = palloc(10 + NRANDOM + 1);
-	uint64		ms = (uint64) (GetCurrentTimestamp() / 1000 +
-							   (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) *
-							   (int64) SECS_PER_DAY * 1000);
+	uint64		ms = (uint64) (clock_to_unix(GetCurrentTimestamp()) / 1000);
 
 	for (int i = 9; i >= 0; i--, ms >>= 5)
 		gid[i] = digits[ms & 31];

@@ -61,38 +61,44 @@ dtm_core_config(DtmConfig *config)
 	config->alert_retry_limit = dtm_alert_retry_limit;
 }
 
-/* Whether a foreign server is there is seen when it is called. */
-static bool
-check_webhook(char **value, void **extra, GucSource source)
+/*
+ * Why a URL cannot be called; NULL: it can, or is empty, or a foreign server's, which
+ * is looked up when it is called.
+ */
+static const char *
+target_problem(const char *value)
 {
-	const char *problem = (*value)[0] == '\0' ||
-		strncmp(*value, DTM_SCHEME_SERVER, strlen(DTM_SCHEME_SERVER)) == 0 ? NULL :
-		dtm_url_problem(*value);
+	if (value[0] == '\0')
+		return NULL;
+	if (strncmp(value, DTM_SCHEME_SERVER, strlen(DTM_SCHEME_SERVER)) != 0)
+		return dtm_url_problem(value);
+	return strcspn(value + strlen(DTM_SCHEME_SERVER), "/?#") == 0 ?
+		"the name of the server is missing" : NULL;
+}
 
+static bool
+accept_target(const char *problem)
+{
 	if (problem != NULL)
 		GUC_check_errdetail("The URL cannot be called: %s.", problem);
 	return problem == NULL;
 }
 
-/*
- * A URL to which a path is added, or a foreign server's, which is looked up when it is
- * called.
- */
+static bool
+check_webhook(char **value, void **extra, GucSource source)
+{
+	return accept_target(target_problem(*value));
+}
+
+/* A path is added to it. */
 static bool
 check_otlp_endpoint(char **value, void **extra, GucSource source)
 {
-	const char *server = *value + strlen(DTM_SCHEME_SERVER);
-	const char *problem = NULL;
+	const char *problem = target_problem(*value);
 
-	if (strncmp(*value, DTM_SCHEME_SERVER, strlen(DTM_SCHEME_SERVER)) == 0)
-		problem = strcspn(server, "/") == 0 ? "the name of the server is missing" : NULL;
-	else if ((*value)[0] != '\0')
-		problem = dtm_url_problem(*value);
 	if (problem == NULL && strpbrk(*value, "?#") != NULL)
 		problem = "it has a query or a fragment";
-	if (problem != NULL)
-		GUC_check_errdetail("The URL cannot be called: %s.", problem);
-	return problem == NULL;
+	return accept_target(problem);
 }
 
 static bool

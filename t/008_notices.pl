@@ -126,8 +126,11 @@ $node->reload;
 eventually($node, 'SHOW dtm.alert_retry_limit', '3');
 
 # a webhook that can't be called is refused
-like($node->psql('postgres', "ALTER SYSTEM SET dtm.alert_webhook = 'ftp://x/'") ? ($node->psql('postgres', "ALTER SYSTEM SET dtm.alert_webhook = 'ftp://x/'"))[2] : '',
-	qr/invalid value for parameter "dtm.alert_webhook"/, 'a webhook of another scheme is refused');
+for my $bad (['ftp://x/', 'of another scheme'], ['server:', 'of a server without a name'], ['server:/alerts', 'of one with a path alone'])
+{
+	my ($rc, $out, $err) = $node->psql('postgres', "ALTER SYSTEM SET dtm.alert_webhook = '$bad->[0]'");
+	like($err, qr/invalid value for parameter "dtm.alert_webhook".*The URL cannot be called: /s, "a webhook $bad->[1] is refused");
+}
 
 # a database of another encoding: the webhook gets UTF-8, cut between characters
 sql("CREATE DATABASE euc ENCODING 'EUC_JP' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0");

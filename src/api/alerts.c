@@ -5,6 +5,7 @@
  */
 #include "postgres.h"
 
+#include "clock.h"
 #include "compat.h"
 #include "core/alert.h"
 #include "process/shmem.h"
@@ -25,10 +26,6 @@ PG_FUNCTION_INFO_V1(dtm_alert_coordinators);
 
 /* Bytes of an error that tell its class. */
 #define CLASS_SIZE	200
-
-/* The transport's times are of the Unix epoch, PostgreSQL's of its own. */
-#define EPOCH_DIFFERENCE \
-	((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
 
 /* dtm.alert_class(error text) returns text */
 Datum
@@ -95,7 +92,7 @@ dtm_alert_hosts(PG_FUNCTION_ARGS)
 				continue;
 			values[0] = CStringGetTextDatum(utf8_or_marks(host.name));
 			nulls[1] = host.silent_since == 0;
-			values[1] = TimestampTzGetDatum(host.silent_since - EPOCH_DIFFERENCE);
+			values[1] = TimestampTzGetDatum(clock_of_unix(host.silent_since));
 			values[2] = BoolGetDatum(host.open);
 			values[3] = Int32GetDatum(host.in_flight + host.waiting);
 			values[4] = CStringGetTextDatum(utf8_or_marks(host.error));

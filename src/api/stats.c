@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "clock.h"
 #include "compat.h"
 #include "process/shmem.h"
 #include "settings.h"
@@ -139,10 +140,6 @@ dtm_coordinator_stats(PG_FUNCTION_ARGS)
 
 #define NHOST_STATS	13
 
-/* The transport's times are of the Unix epoch, PostgreSQL's of its own. */
-#define EPOCH_DIFFERENCE \
-	((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
-
 /* The interval of a number of microseconds. */
 static Datum
 interval_of(int64 us)
@@ -188,7 +185,7 @@ host_row(TupleDesc desc, const DtmSharedSlot *slot, const DtmHostStats *host)
 	values[i++] = interval_of(answers > 0 ? host->total_time / answers : 0);
 	values[i++] = interval_of(host->recent_time);
 	nulls[i] = host->next_probe == 0;
-	values[i++] = TimestampTzGetDatum(host->next_probe - EPOCH_DIFFERENCE);
+	values[i++] = TimestampTzGetDatum(clock_of_unix(host->next_probe));
 	nulls[i] = host->error[0] == '\0';
 	values[i++] = text_of(host->error);
 	Assert(i == NHOST_STATS);
@@ -266,7 +263,7 @@ dtm_host_state(PG_FUNCTION_ARGS)
 	nulls[3] = best.window == 0;
 	values[3] = Int32GetDatum(best.window);
 	nulls[4] = best.next_probe == 0;
-	values[4] = TimestampTzGetDatum(best.next_probe - EPOCH_DIFFERENCE);
+	values[4] = TimestampTzGetDatum(clock_of_unix(best.next_probe));
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
 }
 
@@ -284,7 +281,7 @@ call_row(TupleDesc desc, const DtmSharedSlot *slot, const DtmCallNote *call)
 	values[2] = Int32GetDatum(call->op);
 	values[3] = TimestampTzGetDatum(call->queued);
 	nulls[4] = call->sent == 0;
-	values[4] = TimestampTzGetDatum(call->sent - EPOCH_DIFFERENCE);
+	values[4] = TimestampTzGetDatum(clock_of_unix(call->sent));
 	return heap_form_tuple(desc, values, nulls);
 }
 

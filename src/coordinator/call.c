@@ -24,10 +24,6 @@
 /* Transactions in memory that wait for a worker of a role, for each worker. */
 #define LOADED_PER_WORKER	8
 
-/* The transport's times are of the Unix epoch, PostgreSQL's of its own. */
-#define EPOCH_DIFFERENCE \
-	((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
-
 /* A call to a host. */
 typedef struct RemoteCall
 {
@@ -271,7 +267,7 @@ call_describe(const Call *call, StoreAttempt *attempt)
 	{
 		const DtmCall *http = http_of(call);
 
-		attempt->started = http->started - EPOCH_DIFFERENCE;
+		attempt->started = clock_of_unix(http->started);
 		attempt->duration = http->duration;
 		attempt->http_status = http->http_status;
 		attempt->grpc_status = call->kind == WIRE_GRPC ? http->grpc_status : -1;

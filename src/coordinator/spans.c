@@ -14,6 +14,7 @@
  */
 #include "private.h"
 
+#include "clock.h"
 #include "utf8.h"
 
 #include "commands/dbcommands.h"
@@ -23,21 +24,11 @@
 
 #include <unistd.h>
 
-/* The transport's times are of the Unix epoch, PostgreSQL's of its own. */
-#define EPOCH_DIFFERENCE \
-	((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
-
 /* Letters of a host's name. */
 #define MAX_HOST_NAME	256
 
 /* What the error is where there was no response. */
 #define NO_RESPONSE		"no_response"
-
-static int64
-unix_time(TimestampTz time)
-{
-	return time + EPOCH_DIFFERENCE;
-}
 
 /*
  * Text in UTF-8: there is no transaction, so that of another encoding is only looked
@@ -172,7 +163,7 @@ spans_attempt(Coordinator *c, const Entry *entry, const Call *call, DtmResult re
 		strlcpy(span.parent_id, trace.root_id, sizeof(span.parent_id));
 		span.kind = made.method == NULL ? OTLP_KIND_INTERNAL : OTLP_KIND_CLIENT;
 		span.name = utf8_or_ascii(psprintf("%s %s", branch.op, branch.branch_id));
-		span.start = unix_time(attempt.started != 0 ? attempt.started : GetCurrentTimestamp());
+		span.start = clock_to_unix(attempt.started != 0 ? attempt.started : GetCurrentTimestamp());
 		span.end = span.start + attempt.duration;
 		otlp_set_text(&span, "dtm.branch_id", utf8_or_ascii(branch.branch_id));
 		otlp_set_text(&span, "dtm.op", utf8_or_ascii(branch.op));
@@ -200,8 +191,8 @@ add_root(Coordinator *c, const Transaction *trans, TimestampTz end)
 	span.parent_is_remote = span.parent_id[0] != '\0';
 	span.kind = OTLP_KIND_INTERNAL;
 	span.name = psprintf("dtm %s", dtm_trans_type_name(core->type));
-	span.start = unix_time(core->created);
-	span.end = unix_time(end);
+	span.start = clock_to_unix(core->created);
+	span.end = clock_to_unix(end);
 	otlp_set_text(&span, "dtm.status", dtm_status_name(core->status));
 	otlp_set_number(&span, "dtm.branches", core->nsteps);
 	if (trans->parent != NULL)

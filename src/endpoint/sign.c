@@ -4,6 +4,8 @@
  */
 #include "private.h"
 
+#include "clock.h"
+
 #include "common/hmac.h"
 #include "common/sha2.h"
 #include "fmgr.h"
@@ -20,8 +22,7 @@ PG_FUNCTION_INFO_V1(dtm_verify_signature);
 static int64
 unix_now(void)
 {
-	return GetCurrentTimestamp() / USECS_PER_SEC +
-		(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY;
+	return clock_to_unix(GetCurrentTimestamp()) / USECS_PER_SEC;
 }
 
 static void

@@ -305,8 +305,7 @@ note_given(LocalPool *pool, int i, LocalTask *task)
 	pool->own[i].task = task;
 	task->worker = i;
 	if (task->sent != NULL)
-		*task->sent = GetCurrentTimestamp() +
-			(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+		*task->sent = clock_to_unix(GetCurrentTimestamp());
 }
 
 static bool
