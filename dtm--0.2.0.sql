@@ -2624,7 +2624,7 @@ BEGIN
         RETURN 'it was not parked any more';
       END IF;
     WHEN 'resubmit' THEN RETURN @extschema@.dtm_resubmit(gid, NULLIF(arguments ->> 'new_gid', ''), reason);
-    WHEN 'edit' THEN PERFORM @extschema@.dtm_edit_step(gid, arguments ->> 'branch_id', arguments -> 'changes', reason);
+    WHEN 'edit' THEN PERFORM @extschema@.dtm_edit_step(gid, arguments ->> 'branch_id', (arguments ->> 'changes')::jsonb, reason);
     WHEN 'skip' THEN
       PERFORM @extschema@.dtm_skip_branch(gid, arguments ->> 'branch_id', arguments ->> 'op', (arguments ->> 'succeeded')::boolean, reason);
     WHEN 'assign' THEN PERFORM @extschema@.dtm_assign(gid, (arguments ->> 'role')::regrole, reason);

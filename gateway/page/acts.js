@@ -1,5 +1,5 @@
 // What an operator does: each act asks first, wants a reason, shows its SQL, and adds up at the end.
-import { $, act, add, copy, h, many, me, number, plain, quote, read, Refused } from './base.js';
+import { $, act, add, copy, h, isJson, many, me, number, plain, quote, read, Refused } from './base.js';
 
 const CHUNK = 50;			// gids of a request
 const MOST = 20000;			// gids of a bulk act
@@ -233,23 +233,24 @@ export function editStep(gid, branch, ops) {
 	const original = ops[0].body && !ops[0].body.length && !ops[0].is_hex ? ops[0].body.text : null;
 
 	if (original !== null) payload.value = original;
+	// as the browser has it, whatever ends its lines
+	const shown = payload.value;
 	fields.push(field('payload', 'Payload', payload, original === null ? 'It is too long or no text; leave this empty to keep it.' : null));
+	// The object as text: numbers of JavaScript would round those of a payload.
 	const changes = (values) => {
-		const result = {};
+		const members = [];
 
 		for (const op of ops)
-			if (values['url-' + op.op] !== (op.url ?? '')) result[op.op] = values['url-' + op.op];
-		if (values.payload !== (original ?? '')) {
-			// JSON as JSON, all else as text
-			try { result.payload = JSON.parse(values.payload); } catch { result.payload = values.payload; }
-		}
-		return result;
+			if (values['url-' + op.op] !== (op.url ?? '')) members.push(JSON.stringify(op.op) + ': ' + JSON.stringify(values['url-' + op.op]));
+		if (payload.value !== shown)
+			members.push('"payload": ' + (isJson(payload.value) ? payload.value : JSON.stringify(payload.value)));
+		return '{' + members.join(', ') + '}';
 	};
 	askFor({
 		title: `Change branch ${branch}`, says: 'What has failed with the old URL or payload is retried at once; if it was parked for this branch, it goes on.',
 		button: 'Change', done: 'changed', gids: [gid], fields,
 		body: (values) => ({ act: 'edit', branch_id: branch, changes: changes(values) }),
-		sql: (values, reason) => `SELECT dtm_edit_step(${quote(gid)}, ${quote(branch)}, ${quote(JSON.stringify(changes(values)))}, ${reason});`
+		sql: (values, reason) => `SELECT dtm_edit_step(${quote(gid)}, ${quote(branch)}, ${quote(changes(values))}, ${reason});`
 	});
 }
 

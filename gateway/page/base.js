@@ -226,14 +226,28 @@ export function longText(cut, where, props = {}) {
 	return h('div', {}, pre, button);
 }
 
-// JSON with indents; all else as it is.
-function pretty(text) {
-	if (!/^\s*[[{]/.test(text)) return text;
+export function isJson(text) {
 	try {
-		return JSON.stringify(JSON.parse(text), null, 2);
+		JSON.parse(text);
+		return true;
 	} catch {
-		return text;
+		return false;
 	}
+}
+
+// JSON with indents, to the letter: numbers of JavaScript would round those of a payload.  All else as it is.
+function pretty(text) {
+	let depth = 0;
+	const line = () => '\n' + '  '.repeat(depth);
+
+	if (!/^\s*[[{]/.test(text) || !isJson(text)) return text;
+	return text.replace(/("(?:[^"\\]|\\.)*")|\s+|([[{])\s*([\]}])|([[{])|([\]}])|(,)|(:)/g, (all, string, left, right, open, close, comma, colon) => {
+		if (string) return string;
+		if (left) return left + right;
+		if (open) depth++;
+		if (close) depth--;
+		return open ? open + line() : close ? line() + close : comma ? comma + line() : colon ? ': ' : '';
+	});
 }
 
 // ---------- SQL ----------
