@@ -2927,7 +2927,7 @@ CREATE FUNCTION dtm.alert_hint(kind text) RETURNS text
 LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT CASE $1 WHEN 'unreachable' THEN 'Calls are made again when it responds. See dtm.stat_hosts and dtm.stuck.'
+  SELECT CASE $1 WHEN 'unreachable' THEN 'Calls are made again when it responds to the next one that is due; dtm_retry_now(gid) makes one at once. See dtm.stat_hosts and dtm.stuck.'
                  WHEN 'failing' THEN 'See dtm.stuck, which says what would help.'
                  WHEN 'parked' THEN 'See dtm.parked. When the cause is gone, call dtm_resume(gid).'
                  WHEN 'ongoing' THEN 'Ask the service whether it still works on it. See dtm.stuck.'

@@ -124,6 +124,13 @@ accept_ready(Watch *w, uint32_t events)
 	}
 }
 
+/* A number that a port can have; getaddrinfo() takes others, too. */
+static bool
+is_port(const char *port)
+{
+	return strspn(port, "0123456789") == strlen(port) && atol(port) <= 65535;
+}
+
 /* Splits "host:port" or "[host]:port", with or without "/tls" behind it. */
 static bool
 split_name(const char *name, char *host, size_t size, char *port, size_t port_size)
@@ -149,7 +156,7 @@ split_name(const char *name, char *host, size_t size, char *port, size_t port_si
 	host[end - first] = '\0';
 	memcpy(port, colon + 1, len);
 	port[len] = '\0';
-	return true;
+	return is_port(port);
 }
 
 static int

@@ -79,9 +79,19 @@ target_problem(const char *value)
 static bool
 accept_target(const char *problem)
 {
-	if (problem != NULL)
-		GUC_check_errdetail("The URL cannot be called: %s.", problem);
-	return problem == NULL;
+	if (problem == NULL)
+		return true;
+	GUC_check_errdetail("The URL cannot be called: %s.", problem);
+	GUC_check_errhint("Specify http://host:port, https://host:port, or server:name for a foreign server; a path may follow.");
+	return false;
+}
+
+static bool
+ends_with(const char *string, const char *end)
+{
+	size_t		len = strlen(string);
+
+	return len >= strlen(end) && strcmp(string + len - strlen(end), end) == 0;
 }
 
 static bool
@@ -90,7 +100,9 @@ check_webhook(char **value, void **extra, GucSource source)
 	return accept_target(target_problem(*value));
 }
 
-/* A path is added to it. */
+/* What is added to it (otlp.h). */
+#define TRACES_PATH		"/v1/traces"
+
 static bool
 check_otlp_endpoint(char **value, void **extra, GucSource source)
 {
@@ -98,6 +110,8 @@ check_otlp_endpoint(char **value, void **extra, GucSource source)
 
 	if (problem == NULL && strpbrk(*value, "?#") != NULL)
 		problem = "it has a query or a fragment";
+	if (problem == NULL && (ends_with(*value, TRACES_PATH) || ends_with(*value, TRACES_PATH "/")))
+		problem = "its path " TRACES_PATH " is added by dtm";
 	return accept_target(problem);
 }
 
@@ -124,8 +138,8 @@ static void
 define_call_settings(void)
 {
 	DefineCustomIntVariable("dtm.retry_interval",
-							"Sets the time before the first retry of a branch.",
-							"The time doubles with each failure, up to dtm.retry_interval_max.",
+							"Sets the base of the time between retries of a branch.",
+							"The time doubles with each failure, up to dtm.retry_interval_max: the first retry comes after twice this time.",
 							&dtm_retry_interval, 10000, MIN_RETRY_MS, MAX_MS,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("dtm.retry_interval_max",

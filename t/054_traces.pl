@@ -109,7 +109,8 @@ is(of_collector('_requests'), 0, 'nothing is sent');
 is(counted('spans_sent + spans_dropped'), 0, 'nor counted');
 
 for my $bad (['nonsense', qr/The URL cannot be called/], ['http://h:4318/?x=1', qr/query or a fragment/],
-	['server:', qr/name of the server is missing/], ['server:/x', qr/name of the server is missing/], ['ftp://h/', qr/The URL cannot be called/])
+	['server:', qr/name of the server is missing/], ['server:/x', qr/name of the server is missing/], ['ftp://h/', qr/The URL cannot be called/],
+	['http://h:4318/v1/traces', qr/is added by dtm.*HINT:  Specify http:/s], ['server:otel/v1/traces/', qr/is added by dtm/])
 {
 	my ($rc, $out, $err) = $node->psql('postgres', "ALTER SYSTEM SET dtm.otlp_endpoint = '$bad->[0]'");
 	like($err, $bad->[1], "endpoint $bad->[0] is refused");

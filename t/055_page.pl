@@ -56,6 +56,7 @@ my $page_md = slurp_file("$FindBin::RealBin/../docs/page.md");
 my ($lines) = $page_md =~ /^```text\n(.*?)^```/ms;
 my ($statements) = $page_md =~ /^```sql\n(.*?)^```/ms;
 $lines =~ s/127\.0\.0\.1:36788/127.0.0.1:$ports[2]/ or die 'docs/page.md has another address';
+$lines =~ s/127\.0\.0\.1:36789/127.0.0.1:$ports[0]/ or die 'docs/page.md has another address';
 ($token{anna}) = sql($statements) =~ /(dtm_\w+)/;
 open(my $hba, '>', "$folder/hba") or die $!;
 print $hba "${lines}all all trust dtm_api\n";

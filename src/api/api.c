@@ -202,6 +202,8 @@ api_error_status(const Transaction *trans, DtmEventKind kind)
 			 errhint("The global transaction has ended. Use another gid for a new one.") :
 			 trans->core.parked ?
 			 errhint("The global transaction is parked. Resume it with dtm_resume(gid), or end it with dtm_force_stop(gid).") :
+			 kind == DTM_EVENT_ABORT && trans->core.type != DTM_SAGA ?
+			 errhint("Only a saga can be rolled back after its submit. To end another global transaction where it stands, call dtm_force_stop(gid).") :
 			 errhint("Wait for the end of the global transaction with dtm_wait().")));
 }
 
