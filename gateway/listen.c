@@ -128,7 +128,7 @@ accept_ready(Watch *w, uint32_t events)
 static bool
 is_port(const char *port)
 {
-	return strspn(port, "0123456789") == strlen(port) && atol(port) <= 65535;
+	return strspn(port, "0123456789") == strlen(port) && strtol(port, NULL, 10) <= 65535;
 }
 
 /* Splits "host:port" or "[host]:port", with or without "/tls" behind it. */

@@ -154,7 +154,7 @@ like(complaint(hba("all all\n")), qr/line 1: a line is/, 'half a line');
 like(complaint('--hba', "$folder/none"), qr/could not read/, 'no file');
 like(complaint('--listen', '127.0.0.1:0/tls'), qr/needs --cert and --key/, 'TLS without a certificate');
 like(complaint('--listen', '127.0.0.1:0/tls', '--cert', "$folder/hba", '--key', "$folder/hba"), qr/could not load certificate/, 'a certificate that is none');
-like(complaint($_, '127.0.0.1:99999'), qr/malformed address "127.0.0.1:99999"/, "a port that is none, of $_") for '--listen', '--page';
+like(complaint('--listen', '127.0.0.1:0', $_, '127.0.0.1:99999'), qr/malformed address "127.0.0.1:99999"/, "a port that is none, of $_") for '--listen', '--page';
 like(complaint('--listen', 'nonsense'), qr/malformed address "nonsense"/, 'an address that is none');
 like(complaint('--sessions', 'many'), qr/--sessions is "many"; it is a number from 1 to 64/, 'a number that is none');
 like(complaint('--unknown'), qr/unknown option "--unknown"/, 'an unknown option');
