@@ -90,7 +90,7 @@ check_keys() {
 	local key
 
 	for key in $(sed -nE 's/^\t\{"([a-z_]+)", (STEP_|read_).*/\1/p; s/.*strcmp\(key, "([a-z_]+)"\) == 0.*/\1/p' \
-		"$SCRATCH/dtm/src/step_keys.c" "$SCRATCH/dtm/src/request/options.c" | grep -vx wait_result) traceparent; do
+		"$SCRATCH/dtm/src/step/keys.c" "$SCRATCH/dtm/src/request/options.c" | grep -vx wait_result) traceparent; do
 		grep -qwh "$key" "$@" || { echo "$* does not have \"$key\"" >&2; failed=$((failed + 1)); }
 	done
 }

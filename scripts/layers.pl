@@ -19,23 +19,21 @@ my @src = (
 	['crash_point'],
 	['clock'],
 	['citus'],
-	['flight', qw(compat)],
+	['process/flight', qw(compat)],
 	['gid', qw(clock)],
-	['utf8'],
 	['base64', qw(compat errors)],
-	['otlp'],
-	['header', qw(compat utf8)],
-	['nearest', qw(compat)],
+	['coordinator/otlp'],
+	['text', qw(compat)],
 	['core'],
-	['step_options', qw(compat core header nearest utf8)],
+	['step', qw(compat core text)],
 	['transport'],
-	['transaction', qw(compat core gid step_options utf8)],
+	['transaction', qw(compat core gid step text)],
 	['process/metrics', qw(core transport)],
 	['settings', qw(core transaction transport)],
-	['wire', qw(base64 compat core header settings step_options transaction transport utf8)],
-	['endpoint', qw(clock compat core errors header nearest settings step_options transaction transport utf8 wire)],
-	['store', qw(citus compat core errors flight process/metrics settings step_options transaction)],
-	['result', qw(compat core errors settings store transaction utf8 wire)],
+	['wire', qw(base64 compat core text settings step transaction transport)],
+	['endpoint', qw(clock compat core errors text settings step transaction transport wire)],
+	['store', qw(citus compat core errors process/flight process/metrics settings step transaction)],
+	['result', qw(compat core errors settings store transaction text wire)],
 	['barrier', qw(citus compat errors store transaction)],
 	['process/waiters'],
 	['process/committing', qw(citus)],
@@ -44,24 +42,25 @@ my @src = (
 	['process/bgworker', qw(compat)],
 	['process/looks', qw(process/shmem)],
 	['notice', qw(core process/shmem settings store transaction)],
-	['outcome', qw(core notice process/looks process/metrics process/shmem settings store transaction utf8)],
+	['outcome', qw(core notice process/looks process/metrics process/shmem settings store transaction text)],
 	['local',
-		qw(compat core crash_point errors flight result outcome process/bgworker process/committing process/shmem settings store
-		   transaction utf8 wire process/wait_event clock)],
-	['request', qw(result base64 compat core endpoint errors gid header local nearest settings step_options store transaction utf8 wire)],
+		qw(compat core crash_point errors process/flight result outcome process/bgworker process/committing process/shmem
+		   settings store transaction text wire process/wait_event clock)],
+	['request', qw(result base64 compat core endpoint errors gid text local settings step store transaction wire)],
 	['coordinator',
-		qw(citus compat core crash_point endpoint errors flight local otlp outcome process/committing process/looks process/metrics process/shmem process/waiters result
-		   settings store transaction transport utf8 wire clock)],
-	['alert', qw(clock compat endpoint outcome settings store transaction transport utf8)],
+		qw(citus compat core crash_point endpoint errors process/flight local coordinator/otlp outcome process/committing
+		   process/looks process/metrics process/shmem process/waiters result settings store transaction transport text
+		   wire clock)],
+	['alert', qw(clock compat endpoint outcome settings store transaction transport text)],
 	['process',
-		qw(alert compat coordinator errors flight local process/bgworker process/looks process/metrics process/shmem settings store transaction process/wait_event clock)],
+		qw(alert compat coordinator errors process/flight local process/bgworker process/looks process/metrics
+		   process/shmem settings store transaction process/wait_event clock)],
 	['api',
 		qw(compat coordinator core errors gid local outcome process/metrics process/shmem request result settings store
-		   transaction utf8 wire process/wait_event clock process/waiters)],
+		   transaction text wire process/wait_event clock process/waiters)],
 	['gateway',
-		qw(api clock compat core errors process/wait_event process/waiters request settings store
-		   transaction)],
-	['dtm', qw(citus compat flight gid local process process/shmem settings store)]);
+		qw(api clock compat core errors process/wait_event process/waiters request settings store transaction)],
+	['dtm', qw(citus compat process/flight gid local process process/shmem settings store)]);
 
 # The same of the gateway, where a part may have several files; what has none
 # listed is a file with its header.
@@ -87,10 +86,7 @@ my @gateway = (
 	['setup', qw(buf config db hba log net)],
 	['main', qw(api db log loop net page setup)]);
 
-# Parts of several files that have no folder of their own.
-my %src_files = (
-	step_options => [qw(step_keys step_options)]);
-
+# Parts of the gateway, of several files that have no folder of their own.
 my %gateway_files = (
 	db => [qw(apart batch connect db dbprivate session waiters)],
 	net => [qw(channel conn conn_h1 exchange h2 listen netprivate server tls)],
@@ -139,7 +135,7 @@ sub part_of
 	return undef;
 }
 
-sub part_of_src { return part_of(@_, \%src_files); }
+sub part_of_src { return part_of(@_, {}); }
 
 sub part_of_gateway { return part_of(@_, \%gateway_files); }
 

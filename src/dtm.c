@@ -6,9 +6,9 @@
 
 #include "citus.h"
 #include "compat.h"
-#include "flight.h"
 #include "gid.h"
 #include "local/local.h"
+#include "process/flight.h"
 #include "process/process.h"
 #include "process/shmem.h"
 #include "settings.h"

@@ -10,7 +10,7 @@
 #include "process/shmem.h"
 #include "settings.h"
 #include "store/store.h"
-#include "utf8.h"
+#include "text/utf8.h"
 
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"

@@ -9,7 +9,7 @@
 #include "common/hashfn.h"
 
 #include "gid.h"
-#include "utf8.h"
+#include "text/utf8.h"
 
 uint64
 transaction_fairness(const char *key, size_t len)

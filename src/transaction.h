@@ -11,7 +11,7 @@
 #include "datatype/timestamp.h"
 
 #include "core/core.h"
-#include "step_options.h"
+#include "step/options.h"
 
 /* Maximum length of a gid or branch id, in characters (§1.1, §8.1). */
 #define DTM_MAX_GID_CHARS		128

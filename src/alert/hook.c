@@ -8,7 +8,7 @@
 #include "endpoint/endpoint.h"
 #include "settings.h"
 #include "store/store.h"
-#include "utf8.h"
+#include "text/utf8.h"
 
 #include "utils/memutils.h"
 

@@ -10,7 +10,7 @@
 #include "core/alert.h"
 #include "process/shmem.h"
 #include "store/store.h"
-#include "utf8.h"
+#include "text/utf8.h"
 
 #include "funcapi.h"
 #include "mb/pg_wchar.h"

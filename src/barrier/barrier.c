@@ -6,7 +6,7 @@
  * The functions work in the caller's transaction, in any database that has the
  * extension.  They need neither a coordinator nor shared_preload_libraries.
  */
-#include "row.h"
+#include "record.h"
 
 #include "citus.h"
 #include "compat.h"

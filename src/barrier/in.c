@@ -11,7 +11,7 @@
  *
  * The statements of a table are planned once in a session.
  */
-#include "row.h"
+#include "record.h"
 
 #include "access/genam.h"
 #include "access/relation.h"

@@ -15,8 +15,8 @@
  */
 #include "private.h"
 
-#include "flight.h"
 #include "outcome.h"
+#include "process/flight.h"
 #include "wire/wire.h"
 
 #include "miscadmin.h"

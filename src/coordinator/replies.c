@@ -8,7 +8,7 @@
 #include "private.h"
 
 #include "crash_point.h"
-#include "flight.h"
+#include "process/flight.h"
 #include "process/metrics.h"
 
 #include "mb/pg_wchar.h"

@@ -15,7 +15,7 @@
 #include "private.h"
 
 #include "clock.h"
-#include "utf8.h"
+#include "text/utf8.h"
 
 #include "commands/dbcommands.h"
 #include "mb/pg_wchar.h"

@@ -43,7 +43,7 @@
 
 #include "clock.h"
 #include "crash_point.h"
-#include "flight.h"
+#include "process/flight.h"
 #include "process/looks.h"
 #include "process/metrics.h"
 #include "process/waiters.h"

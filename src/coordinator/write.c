@@ -5,8 +5,8 @@
  */
 #include "private.h"
 
-#include "flight.h"
 #include "outcome.h"
+#include "process/flight.h"
 
 #include "utils/timestamp.h"
 

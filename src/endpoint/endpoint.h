@@ -17,7 +17,7 @@
 
 #include "postgres.h"
 
-#include "step_options.h"
+#include "step/options.h"
 #include "transaction.h"
 #include "transport/transport.h"
 #include "wire/wire.h"

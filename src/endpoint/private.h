@@ -9,10 +9,10 @@
 #include "endpoint.h"
 
 #include "compat.h"
-#include "header.h"
-#include "nearest.h"
-#include "utf8.h"
 #include "settings.h"
+#include "text/header.h"
+#include "text/nearest.h"
+#include "text/utf8.h"
 
 #include "nodes/pg_list.h"
 

@@ -5,7 +5,7 @@
 #include "local.h"
 
 #include "compat.h"
-#include "utf8.h"
+#include "text/utf8.h"
 #include "transaction.h"
 
 #include "catalog/namespace.h"

@@ -9,8 +9,8 @@
 
 #include "clock.h"
 #include "compat.h"
-#include "flight.h"
 #include "process/bgworker.h"
+#include "process/flight.h"
 
 #include <signal.h>
 

@@ -23,9 +23,9 @@
 #include "private.h"
 
 #include "clock.h"
-#include "flight.h"
-#include "settings.h"
+#include "process/flight.h"
 #include "process/shmem.h"
+#include "settings.h"
 
 #include "miscadmin.h"
 #include "utils/memutils.h"

@@ -12,7 +12,7 @@
 
 #include "clock.h"
 #include "crash_point.h"
-#include "flight.h"
+#include "process/flight.h"
 
 #include "compat.h"
 #include "settings.h"

@@ -8,7 +8,7 @@
 
 #include "base64.h"
 #include "result/result.h"
-#include "step_options.h"
+#include "step/options.h"
 
 #include "fmgr.h"
 #include "miscadmin.h"

@@ -9,11 +9,11 @@
 
 #include "compat.h"
 #include "errors.h"
-#include "header.h"
-#include "nearest.h"
 #include "settings.h"
+#include "text/header.h"
+#include "text/nearest.h"
+#include "text/utf8.h"
 #include "transaction.h"
-#include "utf8.h"
 #include "wire/wire.h"
 
 /* ---------- json.c: "what" names the value in an error ---------- */

@@ -10,7 +10,7 @@
 #include "compat.h"
 #include "errors.h"
 #include "settings.h"
-#include "utf8.h"
+#include "text/utf8.h"
 
 #include "utils/jsonb.h"
 #include "utils/jsonpath.h"

@@ -5,7 +5,7 @@
  */
 #include "private.h"
 
-#include "flight.h"
+#include "process/flight.h"
 
 #include "access/detoast.h"
 #include "access/sysattr.h"

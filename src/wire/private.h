@@ -8,9 +8,9 @@
 #include "wire.h"
 
 #include "compat.h"
-#include "header.h"
+#include "text/header.h"
+#include "text/utf8.h"
 #include "transaction.h"
-#include "utf8.h"
 
 #include "lib/stringinfo.h"
 

@@ -4,7 +4,7 @@
  *		refuses what it is sent, bytes of strangers become JSON, or a request is longer
  *		than its buffer.
  */
-#include "../../src/otlp.h"
+#include "../../src/coordinator/otlp.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,11 +1,11 @@
 /*
- * step_keys.h
- *		The table of keys of a step's options, for step_options.c alone.
+ * keys.h
+ *		The table of keys of a step's options, for options.c alone.
  */
 #ifndef DTM_STEP_KEYS_H
 #define DTM_STEP_KEYS_H
 
-#include "step_options.h"
+#include "options.h"
 
 /* One key, and how its value is read. */
 typedef struct StepKey StepKey;

@@ -12,8 +12,8 @@
  * A process that is told to quit, because another one has crashed, marks its
  * record.  Such bystanders are suspected only if there is no other suspect.
  */
-#ifndef DTM_FLIGHT_H
-#define DTM_FLIGHT_H
+#ifndef DTM_PROCESS_FLIGHT_H
+#define DTM_PROCESS_FLIGHT_H
 
 #include "postgres.h"
 
@@ -82,4 +82,4 @@ extern void flight_forget(int position);
 /* The database, or its extension, is gone. */
 extern void flight_forget_database(Oid database);
 
-#endif							/* DTM_FLIGHT_H */
+#endif							/* DTM_PROCESS_FLIGHT_H */

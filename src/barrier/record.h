@@ -1,9 +1,9 @@
 /*
- * row.h
+ * record.h
  *		Rows of dtm_barrier.barrier.
  */
-#ifndef DTM_BARRIER_ROW_H
-#define DTM_BARRIER_ROW_H
+#ifndef DTM_BARRIER_RECORD_H
+#define DTM_BARRIER_RECORD_H
 
 #include "postgres.h"
 
@@ -56,4 +56,4 @@ extern char *barrier_row_reason(const BarrierRow *row);
 /* The table. */
 extern Oid	barrier_table(void);
 
-#endif							/* DTM_BARRIER_ROW_H */
+#endif							/* DTM_BARRIER_RECORD_H */

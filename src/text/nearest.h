@@ -2,8 +2,8 @@
  * nearest.h
  *		Which known name somebody may have meant.
  */
-#ifndef DTM_NEAREST_H
-#define DTM_NEAREST_H
+#ifndef DTM_TEXT_NEAREST_H
+#define DTM_TEXT_NEAREST_H
 
 #include "postgres.h"
 
@@ -13,4 +13,4 @@
  */
 extern const char *nearest_name(const char *name, const char *const *known, int n);
 
-#endif							/* DTM_NEAREST_H */
+#endif							/* DTM_TEXT_NEAREST_H */

@@ -6,8 +6,8 @@
  * Plain C: knows neither PostgreSQL nor who sends what is written here.  No function
  * allocates; what does not fit is not written.
  */
-#ifndef DTM_OTLP_H
-#define DTM_OTLP_H
+#ifndef DTM_COORDINATOR_OTLP_H
+#define DTM_COORDINATOR_OTLP_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -97,4 +97,4 @@ extern void otlp_set_number(OtlpSpan *span, const char *key, int64_t number);
  */
 extern int64_t otlp_rejected(const char *json, size_t len, char *message, size_t size);
 
-#endif							/* DTM_OTLP_H */
+#endif							/* DTM_COORDINATOR_OTLP_H */

@@ -11,8 +11,8 @@
  * What is returned is in the current memory context, or the text itself.  Where
  * the encoding is another one, in a transaction.
  */
-#ifndef DTM_UTF8_H
-#define DTM_UTF8_H
+#ifndef DTM_TEXT_UTF8_H
+#define DTM_TEXT_UTF8_H
 
 #include "postgres.h"
 
@@ -40,4 +40,4 @@ extern char *utf8_to_server(const char *utf8, size_t len);
 /* Is it nothing but ASCII, which is the same in all encodings of servers? */
 extern bool utf8_is_ascii(const char *text);
 
-#endif							/* DTM_UTF8_H */
+#endif							/* DTM_TEXT_UTF8_H */

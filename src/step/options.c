@@ -1,13 +1,13 @@
 /*
- * step_options.c
+ * options.c
  *		Options of a step: their one parser, and what they mean together.
  */
-#include "step_options.h"
+#include "options.h"
 
 #include "compat.h"
 
-#include "nearest.h"
-#include "step_keys.h"
+#include "keys.h"
+#include "text/nearest.h"
 
 #include "lib/stringinfo.h"
 

@@ -3,8 +3,8 @@
  *		Names and values of HTTP headers: what can be sent, and what is for dtm
  *		to set.
  */
-#ifndef DTM_HEADER_H
-#define DTM_HEADER_H
+#ifndef DTM_TEXT_HEADER_H
+#define DTM_TEXT_HEADER_H
 
 #include "postgres.h"
 
@@ -29,4 +29,4 @@ extern bool header_is_own(const char *name);
  */
 extern const char *header_problem(const char *name, const char *value);
 
-#endif							/* DTM_HEADER_H */
+#endif							/* DTM_TEXT_HEADER_H */

@@ -1,5 +1,5 @@
 /*
- * step_options.h
+ * options.h
  *		Options of a step: what its request looks like, what its responses mean,
  *		and how it is retried.
  *

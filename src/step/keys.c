@@ -1,14 +1,14 @@
 /*
- * step_keys.c
+ * keys.c
  *		The keys of a step's options: where each may stand, to which branches it
  *		applies, and how its value is read.
  */
-#include "step_keys.h"
+#include "keys.h"
 
 #include "compat.h"
 
-#include "header.h"
-#include "utf8.h"
+#include "text/header.h"
+#include "text/utf8.h"
 
 #include <math.h>
 

@@ -1,9 +1,9 @@
 /*
- * row.c
+ * record.c
  *		Rows of dtm_barrier.barrier: statements whose plans are kept for the
  *		session.
  */
-#include "row.h"
+#include "record.h"
 
 #include "transaction.h"
 
