@@ -13,6 +13,27 @@ SELECT dtm_barrier('saga', 'as made', '02', 'action');
 SET client_min_messages = warning;
 ALTER TABLE dtm_barrier.barrier DROP CONSTRAINT regress_one;
 DELETE FROM dtm_barrier.barrier WHERE gid = 'as made';
+-- the check of a domain is code of others, too: in the condition of an index, and in a default of which there are as many as before
+CREATE FUNCTION regress_dtm_check(text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RETURN $1 IS NOT NULL; END $$;
+CREATE DOMAIN regress_dtm_text AS text CHECK (regress_dtm_check(VALUE));
+CREATE DOMAIN regress_dtm_id AS bigint CHECK (regress_dtm_check(VALUE::text));
+CREATE INDEX regress_domain ON dtm.request (id) WHERE gid::regress_dtm_text IS NOT NULL;
+CREATE INDEX regress_domain ON dtm_barrier.barrier (id) WHERE gid::regress_dtm_text IS NOT NULL;
+CREATE INDEX regress_array ON dtm.active (id) WHERE (ARRAY[1]::regress_dtm_id[])[1] IS NOT NULL;
+ALTER TABLE dtm.alert ALTER id SET DEFAULT nextval('dtm.alert_id_seq')::regress_dtm_id;
+ALTER TABLE dtm.home ALTER id SET DEFAULT length(query_to_xml('SELECT 1', true, true, '')::text)::text::uuid;
+SET client_min_messages = debug1;
+SELECT dtm_barrier('saga', 'as made', '03', 'action');
+SET client_min_messages = warning;
+DROP INDEX dtm.regress_domain, dtm.regress_array, dtm_barrier.regress_domain;
+ALTER TABLE dtm.alert ALTER id SET DEFAULT nextval('dtm.alert_id_seq');
+ALTER TABLE dtm.home ALTER id SET DEFAULT gen_random_uuid();
+DROP DOMAIN regress_dtm_text, regress_dtm_id;
+DROP FUNCTION regress_dtm_check(text);
+SET client_min_messages = debug1;
+SELECT dtm_barrier('saga', 'as made', '04', 'action');
+SET client_min_messages = warning;
+DELETE FROM dtm_barrier.barrier WHERE gid = 'as made';
 CREATE ROLE regress_dtm_alice LOGIN IN ROLE dtm_user;
 CREATE ROLE regress_dtm_operator LOGIN IN ROLE dtm_admin;
 -- the caller's operators and functions, found first
