@@ -3168,6 +3168,12 @@ CREATE VIEW dtm.cluster_coordinators AS
          CROSS JOIN LATERAL pg_catalog.jsonb_populate_recordset(NULL::dtm.stat_coordinator, c.rows) t;
 COMMENT ON VIEW dtm.cluster_coordinators IS 'dtm.stat_coordinator of all nodes of Citus';
 
+CREATE VIEW dtm.cluster_metrics AS
+  SELECT c.node, t.*
+    FROM dtm.cluster_rows('SELECT * FROM dtm.metrics') c
+         CROSS JOIN LATERAL pg_catalog.jsonb_populate_recordset(NULL::dtm.metrics, c.rows) t;
+COMMENT ON VIEW dtm.cluster_metrics IS 'dtm.metrics of all nodes of Citus';
+
 /* The columns mean the same as in the views of one node. */
 DO $$
 DECLARE
@@ -3175,7 +3181,8 @@ DECLARE
 BEGIN
   FOR c IN SELECT v.cluster, a.attname, COALESCE(pg_catalog.col_description(o.attrelid, o.attnum), 'host name and port of the node') AS comment
              FROM (VALUES ('dtm.cluster_transactions'::pg_catalog.regclass, 'dtm.transactions'::pg_catalog.regclass),
-                          ('dtm.cluster_stuck', 'dtm.stuck'), ('dtm.cluster_coordinators', 'dtm.stat_coordinator')) v(cluster, single)
+                          ('dtm.cluster_stuck', 'dtm.stuck'), ('dtm.cluster_coordinators', 'dtm.stat_coordinator'),
+                          ('dtm.cluster_metrics', 'dtm.metrics')) v(cluster, single)
                   JOIN pg_catalog.pg_attribute a ON a.attrelid = v.cluster
                   LEFT JOIN pg_catalog.pg_attribute o ON o.attrelid = v.single AND o.attname = a.attname LOOP
     EXECUTE pg_catalog.format('COMMENT ON COLUMN %s.%I IS %L', c.cluster, c.attname, c.comment);
@@ -3531,9 +3538,10 @@ GRANT EXECUTE ON PROCEDURE @extschema@.dtm_run_due(timestamptz, integer) TO dtm_
 
 /* numbers and states: nothing of a single transaction, and no function that does anything */
 GRANT USAGE ON SCHEMA dtm TO dtm_monitor;
-GRANT SELECT ON dtm.metrics, dtm.stat_coordinator, dtm.stat_hosts TO dtm_monitor;
+GRANT SELECT ON dtm.metrics, dtm.stat_coordinator, dtm.stat_hosts, dtm.cluster_metrics, dtm.cluster_coordinators TO dtm_monitor;
 GRANT EXECUTE ON FUNCTION
-  dtm.metric_samples(), dtm.metric_families(), dtm.coordinator_stats(), dtm.host_stats(), dtm.library_version()
+  dtm.metric_samples(), dtm.metric_families(), dtm.coordinator_stats(), dtm.host_stats(), dtm.library_version(),
+  dtm.need_citus(), dtm.cluster_rows(text)
 TO dtm_monitor;
 
 GRANT USAGE ON SCHEMA dtm TO dtm_gateway;

@@ -534,6 +534,22 @@ def test_cluster():
     is_([as_role(n, 'alice', 'SELECT gid FROM dtm.cluster_transactions') for n in nodes], [['of-alice']] * 3, 'a role sees its own transactions on all nodes')
     is_([as_role(n, 'bob', "SELECT count(*) FROM dtm.cluster_transactions") + as_role(n, 'bob', "SELECT dtm_cluster_status('of-alice')") for n in nodes],
         [[0, None]] * 3, 'and no others')
+    # numbers, for who may read them
+    c.rows('CREATE ROLE exporter LOGIN IN ROLE dtm_monitor')
+    numbers = [as_role(n, 'exporter', """SELECT node || ' ' || sum(value)::int FROM dtm.cluster_metrics
+        WHERE name = 'dtm_transactions_created_total' GROUP BY node ORDER BY node""") for n in nodes]
+    own = ['%s:%d %d' % (HOST, n.port, n.value("SELECT sum(value)::int FROM dtm.metrics WHERE name = 'dtm_transactions_created_total'"))
+           for n in sorted(nodes, key=lambda n: n.port)]
+    is_(numbers, [own] * 3, 'dtm_monitor sees the numbers of all nodes on each')
+    is_(w1.value('SELECT count(DISTINCT (node, name, labels::text)) = count(*) AND count(DISTINCT node) = 3 FROM dtm.cluster_metrics'), True, 'which are samples of their own')
+    is_([as_role(n, 'exporter', 'SELECT count(*) FROM dtm.cluster_coordinators') for n in nodes], [[3]] * 3, 'and the coordinators')
+    for role, view in (('alice', 'cluster_metrics'), ('exporter', 'cluster_transactions')):
+        try:
+            as_role(w1, role, 'SELECT * FROM dtm.' + view)
+            refused = None
+        except psycopg2.Error as e:
+            refused = str(e).strip()
+        is_(refused, 'permission denied for view ' + view, 'but %s does not see dtm.%s' % (role, view))
     # a TCC whose client is sent to another node each time
     gid = w1.value("SELECT dtm_prepare('tcc')")
     w2.rows('SELECT dtm_cluster_run(%s, %s)', gid, "dtm_register_branch('%s', '01', '%s/see/confirm', '%s/see/cancel')" % (gid, URL, URL))
