@@ -132,7 +132,7 @@ package() {
 		tail -60 "$log"
 		return 1
 	}
-	grep -E '^(not ok|[EWI]: )|All [0-9]+ tests passed|^first-saga ' "$log" || true
+	grep -E '^(not ok|[EWI]: [a-z0-9.+-]+( [a-z]+)?: )|All [0-9]+ tests passed|^first-saga ' "$log" || true
 	make_chroot "$1" "$clean" >>"$log" 2>&1 || return 1
 	mkdir -p "$clean/packages"
 	cp "$root"/build/*.deb "$clean/packages/"
