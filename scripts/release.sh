@@ -77,6 +77,14 @@ released_in_debian() {
 released_in_meta() {
 	grep -q '"release_status": "stable"' META.json || { echo 'release_status of META.json is not "stable"'; return 1; }
 }
+# PGXN and packagers find the repository and the bug tracker by it
+resources_in_meta() {
+	python3 -c 'import json
+resources = json.load(open("META.json")).get("resources", {})
+for name, key in ("repository", "url"), ("bugtracker", "web"):
+    if not resources.get(name, {}).get(key):
+        raise SystemExit(f"META.json has no resources.{name}.{key}")'
+}
 support_is_current() {
 	grep -qE "^\| ${version%.*} \|" docs/support.md || { echo "docs/support.md has no line for ${version%.*}"; return 1; }
 }
@@ -120,6 +128,7 @@ ok "META.json is JSON" meta_is_json
 ok "the changelog has a section with its date" released_in_changelog
 ok "Debian's changelog has a distribution" released_in_debian
 ok "META.json says that it is stable" released_in_meta
+ok "META.json says where the repository and the bug tracker are" resources_in_meta
 ok "the support matrix names it" support_is_current
 ok "nothing is left uncommitted" clean_tree
 
@@ -140,7 +149,7 @@ if [ "$failed" = 0 ]; then
 	  1. Read the section of CHANGELOG.md as a user, and docs/support.md.
 	  2. git tag -s v$version -m "dtm $version", and push the tag.
 	  3. Upload dist/dtm-$version.zip to PGXN, and to the release page of the forge with its checksum. Before the
-	     first release: check that the name dtm is free there, and add "resources" (repository, bug tracker) to META.json.
+	     first release: check that the name dtm is free there.
 	  4. Build the packages (scripts/packages.sh -o FOLDER) and the images (docs/deploying.md) from the tag; sign and
 	     publish them, and the helpers of clients/, wherever they are published.
 	  5. Begin the next version: the section "(unreleased)" in CHANGELOG.md, the version in the files that this
