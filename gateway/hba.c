@@ -217,6 +217,40 @@ hba_insecure(const HbaLine *lines)
 	return NULL;
 }
 
+/* Does loopback not reach what is bound to this address? */
+static bool
+is_elsewhere(const struct sockaddr *bound)
+{
+	static const unsigned char any[16];
+	static const unsigned char six[16] = {[15] = 1};
+	const unsigned char *bytes;
+
+	if (bound->sa_family == AF_INET)
+	{
+		bytes = (const unsigned char *) &((const struct sockaddr_in *) bound)->sin_addr;
+		return bytes[0] != 127 && memcmp(bytes, any, 4) != 0;
+	}
+	bytes = (const unsigned char *) &((const struct sockaddr_in6 *) bound)->sin6_addr;
+	return memcmp(bytes, six, sizeof(six)) != 0 && memcmp(bytes, any, sizeof(any)) != 0;
+}
+
+bool
+hba_lets_in(const HbaLine *lines, const char *listener, const struct sockaddr *bound)
+{
+	for (; lines != NULL; lines = lines->next)
+	{
+		if ((lines->listener != NULL && strcmp(lines->listener, listener) != 0) ||
+			(lines->family != AF_UNSPEC && lines->family != bound->sa_family) ||
+			(is_loopback(lines) && is_elsewhere(bound)))
+			continue;
+		if (lines->method != HBA_REJECT)
+			return true;
+		if (lines->family == AF_UNSPEC || lines->bits == 0)
+			return false;		/* no line behind it counts */
+	}
+	return false;
+}
+
 void
 hba_free(HbaLine *lines)
 {

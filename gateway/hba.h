@@ -48,6 +48,13 @@ extern const HbaLine *hba_find(const HbaLine *lines, const char *listener,
  */
 extern const HbaLine *hba_insecure(const HbaLine *lines);
 
+/*
+ * Can anybody use a listener that is bound to an address?  Loopback reaches no
+ * listener that has another address than that of all interfaces.
+ */
+extern bool hba_lets_in(const HbaLine *lines, const char *listener,
+						const struct sockaddr *bound);
+
 extern void hba_free(HbaLine *lines);
 
 #endif							/* GW_HBA_H */

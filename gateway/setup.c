@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 
 /* Descriptors that are not clients': sessions, epoll, log. */
 #define OWN_DESCRIPTORS	64
@@ -195,6 +196,39 @@ database_config(DbConfig *db)
 	db->wait_time = config->wait_time * USEC_PER_SEC;
 }
 
+static bool
+has_listener(const Server *server, const char *name)
+{
+	for (const Listener *listener = server->listeners; listener != NULL; listener = listener->next)
+		if (strcmp(listener->name, name) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * What is most likely a mistake in gateway.hba: a listener that lets nobody in,
+ * and a line for one that there is not.
+ */
+static void
+check_listeners(const Server *server)
+{
+	for (const Listener *listener = server->listeners; listener != NULL; listener = listener->next)
+	{
+		struct sockaddr_storage address = {0};
+		socklen_t	len = sizeof(address);
+
+		if (getsockname(listener->watch.fd, (struct sockaddr *) &address, &len) == 0 &&
+			!hba_lets_in(current.hba, listener->name, (const struct sockaddr *) &address))
+			log_warning(current.config.hba != NULL ?
+						"no client can use %s: no line of gateway.hba lets one in" :
+						"no client can use %s: without --hba, only clients with a loopback address are let in",
+						listener->name);
+	}
+	for (const HbaLine *line = current.hba; line != NULL; line = line->next)
+		if (line->listener != NULL && !has_listener(server, line->listener))
+			log_warning("a line of gateway.hba is for %s, on which the gateway does not listen", line->listener);
+}
+
 static void
 listen_on_all(Server *server)
 {
@@ -222,6 +256,7 @@ listen_on_all(Server *server)
 		log_info("listening on %s", names[i]);
 	for (int i = 0; i < config->npage; i++)
 		log_info("the page for operators is on %s", config->page[i]);
+	check_listeners(server);
 }
 
 void
@@ -316,4 +351,5 @@ setup_reload(Server *server, int argc, char **argv)
 	database_config(&db);
 	db_configure(server->db, &db);
 	log_info("the configuration was read again");
+	check_listeners(server);
 }

@@ -65,6 +65,17 @@ is(at(1, 'GET', '/api/dtmsvr/query?gid=h1')->{json}{transaction}, undef, 'which 
 is(submit(1, 'h1')->{status}, 409, 'nor take its gid');
 is(stop_gateway(), 0, 'stopped');
 
+# a listener that lets nobody in, and a line for one that there is not
+start(hba("127.0.0.1:$ports[0] all bearer -\n127.0.0.1:1 all bearer -\n"));
+gateway_logs(qr/a line of gateway\.hba is for 127\.0\.0\.1:1, on which the gateway does not listen/);
+like(gateway_log(), qr/warning: no client can use 127\.0\.0\.1:$ports[1]: no line of gateway\.hba lets one in/, 'a listener without a line is named');
+unlike(gateway_log(), qr/no client can use 127\.0\.0\.1:$ports[0]/, 'one with a line is not');
+hba("127.0.0.1:$ports[0] all reject -\nall all bearer -\n");
+kill('HUP', gateway_pid());
+gateway_logs(qr/configuration was read again.*no client can use 127\.0\.0\.1:$ports[0]: no line/s);
+is(scalar(() = gateway_log() =~ /no client can use 127\.0\.0\.1:$ports[1]/g), 1, 'the other one can be used after the reload');
+is(stop_gateway(), 0, 'stopped');
+
 # a role that was not granted, one that may not use dtm, none
 start(hba("127.0.0.1:$ports[0] all trust stranger\nall all trust nobody\n"), '--insecure');
 my $response = submit(0, 'h3');

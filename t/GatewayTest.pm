@@ -16,7 +16,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT = qw(
-  gateway_program start_gateway stop_gateway gateway_log gateway_pid
+  gateway_program start_gateway stop_gateway gateway_log gateway_logs gateway_pid
   url ask get post raw metric
   start_grpc_client grpc_call grpc_calls message
 );
@@ -51,14 +51,15 @@ sub start_gateway
 	my $handle = IPC::Run::start([ gateway_program(), @options ],
 		'>', '/dev/null', '2>', $log, IPC::Run::timeout(900));
 	%gateway = (handle => $handle, log => $log, ports => \@ports);
-	wait_for_log(qr/listening on .*listening on .*\n/s);
+	gateway_logs(qr/listening on .*listening on .*\n/s);
 	return @ports;
 }
 
 sub gateway_log { return slurp_file($gateway{log}); }
 sub gateway_pid { return $gateway{handle}{KIDS}[0]{PID}; }
 
-sub wait_for_log
+# Waits until the log has it.
+sub gateway_logs
 {
 	my ($what) = @_;
 

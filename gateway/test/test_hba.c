@@ -75,6 +75,59 @@ test_default(void **state)
 	hba_free(lines);
 }
 
+/* Can anybody use listener a:1, bound to this address? */
+static bool
+lets_in(const char *text, const char *address)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET};
+	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6};
+	HbaLine    *lines;
+	char	   *problem;
+	bool		result;
+
+	if (text == NULL)
+		lines = hba_default();
+	else
+		assert_true(hba_parse(text, &lines, &problem));
+	if (inet_pton(AF_INET, address, &in.sin_addr) == 1)
+		result = hba_lets_in(lines, "a:1", (struct sockaddr *) &in);
+	else
+	{
+		assert_int_equal(inet_pton(AF_INET6, address, &in6.sin6_addr), 1);
+		result = hba_lets_in(lines, "a:1", (struct sockaddr *) &in6);
+	}
+	hba_free(lines);
+	return result;
+}
+
+/* If this fails, nobody is told that a listener is of no use, or it is said of one that is of use. */
+static void
+test_lets_in(void **state)
+{
+	(void) state;
+	assert_false(lets_in("", "127.0.0.1"));
+	assert_true(lets_in("a:1 all bearer -", "127.0.0.1"));
+	assert_true(lets_in("all 10.0.0.0/8 cert map=cn", "0.0.0.0"));
+	/* another one's */
+	assert_false(lets_in("a:2 all bearer -\na:1/tls all bearer -", "127.0.0.1"));
+	/* what is rejected, or comes too late */
+	assert_false(lets_in("a:1 all reject -\nall all bearer -", "127.0.0.1"));
+	assert_false(lets_in("a:1 0.0.0.0/0 reject -\nall all bearer -", "127.0.0.1"));
+	assert_true(lets_in("a:1 ::/0 reject -\nall all bearer -", "127.0.0.1"));
+	assert_true(lets_in("a:1 10.0.0.0/8 reject -\nall all bearer -", "127.0.0.1"));
+	assert_true(lets_in("a:2 all reject -\nall all bearer -", "127.0.0.1"));
+	/* addresses that do not come here */
+	assert_false(lets_in("all ::/0 bearer -", "0.0.0.0"));
+	assert_false(lets_in("all 0.0.0.0/0 bearer -", "::"));
+	assert_false(lets_in("all 127.0.0.0/8 trust r\nall ::1 trust r", "10.0.0.1"));
+	assert_false(lets_in("all 127.0.0.0/8 trust r\nall ::1 trust r", "fe80::1"));
+	assert_true(lets_in(NULL, "127.0.0.1"));
+	assert_true(lets_in(NULL, "0.0.0.0"));
+	assert_true(lets_in(NULL, "::1"));
+	assert_true(lets_in(NULL, "::"));
+	assert_false(lets_in(NULL, "10.0.0.1"));
+}
+
 static void
 test_malformed(void **state)
 {
@@ -156,6 +209,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_first_that_fits), cmocka_unit_test(test_default),
+		cmocka_unit_test(test_lets_in),
 		cmocka_unit_test(test_malformed), cmocka_unit_test(test_metrics),
 		cmocka_unit_test(test_metric_rows)
 	};
