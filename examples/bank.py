@@ -12,7 +12,7 @@ Accounts alice and bob have 100 each; they live in memory, in SQLite.
     GET  /accounts                                              who has how much
     POST /ok/..., /later/...                                    answer 200 and 202, whatever it is
 
-The body is {"account": "alice", "amount": 30}.
+The body is {"account": "alice", "amount": 30}. Without one of these keys, the response is 400, and names it.
 """
 import http.server
 import json
@@ -62,9 +62,20 @@ def barrier(gid, branch_id, op):
     return insert(gid, branch_id, op) and not never_done
 
 
+def need(values, where, **kinds):
+    """A request that lacks something is no refusal: dtm calls again, until somebody has mended the step."""
+    for key, kind in kinds.items():
+        if not isinstance(values, dict) or key not in values:
+            raise ValueError(f'"{key}" is missing in the {where}')
+        if not isinstance(values[key], kind):
+            raise ValueError(f'"{key}" in the {where} is not of type {kind.__name__}')
+
+
 def change(path, query, body):
     """The business of one call: the barrier and the changes are one transaction."""
     call = json.loads(body)
+    need(query, "URL", gid=str, branch_id=str, op=str)
+    need(call, "body", account=str, amount=int)
     database.execute("BEGIN")
     try:
         if barrier(query["gid"], query["branch_id"], query["op"]):
@@ -98,8 +109,8 @@ class Bank(http.server.BaseHTTPRequestHandler):
                     return self.answer(404, {"error": "no such path"})
         except Refused as refusal:
             return self.answer(409, {"error": str(refusal)})
-        except (KeyError, ValueError) as error:
-            return self.answer(400, {"error": f"{type(error).__name__}: {error}"})
+        except ValueError as error:
+            return self.answer(400, {"error": str(error)})
         return self.answer(200, {})
 
     def do_GET(self):

@@ -76,12 +76,25 @@ def transfer(gid, data):
     return "succeed"
 
 
+def read(query, body):
+    """The gid and the data of a request; an error says what is missing."""
+    data = json.loads(body)
+    for key in "from", "to", "amount":
+        if not isinstance(data, dict) or key not in data:
+            raise ValueError(f'"{key}" is missing in the body')
+    gid = dict(urllib.parse.parse_qsl(query)).get("gid")
+    if gid is None:
+        raise ValueError('"gid" is missing in the URL')
+    return gid, data
+
+
 class Service(http.server.BaseHTTPRequestHandler):
     def do_POST(self):      # from a client to /transfer, from the coordinator to /resume
-        data = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        gid = dict(urllib.parse.parse_qsl(self.path.partition("?")[2]))["gid"]
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         try:
-            status, text = 200, transfer(gid, data)
+            status, text = 200, transfer(*read(self.path.partition("?")[2], body))
+        except ValueError as error:
+            status, text = 400, str(error)
         except OSError as error:    # a service is down: the coordinator calls /resume later
             status, text = 503, f"to be continued: {error}"
         self.send_response(status)

@@ -12,6 +12,8 @@ import urllib.parse
 import psycopg2
 import psycopg2.errors
 
+VERBS = {"commit": "COMMIT", "rollback": "ROLLBACK"}
+
 port, conninfo = int(sys.argv[1]), sys.argv[2]
 
 
@@ -21,8 +23,7 @@ def end_branch(gid, branch_id, op):
     try:
         with connection.cursor() as cursor:
             try:
-                verb = {"commit": "COMMIT", "rollback": "ROLLBACK"}[op]
-                cursor.execute(f"{verb} PREPARED %s", (f"{gid}-{branch_id}",))
+                cursor.execute(f"{VERBS[op]} PREPARED %s", (f"{gid}-{branch_id}",))
             except psycopg2.errors.UndefinedObject:
                 pass                # it has ended before: success
             if op == "rollback":    # a local transaction that comes later finds this, and does nothing
@@ -34,14 +35,21 @@ def end_branch(gid, branch_id, op):
 class Bank(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         call = dict(urllib.parse.parse_qsl(self.path.partition("?")[2]))
-        status = 200
-        try:
-            end_branch(call["gid"], call["branch_id"], call["op"])
-        except psycopg2.Error:      # the database is down: the coordinator calls again
-            status = 500
+        missing = [key for key in ("gid", "branch_id", "op") if key not in call]
+        status, text = 200, ""
+        if missing:
+            status, text = 400, f'"{missing[0]}" is missing in the URL'
+        elif call["op"] not in VERBS:
+            status, text = 400, '"op" in the URL is neither commit nor rollback'
+        else:
+            try:
+                end_branch(call["gid"], call["branch_id"], call["op"])
+            except psycopg2.Error as error:     # the database is down: the coordinator calls again
+                status, text = 500, str(error)
         self.send_response(status)
-        self.send_header("Content-Length", "0")
+        self.send_header("Content-Length", str(len(text.encode())))
         self.end_headers()
+        self.wfile.write(text.encode())
 
 
 print(f"xa bank: http://127.0.0.1:{port}", flush=True)

@@ -165,6 +165,23 @@ is(join(' ', ask_bank('/deposit', '06', 'action', 60), ask_bank('/close/alice', 
 	'200 200 409 200 100', 'a closed account refuses');
 is(ask_bank('/nowhere', '10', 'action', 1), 404, 'a path that it does not have');
 
+# Status and body of a POST to one of the examples.
+sub post_to
+{
+	my ($number, $path, $content) = @_;
+	my $response = HTTP::Tiny->new(timeout => 30)->post("http://127.0.0.1:$port{$number}$path", { content => $content });
+	return "$response->{status} $response->{content}";
+}
+
+my $of_branch = 'trans_type=saga&gid=direct&branch_id=11&op=action';
+like(post_to(8090, "/withdraw?$of_branch", '{"acount": "alice", "amount": 1}'), qr/^400 .*\\"account\\" is missing in the body/, 'a misspelt key is named');
+like(post_to(8090, "/withdraw/undo?$of_branch", '{"account": "alice"}'), qr/^400 .*\\"amount\\" is missing in the body/, 'and a missing one');
+like(post_to(8090, "/withdraw?$of_branch", '{"account": "alice", "amount": "1"}'), qr/^400 .*\\"amount\\" in the body is not of type int/, 'and one of another type');
+like(post_to(8090, "/withdraw?$of_branch", '["alice", 1]'), qr/^400 .*\\"account\\" is missing in the body/, 'a body that is no object');
+like(post_to(8090, "/withdraw?$of_branch", 'alice'), qr/^400 /, 'and one that is no JSON');
+like(post_to(8090, '/withdraw?gid=direct', '{"account": "alice", "amount": 1}'), qr/^400 .*\\"branch_id\\" is missing in the URL/, 'a parameter of the branch');
+is(alice(), 100, 'nothing has happened');
+
 # ---------- every block ----------
 
 # What this test does itself; a mark says so, and the text is as it is here.
@@ -173,6 +190,8 @@ my %own = (
 	"python3 examples/xa_bank.py 8093 dbname=bank_a\npython3 examples/xa_bank.py 8094 dbname=bank_b\n" => sub {
 		start_service(8093, qw(/usr/bin/python3 examples/xa_bank.py PORT), $node->connstr('bank_a'));
 		start_service(8094, qw(/usr/bin/python3 examples/xa_bank.py PORT), $node->connstr('bank_b'));
+		is(post_to(8093, '/xa?gid=g&branch_id=01', ''), '400 "op" is missing in the URL', 'a parameter that is missing is named');
+		is(post_to(8093, '/xa?gid=g&branch_id=01&op=try', ''), '400 "op" in the URL is neither commit nor rollback', 'and one of another protocol');
 	},
 	"dtm-gateway --conninfo='dbname=postgres user=dtm_gateway' &\npython3 examples/bank.py &\npython3 examples/workflow.py\n" => \&start_workflows,
 	"curl 'http://127.0.0.1:8091/transfer?gid=workflow-1' -d '{\"from\": \"bob\", \"to\": \"alice\", \"amount\": 10}'\n"
@@ -207,6 +226,8 @@ sub run_workflows
 		(my $text = $block->{text}) =~ s/ postgres$/ $database/m;
 		my $out = run_shell({ %$block, text => $text });
 		like($out, qr/\Asucceed\n.* 01 +\| action \| succeed\n 02 +\| action \| succeed/s, 'a workflow in Python runs');
+		is(post_to(8091, '/transfer?gid=workflow-2', '{"form": "bob", "to": "alice", "amount": 10}'), "400 \"from\" is missing in the body\n", 'a misspelt key is named');
+		is(post_to(8091, '/transfer', '{"from": "bob", "to": "alice", "amount": 10}'), "400 \"gid\" is missing in the URL\n", 'as is a missing gid');
 		$out = run_shell({ %$block, text => $text =~ s/workflow-1/workflow-3/gr =~ s/"alice"/"nobody"/r });
 		like($out, qr/\Afailed\n.* 01 +\| action +\| succeed\n 02 +\| action +\| failed\n 01 +\| compensate \| succeed/s, 'and is undone');
 		# it dies after its first step: the coordinator has it continued

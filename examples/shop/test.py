@@ -228,12 +228,31 @@ def test_request_that_is_sent_twice_is_one_order():
 
 
 def test_customers_cannot_set_the_price_or_the_protocol():
-    for body in ({"id": "x"}, {"id": "y", "sku": "teapot", "customer": "Alice", "method": "toString"}):
-        status = page.driver.execute_async_script("""
+    for body, message in (({"id": "x", "method": "saga"}, '"sku" is missing in the order'),
+                          ({"id": "y", "sku": "teapot", "custmer": "Alice", "method": "saga"}, '"customer" is missing in the order'),
+                          ({"id": "y", "sku": "teapot", "customer": "Alice", "method": "card"}, '"card" is missing in the order'),
+                          ({"id": "y", "sku": "teapot", "customer": "Alice", "method": "toString"}, 'there is no method "toString"')):
+        answer = page.driver.execute_async_script("""
             const [body, done] = arguments;
             fetch("/api/orders", { method: "POST", headers: { "content-type": "application/json" }, body })
-              .then((response) => done(response.status));""", json.dumps(body))
-        assert status == 400, status
+              .then((response) => response.json().then((content) => done([response.status, content.message])));""", json.dumps(body))
+        assert answer == [400, message], answer
+
+
+def test_misspelt_key_is_named():
+    """A step of somebody who has not read what the services want: it waits, with the service's response."""
+    steps = {"server:stock/reserve": ({"skv": "teapot"}, 'unknown field "skv"'), "server:payment/charge": ({"customer": "Alice", "amuont": 1}, '"amount"'),
+             "server:stock/ship": ({"order": "nobody's"}, 'no reservation')}
+    with psycopg.connect(os.environ["SHOP_ORDERS"], autocommit=True) as connection:
+        connection.execute("SET ROLE shop")
+        for action, (payload, named) in steps.items():
+            gid = connection.execute("SELECT dtm_submit('msg', jsonb_build_array(jsonb_build_object('action', %s::text, 'payload', %s::jsonb)))",
+                                     (action, json.dumps(payload))).fetchone()[0]
+            call = "SELECT http_status, error FROM dtm.calls WHERE gid = %s LIMIT 1"
+            until(lambda: connection.execute(call, (gid,)).fetchone() is not None)
+            status, error = connection.execute(call, (gid,)).fetchone()
+            assert status == 400 and named in json.loads(error)["message"], (action, status, error)
+            connection.execute("SELECT dtm_force_stop(%s)", (gid,))
 
 
 def test_money_goods_and_orders_agree():

@@ -26,7 +26,11 @@ SIGN = {"/TransOut": -1, "/TransOutCompensate": +1,
 
 class Bank(service.Handler):
     def respond(self, path, query, body):
-        amount = json.loads(body)["amount"]
+        try:
+            amount = int(json.loads(body)["amount"])
+        except (KeyError, TypeError, ValueError):
+            self.answer(400, json.dumps({"message": "the body has no number \"amount\""}))
+            return
         connection = psycopg2.connect(dsn)
         try:
             with connection, connection.cursor() as cursor:

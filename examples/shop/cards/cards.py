@@ -15,14 +15,20 @@ import urllib.parse
 lock = threading.Lock()
 charges = {}        # by id
 answers = {}        # by Idempotency-Key
+PARAMETERS = {"amount", "currency", "source"}
 busy = 0            # number of requests that will get 429
 
 
 def charge(key, body):
     if key not in answers:
         form = dict(urllib.parse.parse_qsl(body))
-        if set(form) != {"amount", "currency", "source"}:
-            answers[key] = 400, {"error": {"message": "A parameter is missing or unknown."}}
+        missing = PARAMETERS - set(form)
+        unknown = set(form) - PARAMETERS
+        if missing or unknown:
+            problem = f"Missing parameter: {min(missing)}." if missing else f"Unknown parameter: {min(unknown)}."
+            answers[key] = 400, {"error": {"message": problem}}
+        elif not form["amount"].isdigit():
+            answers[key] = 400, {"error": {"message": "Not a number: amount."}}
         elif form["source"] == "tok_declined":
             answers[key] = 402, {"error": {"code": "card_declined", "message": "Your card was declined."}}
         else:

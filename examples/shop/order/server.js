@@ -18,8 +18,9 @@ app.use(express.json());
 // The id comes from the page, so that a request that is sent twice is one order.
 app.post("/api/orders", async (request, response) => {
   const { id, sku, customer, method, card } = request.body ?? {};
-  if (![id, sku, customer].every((value) => typeof value === "string" && value !== "") || !Object.hasOwn(methods, method ?? ""))
-    return response.status(400).json({ message: "an order has id, sku, customer and method" });
+  for (const [key, value] of Object.entries({ id, sku, customer, method, ...(method === "card" && { card }) }))
+    if (typeof value !== "string" || value === "") return response.status(400).json({ message: `"${key}" is missing in the order` });
+  if (!Object.hasOwn(methods, method)) return response.status(400).json({ message: `there is no method "${method}"` });
   await methods[method](pool, { id, sku, customer, method, card }, services);
   response.status(202).json({ id });
 });

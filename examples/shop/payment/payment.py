@@ -5,7 +5,7 @@ from flask import Flask, request
 from psycopg import errors, sql
 from psycopg_pool import ConnectionPool
 
-from dtm_pg import Call, Refused, Reply
+from dtm_pg import BadRequest, Call, Refused, Reply
 from dtm_pg.flask import branch
 
 app = Flask(__name__)
@@ -13,9 +13,20 @@ KEY = os.environ["KEY"]
 pool = ConnectionPool(os.environ["DSN"], open=True)
 
 
+def value(call, key, kind):
+    """A value of the payload. A request without it is no refusal: dtm calls again, until somebody has mended the step."""
+    try:
+        payload = call.json()
+    except ValueError:
+        raise BadRequest("the payload is not JSON") from None
+    if not isinstance(payload, dict) or not isinstance(payload.get(key), kind):
+        raise BadRequest(f'"{key}" of type {kind.__name__} is missing in the payload')
+    return payload[key]
+
+
 def change(connection, call, balance=0, held=0):
     """Adds the amount of the call, times these signs, to a wallet."""
-    customer, amount = call.json()["customer"], call.json()["amount"]
+    customer, amount = value(call, "customer", str), value(call, "amount", int)
     try:
         cursor = connection.execute(
             "UPDATE account SET balance = balance + %s, held = held + %s WHERE customer = %s",

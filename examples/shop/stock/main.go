@@ -3,9 +3,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log"
 	"net/http"
 	"os"
@@ -22,8 +24,17 @@ type payload struct{ Order, SKU string }
 
 func read(call *dtmpg.Call) (p payload, err error) {
 	p.Order = call.GID
-	err = call.Decode(&p)
-	return p, err
+	decoder := json.NewDecoder(bytes.NewReader(call.Body))
+	decoder.DisallowUnknownFields() // a key that is misspelt
+	if err = decoder.Decode(&p); err != nil {
+		return p, malformed("payload: %v", err)
+	}
+	return p, nil
+}
+
+// malformed is no refusal: dtm calls again, until somebody has mended the step.
+func malformed(format string, arguments ...any) error {
+	return &dtmpg.Reply{Status: http.StatusBadRequest, Message: fmt.Sprintf(format, arguments...)}
 }
 
 // take makes a reservation in this state.
@@ -32,6 +43,9 @@ func take(state string) dtmpg.Business {
 		p, err := read(call)
 		if err != nil {
 			return nil, err
+		}
+		if p.SKU == "" {
+			return nil, malformed("\"sku\" is missing in the payload")
 		}
 		tag, err := tx.Exec(ctx, "UPDATE item SET available = available - 1 WHERE sku = $1", p.SKU)
 		var raised *pgconn.PgError
@@ -67,7 +81,10 @@ func mark(state string) dtmpg.Business {
 		if err != nil {
 			return nil, err
 		}
-		_, err = tx.Exec(ctx, "UPDATE reservation SET state = $2 WHERE order_id = $1", p.Order, state)
+		tag, err := tx.Exec(ctx, "UPDATE reservation SET state = $2 WHERE order_id = $1", p.Order, state)
+		if err == nil && tag.RowsAffected() == 0 {
+			return nil, malformed("there is no reservation for order %q", p.Order)
+		}
 		return nil, err
 	}
 }
