@@ -8,6 +8,7 @@ use DtmTest;
 use HTTP::Tiny;
 use IPC::Run ();
 use JSON::PP;
+use List::Util qw(sum0);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -271,6 +272,25 @@ is(of_collector('_requests'), 1, 'is not tried again');
 ok($node->wait_for_log(qr/dtm.otlp_endpoint has rejected 1 spans: too \\"old\\"/, $log_at), 'and the log says so, too');
 is(answered('no json', { body => '{"partialSuccess":' }), '2 sent, 0 dropped', 'an answer that is no JSON has rejected none');
 is(answered('large', { body => ' ' x 3_000_000 }), '2 sent, 0 dropped', 'one that is too large is an error, and tried again');
+
+# what was dropped before a change of the setting is told of, too
+my $told_at = -s $node->logfile;
+my $dropped_before = counted('spans_dropped');
+answered('lost', { status => 400, body => 'no', stay => JSON::PP::true });
+endpoint("http://127.0.0.1:$collector{port}/moved");
+answered('lost, too', { status => 400, body => 'no', stay => JSON::PP::true });
+of_collector('_clear', {});
+my $lost = counted('spans_dropped') - $dropped_before;
+is($lost, 4, 'the spans of two transactions are dropped');
+my $told = 0;
+for (1 .. 1800)
+{
+	submit("found-$_", '{}', step('a'));
+	$told = sum0(slurp_file($node->logfile, $told_at) =~ /(\d+) spans were dropped meanwhile/g);
+	last if $told >= $lost;
+	select(undef, undef, undef, 0.1);
+}
+is($told, $lost, 'and the log has told of all of them');
 
 # ---------- down, hanging, flooded ----------
 

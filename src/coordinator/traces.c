@@ -204,7 +204,10 @@ traces_reconfigure(Coordinator *c)
 	url = url_of(dtm_otlp_endpoint);
 	if (traces->url == NULL || strcmp(url, traces->url) != 0)
 	{
-		/* another collector: what the last one has done is no matter */
+		/*
+		 * Another collector: what the last one has done is no matter, but for
+		 * the spans that were dropped, which nobody has been told of yet.
+		 */
 		traces->url = url;
 		traces->not_before = 0;
 		traces->failing = traces->rejecting = false;
@@ -238,23 +241,22 @@ static void
 note_failure(Traces *traces, const char *what)
 {
 	if (!traces->failing)
-	{
-		traces->dropped_since = 0;
 		ereport(LOG,
 				(errmsg("could not send spans to dtm.otlp_endpoint: %s", what)));
-	}
-	traces->failing = true;
+	if (!traces->untold)
+		traces->dropped_since = 0;
+	traces->failing = traces->untold = true;
 }
 
 static void
 note_success(Traces *traces)
 {
-	if (traces->failing)
+	if (traces->untold)
 		ereport(LOG,
 				(errmsg("dtm.otlp_endpoint takes spans again"),
 				 errdetail("%lld spans were dropped meanwhile.",
 						   (long long) traces->dropped_since)));
-	traces->failing = false;
+	traces->failing = traces->untold = false;
 }
 
 /* No request before a pause, which grows with the tries of a batch. */

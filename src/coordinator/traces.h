@@ -48,7 +48,10 @@ typedef struct Traces
 								 * until then, clock_monotonic() */
 	bool		failing;		/* its last answer was none, or an error */
 	bool		rejecting;		/* or not for all spans */
-	int64		dropped_since;	/* spans, since it began to fail */
+	bool		untold;			/* a failure was logged, but not yet that
+								 * spans are taken again, by whichever
+								 * collector */
+	int64		dropped_since;	/* spans, since then */
 	int64		linger_until;	/* the coordinator waits for it before it
 								 * ends, clock_monotonic(); 0: not yet */
 	int64		sent;			/* spans, to be added to the statistics */
