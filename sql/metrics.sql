@@ -33,6 +33,23 @@ UPDATE dtm.active a SET next_time = now() - interval '90 s', failures = 1 FROM d
 SELECT * FROM numbers();
 SELECT (SELECT sum(value) FROM numbers() WHERE name = 'dtm_stuck_transactions') = (SELECT count(*) FROM dtm.stuck) AS as_in_stuck,
        (SELECT bool_and(n.value = c.transactions) FROM numbers() n JOIN dtm.counts c ON c.state = n.labels ->> 'state') AS as_in_counts;
+-- of a role that is gone: it waits for its delay, for its submit, or is parked
+CREATE ROLE regress_dtm_leaver IN ROLE dtm_user;
+SET ROLE regress_dtm_leaver;
+SELECT dtm_submit('msg', ARRAY[dtm_step('http://a/')], gid => 'left', options => '{"delay": 1000}'), dtm_prepare('saga', 'left, too'), dtm_submit('msg', ARRAY[dtm_step('http://a/')], gid => 'left, parked');
+RESET ROLE;
+UPDATE dtm.active a SET next_time = 'infinity', parked = now(), parked_reason = 'x' FROM dtm.request r WHERE r.id = a.id AND r.gid = 'left, parked';
+SELECT labels, value FROM numbers() WHERE name = 'dtm_stuck_transactions';
+DROP ROLE regress_dtm_leaver;
+SELECT labels, value FROM numbers() WHERE name = 'dtm_stuck_transactions';
+SELECT (SELECT sum(value) FROM numbers() WHERE name = 'dtm_stuck_transactions') = (SELECT count(*) FROM dtm.stuck) AS as_in_stuck,
+       (SELECT bool_and(n.value = c.transactions) FROM numbers() n JOIN dtm.counts c ON c.state = n.labels ->> 'state') AS as_in_counts;
+DELETE FROM dtm.active a USING dtm.request r WHERE r.id = a.id AND r.gid LIKE 'left%';
+-- open alerts, by kind
+INSERT INTO dtm.alert (kind, subject, class, count, most, since, seen, resolved)
+  SELECT a.kind, a.subject, '', 1, 1, now(), now(), a.resolved FROM (VALUES ('failing', 'a', NULL), ('failing', 'b', NULL), ('failing', 'c', now()), ('not running', 'd', NULL)) a(kind, subject, resolved);
+SELECT labels, value FROM dtm.metrics WHERE name = 'dtm_alerts_open';
+DELETE FROM dtm.alert;
 SELECT value BETWEEN 90 AND 3600 AS oldest FROM dtm.metrics WHERE name = 'dtm_backlog_oldest_seconds';
 SELECT count(*) FILTER (WHERE value >= 8192) = count(*) AS sizes FROM dtm.metrics WHERE name = 'dtm_table_size_bytes';
 -- more rows than are read: an estimate

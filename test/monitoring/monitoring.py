@@ -235,8 +235,12 @@ def conditions(prometheus, busi, dead):
     submit("errors", f"{busi}/500")
     prometheus.fires("DtmTransactionsFailing", *ALL)
     prometheus.fires("DtmCallErrors", "dtm-gateway", "dtm-postgres")
+    prometheus.fires("DtmAlertsOpen", *ALL)
     submit("dead", dead)
     prometheus.fires("DtmCircuitOpen", *ALL)
+    sql("CREATE ROLE leaver IN ROLE dtm_user; GRANT leaver TO CURRENT_USER; SET ROLE leaver;"
+        f"SELECT dtm_submit('msg', ARRAY[dtm_step('{busi}/200')], gid => 'left', options => '{{\"delay\": 3600}}'); RESET ROLE; DROP ROLE leaver")
+    prometheus.fires("DtmTransactionsOwnerless", *ALL)
 
     sql(f"CREATE SERVER gone FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url '{busi}'); "
         "SELECT dtm_prepare('msg', 'gone', ARRAY[dtm_step('server:gone/a')]); DROP SERVER gone; SELECT dtm_submit('msg', gid => 'gone')")
