@@ -1,9 +1,9 @@
 /*
  * dtm--0.2.0.sql: CREATE EXTENSION dtm
  *
- * In this order: schemas that exist already, roles and schemas, tables, and what
+ * In this order: schemas that exist already, schemas, tables, and what
  * is called: submitting, branches, topics, participants, monitoring, steering,
- * removing, scheduling, services.  At the end: privileges, and the first row.
+ * removing, scheduling, services.  At the end: roles, privileges, and the first row.
  *
  * What users call is in the extension's schema; what is internal is in schema
  * dtm.  Each view, each column of a view and each function that users call has a
@@ -30,28 +30,7 @@ BEGIN
 END
 $$;
 
-/* ---------- roles and schemas ---------- */
-
-/*
- * Roles belong to the whole cluster; another database may have created them.  Only
- * this script knows their names: what they may do are privileges, so that roles
- * can be renamed.
- */
-DO $$
-BEGIN
-  IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'dtm_user') THEN
-    CREATE ROLE dtm_user NOLOGIN;
-  END IF;
-  IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'dtm_admin') THEN
-    CREATE ROLE dtm_admin NOLOGIN;
-  END IF;
-  IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'dtm_monitor') THEN
-    CREATE ROLE dtm_monitor NOLOGIN;
-    GRANT dtm_monitor TO pg_monitor;
-  END IF;
-  GRANT dtm_user, dtm_monitor TO dtm_admin;
-END
-$$;
+/* ---------- schemas ---------- */
 
 CREATE SCHEMA dtm;
 COMMENT ON SCHEMA dtm IS 'dtm: tables, views and internal functions of the coordinator';
@@ -1298,7 +1277,7 @@ CREATE VIEW dtm.stat_coordinator AS
                        FROM dtm.active a
                       WHERE a.next_time <= pg_catalog.clock_timestamp()) b;
 COMMENT ON VIEW dtm.stat_coordinator IS 'coordinators of this database, one row for each: state, load and counters';
-COMMENT ON COLUMN dtm.stat_coordinator.state IS 'running, paused, yielding (to dtm_run_due), starting, stopped, not running, standby or not preloaded';
+COMMENT ON COLUMN dtm.stat_coordinator.state IS 'running, draining (it starts no calls, and waits for the end of those in flight), paused, yielding (to dtm_run_due), starting, stopped, gone (without the extension), not running, standby or not preloaded';
 COMMENT ON COLUMN dtm.stat_coordinator.pid IS 'process id of the coordinator';
 COMMENT ON COLUMN dtm.stat_coordinator.started IS 'when the coordinator was started';
 COMMENT ON COLUMN dtm.stat_coordinator.in_flight IS 'calls in flight';
@@ -1312,7 +1291,7 @@ COMMENT ON COLUMN dtm.stat_coordinator.errors IS 'failed turns since the start';
 COMMENT ON COLUMN dtm.stat_coordinator.coordinator IS 'number of the coordinator in this database, from 1';
 COMMENT ON COLUMN dtm.stat_coordinator.backlog IS 'number of due transactions of this database';
 COMMENT ON COLUMN dtm.stat_coordinator.oldest_due_age IS 'time for which the oldest of them has been due';
-COMMENT ON COLUMN dtm.stat_coordinator.reason IS 'why the coordinator is paused; NULL: it is not paused';
+COMMENT ON COLUMN dtm.stat_coordinator.reason IS 'why the coordinator is paused, or will be when it has drained; NULL: it is not paused';
 COMMENT ON COLUMN dtm.stat_coordinator.hint IS 'what to do to resume the coordinator';
 COMMENT ON COLUMN dtm.stat_coordinator.spans_sent IS 'spans that dtm.otlp_endpoint has accepted since the start';
 COMMENT ON COLUMN dtm.stat_coordinator.spans_dropped IS 'spans that were dropped since the start, because the collector was too slow, did not respond, or rejected them';
@@ -1506,6 +1485,10 @@ DECLARE
   stuck record;
   holder text;
 BEGIN
+  IF gid IS NULL THEN
+    RAISE EXCEPTION 'argument "gid" must not be null'
+      USING ERRCODE = 'null_value_not_allowed', HINT = 'Pass the gid that dtm_submit() or dtm_prepare() returned.';
+  END IF;
   SELECT * INTO t FROM dtm.transactions v WHERE v.gid = $1;
   IF NOT FOUND THEN
     RAISE EXCEPTION 'global transaction "%" does not exist', $1
@@ -1770,7 +1753,11 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   PERFORM dtm.need_pg_cron();
-  IF name IS NULL OR name !~ '^[A-Za-z0-9_.-]{1,50}$' THEN
+  IF name IS NULL THEN
+    RAISE EXCEPTION 'argument "name" must not be null'
+      USING ERRCODE = 'null_value_not_allowed', HINT = 'Pass 1 to 50 letters, digits and "_.-".';
+  END IF;
+  IF name !~ '^[A-Za-z0-9_.-]{1,50}$' THEN
     RAISE EXCEPTION 'invalid schedule name "%"', name
       USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass 1 to 50 letters, digits and "_.-"; the gids are name@YYYYMMDDTHHMIZ.';
   END IF;
@@ -1801,6 +1788,10 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   PERFORM dtm.need_pg_cron();
+  IF name IS NULL THEN
+    RAISE EXCEPTION 'argument "name" must not be null'
+      USING ERRCODE = 'null_value_not_allowed', HINT = 'Pass the name of a schedule; dtm.schedules lists them.';
+  END IF;
   RETURN cron.unschedule('dtm:' || name);
 END
 $$;
@@ -1905,6 +1896,7 @@ AS $$
     ('dtm_backlog_oldest_seconds', 'gauge', 'seconds', 'Time for which the oldest of them has been due.'),
     ('dtm_stuck_transactions', 'gauge', NULL, 'Global transactions that need somebody to look at them, by the reason.'),
     ('dtm_orphaned_transactions', 'gauge', NULL, 'Prepared transactions of XA branches whose global transaction has ended or is not known here.'),
+    ('dtm_alerts_open', 'gauge', NULL, 'Alerts that are open, by their kind.'),
     ('dtm_alerts_total', 'counter', NULL, 'Alerts that were raised, by what had happened.'),
     ('dtm_calls_total', 'counter', NULL, 'Calls of branches that have ended, by their result.'),
     ('dtm_call_duration_seconds', 'histogram', 'seconds', 'Time that calls of branches took.'),
@@ -1957,21 +1949,26 @@ BEGIN
   RETURN QUERY
   WITH seen AS MATERIALIZED (
     SELECT a.state, count(*) AS n, count(*) FILTER (WHERE a.next_time <= at) AS due,
-           count(*) FILTER (WHERE a.next_time < 'infinity' AND a.failures >= failures_limit) AS failing,
-           count(*) FILTER (WHERE a.next_time < 'infinity' AND a.failures < failures_limit AND a.ongoing_since < ongoing_limit) AS ongoing
-      FROM (SELECT dtm.active_state(a.status, a.next_time, a.failures, a.delayed, a.held) AS state, a.next_time, a.failures, a.ongoing_since
+           count(*) FILTER (WHERE a.next_time < 'infinity' AND NOT a.ownerless AND a.failures >= failures_limit) AS failing,
+           count(*) FILTER (WHERE a.next_time < 'infinity' AND NOT a.ownerless AND a.failures < failures_limit AND a.ongoing_since < ongoing_limit) AS ongoing,
+           count(*) FILTER (WHERE a.next_time < 'infinity' AND a.ownerless) AS ownerless
+      FROM (SELECT dtm.active_state(a.status, a.next_time, a.failures, a.delayed, a.held) AS state, a.next_time, a.failures, a.ongoing_since,
+                   dtm.submitter_role(a.submitted_by) IS NULL AS ownerless
               FROM dtm.active a LIMIT most + 1) a
      GROUP BY a.state
   ), estimate AS MATERIALIZED (
-    SELECT round(s.due * f.factor) AS due, round(s.failing * f.factor) AS failing, round(s.ongoing * f.factor) AS ongoing, f.factor
+    SELECT round(s.due * f.factor) AS due, round(s.failing * f.factor) AS failing, round(s.ongoing * f.factor) AS ongoing,
+           round(s.ownerless * f.factor) AS ownerless, f.factor
       FROM (SELECT COALESCE(sum(s.n), 0) AS n, COALESCE(sum(s.due), 0) AS due, COALESCE(sum(s.failing), 0) AS failing,
-                   COALESCE(sum(s.ongoing), 0) AS ongoing FROM seen s) s,
+                   COALESCE(sum(s.ongoing), 0) AS ongoing, COALESCE(sum(s.ownerless), 0) AS ownerless FROM seen s) s,
            pg_class c,
            LATERAL (SELECT CASE WHEN s.n <= most THEN 1 ELSE GREATEST(c.reltuples, s.n) / s.n END::float8 AS factor) f
      WHERE c.oid = 'dtm.active'::regclass
   ), parked AS MATERIALIZED (
-    SELECT count(*) FILTER (WHERE p.status <> 'p' AND p.held IS NOT TRUE) AS n
-      FROM (SELECT a.status, a.held FROM dtm.active a WHERE a.next_time = 'infinity' LIMIT most + 1) p
+    SELECT count(*) FILTER (WHERE p.is_parked) AS n, count(*) FILTER (WHERE p.is_parked AND NOT p.ownerless) AS stuck,
+           count(*) FILTER (WHERE p.ownerless) AS ownerless
+      FROM (SELECT a.status <> 'p' AND a.held IS NOT TRUE AS is_parked, dtm.submitter_role(a.submitted_by) IS NULL AS ownerless
+              FROM dtm.active a WHERE a.next_time = 'infinity' LIMIT most + 1) p
   ), coordinator AS MATERIALIZED (
     SELECT c.* FROM dtm.coordinator_stats() c
   ), host AS MATERIALIZED (
@@ -1994,13 +1991,18 @@ BEGIN
            GREATEST(COALESCE(EXTRACT(epoch FROM at - NULLIF((SELECT min(a.next_time) FROM dtm.active a WHERE a.next_time <= at), '-infinity')), 0), 0)
     UNION ALL
     SELECT 'dtm_stuck_transactions', '', jsonb_build_object('reason', w.reason),
-           CASE w.reason WHEN 'parked' THEN (SELECT p.n FROM parked p)
+           CASE w.reason WHEN 'parked' THEN (SELECT p.stuck FROM parked p)
                          WHEN 'failing' THEN e.failing
-                         ELSE e.ongoing END
-      FROM estimate e, (VALUES ('failing'), ('parked'), ('ongoing')) w(reason)
+                         WHEN 'ongoing' THEN e.ongoing
+                         ELSE e.ownerless + (SELECT p.ownerless FROM parked p) END
+      FROM estimate e, (VALUES ('failing'), ('parked'), ('ongoing'), ('ownerless')) w(reason)
     UNION ALL
     SELECT 'dtm_orphaned_transactions', '', '{}',
            CASE WHEN NOT EXISTS (SELECT FROM pg_prepared_xacts) THEN 0 ELSE (SELECT count(*) FROM dtm.orphans) END
+    UNION ALL
+    SELECT 'dtm_alerts_open', '', jsonb_build_object('kind', w.kind),
+           (SELECT count(*) FROM dtm.alert a WHERE a.resolved IS NULL AND a.kind = w.kind)
+      FROM (VALUES ('unreachable'), ('failing'), ('parked'), ('ongoing'), ('discarded'), ('paused'), ('not running'), ('orphans')) w(kind)
     UNION ALL
     SELECT f.family, '', jsonb_build_object('host', h.host), f.value
       FROM host h, LATERAL (VALUES ('dtm_host_calls_in_flight', h.in_flight), ('dtm_host_calls_waiting', h.waiting),
@@ -2008,7 +2010,7 @@ BEGIN
     UNION ALL
     SELECT 'dtm_coordinator_processes', '', jsonb_build_object('state', w.state),
            (SELECT count(*) FROM coordinator c WHERE c.state = w.state)
-      FROM (VALUES ('running'), ('paused'), ('yielding'), ('starting'), ('stopped'), ('gone'), ('not running'),
+      FROM (VALUES ('running'), ('draining'), ('paused'), ('yielding'), ('starting'), ('stopped'), ('gone'), ('not running'),
                    ('standby'), ('not preloaded')) w(state)
     UNION ALL
     SELECT f.family, '', jsonb_build_object('coordinator', c.coordinator::text), f.value
@@ -2045,24 +2047,6 @@ COMMENT ON COLUMN dtm.metrics.help IS 'what the metric means';
 
 /* ---------- the network API: docs/gateway.md ---------- */
 
-/*
- * dtm_gateway is who the gateway logs in as: it may call the functions below,
- * and become the roles that are granted to it.  dtm_api is the one that its
- * clients are, unless gateway.hba names another.
- */
-DO $$
-BEGIN
-  IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'dtm_api') THEN
-    CREATE ROLE dtm_api NOLOGIN;
-    GRANT dtm_user TO dtm_api;
-  END IF;
-  IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'dtm_gateway') THEN
-    CREATE ROLE dtm_gateway NOLOGIN NOINHERIT;
-    GRANT dtm_api TO dtm_gateway;
-  END IF;
-END
-$$;
-
 CREATE TABLE dtm.api_token (
   hash bytea NOT NULL CONSTRAINT api_token_pkey PRIMARY KEY,
   role dtm.submitter NOT NULL,
@@ -2093,6 +2077,10 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+  IF id IS NULL THEN
+    RAISE EXCEPTION 'argument "id" must not be null'
+      USING ERRCODE = 'null_value_not_allowed', HINT = 'Pass the id of a token; dtm.api_tokens lists them.';
+  END IF;
   DELETE FROM dtm.api_token t WHERE "left"(encode(t.hash, 'hex'), 16) = id;
   IF NOT FOUND THEN
     RAISE EXCEPTION 'token "%" does not exist', id
@@ -2324,12 +2312,13 @@ DECLARE
   host text := NULLIF(arguments ->> 'host', '');
   wanted text := lower(NULLIF(arguments ->> 'error', ''));
   prefix text := NULLIF(arguments ->> 'gid', '');
-  beyond text;
+  top text;
   deep boolean := host IS NOT NULL OR wanted IS NOT NULL;
   kind text := NULLIF(arguments ->> 'type', '');
   owner text := NULLIF(arguments ->> 'role', '');
   age interval := NULLIF(arguments ->> 'age', '')::interval;
-  depth integer := CASE WHEN deep THEN 2000 WHEN kind IS NULL AND owner IS NULL AND age IS NULL THEN many + 1 ELSE 5000 END;
+  most integer := GREATEST(COALESCE(many, 50), 1);
+  depth integer := CASE WHEN deep THEN 2000 WHEN kind IS NULL AND owner IS NULL AND age IS NULL THEN most + 1 ELSE 5000 END;
   stuck bigint[];
   called bigint[];
   lowest bigint;
@@ -2338,14 +2327,11 @@ BEGIN
   IF state = 'stuck' THEN
     SELECT array_agg(s.id) INTO stuck FROM dtm.stuck s;
   END IF;
-  /* what no gid with the prefix is beyond; chr() of what there is not fails when an expression is planned, so each has its own */
-  IF getdatabaseencoding() = 'UTF8' THEN
-    beyond := prefix || chr(1114111);
-  ELSIF pg_encoding_max_length(pg_char_to_encoding(getdatabaseencoding())) = 1 THEN
-    beyond := prefix || repeat(chr(255), 128);
-  ELSE
-    beyond := prefix || '~';
-  END IF;
+  /* the character that is the last one when bytes are compared, which a gid has 128 times at most */
+  top := convert_from(CASE WHEN getdatabaseencoding() = 'UTF8' THEN '\xf48fbfbf'
+                           WHEN getdatabaseencoding() = 'EUC_TW' THEN '\xfffe'
+                           WHEN getdatabaseencoding() LIKE 'EUC%' THEN '\xfefe'
+                           ELSE '\xff' END::bytea, getdatabaseencoding());
   EXECUTE 'SELECT array_agg(s.id ORDER BY s.id DESC) FILTER (WHERE ($5 IS NULL OR s.trans_type = $5) AND ($6 IS NULL OR s.submitted_by::text = $6) AND ($7 IS NULL OR s.created < statement_timestamp() - $7)), min(s.id), count(*)
              FROM (SELECT t.id, t.trans_type, t.submitted_by, t.created FROM dtm.transactions t WHERE t.id < $1'
     || CASE state WHEN 'all' THEN '' WHEN 'stuck' THEN ' AND t.id = ANY ($8)'
@@ -2354,7 +2340,7 @@ BEGIN
     || CASE WHEN prefix IS NULL THEN '' ELSE ' AND t.gid >= $3 AND t.gid < $4' END
     || ' LIMIT ' || depth || ') s'
     INTO ids, lowest, found_rows
-    USING before, state, prefix, beyond, kind, owner, age, COALESCE(stuck, '{}');
+    USING before, state, prefix, prefix || repeat(top, 128), kind, owner, age, COALESCE(stuck, '{}');
   searched_to := CASE WHEN found_rows = depth THEN lowest END;
   IF deep THEN
     SELECT array_agg(f.id) INTO called FROM dtm.in_flight f WHERE dtm.page_host(f.url) = host;
@@ -2365,9 +2351,9 @@ BEGIN
        AND (wanted IS NULL OR strpos(lower(l.error), wanted) > 0 OR
             EXISTS (SELECT FROM dtm.transactions t WHERE t.id = u.id AND strpos(lower(t.rollback_reason), wanted) > 0));
   END IF;
-  IF cardinality(ids) > many THEN
-    ids := ids[1:many];
-    searched_to := ids[many];
+  IF cardinality(ids) > most THEN
+    ids := ids[1:most];
+    searched_to := ids[most];
   END IF;
   ids := COALESCE(ids, '{}');
 END
@@ -2675,6 +2661,11 @@ BEGIN
   IF COALESCE(btrim(arguments ->> 'reason'), '') = '' THEN
     RAISE EXCEPTION 'a reason is missing'
       USING ERRCODE = 'invalid_parameter_value', HINT = 'Say why, for the people who look at it later.';
+  END IF;
+  IF length(arguments ->> 'reason') > 1000 THEN
+    /* as in api_optional_note() */
+    RAISE EXCEPTION 'argument "reason" is longer than 1000 characters'
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Say it briefly, and where the rest can be read.';
   END IF;
   IF arguments ->> 'act' IN ('pause', 'resume coordinators', 'probe', 'unsubscribe') THEN
     CASE arguments ->> 'act'
@@ -3207,7 +3198,7 @@ DECLARE
 BEGIN
   PERFORM dtm.need_citus();
   IF gid IS NULL OR expression IS NULL THEN
-    RAISE EXCEPTION 'arguments of dtm_cluster_run() must not be null'
+    RAISE EXCEPTION 'argument "%" must not be null', CASE WHEN gid IS NULL THEN 'gid' ELSE 'expression' END
       USING ERRCODE = 'null_value_not_allowed', HINT = 'Pass a gid, and an expression such as dtm_status(gid).';
   END IF;
   FOR r IN EXECUTE
@@ -3425,6 +3416,71 @@ END
 $$;
 COMMENT ON FUNCTION @extschema@.dtm_citus_setup() IS
   'prepares dtm on all nodes of a cluster of Citus: distributes the barrier, makes topics known to all nodes, gives each node a tag for its gids; returns the nodes with their tags';
+
+/* ---------- roles ---------- */
+
+/*
+ * Roles belong to the whole cluster.  Those that this script has made, in whichever
+ * database, have its comment: they stay as they are, since an administrator may have
+ * changed who is in which.  Others that have these names were made for something else,
+ * or in advance: they get what a new one gets, and a warning says so.
+ *
+ * dtm_gateway is who the gateway logs in as: it may call a few functions, and become
+ * the roles that are granted to it.  dtm_api is the one that its clients are, unless
+ * gateway.hba names another.
+ *
+ * Only this script knows the names of the roles: what they may do are privileges, so
+ * that they can be renamed.
+ */
+DO $$
+DECLARE
+  r pg_catalog.record;
+  changed pg_catalog.text[] := '{}';
+  others pg_catalog.text[] := '{}';
+  granted pg_catalog.text;
+BEGIN
+  FOR r IN
+    SELECT v.name, v.options, v.comment, a.oid IS NOT NULL AS is_there, pg_catalog.shobj_description(a.oid, 'pg_authid') AS said
+      FROM (VALUES ('dtm_user', 'NOLOGIN', 'dtm: submits global transactions, and steers its own'),
+                   ('dtm_monitor', 'NOLOGIN', 'dtm: reads numbers and states'),
+                   ('dtm_admin', 'NOLOGIN', 'dtm: sees and steers all global transactions'),
+                   ('dtm_api', 'NOLOGIN', 'dtm: clients of the gateway, unless gateway.hba names another role'),
+                   ('dtm_gateway', 'NOLOGIN NOINHERIT', 'dtm: the gateway logs in as it')) v(name, options, comment)
+           LEFT JOIN pg_catalog.pg_roles a ON a.rolname OPERATOR(pg_catalog.=) v.name
+  LOOP
+    CONTINUE WHEN r.said OPERATOR(pg_catalog.=) r.comment;
+    changed := pg_catalog.array_append(changed, r.name);
+    IF r.is_there THEN
+      others := pg_catalog.array_append(others, r.name);
+    ELSE
+      EXECUTE pg_catalog.format('CREATE ROLE %I %s', r.name, r.options);
+    END IF;
+    IF r.said IS NULL THEN
+      EXECUTE pg_catalog.format('COMMENT ON ROLE %I IS %L', r.name, r.comment);
+    END IF;
+  END LOOP;
+  FOR r IN
+    SELECT v.role, v.member
+      FROM (VALUES ('dtm_monitor', 'pg_monitor'), ('dtm_user', 'dtm_admin'), ('dtm_monitor', 'dtm_admin'),
+                   ('dtm_user', 'dtm_api'), ('dtm_api', 'dtm_gateway')) v(role, member)
+     WHERE (v.role OPERATOR(pg_catalog.=) ANY (changed) OR v.member OPERATOR(pg_catalog.=) ANY (changed)) AND
+           NOT EXISTS (SELECT FROM pg_catalog.pg_auth_members m
+                        WHERE m.roleid OPERATOR(pg_catalog.=) v.role::pg_catalog.regrole AND
+                              m.member OPERATOR(pg_catalog.=) v.member::pg_catalog.regrole)
+  LOOP
+    EXECUTE pg_catalog.format('GRANT %I TO %I', r.role, r.member);
+    IF r.role OPERATOR(pg_catalog.=) ANY (others) OR r.member OPERATOR(pg_catalog.=) ANY (others) THEN
+      granted := pg_catalog.concat_ws(', ', granted, pg_catalog.format('"%s" to "%s"', r.role, r.member));
+    END IF;
+  END LOOP;
+  IF pg_catalog.cardinality(others) OPERATOR(pg_catalog.>) 0 THEN
+    RAISE WARNING 'roles that exist already get the privileges of dtm: %', pg_catalog.array_to_string(others, ', ')
+      USING DETAIL = pg_catalog.concat_ws(' ', 'Memberships that were granted: ' OPERATOR(pg_catalog.||) granted OPERATOR(pg_catalog.||) '.',
+                                          'The attributes of these roles, such as LOGIN, stay as they are.'),
+            HINT = 'If a role is meant for something else, drop the extension, rename the role, and create the extension again.';
+  END IF;
+END
+$$;
 
 /* ---------- privileges: first only those of the owner, and then these ---------- */
 

@@ -106,6 +106,33 @@ SELECT c.* FROM (VALUES
   (90, $$SELECT dtm_submit('msg', options => '{"traceparent": "00-00000000000000000000000000000000-b7ad6b7169203331-01"}')$$),
   (91, $$SELECT dtm_submit('msg', options => '{"traceparent": 1}')$$)
 ) v(n, statement), LATERAL complain(v.statement) c ORDER BY v.n;
+-- NULL: each argument that needs a value says so, in the same words; reading functions return NULL for NULL
+SELECT c.* FROM (VALUES
+  (1, $$SELECT dtm_explain(NULL)$$), (2, $$SELECT dtm_abort(NULL)$$), (3, $$SELECT dtm_force_stop(NULL)$$), (4, $$SELECT dtm_retry_now(NULL)$$),
+  (5, $$SELECT dtm_resume(NULL)$$), (6, $$SELECT dtm_resubmit(NULL)$$), (7, $$SELECT dtm_assign(NULL, NULL)$$), (8, $$SELECT dtm_assign('g', NULL)$$),
+  (9, $$SELECT dtm_edit_step(NULL, NULL, NULL)$$), (10, $$SELECT dtm_edit_step('g', NULL, NULL)$$), (11, $$SELECT dtm_edit_step('g', '01', NULL)$$),
+  (12, $$SELECT dtm_skip_branch(NULL, NULL, NULL, NULL)$$), (13, $$SELECT dtm_skip_branch('g', NULL, NULL, NULL)$$),
+  (14, $$SELECT dtm_skip_branch('g', '01', NULL, NULL)$$), (15, $$SELECT dtm_skip_branch('g', '01', 'action', NULL)$$),
+  (16, $$SELECT dtm_complete(NULL, NULL)$$), (17, $$SELECT dtm_complete('g', NULL)$$), (18, $$SELECT dtm_complete('g', '01', NULL)$$),
+  (19, $$SELECT dtm_complete('g', '01', 'action', NULL)$$), (20, $$SELECT dtm_result(NULL, NULL)$$), (21, $$SELECT dtm_result('g', NULL)$$),
+  (22, $$SELECT dtm_result('g', '01', NULL)$$), (23, $$SELECT dtm_wait(NULL)$$), (24, $$SELECT dtm_wait('g', NULL)$$),
+  (25, $$SELECT dtm_reset_cron_time(NULL, NULL)$$), (26, $$SELECT dtm_cleanup(NULL, NULL)$$), (27, $$SELECT dtm_cleanup_barrier(NULL)$$),
+  (28, $$SELECT dtm_create_token(NULL)$$), (29, $$SELECT dtm_revoke_token(NULL)$$), (30, $$SELECT dtm_subscribe(NULL, NULL)$$),
+  (31, $$SELECT dtm_subscribe('t', NULL)$$), (32, $$SELECT dtm_unsubscribe(NULL, NULL)$$), (33, $$SELECT dtm_unsubscribe('t', NULL)$$),
+  (34, $$SELECT dtm_delete_topic(NULL)$$)
+) v(n, statement), LATERAL complain(v.statement) c ORDER BY v.n;
+SELECT dtm_status(NULL) IS NULL AND dtm_query(NULL) IS NULL AND dtm_cluster_status(NULL) IS NULL AS nothing;
+-- what operators say has a limit
+SELECT c.* FROM (VALUES
+  (1, $$SELECT dtm_abort('g', repeat('x', 1001))$$), (2, $$SELECT dtm_force_stop('g', repeat('x', 1001))$$), (3, $$SELECT dtm_retry_now('g', repeat('x', 1001))$$),
+  (4, $$SELECT dtm_resume('g', repeat('x', 1001))$$), (5, $$SELECT dtm_assign('g', 'dtm_user', repeat('x', 1001))$$),
+  (6, $$SELECT dtm_edit_step('g', '01', '{}', repeat('x', 1001))$$), (7, $$SELECT dtm_skip_branch('g', '01', 'action', true, repeat('x', 1001))$$),
+  (8, $$SELECT dtm_resubmit('g', NULL, repeat('x', 1001))$$), (9, $$SELECT dtm_create_token('dtm_user', note => repeat('x', 1001))$$),
+  (10, $$SELECT dtm.page_act(jsonb_build_object('act', 'pause', 'reason', repeat('x', 1001)))$$),
+  (11, $$SELECT dtm_abort(dtm_prepare('tcc', 'reason'), repeat(chr(228), 1000))$$)
+) v(n, statement), LATERAL complain(v.statement) c ORDER BY v.n;
+SELECT a.what, length(a.reason) FROM dtm.acts a WHERE a.gid = 'reason';
+DELETE FROM dtm.request WHERE gid = 'reason';
 -- as long, as many and as large as it may be
 SELECT c.* FROM (VALUES
   (1, $$SELECT dtm_submit('msg', gid => repeat(chr(228), 128))$$),

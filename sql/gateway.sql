@@ -184,8 +184,26 @@ RESET ROLE;
 GRANT regress_dtm_shop TO regress_dtm_admin;
 SET ROLE regress_dtm_admin;
 SELECT dtm_create_token('regress_dtm_shop', note => 'till 1') AS token \gset
-SELECT dtm_create_token('regress_dtm_shop', '-1 s') AS expired \gset
+SELECT dtm_create_token('regress_dtm_shop', '1 year') AS expired \gset
 SELECT length(:'token');
+SELECT dtm_create_token('regress_dtm_shop', '0 s');
+SELECT dtm_create_token('regress_dtm_shop', '-1 s');
+SELECT dtm_create_token('regress_dtm_shop', '178000000 years') IS NOT NULL AS as_good_as_ever;
+RESET ROLE;
+DELETE FROM dtm.api_token WHERE expires > now() + interval '2 years';
+UPDATE dtm.api_token SET expires = now() - interval '1 s' WHERE hash = sha256(:'expired');
+-- who creates a token that is of no use is told
+SET client_min_messages = warning;
+\set VERBOSITY default
+GRANT regress_dtm_stranger, regress_dtm_nouser TO regress_dtm_admin;
+SET ROLE regress_dtm_admin;
+SELECT dtm_create_token('regress_dtm_stranger', note => 'useless') IS NOT NULL AS created;
+SELECT dtm_create_token('regress_dtm_nouser', note => 'useless') IS NOT NULL AS created;
+RESET ROLE;
+\set VERBOSITY terse
+SET client_min_messages = error;
+DELETE FROM dtm.api_token WHERE note = 'useless';
+SET ROLE regress_dtm_admin;
 SELECT role, expires < now() AS expired, note FROM dtm.api_tokens ORDER BY created;
 RESET ROLE;
 SELECT n, outcome, message, sqlstate FROM dtm.gateway_batch(array_fill(NULL::text, '{3}'), ARRAY[sha256(:'token'), sha256(:'expired'), '\x00'], '{submit,submit,submit}',

@@ -21,6 +21,31 @@ SELECT dtm.library_version();
 SELECT dtm_verify_signature('t=1,v1=', 'k', 'g', '01', 'action', '');
 CREATE SERVER regress_dtm_server FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url 'http://a');
 RESET ROLE;
+-- roles that another database has made stay as an administrator has left them; others get what new ones get
+BEGIN;
+CREATE VIEW pg_temp.memberships AS
+  SELECT m.roleid::regrole::text AS role, m.member::regrole::text AS member FROM pg_auth_members m
+   WHERE m.roleid::regrole::text LIKE 'dtm%' AND m.member::regrole::text ~ '^(dtm|pg)_' ORDER BY 1, 2;
+SET LOCAL client_min_messages = warning;
+\set VERBOSITY default
+DROP EXTENSION dtm;
+REVOKE dtm_api FROM dtm_gateway;
+CREATE EXTENSION dtm;
+SELECT * FROM pg_temp.memberships;
+DROP EXTENSION dtm;
+ALTER ROLE dtm_monitor RENAME TO regress_dtm_1;
+ALTER ROLE dtm_api RENAME TO regress_dtm_2;
+ALTER ROLE dtm_gateway RENAME TO regress_dtm_3;
+CREATE ROLE dtm_monitor;
+CREATE ROLE dtm_api;
+COMMENT ON ROLE dtm_api IS 'somebody''s own';
+CREATE EXTENSION dtm;
+SELECT * FROM pg_temp.memberships;
+SELECT r.rolname, r.rolinherit, r.rolcanlogin, shobj_description(r.oid, 'pg_authid') FROM pg_roles r WHERE r.rolname LIKE 'dtm%' ORDER BY 1;
+DROP EXTENSION dtm;
+CREATE EXTENSION dtm;
+ROLLBACK;
+\set VERBOSITY terse
 -- one's own
 SET ROLE regress_dtm_alice;
 SELECT dtm_submit('msg', ARRAY[dtm_step('http://a/')], gid => 'alices');

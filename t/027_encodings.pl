@@ -152,4 +152,33 @@ for my $database ('latin1', 'ascii', 'japan')
 }
 
 unlike(slurp_file($node->logfile), qr/can't be processed|TRAP|PANIC/, 'no turn has failed');
+# ---------- what the page finds by the beginning of a gid ----------
+
+# in database NAME, of gids that begin with a and go on with these bytes, up to the last one that the encoding has
+for (
+	[ 'page_utf8', 'UTF8', qw(61 7e c3a4 e4b8ad f48fbfbf f48fbfbff48fbfbf) ], [ 'page_latin1', 'LATIN1', qw(61 7e e4 ff ffff) ],
+	[ 'page_eucjp', 'EUC_JP', qw(61 7e 8eb1 a4a2 8fb0a1 fefe fefefefe) ], [ 'page_eucjis', 'EUC_JIS_2004', qw(61 7e 8eb1 a4a2 fefe fefefefe) ],
+	[ 'page_euccn', 'EUC_CN', qw(61 7e b0a1 fefe fefefefe) ], [ 'page_euckr', 'EUC_KR', qw(61 7e b0a1 fefe fefefefe) ],
+	[ 'page_euctw', 'EUC_TW', qw(61 7e c4a1 8ea2a1a1 fefe fffe fffefffe) ], [ 'page_ascii', 'SQL_ASCII', qw(61 7e e4 ff ffff) ])
+{
+	my ($name, $encoding, @hex) = @$_;
+
+	ok(make($name, $encoding), "a database in $encoding");
+	# what UTF-8 does not have is refused by a submit, but may be there
+	my $rows = join ', ', map { "(txt('61$_'))" } @hex;
+	my $there = $node->safe_psql($name, <<"SQL");
+SELECT dtm_pause();
+SELECT dtm_prepare('msg', g) FROM (VALUES ('a'), ('b'), ('A')) v(g);
+SELECT dtm_prepare('msg', 'stand-in ' || row_number() OVER ()) FROM (VALUES $rows) v(g);
+UPDATE dtm.request r SET gid = v.g FROM (SELECT v.g, row_number() OVER () AS n FROM (VALUES $rows) v(g)) v WHERE r.gid = 'stand-in ' || v.n;
+SELECT count(*) FROM dtm.request;
+SQL
+	my $all = @hex + 1;
+	like($there, qr/^@{[ $all + 2 ]}\z/m, "$encoding: there are gids");
+	is($node->safe_psql($name, q(SELECT cardinality(ids) FROM dtm.page_find('{"gid": "a"}', 50))), $all, "$encoding: all that begin with a are found");
+	is($node->safe_psql($name, q(SELECT cardinality(ids) FROM dtm.page_find('{}', NULL))), $all + 2, "$encoding: and all without a filter, even if nobody says how many");
+	is($node->safe_psql($name, "SELECT cardinality(ids) FROM dtm.page_find(jsonb_build_object('gid', txt('61$hex[2]')), 50)"), scalar(grep { /^$hex[2]/ } @hex), "$encoding: a beginning that is not ASCII");
+	$node->safe_psql('postgres', "DROP DATABASE $name");
+}
+
 done_testing();

@@ -233,12 +233,20 @@ is(sql("SELECT help FROM dtm_explain('lane')"), "See what the first of its lane 
 # an edit of a call that is in flight
 {
 	my ($rc, $out, $err) = $node->psql('postgres', q{SELECT dtm_edit_step('first', '01', '{"payload": {"n": 2}}')});
-	like($err, qr/NOTICE:  action of branch "01" of global transaction "first" is called just now, as it was before the change.*response to that call counts/s, 'who edits what is in flight is told');
+	like($err, qr/NOTICE:  a call of action of branch "01" of global transaction "first" is in flight, which was made before the change.*response to that call is a success/s, 'who edits what is in flight is told');
 	($rc, $out, $err) = $node->psql('postgres', q{SELECT dtm_edit_step('lane', '01', '{"payload": {"n": 2}}')});
 	is($err, '', 'who edits what waits is not');
 	($rc, $out, $err) = $node->psql('postgres', q{BEGIN; SELECT dtm_complete('first', '01'); ROLLBACK});
 	is($err, '', 'nor is who completes what is in flight');
 }
+
+# a coordinator that is told to pause ends its calls first, and says so
+sql('SELECT dtm_pause()');
+ok(eventually($node, q{SELECT state || ' ' || reason FROM dtm.stat_coordinator}, 'draining The coordinator was paused by dtm_pause().'), 'it drains');
+is(sql(q{SELECT value FROM dtm.metrics WHERE name = 'dtm_coordinator_processes' AND labels = '{"state": "draining"}'}), 1, 'which is a state of dtm.metrics');
+explained('lane', 'coordinator', qr/^the coordinator of this database is draining: /, 'and of dtm_explain');
+sql('SELECT dtm_resume()');
+ok(eventually($node, 'SELECT state FROM dtm.stat_coordinator', 'running'), 'it runs again, before it has paused');
 
 # a row that is locked: by a session, and by a prepared transaction
 $session->query_safe("BEGIN; SELECT dtm_retry_now('time');");

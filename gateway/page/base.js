@@ -153,7 +153,7 @@ export const colors = {
 	running: 'blue', scheduled: 'violet', waiting: '', retrying: 'amber', parked: 'red', 'rolling back': 'orange',
 	succeeded: 'green', failed: 'red', stopped: '', stuck: 'red',
 	resolved: 'green', closed: 'green', open: 'red', probing: 'amber',
-	paused: 'amber', yielding: 'blue', starting: 'blue', 'not running': 'red', 'not preloaded': 'red', standby: '',
+	paused: 'amber', draining: 'amber', yielding: 'blue', starting: 'blue', gone: '', 'not running': 'red', 'not preloaded': 'red', standby: '',
 	'not called': '', 'given up': '',
 	SUCCESS: 'green', FAILURE: 'red', ERROR: 'red', ONGOING: 'amber'
 };

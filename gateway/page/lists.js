@@ -110,7 +110,7 @@ export const coordinators = {
 	load: () => read('coordinators'),
 	render(data) {
 		const rows = data.rows;
-		const paused = rows.some((c) => c.state === 'paused');
+		const paused = rows.some((c) => c.state === 'paused' || c.state === 'draining');
 		const problems = rows.filter((c) => coordinatorProblem(c));
 
 		return [

@@ -21,7 +21,8 @@ function verdict(data) {
 
 	if (broken.length > 0)
 		return h('section', { class: 'card verdict red' }, h('div', {},
-			h('h1', {}, data.coordinators.some((c) => c.state === 'running') ? 'Some coordinators do not run' : 'Nothing is called'),
+			h('h1', {}, data.coordinators.some((c) => c.state === 'running') ? 'Some coordinators do not run' :
+				data.coordinators.some((c) => c.state === 'draining') ? 'No new calls are made' : 'Nothing is called'),
 			broken.map((text) => h('p', {}, plain(text))),
 			[...new Set(data.coordinators.map((c) => c.hint).filter(Boolean))].map((hint) => h('p', { class: 'soft' }, plain(hint)))));
 	if (data.stuck > 0) parts.push(many(data.stuck, 'transaction needs', 'transactions need') + ' a person');

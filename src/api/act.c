@@ -72,9 +72,9 @@ notice_in_flight(const Transaction *trans, const char *branch_id, int step, Stor
 		if (trans->core.ops[op].step == step && (of.whole_branch || op == of.op) &&
 			dtm_has_call(MyDatabaseId, trans->id, op))
 			ereport(NOTICE,
-					(errmsg("%s of branch \"%s\" of global transaction \"%s\" is called just now, as it was before the change",
+					(errmsg("a call of %s of branch \"%s\" of global transaction \"%s\" is in flight, which was made before the change",
 							dtm_op_name((DtmOp) trans->core.ops[op].op), branch_id, trans->gid),
-					 errdetail("The response to that call counts: if it is a success, the branch is not called again.")));
+					 errdetail("If the response to that call is a success, the branch is not called again.")));
 }
 
 /* ---------- the query of a prepared transaction ---------- */
@@ -114,6 +114,7 @@ dtm_edit_step(PG_FUNCTION_ARGS)
 	char	   *gid = api_required_gid(fcinfo, 0);
 	char	   *branch_id = api_required_text(fcinfo, 1, "branch_id", API_STEP_HINT);
 	Jsonb	   *changes = JSONB_OR_NULL(2);
+	char	   *reason = api_optional_note(fcinfo, 3, "reason");
 	Transaction *trans;
 	Jsonb	   *before;
 	StoreActOf	of;
@@ -130,7 +131,7 @@ dtm_edit_step(PG_FUNCTION_ARGS)
 	trans = api_find_to_steer(gid, DTM_EVENT_EDIT);
 	if (is_query(trans, branch_id))
 	{
-		edit_query(trans, changes, STRING_OR_NULL(3));
+		edit_query(trans, changes, reason);
 		PG_RETURN_VOID();
 	}
 	api_decide(&outcome, trans, DTM_EVENT_EDIT, NULL, false);
@@ -148,9 +149,9 @@ dtm_edit_step(PG_FUNCTION_ARGS)
 	store_update_branches(trans);
 	outcome_tell(&outcome, trans, GetCurrentTimestamp(), NULL);
 	dtm_announce(trans->id, trans->core.next_time);
-	store_add_act(trans->id, "edit step", of, STRING_OR_NULL(3), describe_edit(before, changes));
+	store_add_act(trans->id, "edit step", of, reason, describe_edit(before, changes));
 	if (resumes)
-		store_add_act(trans->id, "resume", STORE_ACT_OF_ALL, STRING_OR_NULL(3), NULL);
+		store_add_act(trans->id, "resume", STORE_ACT_OF_ALL, reason, NULL);
 	PG_RETURN_VOID();
 }
 
@@ -183,7 +184,7 @@ dtm_skip_branch(PG_FUNCTION_ARGS)
 	char	   *gid = api_required_gid(fcinfo, 0);
 	char	   *branch_id = api_required_text(fcinfo, 1, "branch_id", API_STEP_HINT);
 	char	   *name = api_required_text(fcinfo, 2, "op", "Pass an op of dtm.branches.");
-	char	   *reason = STRING_OR_NULL(4);
+	char	   *reason = api_optional_note(fcinfo, 4, "reason");
 	DtmEvent	event = {.kind = DTM_EVENT_SKIP, .now = GetCurrentTimestamp(), .url = ""};
 	DtmConfig	config;
 	DtmReject	reject;
@@ -257,7 +258,7 @@ dtm_resubmit(PG_FUNCTION_ARGS)
 {
 	char	   *gid = api_required_gid(fcinfo, 0);
 	char	   *new_gid = request_gid(TEXT_OR_NULL(1));
-	char	   *reason = STRING_OR_NULL(2);
+	char	   *reason = api_optional_note(fcinfo, 2, "reason");
 	Transaction *trans;
 	StringInfoData json;
 	DtmConfig	config;

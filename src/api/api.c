@@ -16,6 +16,7 @@
 
 #include "catalog/namespace.h"
 #include "catalog/pg_proc.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -159,6 +160,19 @@ api_required_gid(FunctionCallInfo fcinfo, int number)
 				 errmsg("argument \"%s\" must not be null", "gid"),
 				 errhint("Pass the gid that dtm_submit() or dtm_prepare() returned.")));
 	return request_gid(PG_GETARG_TEXT_PP(number));
+}
+
+char *
+api_optional_note(FunctionCallInfo fcinfo, int number, const char *name)
+{
+	char	   *note = STRING_OR_NULL(number);
+
+	if (note != NULL && pg_mbstrlen(note) > API_MAX_NOTE_CHARS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"%s\" is longer than %d characters", name, API_MAX_NOTE_CHARS),
+				 errhint("Say it briefly, and where the rest can be read.")));
+	return note;
 }
 
 /*

@@ -29,6 +29,11 @@ extern char *api_required_text(FunctionCallInfo fcinfo, int number, const char *
 							   const char *hint);
 extern char *api_required_gid(FunctionCallInfo fcinfo, int number);
 
+/* An operator's own words, or NULL; an error if they are too long. */
+extern char *api_optional_note(FunctionCallInfo fcinfo, int number, const char *name);
+
+#define API_MAX_NOTE_CHARS	1000
+
 #define API_STEP_HINT "Pass the name of a step, or its branch id, such as 01."
 
 /* Arguments, or NULL. */

@@ -42,7 +42,7 @@ max_rows_of(FunctionCallInfo fcinfo)
 {
 	if (PG_ARGISNULL(1) || PG_GETARG_INT32(1) < 0)
 		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				(errcode(PG_ARGISNULL(1) ? ERRCODE_NULL_VALUE_NOT_ALLOWED : ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("argument \"%s\" must not be null or negative", "max_rows"),
 				 errhint("Pass the maximum number of rows to remove.")));
 	return PG_GETARG_INT32(1);

@@ -88,7 +88,8 @@ stats_row(TupleDesc desc, DtmSharedSlot *slot)
 	values[14] = Int64GetDatum((int64) pg_atomic_read_u64(&slot->nspans));
 	values[15] = Int64GetDatum((int64) pg_atomic_read_u64(&slot->nspans_dropped));
 	nulls[12] = nulls[13] = true;
-	if (state == DTM_COORDINATOR_PAUSED && store_home_reason(home) != NULL)
+	if ((state == DTM_COORDINATOR_PAUSED || state == DTM_COORDINATOR_DRAINING) &&
+		store_home_reason(home) != NULL)
 	{
 		nulls[12] = nulls[13] = false;
 		values[12] = CStringGetTextDatum(store_home_reason(home));

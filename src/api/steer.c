@@ -51,7 +51,7 @@ api_abort(const char *gid, const char *reason, bool steered)
 Datum
 dtm_abort(PG_FUNCTION_ARGS)
 {
-	(void) api_abort(api_required_gid(fcinfo, 0), STRING_OR_NULL(1), true);
+	(void) api_abort(api_required_gid(fcinfo, 0), api_optional_note(fcinfo, 1, "reason"), true);
 	PG_RETURN_VOID();
 }
 
@@ -67,7 +67,7 @@ api_force_stop(const char *gid, const char *reason)
 Datum
 dtm_force_stop(PG_FUNCTION_ARGS)
 {
-	api_force_stop(api_required_gid(fcinfo, 0), STRING_OR_NULL(1));
+	api_force_stop(api_required_gid(fcinfo, 0), api_optional_note(fcinfo, 1, "reason"));
 	PG_RETURN_VOID();
 }
 
@@ -84,7 +84,7 @@ api_retry_now(const char *gid, const char *reason)
 Datum
 dtm_retry_now(PG_FUNCTION_ARGS)
 {
-	api_retry_now(api_required_gid(fcinfo, 0), STRING_OR_NULL(1));
+	api_retry_now(api_required_gid(fcinfo, 0), api_optional_note(fcinfo, 1, "reason"));
 	PG_RETURN_VOID();
 }
 
@@ -98,6 +98,7 @@ Datum
 dtm_resume_transaction(PG_FUNCTION_ARGS)
 {
 	char	   *gid = api_required_gid(fcinfo, 0);
+	char	   *reason = api_optional_note(fcinfo, 1, "reason");
 	Transaction *trans;
 	StoreFound	found;
 
@@ -107,7 +108,7 @@ dtm_resume_transaction(PG_FUNCTION_ARGS)
 		api_error_unknown(gid);
 	if (found == STORE_FINISHED || !trans->core.parked)
 		PG_RETURN_BOOL(false);
-	api_act(trans, DTM_EVENT_RESUME, "resume", STRING_OR_NULL(1));
+	api_act(trans, DTM_EVENT_RESUME, "resume", reason);
 	PG_RETURN_BOOL(true);
 }
 
@@ -119,6 +120,7 @@ Datum
 dtm_assign(PG_FUNCTION_ARGS)
 {
 	char	   *gid = api_required_gid(fcinfo, 0);
+	char	   *reason = api_optional_note(fcinfo, 2, "reason");
 	Transaction *trans;
 	Oid			role;
 
@@ -145,7 +147,7 @@ dtm_assign(PG_FUNCTION_ARGS)
 	store_assign(trans->id, role);
 	api_act(trans, DTM_EVENT_RETRY_NOW,
 			psprintf("assign to %s", quote_identifier(GetUserNameFromId(role, false))),
-			STRING_OR_NULL(2));
+			reason);
 	PG_RETURN_VOID();
 }
 

@@ -328,16 +328,17 @@ deny(GatewayItem *item, GatewayOutcome outcome, int sqlerrcode, char *message)
 	item->message = message;
 }
 
-/*
- * May it use dtm?  As a member of dtm_user, whatever that is called by now: the
- * privilege tells.
- */
-static bool
-is_user(Oid role)
+Oid
+gateway_function(char *name, int nargs, const Oid *types)
+{
+	return LookupFuncName(list_make2(makeString("dtm"), makeString(name)), nargs, types, true);
+}
+
+bool
+gateway_is_user(Oid role)
 {
 	Oid			types[2] = {TEXTOID, JSONBOID};
-	Oid			function = LookupFuncName(list_make2(makeString("dtm"), makeString("gateway_call")),
-										  2, types, true);
+	Oid			function = gateway_function("gateway_call", 2, types);
 
 	return OidIsValid(function) && dtm_can_execute(function, role);
 }
@@ -376,7 +377,7 @@ find_role(GatewayItem *item)
 					  GetUserNameFromId(GetUserId(), false)));
 		return false;
 	}
-	if (!is_user(item->role))
+	if (!gateway_is_user(item->role))
 	{
 		deny(item, GATEWAY_DENIED, ERRCODE_INSUFFICIENT_PRIVILEGE,
 			 psprintf("role \"%s\" is not a member of dtm_user",

@@ -60,4 +60,13 @@ extern void gateway_classify(GatewayItem *item, const ErrorData *edata);
 
 extern const char *gateway_outcome_name(GatewayOutcome outcome);
 
+/*
+ * May the role use dtm?  As a member of dtm_user, whatever that is called by now: the
+ * privilege tells.
+ */
+extern bool gateway_is_user(Oid role);
+
+/* A function of schema dtm; InvalidOid: there is none. */
+extern Oid	gateway_function(char *name, int nargs, const Oid *types);
+
 #endif							/* DTM_GATEWAY_PRIVATE_H */

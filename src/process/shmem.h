@@ -65,6 +65,8 @@ typedef enum DtmCoordinatorState
 {
 	DTM_COORDINATOR_STARTING,
 	DTM_COORDINATOR_RUNNING,
+	DTM_COORDINATOR_DRAINING,	/* it starts no calls, and will be one of
+								 * those below when those in flight have ended */
 	DTM_COORDINATOR_PAUSED,
 	DTM_COORDINATOR_YIELDING,	/* dtm_run_due has taken over */
 	DTM_COORDINATOR_STOPPED,	/* died or could not start; will be restarted */
@@ -268,7 +270,8 @@ dtm_change_state(DtmSharedSlot *slot, DtmCoordinatorState state, TimestampTz now
 	slot->state = state;
 	if (state == DTM_COORDINATOR_YIELDING)
 		slot->ailing_since = 0;
-	else if (state != DTM_COORDINATOR_RUNNING && slot->ailing_since == 0)
+	else if (state != DTM_COORDINATOR_RUNNING && state != DTM_COORDINATOR_DRAINING &&
+			 slot->ailing_since == 0)
 		slot->ailing_since = now;
 }
 

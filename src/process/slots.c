@@ -107,6 +107,8 @@ dtm_state_name(DtmCoordinatorState state)
 			return "starting";
 		case DTM_COORDINATOR_RUNNING:
 			return "running";
+		case DTM_COORDINATOR_DRAINING:
+			return "draining";
 		case DTM_COORDINATOR_PAUSED:
 			return "paused";
 		case DTM_COORDINATOR_YIELDING:

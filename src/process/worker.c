@@ -372,6 +372,8 @@ turn(Worker *w)
 		w->asked &= ~DTM_ASK_PROBE;
 	}
 	coordinator_set_draining(w->coordinator, !wanted);
+	if (my_slot->state != (wanted ? DTM_COORDINATOR_RUNNING : DTM_COORDINATOR_DRAINING))
+		dtm_set_state(my_slot, wanted ? DTM_COORDINATOR_RUNNING : DTM_COORDINATOR_DRAINING);
 	coordinator_turn(w->coordinator);
 	if (!wanted && coordinator_is_idle(w->coordinator))
 		stop_coordinator(w, w->orders == ORDERS_PAUSE ?

@@ -261,7 +261,7 @@ old_values(const Transaction *trans, int step, const JsonPair *pairs, int n)
 	initStringInfo(&json);
 	for (int i = 0; i < n; i++)
 		append_pair(&json, pairs[i].key, old_value(trans, step, pairs[i].key));
-	appendStringInfoString(&json, n == 0 ? "{}" : "}");
+	appendStringInfoChar(&json, '}');
 	return jsonb_of(json.data);
 }
 
@@ -344,11 +344,17 @@ request_edit_step(Transaction *trans, int step, Jsonb *changes, int *op, bool *s
 	JsonPair   *pairs = read_pairs(&changes->root, "changes", &n);
 	const JsonbValue *payload = NULL;
 	StringInfoData options;
-	Jsonb	   *before = old_values(trans, step, pairs, n);
+	Jsonb	   *before;
 
 	/* the network may submit what merely looks like a reference */
 	bool		may_refer = request_has_reference(trans, step);
 
+	if (n == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"%s\" has no key", "changes"),
+				 errhint("Pass what should be changed, such as {\"action\": \"http://bank/TransIn\"}. To have the step called again as it is, call dtm_retry_now().")));
+	before = old_values(trans, step, pairs, n);
 	initStringInfo(&options);
 	for (int i = 0; i < n; i++)
 	{

@@ -6,6 +6,7 @@
 #include "private.h"
 
 #include "access/xact.h"
+#include "utils/acl.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -56,6 +57,39 @@ store_token_add(bytea *hash, Oid role, TimestampTz expires, const char *note)
 	statement_enter(&session);
 	statement_run(&statement, values, expires == DT_NOEND ? "   n " : NULL);
 	statement_leave(&session);
+}
+
+Oid
+store_role_without(Oid function, Oid role)
+{
+	static Statement statement = {
+		"SELECT r.oid FROM pg_catalog.pg_roles r WHERE NOT r.rolsuper "
+		"AND pg_catalog.has_function_privilege(r.oid, $1, 'EXECUTE') "
+		"ORDER BY r.rolcanlogin DESC, r.oid",
+		1, {OIDOID}, true
+	};
+	Datum		values[1];
+	Session		session;
+	Oid			found = InvalidOid;
+	bool		able = false;
+
+	values[0] = ObjectIdGetDatum(function);
+	statement_enter(&session);
+	statement_run(&statement, values, NULL);
+	for (uint64 i = 0; i < SPI_processed && !able; i++)
+	{
+		Row			row;
+		bool		isnull;
+		Oid			other;
+
+		result_row(i, &row);
+		other = DatumGetObjectId(column_datum(&row, 1, &isnull));
+		if (!OidIsValid(found))
+			found = other;
+		able = dtm_can_become(other, role);
+	}
+	statement_leave(&session);
+	return able ? InvalidOid : found;
 }
 
 char *

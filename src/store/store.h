@@ -240,6 +240,12 @@ extern Oid	store_token_role(bytea *hash);
 extern void store_token_add(bytea *hash, Oid role, TimestampTz expires,
 							const char *note);
 
+/*
+ * A role that may execute a function, if none of these can become another role;
+ * InvalidOid: one of them can, or there is none.  Superusers do not count.
+ */
+extern Oid	store_role_without(Oid function, Oid role);
+
 /* What dtm.gateway_call() answers, run as the current role. */
 extern char *store_gateway_call(const char *op, Jsonb *arguments);
 
