@@ -242,7 +242,7 @@ is(sql("SELECT help FROM dtm_explain('lane')"), "See what the first of its lane 
 
 # a coordinator that is told to pause ends its calls first, and says so
 sql('SELECT dtm_pause()');
-ok(eventually($node, q{SELECT state || ' ' || reason FROM dtm.stat_coordinator}, 'draining The coordinator was paused by dtm_pause().'), 'it drains');
+ok(eventually($node, q{SELECT state || ' ' || reason FROM dtm.stat_coordinator}, 'draining dtm_pause() was called.'), 'it drains');
 is(sql(q{SELECT value FROM dtm.metrics WHERE name = 'dtm_coordinator_processes' AND labels = '{"state": "draining"}'}), 1, 'which is a state of dtm.metrics');
 explained('lane', 'coordinator', qr/^the coordinator of this database is draining: /, 'and of dtm_explain');
 sql('SELECT dtm_resume()');
