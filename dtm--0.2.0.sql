@@ -1291,7 +1291,7 @@ COMMENT ON COLUMN dtm.stat_coordinator.errors IS 'failed turns since the start';
 COMMENT ON COLUMN dtm.stat_coordinator.coordinator IS 'number of the coordinator in this database, from 1';
 COMMENT ON COLUMN dtm.stat_coordinator.backlog IS 'number of due transactions of this database';
 COMMENT ON COLUMN dtm.stat_coordinator.oldest_due_age IS 'time for which the oldest of them has been due';
-COMMENT ON COLUMN dtm.stat_coordinator.reason IS 'why the coordinator is paused, or will be when it has drained; NULL: it is not paused';
+COMMENT ON COLUMN dtm.stat_coordinator.reason IS 'why the coordinator is paused, or will be when it has drained, or does not run at present; NULL: it runs, or is told to stop';
 COMMENT ON COLUMN dtm.stat_coordinator.hint IS 'what to do to resume the coordinator';
 COMMENT ON COLUMN dtm.stat_coordinator.spans_sent IS 'spans that dtm.otlp_endpoint has accepted since the start';
 COMMENT ON COLUMN dtm.stat_coordinator.spans_dropped IS 'spans that were dropped since the start, because the collector was too slow, did not respond, or rejected them';

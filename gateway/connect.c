@@ -51,7 +51,7 @@ attempt_main(void *arg)
 		"keepalives_idle", "connect_timeout", "dbname", "client_encoding", NULL
 	};
 	const char *const values[] = {
-		"dtm-gateway", "read-write", "10000", "10", CONNECT_TIMEOUT,
+		"dtm-gateway", "primary", "10000", "10", CONNECT_TIMEOUT,
 		attempt->conninfo, "UTF8", NULL
 	};
 

@@ -9,6 +9,7 @@
 #include "metrics.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -110,6 +111,26 @@ session_flush(Session *session)
 
 /* ---------- set-up ---------- */
 
+/*
+ * Sends what a session needs whatever its database or role has set: that would end
+ * it, or keep it from writing.  Other settings do no harm, or come with each batch.
+ */
+static int
+send_settings(const Session *session)
+{
+	char		query[400];
+
+	/* who has a row locked holds the others of a batch up for so long */
+	(void) snprintf(query, sizeof(query),
+					"SET statement_timeout = %s; SET lock_timeout = '%s';"
+					" SET idle_session_timeout = 0; SET idle_in_transaction_session_timeout = 0;"
+					" SET default_transaction_read_only = off%s",
+					session->kind == SESSION_PAGE ? "'10s'" : "0",
+					session->kind == SESSION_LANE ? "100ms" : "1s",
+					PQserverVersion(session->conn) >= 170000 ? "; SET transaction_timeout = 0" : "");
+	return PQsendQuery(session->conn, query);
+}
+
 /* Sends the next statement of it; false: there is none left. */
 static bool
 send_setup(Session *session)
@@ -119,12 +140,7 @@ send_setup(Session *session)
 	switch (session->setup_step++)
 	{
 		case 0:
-			/* who has a row locked holds the others of a batch up for so long */
-			sent = PQsendQuery(session->conn, session->kind == SESSION_LANE ?
-							   "SET lock_timeout = '100ms'" :
-							   session->kind == SESSION_PAGE ?
-							   "SET lock_timeout = '1s'; SET statement_timeout = '10s'" :
-							   "SET lock_timeout = '1s'");
+			sent = send_settings(session);
 			break;
 		case 1:
 			if (session->kind == SESSION_WAIT)

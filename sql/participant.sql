@@ -21,7 +21,6 @@ END $$;
 
 /* ---------- the table: name, columns and constraint as dtm's SDKs expect ---------- */
 
-SET client_min_messages = warning;	-- it may be there
 CREATE SCHEMA IF NOT EXISTS dtm_barrier;
 CREATE SEQUENCE IF NOT EXISTS dtm_barrier.barrier_seq;
 
@@ -38,8 +37,6 @@ CREATE TABLE IF NOT EXISTS dtm_barrier.barrier (
   CONSTRAINT uniq_barrier UNIQUE (gid, branch_id, op, barrier_id)
 );
 COMMENT ON TABLE dtm_barrier.barrier IS 'branch operations that have been executed or are rejected';
-
-RESET client_min_messages;
 
 /* ---------- helpers, for the functions below only ---------- */
 

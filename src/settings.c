@@ -144,7 +144,7 @@ define_call_settings(void)
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("dtm.retry_interval_max",
 							"Sets the maximum time between two attempts to call a branch.",
-							NULL, &dtm_retry_interval_max, 3600000, MIN_RETRY_MS, MAX_MS,
+							"The time doubles with each attempt that fails, up to this.", &dtm_retry_interval_max, 3600000, MIN_RETRY_MS, MAX_MS,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("dtm.timeout_to_fail",
 							"Sets the age at which a prepared global transaction times out.",
@@ -153,11 +153,11 @@ define_call_settings(void)
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("dtm.request_timeout",
 							"Sets the maximum time to wait for the response of a branch.",
-							NULL, &dtm_request_timeout, 3000, 1, DTM_MAX_REQUEST_TIMEOUT,
+							"An attempt that takes longer has failed, and is repeated. The option request_timeout of a transaction or step comes first.", &dtm_request_timeout, 3000, 1, DTM_MAX_REQUEST_TIMEOUT,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("dtm.max_requests",
 							"Sets the maximum number of requests that a coordinator has in flight.",
-							NULL, &dtm_max_requests, 2000, 1, MAX_MAX_REQUESTS,
+							"Further requests wait for their turn, shared among roles and fairness keys.", &dtm_max_requests, 2000, 1, MAX_MAX_REQUESTS,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("dtm.max_requests_per_host",
 							"Sets the maximum number of requests that a coordinator has in flight to one host and port.",
@@ -201,12 +201,12 @@ define_alert_settings(void)
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("dtm.stuck_after",
 							"Sets the time after which a branch that answers ONGOING is listed in dtm.stuck.",
-							"It is then a reason for an alert, as is a prepared transaction that is listed in dtm.orphans for so long.",
+							"It is then a reason for an alert, as is a prepared transaction that is listed in dtm.orphans for so long. 0 means at once.",
 							&dtm_stuck_after, 600000, 0, MAX_MS,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("dtm.alert_after",
 							"Sets the time after which a host that does not respond, or a coordinator that does not run, is a reason for an alert.",
-							"An alert is resolved when its reason has been gone for this time.",
+							"An alert is resolved when its reason has been gone for this time. 0 means at once.",
 							&dtm_alert_after, 60000, 0, MAX_MS,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("dtm.alerts_per_hour",
@@ -215,7 +215,7 @@ define_alert_settings(void)
 							&dtm_alerts_per_hour, 60, 0, INT_MAX,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomBoolVariable("dtm.alert_each",
-							 "Sends a message for each failure of each stuck global transaction, as the dtm server does.",
+							 "Enables a message for each failure of each stuck global transaction, as the dtm server sends it.",
 							 "The messages are sent in addition to the alerts, and have no limit.",
 							 &dtm_alert_each, false,
 							 PGC_SIGHUP, 0, NULL, NULL, NULL);
@@ -231,8 +231,8 @@ static void
 define_gateway_settings(void)
 {
 	DefineCustomBoolVariable("dtm.gateway",
-							 "Runs the program dtm-gateway, which gives dtm's SDKs a dtm server.",
-							 NULL, &dtm_gateway, false,
+							 "Enables dtm-gateway, which is a dtm server for dtm's SDKs.",
+							 "The launcher starts the program, and starts it again when it ends.", &dtm_gateway, false,
 							 PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("dtm.gateway_path",
 							   "Sets the program that dtm.gateway runs.",
@@ -269,11 +269,11 @@ settings_define(void)
 							   PGC_SIGHUP, GUC_LIST_INPUT, NULL, NULL, NULL);
 	DefineCustomIntVariable("dtm.coordinators_per_database",
 							"Sets the number of coordinators that share the work of a database.",
-							NULL, &dtm_coordinators_per_database, 1, 1, DTM_SHARE_UNITS,
+							"Each is a background worker. Where max_worker_processes has no room for all, the others share the work of the missing ones.", &dtm_coordinators_per_database, 1, 1, DTM_SHARE_UNITS,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("dtm.sql_workers",
 							"Sets the maximum number of background workers that call functions as branches, for each database.",
-							"One role gets all but one of them at most.  0 means that no functions are called; branches that are functions fail and are retried.",
+							"One role gets all but one of them at most. 0 means that no functions are called; branches that are functions fail and are retried.",
 							&dtm_sql_workers, 3, 0, MAX_SQL_WORKERS,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("dtm.otlp_endpoint",

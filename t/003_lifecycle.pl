@@ -76,6 +76,25 @@ $node->safe_psql('shop', "SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/copied'
 sql('CREATE DATABASE copy TEMPLATE shop');
 ok(eventually($node, $running, 'running', 'shop'), 'after CREATE DATABASE ... TEMPLATE it is back');
 is($node->safe_psql('shop', "SELECT dtm_wait('copied', '180 s')"), 'succeed', 'and works');
+# it was told to leave each time: it is back at once, and not later each time
+for my $n (1 .. 12)
+{
+	sql("CREATE DATABASE copy$n TEMPLATE shop");
+	sql("DROP DATABASE copy$n");
+	$node->poll_query_until('shop', "SELECT state = 'running' OR reason IS NOT NULL FROM dtm.stat_coordinator") or die;
+	is($node->safe_psql('shop', 'SELECT reason FROM dtm.stat_coordinator'), '', "no pause after copy $n");
+}
+# one that keeps dying is started after a pause, and that is said
+my $pause = '';
+for (1 .. 20)
+{
+	$node->poll_query_until('shop', "SELECT state = 'running' OR reason IS NOT NULL FROM dtm.stat_coordinator") or die;
+	$pause = $node->safe_psql('shop', "SELECT reason || ' ' || hint FROM dtm.stat_coordinator WHERE reason IS NOT NULL");
+	last if $pause;
+	sql("SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = 'shop' AND backend_type = 'dtm coordinator'");
+}
+like($pause, qr/^The coordinator ended soon after its start, and is started again at \d{4}-.*\. The server log says why it ended\.$/, 'the pause of one that died is said');
+ok(eventually($node, "SELECT state, reason FROM dtm.stat_coordinator", 'running|', 'shop'), 'it is back all the same');
 sql('ALTER DATABASE shop RENAME TO store');
 ok(eventually($node, $running, 'running', 'store'), 'after a rename it is back');
 clear_participant();

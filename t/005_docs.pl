@@ -31,6 +31,9 @@ for my $page ('sql-reference', 'servers')
 	run_statements($node, $database, $page, $hosts, map { statements_of($_->{text}) } @blocks);
 }
 
+# what is published by itself carries the license
+is(slurp_file($_), slurp_file("$FindBin::RealBin/../LICENSE"), "$_ is the license") for map { "$FindBin::RealBin/../clients/$_/LICENSE" } qw(python node go java);
+
 # adopting an SDK's barrier, as docs/compatibility.md has it
 $node->safe_psql('postgres', 'CREATE DATABASE adopted');
 $node->safe_psql('adopted', <<'SQL');

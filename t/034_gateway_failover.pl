@@ -229,6 +229,22 @@ C
 	is(stop_gateway(), 0, 'stopped');
 }
 
+# what a database has set for its sessions does not end ours, or keep them from writing
+for my $setting ('default_transaction_read_only = on', 'statement_timeout = 1', 'lock_timeout = 1', 'idle_session_timeout = 1',
+	'idle_in_transaction_session_timeout = 1', map { $node->pg_version >= 17 ? $_ : () } 'transaction_timeout = 50')
+{
+	$node->safe_psql('template1', "ALTER DATABASE postgres SET $setting");
+	start_gateway($node, @listen);
+	$reached = 0;
+	for (1 .. 600) { $reached = ask('GET', '/api/dtmsvr/query?gid=x')->{status} == 200 and last; }
+	my %statuses;
+	$statuses{ post('submit', { gid => "set $setting $_", trans_type => 'msg' })->{status} }++ for 1 .. 20;
+	is_deeply(\%statuses, { 200 => 20 }, "submits with $setting");
+	unlike(gateway_log(), qr/idle-session timeout|idle-in-transaction timeout/, "its sessions stay with $setting");
+	is(stop_gateway(), 0, 'stopped');
+	$node->safe_psql('template1', 'ALTER DATABASE postgres RESET ALL');
+}
+
 # a failover to a standby
 $node->backup('backup');
 my $standby = PostgreSQL::Test::Cluster->new('gateway_standby');

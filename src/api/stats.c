@@ -55,6 +55,7 @@ stats_row(TupleDesc desc, DtmSharedSlot *slot)
 	DtmCoordinatorState state;
 	StoreHome	home;
 	pid_t		pid;
+	TimestampTz restart_at;
 
 	check_columns(desc, desc->natts == NSTATS);
 	if (slot == NULL)
@@ -70,6 +71,7 @@ stats_row(TupleDesc desc, DtmSharedSlot *slot)
 	state = slot->state;
 	pid = slot->pid;
 	home = slot->home;
+	restart_at = slot->restart_at;
 	SpinLockRelease(&slot->mutex);
 	memset(nulls, false, sizeof(nulls));
 	values[0] = CStringGetTextDatum(dtm_state_name(state));
@@ -94,6 +96,13 @@ stats_row(TupleDesc desc, DtmSharedSlot *slot)
 		nulls[12] = nulls[13] = false;
 		values[12] = CStringGetTextDatum(store_home_reason(home));
 		values[13] = CStringGetTextDatum(store_home_hint(home));
+	}
+	else if (pid == 0 && restart_at != 0)
+	{
+		nulls[12] = nulls[13] = false;
+		values[12] = CStringGetTextDatum(psprintf("The coordinator ended soon after its start, and is started again at %s.",
+												  timestamptz_to_str(restart_at)));
+		values[13] = CStringGetTextDatum("The server log says why it ended.");
 	}
 	else if (slot->share.of < dtm_coordinators_per_database)
 	{

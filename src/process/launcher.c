@@ -186,11 +186,15 @@ look_after(int i)
 		metrics_forget(database);
 		return;
 	}
-	if (now - child->started > LIVED_LONG * INT64CONST(1000))
+	/* who leaves when told to is no worker that keeps dying */
+	if ((slot->asked & DTM_ASK_LEAVE) || now - child->started > LIVED_LONG * INT64CONST(1000))
 		child->pause = 0;
 	child->not_before = now + child->pause * INT64CONST(1000);
-	child->pause = child->pause == 0 ? RESTART_PAUSE_MIN :
-		Min(child->pause * 2, RESTART_PAUSE_MAX);
+	slot_restarts_at(slot, child->pause == 0 ? 0 :
+					 GetCurrentTimestamp() + child->pause * INT64CONST(1000));
+	if ((slot->asked & DTM_ASK_LEAVE) == 0)
+		child->pause = child->pause == 0 ? RESTART_PAUSE_MIN :
+			Min(child->pause * 2, RESTART_PAUSE_MAX);
 }
 
 /* What the coordinator of a database is called. */
@@ -223,6 +227,7 @@ start_worker(int i)
 	/* an order to leave was for its predecessor */
 	SpinLockAcquire(&slot->mutex);
 	slot->asked &= ~DTM_ASK_LEAVE;
+	slot->restart_at = 0;
 	SpinLockRelease(&slot->mutex);
 
 	dtm_describe_worker(&worker, "dtm_worker_main", "dtm coordinator",
@@ -268,6 +273,7 @@ renumber(int i, int wanted)
 	SpinLockRelease(&slot->mutex);
 	children[i].pause = 0;
 	children[i].not_before = 0;
+	slot_restarts_at(slot, 0);
 	return true;
 }
 

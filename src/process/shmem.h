@@ -87,6 +87,8 @@ typedef struct DtmSharedSlot
 	pid_t		pid;			/* 0: not running */
 	Latch	   *latch;			/* of that process */
 	DtmCoordinatorState state;
+	TimestampTz restart_at;		/* when one that has died is started again; 0:
+								 * it did not die */
 	TimestampTz ailing_since;	/* since when it has not run, other than for
 								 * dtm_run_due(); 0: it runs */
 	int			home;			/* StoreHome: why it is paused */

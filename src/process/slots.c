@@ -22,11 +22,19 @@ slot_free(DtmSharedSlot *slot)
 		slot->pid = 0;
 		slot->latch = NULL;
 		slot->ring_head = slot->ring_tail = 0;
-		slot->ailing_since = 0;
+		slot->ailing_since = slot->restart_at = 0;
 		slot->look_at = DT_NOEND;
 	}
 	SpinLockRelease(&slot->mutex);
 	return free;
+}
+
+void
+slot_restarts_at(DtmSharedSlot *slot, TimestampTz when)
+{
+	SpinLockAcquire(&slot->mutex);
+	slot->restart_at = when;
+	SpinLockRelease(&slot->mutex);
 }
 
 void

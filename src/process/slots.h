@@ -23,6 +23,9 @@ extern bool slot_free(DtmSharedSlot *slot);
 /* The database is gone, and with it all that was announced there. */
 extern void slot_clear(DtmSharedSlot *slot);
 
+/* When its worker, which has died, is started again; 0: it did not die. */
+extern void slot_restarts_at(DtmSharedSlot *slot, TimestampTz when);
+
 /* The slot of one of a database's coordinators, or NULL. */
 extern DtmSharedSlot *slot_of_share(Oid database, int number);
 

@@ -328,9 +328,8 @@ turn(Worker *w)
 	if (clock_was_set(&w->clock, &by) && w->coordinator != NULL)
 	{
 		ereport(LOG,
-				(errmsg("the clock was set %s by %lld ms: due global transactions are searched for anew",
-						by > 0 ? "forward" : "back",
-						(long long) (by > 0 ? by : -by) / 1000)));
+				(errmsg("the clock was changed by %lld ms: due global transactions are searched for anew",
+						(long long) by / 1000)));
 		coordinator_clock_set(w->coordinator);
 	}
 	if (w->asked & DTM_ASK_RECHECK)

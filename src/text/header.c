@@ -8,6 +8,22 @@
 
 #include "utf8.h"
 
+#include <ctype.h>
+
+/* For many a server all that is no letter or digit is the same in a name: "-", "_", ".". */
+static bool
+is_same_name(const char *a, const char *b)
+{
+	while (*a != '\0' && *b != '\0' &&
+		   (pg_tolower((unsigned char) *a) == pg_tolower((unsigned char) *b) ||
+			(!isalnum((unsigned char) *a) && !isalnum((unsigned char) *b))))
+	{
+		a++;
+		b++;
+	}
+	return *a == '\0' && *b == '\0';
+}
+
 bool
 header_is_framing(const char *name)
 {
@@ -18,7 +34,7 @@ header_is_framing(const char *name)
 	};
 
 	for (size_t i = 0; i < lengthof(framing); i++)
-		if (pg_strcasecmp(name, framing[i]) == 0)
+		if (is_same_name(name, framing[i]))
 			return true;
 	return false;
 }
@@ -32,17 +48,8 @@ header_is_own(const char *name)
 	};
 
 	for (size_t i = 0; i < lengthof(own); i++)
-	{
-		size_t		n = 0;
-
-		/* for many a server "-" and "_" are the same */
-		while (own[i][n] != '\0' &&
-			   ((char) pg_tolower((unsigned char) name[n]) == own[i][n] ||
-				(strchr("-_", own[i][n]) != NULL && name[n] != '\0' && strchr("-_", name[n]) != NULL)))
-			n++;
-		if (own[i][n] == '\0' && name[n] == '\0')
+		if (is_same_name(name, own[i]))
 			return true;
-	}
 	return false;
 }
 
