@@ -3602,7 +3602,7 @@ TO dtm_monitor;
 
 GRANT USAGE ON SCHEMA dtm TO dtm_gateway;
 GRANT SELECT ON dtm.metrics TO dtm_gateway;
-GRANT EXECUTE ON FUNCTION dtm.metric_samples() TO dtm_gateway;
+GRANT EXECUTE ON FUNCTION dtm.metric_samples(), dtm.tag() TO dtm_gateway;
 GRANT EXECUTE ON FUNCTION @extschema@.dtm_create_token(name, interval, text), @extschema@.dtm_revoke_token(text) TO dtm_admin;
 GRANT SELECT ON dtm.api_tokens TO dtm_admin;
 GRANT EXECUTE ON FUNCTION dtm.gateway_batch(text[], bytea[], text[], bytea[], integer[], bytea[], boolean) TO dtm_gateway;

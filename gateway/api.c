@@ -11,10 +11,8 @@
 #include "log.h"
 #include "query.h"
 
-#include <openssl/rand.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define BASE		"/api/dtmsvr"
 #define TYPE_JSON	"application/json; charset=utf-8"
@@ -96,31 +94,6 @@ find_route(const Exchange *exchange, size_t path_len)
 				return route;
 	}
 	return NULL;
-}
-
-/* ---------- gids ---------- */
-
-void
-api_new_gid(char gid[GID_SIZE])
-{
-	/* 48 bits of milliseconds, 80 of chance, in base 32 */
-	static const char digits[] = "0123456789abcdefghjkmnpqrstvwxyz";
-	unsigned char bytes[16];
-	struct timespec now;
-	uint64_t	ms;
-
-	if (RAND_bytes(bytes, sizeof(bytes)) != 1)
-	{
-		log_error("could not generate a random gid");
-		abort();
-	}
-	(void) clock_gettime(CLOCK_REALTIME, &now);
-	ms = (uint64_t) now.tv_sec * 1000 + (uint64_t) now.tv_nsec / 1000000;
-	for (int i = 9; i >= 0; i--, ms >>= 5)
-		gid[i] = digits[ms & 31];
-	for (int i = 10; i < GID_SIZE - 1; i++)
-		gid[i] = digits[bytes[i - 10] & 31];
-	gid[GID_SIZE - 1] = '\0';
 }
 
 /* ---------- answers ---------- */
@@ -262,7 +235,7 @@ api_submit(Exchange *exchange, Request *request,
 	request->done = done;
 	request->owner = exchange;
 	exchange->request = request;
-	db_submit(exchange->conn->server->db, request);
+	nodes_submit(exchange->conn->server->nodes, request);
 }
 
 static void
@@ -366,7 +339,7 @@ call_method(Exchange *exchange, const JsonRpc *rpc, const char *method)
 		char		result[GID_SIZE + 16];
 		Buf			body = {0};
 
-		api_new_gid(gid);
+		nodes_new_gid(exchange->conn->server->nodes, gid);
 		(void) snprintf(result, sizeof(result), "{\"gid\":\"%s\"}", gid);
 		jsonrpc_write_result(&body, buf_string(&exchange->rpc_id), result);
 		reply_json(exchange, 200, NULL, &body);
@@ -432,7 +405,7 @@ reply_static(Exchange *exchange, const Route *route)
 	switch (route->kind)
 	{
 		case ROUTE_NEW_GID:
-			api_new_gid(gid);
+			nodes_new_gid(exchange->conn->server->nodes, gid);
 			buf_printf(&body, "{\"gid\":\"%s\",\"dtm_result\":\"SUCCESS\"}", gid);
 			break;
 		case ROUTE_VERSION:
@@ -481,12 +454,12 @@ reply_metrics(Exchange *exchange)
 {
 	const Server *server = exchange->conn->server;
 
-	if (db_is_ready(server->db) && counted_until <= server->loop->now)
+	if (nodes_first_is_ready(server->nodes) && counted_until <= server->loop->now)
 	{
 		api_submit(exchange, request_create(NULL), answer_metrics);
 		return;
 	}
-	if (!db_is_ready(server->db))
+	if (!nodes_first_is_ready(server->nodes))
 		counted.len = 0;
 	write_metrics(exchange);
 }

@@ -6,16 +6,12 @@
 #ifndef GW_API_H
 #define GW_API_H
 
-#include "db.h"
+#include "nodes.h"
 #include "server.h"
 
 /* ---------- api.c ---------- */
 
 extern const ServerHandler api_handler;
-
-/* A fresh gid, as the extension makes them: it sorts by time. */
-#define GID_SIZE	27
-extern void api_new_gid(char gid[GID_SIZE]);
 
 /* Gives the database a request; its answer is told to "done" with the exchange. */
 extern void api_submit(Exchange *exchange, Request *request,

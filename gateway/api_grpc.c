@@ -186,7 +186,7 @@ handle_health(Exchange *exchange, const char *method, Bytes message)
 		fail(exchange, GRPC_NOT_FOUND, "unknown service");
 		return;
 	}
-	grpc_write_health(&reply, db_is_ready(exchange->conn->server->db) &&
+	grpc_write_health(&reply, nodes_is_ready(exchange->conn->server->nodes) &&
 					  !exchange->conn->server->stopping);
 	exchange_reply_grpc(exchange, GRPC_OK, NULL, &reply);
 	buf_free(&reply);
@@ -233,7 +233,7 @@ reply_new_gid(Exchange *exchange)
 	char		gid[GID_SIZE];
 	Buf			reply = {0};
 
-	api_new_gid(gid);
+	nodes_new_gid(exchange->conn->server->nodes, gid);
 	grpc_write_gid(&reply, gid);
 	exchange_reply_grpc(exchange, GRPC_OK, NULL, &reply);
 	buf_free(&reply);

@@ -188,9 +188,23 @@ text_at(const PGresult *result, int row, int column)
 	return PQgetisnull(result, row, column) ? "" : PQgetvalue(result, row, column);
 }
 
+/* What dtm_query() returns where there is no such transaction. */
+#define NO_TRANSACTION	"{\"branches\": [], \"transaction\": null}"
+
+static bool
+is_unknown(const Request *request, const Answer *answer)
+{
+	if (answer->outcome != OUTCOME_SUCCESS)
+		return strcmp(answer->sqlstate, "DT003") == 0;
+	return strcmp(request->op, "query") == 0 && answer->nparts == 1 &&
+		answer->parts[0].len == strlen(NO_TRANSACTION) &&
+		memcmp(answer->parts[0].data, NO_TRANSACTION, answer->parts[0].len) == 0;
+}
+
 static void
 finish(Session *session, Request *request, const PGresult *result, int row)
 {
+	const DbConfig *config = &session->db->config;
 	Answer		answer = {0};
 	Bytes	   *parts = NULL;
 	int64_t		wait = PQgetisnull(result, row, 5) ? 0 : read_int64(PQgetvalue(result, row, 5));
@@ -222,6 +236,12 @@ finish(Session *session, Request *request, const PGresult *result, int row)
 		parts = array_read(PQgetvalue(result, row, 4), (size_t) PQgetlength(result, row, 4),
 						   &answer.nparts);
 	answer.parts = parts;
+	if (config->unknown != NULL && is_unknown(request, &answer) &&
+		config->unknown(config->owner, request))
+	{
+		free(parts);
+		return;
+	}
 	if (session->careful && !request->aside && is_to_blame(&answer))
 		apart_note(session->db, request);
 	if (answer.outcome != OUTCOME_SUCCESS)

@@ -42,6 +42,7 @@ typedef struct Option
 
 static const Option options[] = {
 	STRING("conninfo", "STRING", conninfo, "database, as libpq wants it; what is not in it comes from PGHOST and the like"),
+	LIST("node", "STRING", nodes, nnodes, MAX_NODES, "another node of the same cluster of Citus, as --conninfo; may be repeated (in the environment, as a URI)"),
 	LIST("listen", "HOST:PORT", listen, nlisten, MAX_LISTENERS, "address to listen on, with /tls behind it for TLS; may be repeated (default: 127.0.0.1 and [::1], ports 36789 and 36790)"),
 	LIST("page", "HOST:PORT", page, npage, MAX_LISTENERS, "address to serve the page for operators on, with /tls behind it for TLS; may be repeated (default: none)"),
 	STRING("hba", "FILE", hba, "who may connect, and as which role (default: this machine, as dtm_api)"),

@@ -9,10 +9,13 @@
 
 #define MAX_LISTENERS	16
 #define MAX_HOSTS		64
+#define MAX_NODES		256
 
 typedef struct Config
 {
 	char	   *conninfo;
+	char	   *nodes[MAX_NODES];	/* conninfo of others */
+	int			nnodes;
 	char	   *listen[MAX_LISTENERS];
 	int			nlisten;
 	char	   *page[MAX_LISTENERS];

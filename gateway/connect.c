@@ -90,8 +90,11 @@ attempts_ended(Watch *w, uint32_t events)
 void
 connect_init(Loop *loop)
 {
-	int			fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	int			fd;
 
+	if (watch.fd >= 0)
+		return;
+	fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (fd < 0)
 	{
 		log_error("could not create an event descriptor: %s", strerror(errno));

@@ -42,12 +42,19 @@ db_create(Loop *loop, const DbConfig *config)
 void
 db_configure(Db *db, const DbConfig *config)
 {
-	const char *conninfo = db->config.conninfo;
-	int			sessions = db->config.sessions;
+	DbConfig	before = db->config;
 
 	db->config = *config;
-	db->config.conninfo = conninfo;
-	db->config.sessions = sessions;
+	db->config.conninfo = before.conninfo;
+	db->config.sessions = before.sessions;
+	db->config.unknown = before.unknown;
+	db->config.owner = before.owner;
+}
+
+const char *
+db_tag(const Db *db)
+{
+	return db->tag;
 }
 
 void

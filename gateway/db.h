@@ -20,6 +20,14 @@ typedef struct DbConfig
 	int64_t		queue_time;		/* us that a request may wait for a session */
 	int64_t		batch_time;		/* us that a batch may take */
 	int64_t		wait_time;		/* us that a wait_result may take */
+
+	/*
+	 * Told of a request whose gid this database does not know: true, and it
+	 * is somebody else's from now on; false, and that is the answer.  NULL:
+	 * nobody is told.
+	 */
+	bool		(*unknown) (void *owner, Request *request);
+	void	   *owner;
 } DbConfig;
 
 typedef struct Db Db;
@@ -28,6 +36,9 @@ extern Db  *db_create(Loop *loop, const DbConfig *config);
 
 /* Other limits from now on; the database and the number of sessions stay. */
 extern void db_configure(Db *db, const DbConfig *config);
+
+/* What the gids end with that this node of Citus generates; "": nothing, or not known yet. */
+extern const char *db_tag(const Db *db);
 
 /* The request is the database's from now on: it will be finished. */
 extern void db_submit(Db *db, Request *request);

@@ -9,6 +9,7 @@
 #define GW_DBPRIVATE_H
 
 #include "db.h"
+#include "gid.h"
 
 #include <libpq-fe.h>
 
@@ -83,6 +84,7 @@ struct Db
 {
 	Loop	   *loop;
 	DbConfig	config;
+	char		tag[GID_TAG_LEN + 1];	/* as of the last session; "": none */
 	int			nsessions;		/* lanes, the slow one, the one apart, the
 								 * page's, the one that waits */
 	Session    *sessions;

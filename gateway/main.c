@@ -3,9 +3,9 @@
  *		dtm-gateway: how its parts are joined, and signals.
  */
 #include "api.h"
-#include "db.h"
 #include "log.h"
 #include "loop.h"
+#include "nodes.h"
 #include "page.h"
 #include "server.h"
 #include "setup.h"
@@ -96,7 +96,7 @@ watch_signals(void)
 static int
 timeout(void)
 {
-	int			ms = db_timeout(server.db);
+	int			ms = nodes_timeout(server.nodes);
 
 	if (server.exchanges != NULL || stop_until != 0)
 		return BUSY_TICK;
@@ -116,10 +116,10 @@ run(void)
 		if (loop.now - ticked >= BUSY_TICK * 1000)
 		{
 			ticked = loop.now;
-			db_tick(server.db);
+			nodes_tick(server.nodes);
 			server_tick(&server);
 		}
-		db_flush(server.db);
+		nodes_flush(server.nodes);
 		server_flush(&server);
 	}
 }

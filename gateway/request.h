@@ -52,6 +52,8 @@ typedef struct Request
 								 * which it is one; or NULL */
 	int64_t		arrived;		/* Loop.now */
 	bool		slow;			/* its row was locked: it is tried alone */
+	int			node;			/* number of the node that was asked first */
+	int			asked;			/* how many were asked */
 	bool		aside;			/* of the page: it may take long, and the
 								 * lanes do not wait for it */
 	int64_t		wait;			/* id of the transaction whose pass is waited

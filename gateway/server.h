@@ -65,7 +65,7 @@ typedef struct ServerHandler
 typedef struct Server
 {
 	Loop	   *loop;
-	struct Db  *db;				/* the handlers' */
+	struct Nodes *nodes;		/* the handlers' */
 	const ServerHandler *handler;	/* of --listen */
 	const ServerHandler *page;	/* of --page */
 	ServerConfig config;

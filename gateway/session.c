@@ -148,6 +148,11 @@ send_setup(Session *session)
 			sent = PQsendPrepare(session->conn, "batch", BATCH_QUERY, NBATCH_PARAMS,
 								 batch_types);
 			break;
+		case 2:
+			if (session->kind != SESSION_LANE)
+				return false;
+			sent = PQsendQuery(session->conn, "SELECT dtm.tag()");
+			break;
 		default:
 			return false;
 	}
@@ -155,6 +160,21 @@ send_setup(Session *session)
 		session_lost(session, PQerrorMessage(session->conn));
 	else
 		(void) session_flush(session);
+	return true;
+}
+
+/* What a statement of the set-up has returned; false: the session is of no use. */
+static bool
+take_setup(Session *session, const PGresult *result)
+{
+	Db		   *db = session->db;
+
+	if (session->setup_step <= 2)
+		return PQresultStatus(result) == PGRES_COMMAND_OK;
+	/* a former version of the extension has no tags: that is no error of ours */
+	if (PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1 &&
+		PQgetlength(result, 0, 0) < (int) sizeof(db->tag))
+		(void) strcpy(db->tag, PQgetvalue(result, 0, 0));
 	return true;
 }
 
@@ -178,7 +198,7 @@ set_up(Session *session)
 			result = PQgetResult(session->conn);
 			if (result == NULL)
 				break;
-			good = PQresultStatus(result) == PGRES_COMMAND_OK;
+			good = take_setup(session, result);
 			if (!good)
 				session_lost(session, PQresultErrorMessage(result));
 			PQclear(result);

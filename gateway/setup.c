@@ -6,9 +6,9 @@
 
 #include "buf.h"
 #include "config.h"
-#include "db.h"
 #include "hba.h"
 #include "log.h"
+#include "nodes.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -188,7 +188,7 @@ database_config(DbConfig *db)
 {
 	const Config *config = &current.config;
 
-	db->conninfo = config->conninfo;
+	memset(db, 0, sizeof(*db));
 	db->sessions = config->sessions;
 	db->batch = config->batch;
 	db->queue_time = config->queue_time * INT64_C(1000);
@@ -263,6 +263,7 @@ void
 setup(Server *server, int argc, char **argv)
 {
 	DbConfig	db;
+	char	   *conninfos[1 + MAX_NODES];
 	char	   *problem;
 
 	/* the extension's launcher tries again and again what has been logged */
@@ -279,7 +280,9 @@ setup(Server *server, int argc, char **argv)
 	listen_on_all(server);
 	configure(server);
 	database_config(&db);
-	server->db = db_create(server->loop, &db);
+	conninfos[0] = current.config.conninfo;
+	memcpy(conninfos + 1, current.config.nodes, sizeof(current.config.nodes));
+	server->nodes = nodes_create(server->loop, &db, conninfos, 1 + current.config.nnodes);
 }
 
 /* ---------- reload ---------- */
@@ -301,6 +304,7 @@ needs_restart(const Config *before, const Config *after)
 {
 	return strcmp(before->conninfo, after->conninfo) != 0 ||
 		before->sessions != after->sessions ||
+		!is_same_list(before->nodes, before->nnodes, after->nodes, after->nnodes) ||
 		!is_same_list(before->listen, before->nlisten, after->listen, after->nlisten) ||
 		!is_same_list(before->page, before->npage, after->page, after->npage);
 }
@@ -328,11 +332,8 @@ setup_reload(Server *server, int argc, char **argv)
 		return;
 	}
 	if (needs_restart(&current.config, &fresh.config))
-		log_warning("a change of conninfo, sessions, listen or page counts after a restart");
-	/* each stays with what is still there by it */
-	free(fresh.config.conninfo);
-	fresh.config.conninfo = current.config.conninfo;
-	current.config.conninfo = NULL;
+		log_warning("a change of conninfo, node, sessions, listen or page counts after a restart");
+	/* what is still there by it stays */
 	retired = xrealloc(retired, sizeof(HbaLine *) * (size_t) (nretired + 1));
 	retired[nretired++] = current.hba;
 	current.hba = NULL;
@@ -349,7 +350,7 @@ setup_reload(Server *server, int argc, char **argv)
 	current = fresh;
 	configure(server);
 	database_config(&db);
-	db_configure(server->db, &db);
+	nodes_configure(server->nodes, &db);
 	log_info("the configuration was read again");
 	check_listeners(server);
 }

@@ -79,12 +79,14 @@ my @gateway = (
 	['request', qw(buf)],
 	['dbparams', qw(buf request)],
 	['metrics', qw(buf dbparams)],
-	['db', qw(buf dbparams log loop metrics request)],
+	['gid', qw(log)],
+	['db', qw(buf dbparams gid log loop metrics request)],
+	['nodes', qw(db gid log loop request)],
 	['net', qw(address buf grpc h1 hba log loop metrics request)],
-	['api', qw(buf db grpc json jsonrpc log metrics net query request)],
+	['api', qw(buf gid grpc json jsonrpc log metrics net nodes query request)],
 	['page', qw(api buf json log net query request)],
-	['setup', qw(buf config db hba log net)],
-	['main', qw(api db log loop net page setup)]);
+	['setup', qw(buf config db hba log net nodes)],
+	['main', qw(api log loop net nodes page setup)]);
 
 # Parts of the gateway, of several files that have no folder of their own.
 my %gateway_files = (

@@ -17,13 +17,13 @@ static Request *kept;			/* not answered yet */
 /* ---------- the database ---------- */
 
 void
-db_submit(Db *db, Request *request)
+nodes_submit(Nodes *nodes, Request *request)
 {
 	static const Bytes part = {"{}", 2};
 	Answer		answer = {.outcome = (Outcome) (request->body.len % 9), .message = "no", .sqlstate = "DT001",
 	.parts = &part, .nparts = 1};
 
-	(void) db;
+	(void) nodes;
 	if (request->body.len % 2 == 0)
 		request_finish(request, &answer);
 	else
@@ -34,10 +34,24 @@ db_submit(Db *db, Request *request)
 }
 
 bool
-db_is_ready(const Db *db)
+nodes_is_ready(const Nodes *nodes)
 {
-	(void) db;
+	(void) nodes;
 	return true;
+}
+
+bool
+nodes_first_is_ready(const Nodes *nodes)
+{
+	(void) nodes;
+	return true;
+}
+
+void
+nodes_new_gid(Nodes *nodes, char gid[GID_SIZE])
+{
+	(void) nodes;
+	gid_make(gid, "");
 }
 
 /* ---------- a connection without a socket ---------- */

@@ -174,6 +174,40 @@ lacks_steps(const Request *request)
 		(request->trans.core.type == DTM_SAGA || request->trans.core.type == DTM_MSG);
 }
 
+/*
+ * On a node of Citus: has another node this transaction?  So says the tag of a gid that was
+ * generated there; and a submit that ends what a prepare has begun, of which nothing is
+ * here.  Without this, both nodes would have one of this gid, and each call the services.
+ */
+static bool
+is_elsewhere(const Transaction *trans, bool submitted)
+{
+	const char *own = gid_tag == NULL ? NULL : gid_tag();
+	const char *tag = own == NULL ? NULL : gid_tag_of(trans->gid);
+
+	if (own == NULL)
+		return false;
+	if (tag != NULL && strcmp(tag, own) != 0)
+		return true;
+	return submitted && (trans->core.type == DTM_TCC || trans->core.type == DTM_XA ||
+						 (trans->core.type == DTM_MSG && trans->query_prepared != NULL &&
+						  trans->query_prepared[0] != '\0'));
+}
+
+static void
+error_elsewhere(const char *gid)
+{
+	const char *tag = gid_tag_of(gid);
+
+	ereport(ERROR,
+			(errcode(DTM_ERRCODE_UNKNOWN_GID),
+			 errmsg("global transaction \"%s\" does not exist on this node", gid),
+			 tag != NULL && strcmp(tag, gid_tag()) != 0 ?
+			 errdetail("Its gid was generated on the node with the tag \"%s\".", tag) :
+			 errdetail("A global transaction of this kind is prepared before it is submitted."),
+			 errhint("Use the node that has the global transaction: by dtm_cluster_run(), or through a gateway that is connected to all nodes.")));
+}
+
 /* Writes a new transaction; false if its gid is there already. */
 static bool
 insert_transaction(Request *request, bool submitted)
@@ -182,6 +216,7 @@ insert_transaction(Request *request, bool submitted)
 	Transaction *stored;
 	const char *no_topic;
 	DtmConfig	config;
+	bool		elsewhere = is_elsewhere(trans, submitted);
 
 	/*
 	 * One that is there goes on as it is: whatever has become of its topic
@@ -189,9 +224,11 @@ insert_transaction(Request *request, bool submitted)
 	 * has its place in its lane, which others may have locked.
 	 */
 	if ((request_has_topics(request) || trans->core.type == DTM_WORKFLOW ||
-		 trans->lane != NULL || lacks_steps(request)) &&
+		 trans->lane != NULL || lacks_steps(request) || elsewhere) &&
 		store_find(trans->gid, false, &stored) != STORE_ABSENT)
 		return false;
+	if (elsewhere)
+		error_elsewhere(trans->gid);
 	if (lacks_steps(request))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
