@@ -8,8 +8,10 @@ rows that it is called for, or a branch takes effect twice.
 	test/citus.py BIN FOLDER SECONDS SEED [TEST...]
 
 BIN is the folder of the server's programs, FOLDER an empty one of an ordinary user, with
-hold_commit.so; SECONDS is the length of the torture.  scripts/citus.sh runs it.
+hold_commit.so; SECONDS is the length of the torture.  visible=N: N calls instead of 300 have to
+see the whole commit.  scripts/citus.sh runs it.
 """
+import http.client
 import http.server
 import json
 import os
@@ -24,12 +26,13 @@ import urllib.parse
 
 import psycopg2
 
+from citus_nodes import HOST, Node
+
 BIN, FOLDER, SECONDS, SEED = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-WANTED = sys.argv[5:]
-HOST = '127.0.0.1'
-PORT = 29700
+WANTED = dict(argument.partition('=')[::2] for argument in sys.argv[5:])
+PORT = int(os.environ.get('DTM_CITUS_PORT', 29700))
 TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..')
-PATIENCE = 120
+GATEWAY = os.path.join(TOP, 'gateway', 'dtm-gateway')
 failures = 0
 number = 0
 
@@ -51,82 +54,24 @@ def is_(got, wanted, name):
 
 # ---------- nodes ----------
 
-class Node:
-    """A server of the cluster, or a standby of one."""
-
-    def __init__(self, n, name):
-        self.port = PORT + n
-        self.name = name
-        self.data = os.path.join(FOLDER, name)
-
-    def init(self, preload='citus,%s/hold_commit.so,dtm' % FOLDER):
-        run('initdb', '-D', self.data, '-A', 'trust', '-U', 'postgres', '--encoding=UTF8', '--locale=C')
-        self.configure("shared_preload_libraries = '%s'" % preload, 'port = %d' % self.port, "listen_addresses = '%s'" % HOST,
-                       "unix_socket_directories = '%s'" % FOLDER, 'max_prepared_transactions = 300', 'max_worker_processes = 30',
-                       'max_connections = 300', 'wal_level = logical', "citus.node_conninfo = 'sslmode=disable'",
-                       'citus.enable_statistics_collection = off', 'citus.recover_2pc_interval = 1s', 'dtm.retry_interval = 200ms',
-                       'dtm.retry_interval_max = 2s', 'dtm.alert_retry_limit = 1000000', 'restart_after_crash = on', 'fsync = off',
-                       'max_locks_per_transaction = 128')
-        self.start()
-
-    def configure(self, *lines):
-        with open(self.data + '/postgresql.conf', 'a') as conf:
-            conf.write(''.join(line + '\n' for line in lines))
-
-    def start(self):
-        run('pg_ctl', '-D', self.data, '-l', self.data + '.log', '-w', '-t', '60', 'start')
-
-    def stop(self, mode='fast'):
-        run('pg_ctl', '-D', self.data, '-m', mode, '-w', 'stop')
-
-    def connect(self):
-        connection = psycopg2.connect(host=HOST, port=self.port, user='postgres', dbname='postgres')
-        connection.autocommit = True
-        return connection
-
-    def rows(self, statement, *arguments):
-        connection = self.connect()
-        try:
-            cursor = connection.cursor()
-            cursor.execute(statement, arguments or None)
-            return cursor.fetchall() if cursor.description else []
-        finally:
-            connection.close()
-
-    def value(self, statement, *arguments):
-        rows = self.rows(statement, *arguments)
-        return rows[0][0] if rows else None
-
-    def error(self, statement):
-        try:
-            self.rows(statement)
-        except psycopg2.Error as e:
-            return str(e).split('\n')[0]
-        return None
-
-    def wait(self, statement, wanted, *arguments):
-        """Until a statement returns what is wanted; whether it has."""
-        until = time.monotonic() + PATIENCE
-        got = None
-        while time.monotonic() < until:
-            try:
-                got = self.value(statement, *arguments)
-            except psycopg2.Error as e:
-                got = str(e)
-            if got == wanted:
-                return True
-            time.sleep(0.05)
-        print('#   last: %r' % (got,))
-        return False
+every = []
 
 
-def run(program, *arguments):
-    subprocess.run([os.path.join(BIN, program)] + list(arguments), check=True, stdout=subprocess.DEVNULL)
+def new_node(n, name):
+    every.append(Node(BIN, FOLDER, PORT + n, name))
+    return every[-1]
 
 
-c = Node(0, 'coordinator')
-w1 = Node(1, 'worker1')
-w2 = Node(2, 'worker2')
+def init(node):
+    """A new server, which can be a node."""
+    node.init('citus,%s/hold_commit.so,dtm' % FOLDER, 'citus.recover_2pc_interval = 1s', 'dtm.retry_interval = 200ms', 'dtm.retry_interval_max = 2s',
+              'dtm.alert_retry_limit = 1000000', 'archive_mode = on', "archive_command = '/bin/true'")
+    node.rows('CREATE EXTENSION citus')
+
+
+c = new_node(0, 'coordinator')
+w1 = new_node(1, 'worker1')
+w2 = new_node(2, 'worker2')
 nodes = [c, w1, w2]
 
 
@@ -134,6 +79,8 @@ nodes = [c, w1, w2]
 
 calls = {}                      # by gid: what each call saw, and its path
 calls_lock = threading.Lock()
+released = set()                # of those that are held
+PATIENCE = 120
 
 
 class Participant(http.server.BaseHTTPRequestHandler):
@@ -172,9 +119,11 @@ class Participant(http.server.BaseHTTPRequestHandler):
 
 
 def branch(parts, query):
-    """/take/ITEM/N, /take_in/ITEM/N, /busy"""
-    if parts[0] == 'busy':
+    """/take/ITEM/N, /take_in/ITEM/N, /busy, /held/NOTE"""
+    if parts[0] == 'busy' or (parts[0] == 'held' and parts[1] not in released):
         return 425
+    if parts[0] == 'held':
+        return 200
     node = random.choice(nodes)
     connection = node.connect()
     try:
@@ -189,6 +138,9 @@ def branch(parts, query):
 class Server(http.server.ThreadingHTTPServer):
     request_queue_size = 1000
     daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        """A node that has called is gone."""
 
 
 participant = Server((HOST, 0), Participant)
@@ -224,8 +176,7 @@ def orders(n):
 
 def set_up():
     for node in nodes:
-        node.init()
-        node.rows('CREATE EXTENSION citus')
+        init(node)
     is_(c.error('SELECT * FROM dtm_citus_setup()'), 'function dtm_citus_setup() does not exist', 'dtm is not there yet')
     c.rows('CREATE EXTENSION dtm')
     is_(c.error('SELECT * FROM dtm_citus_setup()'), 'the coordinator of the cluster is not in its metadata', 'the cluster is checked')
@@ -304,10 +255,11 @@ def test_one_commit():
 
 def test_visible():
     """Nobody is called before each node shows all of the commit."""
+    count = int(WANTED.get('visible') or 300) // 3
     for node in nodes:
         early = []
         gids = []
-        for i in range(100):
+        for i in range(count):
             gid = 'visible-%s-%d' % (node.name, i)
             gids.append(gid)
             connection = node.connect()
@@ -322,7 +274,7 @@ def test_visible():
             wait(node, gid)
             if any(seen != [8, 8, 8] for seen in seen_by(gid)):
                 early.append((gid, seen_by(gid)))
-        is_(early, [], '%s: 100 calls, each of which sees the whole commit through each node' % node.name)
+        is_(early, [], '%s: %d calls, each of which sees the whole commit through each node' % (node.name, count))
 
 
 def test_held():
@@ -440,36 +392,173 @@ def test_idle():
 
 def stand_by(n, name, of):
     """A standby of a node, which streams."""
-    standby = Node(n, name)
-    run('pg_basebackup', '-D', standby.data, '-R', '-h', HOST, '-p', str(of.port), '-U', 'postgres', '-c', 'fast')
+    standby = new_node(n, name)
+    standby.run('pg_basebackup', '-D', standby.data, '-R', '-h', HOST, '-p', str(of.port), '-U', 'postgres', '-c', 'fast')
     standby.configure('port = %d' % standby.port)
     standby.start()
-    others.append(standby)
     return standby
 
 
-others = []
+
+def shop(note, per_node=1):
+    """Orders whose sagas do not end before release(): on each node, one that waits for its first branch."""
+    gids = []
+    for node in nodes:
+        for i in range(per_node):
+            gid = '%s-%s-%d' % (note, node.name, i)
+            node.rows("BEGIN; INSERT INTO orders VALUES (%s, %s); SELECT dtm_submit('saga', ARRAY[dtm_step(%s), dtm_step(%s)], %s); COMMIT",
+                      orders(1)[0], gid, '%s/held/%s' % (URL, note), '%s/see/%s' % (URL, gid), gid)
+            gids.append(gid)
+    for gid in gids:
+        until(lambda: len(paths_of(gid)) > 0)
+    return gids
+
+
+def until(condition):
+    limit = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > limit:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def release(note):
+    with calls_lock:
+        released.add(note)
+
+
+def ended(gids):
+    """How these transactions have ended, and how often their second step was called."""
+    result = []
+    for gid in gids:
+        status = next((s for s in (n.value("SELECT CASE WHEN dtm_status(%s) IS NOT NULL THEN dtm_wait(%s, '120 s') END", gid, gid) for n in nodes) if s), None)
+        result.append((status, paths_of(gid).count('/see/' + gid) > 0, c.value('SELECT count(*) FROM orders WHERE note = %s', gid)))
+    return set(result)
 
 
 def test_standby():
-    """A standby that is promoted in place of its node goes on by itself."""
-    global w2
-    gid = 'failover'
-    w2.rows("SELECT dtm_submit('saga', ARRAY[dtm_step('%s/busy')], '%s')" % (URL, gid))
-    w2.wait("SELECT count(*) > 0 FROM dtm.calls WHERE gid = '%s'" % gid, True)
-    standby = stand_by(3, 'standby2', w2)
-    ok(c.wait("SELECT count(*) > 0 FROM dtm_citus_setup()", True), 'setting up passes over a standby')
-    tag = w2.value('SELECT tag FROM dtm.home')
-    w2.rows('SELECT pg_switch_wal()')
-    w2.stop()
-    run('pg_ctl', '-D', standby.data, '-w', 'promote')
-    c.rows("SELECT citus_update_node(nodeid, '%s', %d) FROM pg_dist_node WHERE nodeport = %d" % (HOST, standby.port, w2.port))
-    nodes[nodes.index(w2)] = w2 = standby
-    ok(w2.wait('SELECT state FROM dtm.stat_coordinator', 'running'), 'a promoted standby goes on')
-    n = len(paths_of(gid))
-    ok(w2.wait("SELECT count(*) > %s FROM dtm.calls WHERE gid = %s", True, n, gid), 'and calls for what its node has left')
-    is_(w2.value('SELECT tag FROM dtm.home'), tag, 'with the same tag')
-    w2.rows("SELECT dtm_force_stop('%s')" % gid)
+    """A standby that is promoted in place of its node goes on by itself: of a worker, and of the coordinator node."""
+    global c, w2
+    for old, n in ((w2, 3), (c, 5)):
+        note = 'failover-' + old.name
+        gids = shop(note)
+        standby = stand_by(n, 'standby-' + old.name, old)
+        ok(c.wait("SELECT count(*) > 0 FROM dtm_citus_setup()", True), '%s: setting up passes over a standby' % old.name)
+        tag = old.value('SELECT tag FROM dtm.home')
+        old.wait('SELECT count(*) FROM pg_stat_replication WHERE replay_lsn >= %s', 1, old.value('SELECT pg_current_wal_lsn()'))
+        old.stop('immediate')
+        standby.run('pg_ctl', '-D', standby.data, '-w', 'promote')
+        nodes[nodes.index(old)] = standby
+        if old is c:
+            c = standby
+        else:
+            w2 = standby
+        c.rows("SELECT citus_update_node(nodeid, '%s', %d) FROM pg_dist_node WHERE nodeport = %d" % (HOST, standby.port, old.port))
+        ok(standby.wait('SELECT state FROM dtm.stat_coordinator', 'running'), '%s: a promoted standby goes on' % old.name)
+        calls_before = len(paths_of(gids[nodes.index(standby)]))
+        ok(until(lambda: len(paths_of(gids[nodes.index(standby)])) > calls_before), '%s: and calls for what its node has left' % old.name)
+        is_(standby.value('SELECT tag FROM dtm.home'), tag, '%s: with the same tag' % old.name)
+        release(note)
+        is_(ended(gids), {('succeed', True, 1)}, '%s: the sagas of all nodes succeed' % old.name)
+        gid = standby.value("SELECT dtm_submit('msg', ARRAY[dtm_step('%s/see/new')])" % URL)
+        is_([m.value('SELECT dtm_cluster_wait(%s)', gid) for m in nodes], ['succeed'] * 3, '%s: it is found by the other nodes' % old.name)
+
+
+def test_nodes():
+    """Adding a node, rebalancing, draining and removing it, while sagas are under way and orders come in."""
+    gids = shop('added')
+    w3 = new_node(6, 'worker3')
+    init(w3)
+    torture = Torture('meanwhile', PATIENCE * 10)
+    clients = [threading.Thread(target=torture.client, args=(n,)) for n in range(2)]
+    c.rows('UPDATE items SET stock = 0')
+    for client in clients:
+        client.start()
+    c.rows("SELECT citus_add_node('%s', %d)" % (HOST, w3.port))
+    tags = c.rows('SELECT * FROM dtm_citus_setup()')
+    is_((len(tags), len({tag for _, tag in tags}), w3.value('SELECT tag FROM dtm.home')), (4, 4, dict(tags)[w3.address()]), 'a node that is added has a tag of its own')
+    ok(w3.wait('SELECT state FROM dtm.stat_coordinator', 'running'), 'and a coordinator')
+    nodes.append(w3)
+    gids += shop('added-later')
+    c.rows("SELECT rebalance_table_shards(shard_transfer_mode => 'force_logical')")
+    shards = "SELECT count(*) FROM pg_dist_shard_placement WHERE nodeport = %d" % w3.port
+    ok(c.value(shards) > 0, 'shards are rebalanced to it')
+    is_(w3.value("SELECT dtm_barrier('saga', 'on-w3', '01', 'action')"), True, 'the barrier works there')
+    is_(w1.value("SELECT dtm_barrier('saga', 'on-w3', '01', 'action')"), False, 'and is the same on the other nodes')
+    c.rows("SELECT citus_drain_node('%s', %d, shard_transfer_mode => 'force_logical')" % (HOST, w3.port))
+    is_(c.value(shards + " AND shardid IN (SELECT shardid FROM pg_dist_shard JOIN pg_dist_partition USING (logicalrelid) WHERE partmethod = 'h')"), 0, 'a node is drained')
+    nodes.remove(w3)
+    own = 'added-later-worker3-0'
+    unfinished = "SELECT string_agg(gid, ' ') FROM dtm.cluster_transactions WHERE node = '%s' AND finished IS NULL AND gid NOT LIKE 'meanwhile-%%%%'" % w3.address()
+    is_(c.value(unfinished), own, 'what it has not finished is seen on any node')
+    ok(w3.wait("SELECT count(*) FROM dtm.active a JOIN dtm.request r USING (id) WHERE r.gid LIKE 'meanwhile-%%'", 0), 'what is under way there ends')
+    c.rows("SELECT citus_remove_node('%s', %d)" % (HOST, w3.port))
+    before = len(paths_of(own))
+    ok(until(lambda: len(paths_of(own)) > before), 'Citus removes it all the same, and it goes on with what it has')
+    is_(c.value("SELECT dtm_cluster_status('%s')" % own), None, 'which the cluster does not see any more')
+    c.rows("SELECT citus_add_node('%s', %d)" % (HOST, w3.port))
+    is_(c.rows('SELECT * FROM dtm_citus_setup()'), tags, 'when it is added again, it has its tag')
+    is_(c.value("SELECT dtm_cluster_status('%s')" % own), 'submitted', 'and its sagas')
+    nodes.append(w3)
+    release('added')
+    release('added-later')
+    is_(ended(gids), {('succeed', True, 1)}, 'all sagas succeed')
+    torture.until = 0
+    for client in clients:
+        client.join()
+    torture.check()
+    nodes.remove(w3)
+    c.rows("SELECT citus_drain_node('%s', %d, shard_transfer_mode => 'force_logical')" % (HOST, w3.port))
+    ok(w3.wait('SELECT count(*) FROM dtm.active', 0), 'when nothing is unfinished there')
+    c.rows("SELECT citus_remove_node('%s', %d)" % (HOST, w3.port))
+    w3.stop()
+    is_(len(c.rows('SELECT * FROM dtm_citus_setup()')), 3, 'it can go for good')
+
+
+def test_backup():
+    """Base backups of all nodes, restored to a restore point of the cluster: paused, and resumed."""
+    archive = os.path.join(FOLDER, 'archive')
+    gids = shop('backup')
+    for node in nodes:
+        os.makedirs(os.path.join(archive, node.name))
+        node.rows("ALTER SYSTEM SET archive_command = 'cp %%p %s/%%f'" % os.path.join(archive, node.name))
+        node.rows('SELECT pg_reload_conf()')
+        node.run('pg_basebackup', '-D', node.data + '.backup', '-h', HOST, '-p', str(node.port), '-U', 'postgres', '-c', 'fast')
+    gids += shop('backup-later')
+    c.rows("SELECT citus_create_restore_point('all')")
+    lost = shop('lost')
+    for node in nodes:
+        last = node.value('SELECT pg_walfile_name(pg_switch_wal())')
+        node.wait('SELECT last_archived_wal >= %s FROM pg_stat_archiver', True, last)
+    for node in nodes:
+        node.stop('immediate')
+    for node in nodes:
+        os.rename(node.data, node.data + '.lost')
+        os.rename(node.data + '.backup', node.data)
+    before = {gid: len(paths_of(gid)) for gid in gids + lost}
+    for node in nodes:
+        node.configure("restore_command = 'cp %s/%s/%%f %%p'" % (archive, node.name), "recovery_target_name = 'all'", "recovery_target_action = 'promote'")
+        open(node.data + '/recovery.signal', 'w').close()
+        node.start()
+    for node in nodes:
+        ok(node.wait('SELECT pg_is_in_recovery()', False), '%s: is restored' % node.name)
+        ok(node.wait('SELECT state FROM dtm.stat_coordinator', 'paused'), '%s: its coordinator is paused' % node.name)
+    is_(sum(node.value("SELECT count(*) FROM dtm.request WHERE gid LIKE 'lost-%%'") for node in nodes), 0, 'what came after the restore point is not there')
+    is_(c.value("SELECT count(*) FROM orders WHERE note LIKE 'lost-%%'"), 0, 'neither the sagas nor the orders')
+    is_(sum(node.value("SELECT count(*) FROM dtm.request WHERE gid LIKE 'backup-%%'") for node in nodes), len(gids), 'what was before it is')
+    is_({gid: len(paths_of(gid)) for gid in gids + lost}, before, 'nobody is called')
+    for node in nodes:
+        node.rows('SELECT dtm_resume()')
+        ok(node.wait('SELECT state FROM dtm.stat_coordinator', 'running'), '%s: is resumed' % node.name)
+    release('backup')
+    release('backup-later')
+    is_(ended(gids), {('succeed', True, 1)}, 'and all sagas succeed')
+    is_(len({tag for _, tag in c.rows('SELECT * FROM dtm_citus_setup()')}), 3, 'nodes have their tags')
+    for node in nodes:
+        node.configure("restore_command = ''", "recovery_target_name = ''")
+        node.rows("ALTER SYSTEM SET archive_command = '/bin/true'")
+        node.rows('SELECT pg_reload_conf()')
 
 
 def test_clone():
@@ -496,7 +585,8 @@ def test_clone():
     tags = c.rows('SELECT * FROM dtm_citus_setup()')
     is_((len(tags), len({tag for _, tag in tags})), (4, 4), 'and gets a tag of its own')
     is_(clone.value("SELECT split_part(dtm_new_gid(), '.', 2)"), tags[3][1], 'which its gids have')
-    clone.rows("SELECT dtm_submit('msg', ARRAY[dtm_step('%s/see/clone')], 'on-clone')" % URL)
+    release('clone')
+    clone.rows("SELECT dtm_submit('msg', ARRAY[dtm_step('%s/held/clone')], 'on-clone')" % URL)
     is_(wait(clone, 'on-clone'), 'succeed', 'it runs transactions of its own')
     w1.rows("SELECT dtm_force_stop('%s')" % gid)
 
@@ -568,13 +658,108 @@ def test_cluster():
     w1.rows("SELECT dtm_force_stop('on-w1')")
 
 
+# ---------- gateways ----------
+
+gateways = []
+
+
+def start_gateways():
+    """One beside each node, which knows the others, too."""
+    c.rows('ALTER ROLE dtm_gateway LOGIN')
+    for i, node in enumerate(nodes):
+        others = [n for n in nodes if n is not node]
+        with open(os.path.join(FOLDER, 'gateway%d.log' % i), 'w') as log:
+            gateways.append(subprocess.Popen(
+                [GATEWAY, '--conninfo=' + node.conninfo('dtm_gateway'), '--listen=%s:%d' % (HOST, PORT + 20 + i)] +
+                ['--node=' + n.conninfo('dtm_gateway') for n in others], stderr=log))
+
+
+def ask(path, body=None, gateway=None):
+    """A request to any gateway; its status, and the answer."""
+    port = PORT + 20 + (random.randrange(len(nodes)) if gateway is None else gateway)
+    connection = http.client.HTTPConnection(HOST, port, timeout=60)
+    try:
+        connection.request('GET' if body is None else 'POST', '/api/dtmsvr/' + path, None if body is None else json.dumps(body))
+        response = connection.getresponse()
+        text = response.read().decode()
+        return response.status, json.loads(text) if text.startswith('{') else text
+    except OSError as e:
+        return 503, str(e)
+    finally:
+        connection.close()
+
+
+def drive(kind, gid):
+    """All requests of a transaction, each through any gateway; their statuses, and paths that are to be called."""
+    see = '%s/see/' % URL
+    body = {'gid': gid, 'trans_type': 'msg' if kind in ('message', 'forgotten') else kind}
+    steps = {'steps': [{'action': see + 'one'}, {'action': see + 'two'}], 'payloads': ['{}', '{}']}
+    if kind == 'saga':
+        return [ask('submit', dict(body, **steps))[0]], ['/see/one', '/see/two']
+    if kind == 'message':
+        body.update(steps, query_prepared=see + 'asked')
+        return [ask('prepare', body)[0], ask('submit', body)[0]], ['/see/one', '/see/two']
+    if kind == 'forgotten':
+        body.update(steps, query_prepared=see + 'asked', timeout_to_fail=1)
+        return [ask('prepare', body)[0]], ['/see/asked', '/see/one', '/see/two']
+    if kind == 'tcc':
+        branch = dict(body, branch_id='01', confirm=see + 'confirm', cancel=see + 'cancel')
+        return [ask('prepare', body)[0], ask('registerBranch', branch)[0], ask('registerBranch', dict(branch, branch_id='02'))[0],
+                ask('submit', body)[0]], ['/see/confirm', '/see/confirm']
+    body.update(custom_data='{"name": "w"}', query_prepared=see + 'again')
+    return [ask('prepareWorkflow', body)[0],
+            ask('registerBranch', {'gid': gid, 'trans_type': 'workflow', 'branch_id': '01', 'op': 'action', 'status': 'succeed', 'data': 'x'})[0],
+            ask('prepareWorkflow', body)[0],
+            ask('submit', dict(body, req_extra={'status': 'succeed'}))[0]], []
+
+
+def test_gateway():
+    """A gateway on each node: the requests of one transaction through any of them."""
+    if not os.path.exists(GATEWAY):
+        print('# gateway/dtm-gateway is not built: not tested')
+        return
+    start_gateways()
+    for i in range(3):
+        ok(until(lambda: ask('submit', {'gid': 'gateway-%d' % i, 'trans_type': 'msg'}, i)[0] == 200), 'gateway %d has reached all nodes' % i)
+    for kind in ('saga', 'message', 'forgotten', 'tcc', 'workflow'):
+        bad = []
+        driven = []
+        for n in range(12):
+            gid = ask('newGid')[1]['gid'] if n % 2 == 0 else '%s-%d' % (kind, n)
+            driven.append((gid,) + drive(kind, gid))
+        for gid, statuses, wanted in driven:
+            having = [node for node in nodes if node.value('SELECT dtm_status(%s)', gid)]
+            got = ([s for s in statuses if s != 200], len(having), having and wait(having[0], gid), sorted(paths_of(gid)),
+                   ask('query?gid=' + gid)[1].get('transaction') is not None)
+            if got != ([], 1, 'succeed', sorted(wanted), True):
+                bad.append((gid, got))
+        is_(bad, [], '%s: twelve of them, each on one node, whose requests come through any gateway' % kind)
+    # begun by SQL on a node, with a gid that says nothing
+    bad = []
+    for node in nodes:
+        gid = 'tour-' + node.name
+        node.rows("SET ROLE dtm_api; SELECT dtm_prepare('tcc', %s)", gid)
+        statuses = [ask('registerBranch', {'gid': gid, 'trans_type': 'tcc', 'branch_id': '01', 'confirm': URL + '/see/confirm', 'cancel': URL + '/see/cancel'})[0],
+                    ask('submit', {'gid': gid, 'trans_type': 'tcc'})[0]]
+        if (statuses, wait(node, gid), paths_of(gid)) != ([200, 200], 'succeed', ['/see/confirm']):
+            bad.append((gid, statuses, paths_of(gid)))
+    is_(bad, [], 'a TCC that SQL has begun on a node is ended through gateways')
+    for statement in ("SELECT dtm_submit('tcc', gid => 'nowhere')", "SELECT dtm_submit('msg', gid => 'nowhere', options => '{\"query_prepared\": \"http://a/\"}')",
+                      "SELECT dtm_submit('msg', gid => '%s')" % c.value('SELECT dtm_new_gid()')):
+        is_((w1.error(statement) or '').split('"')[-1], ' does not exist on this node', 'what another node has is refused: ' + statement)
+    for process in gateways:
+        process.terminate()
+        is_(process.wait(), 0, 'a gateway stops')
+
+
 # ---------- torture ----------
 
 class Torture:
     """Orders that move stock between items, while nodes crash and shards move.  Each order is three rows
     and a saga, in one commit; its branches are done through any node, and fail at random."""
 
-    def __init__(self, seconds):
+    def __init__(self, name, seconds):
+        self.name = name
         self.until = time.monotonic() + seconds
         self.gids = []
         self.crashes = self.moves = 0
@@ -584,7 +769,7 @@ class Torture:
 
     def order(self, number):
         """Submits an order; its commit may be lost on the way."""
-        gid = 'torture-%d' % number
+        gid = '%s-%d' % (self.name, number)
         a, b = random.sample(range(1, 21), 2)
         n = random.randint(1, 9)
         take = random.choice(('take', 'take_in'))
@@ -659,9 +844,9 @@ class Torture:
         for node in nodes:
             ok(node.wait("SELECT count(*) FROM pg_prepared_xacts WHERE gid LIKE 'citus%%'", 0), '%s: no transaction is left half committed' % node.name)
         for node in nodes:
-            ok(node.wait("SELECT count(*) FROM dtm.active a JOIN dtm.request r USING (id) WHERE r.gid LIKE 'torture%%'", 0), '%s: all sagas have ended' % node.name)
-        rows = dict(c.rows("SELECT note, count(*) FROM orders WHERE note LIKE 'torture%%' GROUP BY 1"))
-        sagas = {gid: status for node in nodes for gid, status in node.rows("SELECT gid, status FROM dtm.transactions WHERE gid LIKE 'torture%%'")}
+            ok(node.wait("SELECT count(*) FROM dtm.active a JOIN dtm.request r USING (id) WHERE r.gid LIKE %s", 0, self.name + '-%'), '%s: all sagas have ended' % node.name)
+        rows = dict(c.rows("SELECT note, count(*) FROM orders WHERE note LIKE %s GROUP BY 1", self.name + '-%'))
+        sagas = {gid: status for node in nodes for gid, status in node.rows("SELECT gid, status FROM dtm.transactions WHERE gid LIKE %s", self.name + '-%')}
         is_({n for n in rows.values()}, {3}, 'orders are whole')
         is_(set(rows) ^ set(sagas), set(), 'each order has its saga, and each saga its order')
         statuses = list(sagas.values())
@@ -674,7 +859,7 @@ class Torture:
     def expected(self, sagas):
         stock = dict.fromkeys(range(1, 21), 0)
         for node in nodes:
-            for gid, url in node.rows("SELECT gid, url FROM dtm.branches WHERE gid LIKE 'torture%%' AND op = 'action'"):
+            for gid, url in node.rows("SELECT gid, url FROM dtm.branches WHERE gid LIKE %s AND op = 'action'", self.name + '-%'):
                 if sagas[gid] == 'succeed':
                     item, n = url.split('/')[-2:]
                     stock[int(item)] -= int(n)
@@ -697,7 +882,7 @@ def chance(parts, query):
 
 def test_torture():
     c.rows('UPDATE items SET stock = 0')
-    torture = Torture(SECONDS)
+    torture = Torture('torture', SECONDS)
     torture.run()
     torture.check()
 
@@ -731,19 +916,22 @@ def main():
     random.seed(SEED)
     try:
         set_up()
-        tests = [test_one_commit, test_visible, test_held, test_barrier, test_functions, test_tables, test_idle, test_cluster, test_torture, test_documentation, test_standby, test_clone]
+        tests = [test_one_commit, test_visible, test_held, test_barrier, test_functions, test_tables, test_idle, test_cluster, test_gateway, test_torture, test_nodes, test_backup,
+                 test_standby, test_documentation, test_clone]
         for test in tests:
             if not WANTED or test.__name__[len('test_'):] in WANTED:
                 test()
-        for node in nodes + others:
+        for node in every:
             with open(node.data + '.log', errors='replace') as log:
                 ok(not re.search(r'PANIC|TRAP', log.read()), '%s: nothing is broken' % node.name)
     finally:
-        for node in [c, w1, Node(2, 'worker2')] + others:
+        for node in every:
             if os.path.exists(node.data + '/hold_commit'):
                 os.unlink(node.data + '/hold_commit')
-            if os.path.exists(node.data + '/postmaster.pid'):
+            if node.is_up():
                 node.stop('immediate')
+        for process in gateways:
+            process.kill()
     print('1..%d' % number)
     sys.exit(1 if failures else 0)
 
