@@ -196,7 +196,7 @@ is_unknown(const Request *request, const Answer *answer)
 {
 	if (answer->outcome != OUTCOME_SUCCESS)
 		return strcmp(answer->sqlstate, "DT003") == 0;
-	return strcmp(request->op, "query") == 0 && answer->nparts == 1 &&
+	return strcmp(request->op, "query") == 0 && answer->parts != NULL && answer->nparts == 1 &&
 		answer->parts[0].len == strlen(NO_TRANSACTION) &&
 		memcmp(answer->parts[0].data, NO_TRANSACTION, answer->parts[0].len) == 0;
 }
