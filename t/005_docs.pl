@@ -60,6 +60,11 @@ WITH i AS (INSERT INTO dtm_barrier.barrier (trans_type, gid, branch_id, op, barr
   VALUES ('saga', 'sdk', '01', 'action', '01', 'action') ON CONFLICT ON CONSTRAINT uniq_barrier DO NOTHING RETURNING 1) SELECT count(*) FROM i;
 SQL
 
+# the README in Chinese leads to the same pages
+sub links { my %seen; return join "\n", grep { !$seen{$_}++ } sort $_[0] =~ /\]\(([^)]+)\)/g; }
+(my $chinese = slurp_file("$docs/../README.zh.md")) =~ s/\]\(README\.md\)/](README.zh.md)/;
+is(links($chinese), links(slurp_file("$docs/../README.md")), 'README.zh.md has the links of README.md');
+
 # every function and view of the extension is in the reference
 my $reference = slurp_file("$docs/sql-reference.md");
 for my $name (split /\n/, $node->safe_psql('sql_reference', <<'SQL'))

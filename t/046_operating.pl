@@ -31,21 +31,27 @@ SQL
 ok(eventually($node, "SELECT count(*) FROM dtm.calls WHERE result IN ('ERROR', 'ONGOING')", '4'), 'some are stuck');
 is(wait_for('order-6'), 'failed', 'one has failed');
 
-# Runs every statement of a page, as an operator; returns the page.
+# Runs every statement of a page, as an operator; returns the page.  What numbered ones return is in %answer.
+my %answer;
+
 sub run_page
 {
 	my ($page) = @_;
+	my $number;
 	my $text = slurp_file("$docs/$page");
 
 	$text =~ s{http://shop/}{$busi/}g;
 	while ($text =~ /^```sql\n(.*?)^```/msg)
 	{
 		my $statement = '';
-		for my $line (grep { !/^--/ } split /\n/, $1)
+		for my $line (split /\n/, $1)
 		{
+			$number = $1 if $line =~ /^-- (\d+)\. /;
+			next if $line =~ /^--/;
 			$statement .= "$line\n";
 			next unless $line =~ /;$/;
 			my ($rc, $out, $err) = $node->psql('postgres', "SET SESSION AUTHORIZATION operator; $statement");
+			$answer{$number} = $out if defined $number;
 			(my $name = $statement) =~ s/\s+/ /g;
 			is($err, '', substr($name, 0, 80));
 			$statement = '';
@@ -73,11 +79,16 @@ SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/Down')], g) FROM unnest('{order-1
 SELECT dtm_submit('saga', ARRAY[dtm_step('$busi/Ok', '$busi/Undo'), dtm_step('$busi/Down', '$busi/Undo')], 'order-13');
 SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/Ongoing')], 'order-14');
 SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/Down', options => '{"max_attempts": 1}')], 'order-16');
+SELECT dtm_prepare('saga', 'order-17', ARRAY[dtm_step('http://old-shop/Out', 'http://old-shop/OutUndo'), dtm_step('http://other/In', 'http://old-shop/InUndo')]);
+CREATE ROLE watcher IN ROLE dtm_monitor;
 SQL
 ok(eventually($node, "SELECT count(DISTINCT gid) FROM dtm.calls WHERE gid ~ '^order-1[1-6]\$' AND result IN ('ERROR', 'ONGOING')", '6'), 'some are stuck again');
 my @numbers = run_page('questions.md') =~ /^(?:-- )?(\d+)\. /mg;
 is("@numbers", join(' ', 1 .. @numbers), 'the questions are numbered');
 cmp_ok(scalar(@numbers), '>=', 40, 'and there are forty at least');
+is(sql("SELECT string_agg(url, ' ' ORDER BY ordinal) FROM dtm.branches WHERE gid = 'order-17'"),
+	"$busi/OutUndo $busi/Out $busi/InUndo http://other/In", 'all addresses of a service that has moved are changed');
+is($answer{45}, 'watcher', 'who may look and change nothing');
 is(wait_for('order-12'), 'succeed', 'one with its URL mended goes on');
 is(wait_for('order-13'), 'failed', 'a saga is rolled back');
 is(wait_for('order-14'), 'succeed', 'one that was answered for goes on');
