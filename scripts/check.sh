@@ -4,45 +4,17 @@
 #
 #	scripts/check.sh [lint] [unit] [fuzz] [regress] [tap] [torture]	(default: all)
 . "$(dirname "$0")/common.sh"
+. "$(dirname "$0")/tiers.sh"
 
-set -o pipefail
 tiers=${*:-lint unit fuzz regress tap torture}
-passed=0
-failed=0
 
-packages=(build-essential "postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR"
-	libcurl4-openssl-dev ca-certificates libcmocka-dev libipc-run-perl python3-aiohttp
-	python3-grpcio python3-psycopg2 openssl nodejs procps util-linux
-	libpq-dev libnghttp2-dev libssl-dev curl)
+packages=("${TIER_PACKAGES[@]}")
 case " $tiers " in *" lint "* | *" fuzz "*)
 	packages+=(cppcheck clang-tidy-14 clang-14 libclang-rt-14-dev) ;;
 esac
 install "${packages[@]}"
-case " $tiers " in *" tap "*)
-	install_if_packaged "postgresql-$PG_MAJOR-cron" || echo "t/009_cron.pl is skipped"
-	# not installed here: its package would start a service
-	[ -x /usr/sbin/pgbouncer ] || echo "t/056_pooler.pl is skipped: pgbouncer is not installed" ;;
-esac
+case " $tiers " in *" tap "*) install_tap_packages ;; esac
 make_scratch
-
-# count LOG PASSED-PATTERN FAILED-PATTERN
-count() {
-	passed=$((passed + $(grep -cE "$2" "$1" || true)))
-	failed=$((failed + $(grep -cE "$3" "$1" || true)))
-}
-
-# run NAME COMMAND...: a tier; its output is shown, and kept for counting
-run() {
-	local name=$1
-
-	shift
-	say "$name"
-	if "$@" 2>&1 | tee "$SCRATCH/$name.out"; then
-		return 0
-	fi
-	# a tier that fails without a test that failed has failed all the same
-	broken=1
-}
 
 # The symbols that the library exports: what PostgreSQL looks up by name, and no more.
 exports() {
@@ -135,12 +107,6 @@ fuzz() {
 	run_fuzz 3
 }
 
-# installcheck [make arguments]: against the cluster that runs in SCRATCH
-installcheck() {
-	as_user make -s -C "$SCRATCH/dtm" PG_CONFIG="$PG_CONFIG" TAP_TESTS= \
-		PGHOST="$SCRATCH" PGUSER=postgres installcheck "$@"
-}
-
 regress() {
 	local status=0
 
@@ -150,50 +116,10 @@ regress() {
 	as_user "$PG_BIN/pg_ctl" -D "$SCRATCH/stock" -m fast -w stop >/dev/null
 	start_cluster plain "max_prepared_transactions = 10"
 	installcheck || status=$?
-	as_user make -s -C "$SCRATCH/dtm" PG_CONFIG="$PG_CONFIG" PGHOST="$SCRATCH" PGUSER=postgres \
-		installcheck-participant || status=$?
-	[ $status = 0 ] || cat "$SCRATCH"/dtm/regression.diffs \
-		"$SCRATCH"/dtm/output_iso/regression.diffs "$SCRATCH"/dtm/output_participant/regression.diffs 2>/dev/null || true
+	installcheck_participant || status=$?
+	[ $status = 0 ] || show_differences
 	as_user "$PG_BIN/pg_ctl" -D "$SCRATCH/plain" -m fast -w stop >/dev/null
 	return $status
-}
-
-tap() {
-	local pgxs modules status=0 tests first=() second=() other i
-
-	pgxs=$(dirname "$("$PG_CONFIG" --pgxs)")/../..
-	# a server that is no package may lack them; those of other versions do, too
-	for modules in "$pgxs/src/test/perl" /usr/lib/postgresql/*/lib/pgxs/src/test/perl; do
-		[ ! -e "$modules/PostgreSQL/Test/Cluster.pm" ] || break
-	done
-	as_root make -s -C "$SCRATCH/dtm" PG_CONFIG="$PG_CONFIG" install-upgrade-test
-	cd "$SCRATCH/dtm"
-	as_user make -s -j"$(nproc)" -C gateway PG_CONFIG="$PG_CONFIG" WERROR=1 all sanitized || return 1
-	tests=(t/*.pl)
-	for i in "${!tests[@]}"; do
-		if ((i % 2)); then second+=("${tests[i]}"); else first+=("${tests[i]}"); fi
-	done
-	# tests wait more than they compute: two at a time; the output of the second half comes at the end
-	tap_files "$pgxs" "$modules" "${second[@]}" >"$SCRATCH/tap.second" 2>&1 &
-	other=$!
-	tap_files "$pgxs" "$modules" "${first[@]}" || status=$?
-	wait $other || status=$?
-	cat "$SCRATCH/tap.second"
-	[ $status = 0 ] || grep -hE 'PANIC|TRAP|FATAL|ERROR' tmp_check/log/*.log | tail -40 || true
-	return $status
-}
-
-# tap_files PGXS PERL-MODULES FILE...: one after another
-tap_files() {
-	local pgxs=$1 modules=$2
-
-	shift 2
-	as_user PATH="$PG_BIN:$PATH" PERL5LIB="$modules" \
-		PG_REGRESS="$pgxs/src/test/regress/pg_regress" \
-		PG_TEST_TIMEOUT_DEFAULT=180 \
-		TESTDIR="$SCRATCH/dtm" TESTDATADIR="$SCRATCH/dtm/tmp_check" \
-		TESTLOGDIR="$SCRATCH/dtm/tmp_check/log" \
-		prove -v "$@"
 }
 
 # A short form of scripts/torture.sh, of another seed each time.
@@ -201,35 +127,31 @@ torture() {
 	run_torture 30 $((RANDOM * 32768 + RANDOM))
 }
 
-broken=0
 say "building for PostgreSQL $PG_MAJOR"
 build WERROR=1 CASSERT=1
 
 case " $tiers " in *" lint "*)
 	run lint lint
-	count "$SCRATCH/lint.out" '^ok ' '^not ok ' ;;
+	count_tap lint ;;
 esac
 case " $tiers " in *" unit "*)
 	run unit unit
-	count "$SCRATCH/unit.out" '^\[       OK \]' '^\[  FAILED  \] .*[^)]$' ;;
+	count unit '^\[       OK \]' '^\[  FAILED  \] .*[^)]$' ;;
 esac
 case " $tiers " in *" fuzz "*)
 	run fuzz fuzz
-	count "$SCRATCH/fuzz.out" '^ok ' '^not ok ' ;;
+	count_tap fuzz ;;
 esac
 case " $tiers " in *" regress "*)
 	run regress regress
-	count "$SCRATCH/regress.out" '^(test .*\bok\b|ok )' '^(test .*\bFAILED\b|not ok )' ;;
+	count_regress regress ;;
 esac
 case " $tiers " in *" tap "*)
-	run tap tap
-	count "$SCRATCH/tap.out" '^ok ' '^not ok ' ;;
+	run tap tap $(cd "$TOP" && echo t/*.pl)
+	count_tap tap ;;
 esac
 case " $tiers " in *" torture "*)
 	run torture torture
-	count "$SCRATCH/torture.out" '^ok ' '^not ok ' ;;
+	count_tap torture ;;
 esac
-
-[ $broken = 0 ] || [ $failed -gt 0 ] || failed=1
-printf '\n%d passed, %d failed\n' "$passed" "$failed"
-[ "$failed" = 0 ] && [ "$passed" -gt 0 ]
+summary

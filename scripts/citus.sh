@@ -1,25 +1,104 @@
 #!/usr/bin/env bash
-# Tests dtm in a cluster of Citus: three nodes on loopback (see test/citus.py).  Not a
-# tier of check.sh: Debian has no package of Citus, so where the server has none, this
-# is skipped.
+# Tests dtm with Citus: the SQL and isolation tests in a database that has both, the TAP
+# tests on servers that preload both, and a cluster of three nodes on loopback (see
+# test/citus.py).  Not a tier of check.sh: Debian has no package of Citus, so where the
+# server has none, this is skipped.  The last line is: N passed, N failed.
 #
-#	scripts/citus.sh [SECONDS of torture (default 30)] [SEED]
+#	scripts/citus.sh [regress] [tap] [nodes] [t/FILE...] [SECONDS of torture (default 30) [SEED]]
+#
+# Without names, all three run.  t/FILE is one of the TAP tests.
 . "$(dirname "$0")/common.sh"
+. "$(dirname "$0")/tiers.sh"
+
+tiers=
+files=
+numbers=()
+for argument; do
+	case $argument in
+	regress | tap | nodes) tiers="$tiers $argument" ;;
+	t/*) files="$files $argument" ;;
+	*[!0-9]* | '')
+		sed -n 's/^#	/usage: /p' "$0" >&2
+		exit 2 ;;
+	*) numbers+=("$argument") ;;
+	esac
+done
+[ -z "$files" ] || tiers="$tiers tap"
+tiers=${tiers:-regress tap nodes}
 
 if [ ! -e "$("$PG_CONFIG" --sharedir 2>/dev/null)/extension/citus.control" ]; then
 	echo "skipped: PostgreSQL $PG_MAJOR has no Citus"
 	exit 0
 fi
-install build-essential "postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR" \
-	libcurl4-openssl-dev ca-certificates python3-psycopg2 procps util-linux
+install "${TIER_PACKAGES[@]}"
+case " $tiers " in *" tap "*) install_tap_packages ;; esac
 make_scratch
-say "building dtm for PostgreSQL $PG_MAJOR"
+
+# left_out: tests that cannot run with Citus, and why
+left_out() {
+	cat <<-'END'
+	END
+}
+
+# What runs of the names given; what does not is said.
+without_left_out() {
+	local name
+
+	for name; do
+		if left_out | grep -q "^$name: "; then
+			echo "left out: $(left_out | grep "^$name: ")" >&2
+		else
+			echo "$name"
+		fi
+	done
+}
+
+# dtm is not preloaded here, as in check.sh: these tests themselves run what is due.
+regress() {
+	local status=0
+
+	export EXTRA_REGRESS_OPTS=--load-extension=citus
+	start_cluster single "shared_preload_libraries = 'citus'" "max_prepared_transactions = 10" \
+		"citus.enable_statistics_collection = off"
+	installcheck || status=$?
+	installcheck_participant || status=$?
+	[ $status = 0 ] || show_differences
+	as_user "$PG_BIN/pg_ctl" -D "$SCRATCH/single" -m fast -w stop >/dev/null
+	return $status
+}
+
+tap_with_citus() {
+	export DTM_TEST_PRELOAD=citus,
+	# shellcheck disable=SC2046
+	tap $(without_left_out ${files:-$(cd "$TOP" && echo t/*.pl)})
+}
+
+nodes() {
+	local status=0
+
+	# gateways in front of the nodes
+	as_user make -s -j"$(nproc)" -C "$SCRATCH/dtm/gateway" PG_CONFIG="$PG_CONFIG" WERROR=1 || return 1
+	as_user mkdir "$SCRATCH/nodes"
+	as_user cc -shared -fPIC -I"$("$PG_CONFIG" --includedir-server)" -o "$SCRATCH/nodes/hold_commit.so" "$SCRATCH/dtm/test/hold_commit.c"
+	as_user /usr/bin/python3 "$SCRATCH/dtm/test/citus.py" "$PG_BIN" "$SCRATCH/nodes" \
+		"${numbers[0]:-30}" "${numbers[1]:-$RANDOM}" || status=$?
+	[ $status = 0 ] || grep -hE 'PANIC|TRAP|FATAL|ERROR|WARNING' "$SCRATCH"/nodes/*.log | tail -40 || true
+	return $status
+}
+
+say "building for PostgreSQL $PG_MAJOR with Citus"
 build CASSERT=1 WERROR=1
-as_user mkdir "$SCRATCH/nodes"
-as_user cc -shared -fPIC -I"$("$PG_CONFIG" --includedir-server)" -o "$SCRATCH/nodes/hold_commit.so" "$SCRATCH/dtm/test/hold_commit.c"
-status=0
-as_user /usr/bin/python3 "$SCRATCH/dtm/test/citus.py" "$PG_BIN" "$SCRATCH/nodes" "${1:-30}" "${2:-$RANDOM}" || status=$?
-if [ $status != 0 ]; then
-	grep -hE 'PANIC|TRAP|FATAL|ERROR|WARNING' "$SCRATCH"/nodes/*.log | tail -40 || true
-fi
-exit $status
+
+case " $tiers " in *" regress "*)
+	run regress regress
+	count_regress regress ;;
+esac
+case " $tiers " in *" tap "*)
+	run tap tap_with_citus
+	count_tap tap ;;
+esac
+case " $tiers " in *" nodes "*)
+	run nodes nodes
+	count_tap nodes ;;
+esac
+summary

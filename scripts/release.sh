@@ -7,7 +7,7 @@
 #
 # With --check, only what takes no time: files and versions.  TIERs (default: all) are the
 # names of scripts in this folder: check clients interop dist packages images upgrade
-# versions patroni valgrind torture soak.
+# versions patroni citus valgrind torture soak.
 . "$(dirname "$0")/common.sh"
 
 check_only=no
@@ -15,7 +15,7 @@ if [ "${1:-}" = --check ]; then
 	check_only=yes
 	shift
 fi
-[ $# -gt 0 ] || set -- check clients interop dist packages images upgrade versions patroni valgrind torture soak
+[ $# -gt 0 ] || set -- check clients interop dist packages images upgrade versions patroni citus valgrind torture soak
 cd "$TOP"
 failed=0
 

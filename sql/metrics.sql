@@ -10,7 +10,8 @@ SELECT family FROM dtm.metric_families()
  WHERE family !~ '^dtm_[a-z_]+$' OR help !~ '^[A-Z].*\.$' OR (type = 'counter') <> (family LIKE '%\_total') OR
        (unit IS NOT NULL AND family NOT LIKE '%\_' || unit AND family <> 'dtm_transaction_handled_duration');
 SELECT family FROM dtm.metric_families() GROUP BY family HAVING count(*) > 1;
--- what a server without shared_preload_libraries has
+-- what a server without shared_preload_libraries has; rows are estimated once a table was analyzed
+ANALYZE dtm.active;
 SELECT name, ARRAY(SELECT jsonb_object_keys(min(labels::text)::jsonb) ORDER BY 1) AS labels FROM dtm.metrics GROUP BY name ORDER BY name COLLATE "C";
 SELECT count(*) FROM dtm.metrics WHERE type = 'counter' AND value <> 0;
 SELECT count(*) > 0 AS numbers, count(*) FILTER (WHERE jsonb_typeof(l.value) <> 'string') AS others

@@ -61,7 +61,9 @@ CREATE USER MAPPING FOR regress_dtm_shop SERVER bank OPTIONS (bearer_token 'the-
 CREATE SERVER other FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url 'http://127.0.0.1:9');
 CREATE FOREIGN DATA WRAPPER regress_dtm_wrapper;
 CREATE SERVER elsewhere FOREIGN DATA WRAPPER regress_dtm_wrapper;
-GRANT USAGE ON FOREIGN SERVER bank, rpc, elsewhere TO regress_dtm_shop;
+GRANT USAGE ON FOREIGN SERVER bank TO regress_dtm_shop;
+GRANT USAGE ON FOREIGN SERVER rpc TO regress_dtm_shop;
+GRANT USAGE ON FOREIGN SERVER elsewhere TO regress_dtm_shop;
 \set VERBOSITY default
 SET ROLE regress_dtm_shop;
 SELECT dtm_submit('msg', ARRAY[dtm_step('server:bank/TransIn', payload => '{}')], gid => 'ok', options => '{"delay": 3600}');

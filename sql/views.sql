@@ -56,7 +56,8 @@ SELECT now() - (30000 - n) * interval '1 m', dtm.submitter(CASE n % 10 WHEN 0 TH
 INSERT INTO dtm.active (id, next_time, updated, status, branch_status, submitted_by) SELECT id, now() + interval '1 day', now(), 's', 'P', submitted_by FROM dtm.request WHERE gid ~ '^many-.*00$';
 INSERT INTO dtm.finished (id, finished, status, branch_status) SELECT id, created, CASE WHEN gid ~ '7$' THEN 'F' ELSE 'S' END, 'S' FROM dtm.request WHERE gid ~ '^many-.*(?!00)..$' AND gid !~ '00$';
 INSERT INTO dtm.attempt (id, started, duration, branch, http_status, result) SELECT id, finished, 1000, 0, 200, 'S' FROM dtm.finished;
-VACUUM (ANALYZE) dtm.request, dtm.active, dtm.finished, dtm.attempt;
+INSERT INTO dtm.act (id, ordinal, done, role, what) SELECT id, 1, finished, dtm.submitter(current_user::regrole), 'retry' FROM dtm.finished ON CONFLICT DO NOTHING;
+VACUUM (ANALYZE) dtm.request, dtm.active, dtm.finished, dtm.attempt, dtm.act;
 -- whether a query reads or sorts more rows than there are active ones and few others, or reads a whole table of those that are kept
 CREATE FUNCTION regress_dtm_reads(query text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE

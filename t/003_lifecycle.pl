@@ -198,7 +198,7 @@ is(one_line('moved'), 'moved', 'called once');
 $moved->stop;
 
 # without preload
-my $bare = start_server('bare', preload => 0);
+my $bare = start_server('bare', preload => '');
 is($bare->safe_psql('postgres', "SELECT dtm_barrier('saga', 'g', '01', 'action')"), 't', 'the barrier needs no preload');
 ($rc, $out, $err) = $bare->psql('postgres', "SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/bare')], gid => 'bare')");
 is($rc, 0, 'nor does a submit');

@@ -352,7 +352,7 @@ ok(eventually($node, "SELECT dtm_status('x')", 'succeed', 'gone'), 'another data
 is(($node->psql('postgres', 'DROP DATABASE gone'))[0], 0, 'DROP DATABASE finds nobody connected');
 $node->stop;
 
-my $plain = start_server('plain', preload => 0);
+my $plain = start_server('plain', preload => '');
 $plain->safe_psql('postgres', "SET client_min_messages = error; CREATE FUNCTION f(gid text, branch_id text, op text, payload jsonb) RETURNS void LANGUAGE sql AS 'SELECT'; SELECT dtm_submit('msg', ARRAY[dtm_step('sql:public.f')], gid => 'x')");
 run_due($plain);
 is($plain->safe_psql('postgres', "SELECT result, error FROM dtm.calls"), 'ERROR|function was not called because dtm is not in shared_preload_libraries', 'without preload it says so');

@@ -12,8 +12,7 @@ my $extensions = `pg_config --sharedir`;
 chomp $extensions;
 plan skip_all => 'pg_cron is not installed' unless -e "$extensions/extension/pg_cron.control";
 
-my $node = start_server('cron', preload => 0, extension => 0, conf => <<'CONF');
-shared_preload_libraries = 'dtm, pg_cron'
+my $node = start_server('cron', preload => 'dtm, pg_cron', extension => 0, conf => <<'CONF');
 cron.database_name = 'postgres'
 cron.use_background_workers = on
 max_worker_processes = 20

@@ -69,8 +69,7 @@ for my $page (@pages)
 
 chdir $top or die "$top: $!";
 my $cron = -e `pg_config --sharedir` =~ s/\n//r . '/extension/pg_cron.control';
-my $node = start_server('docs_all', preload => 0, extension => 0, conf => <<CONF);
-shared_preload_libraries = '${\ join ', ', 'dtm', $cron ? 'pg_cron' : () }'
+my $node = start_server('docs_all', preload => join(', ', 'dtm', $cron ? 'pg_cron' : ()), extension => 0, conf => <<CONF);
 max_prepared_transactions = 10
 max_worker_processes = 40
 dtm.retry_interval = 200ms

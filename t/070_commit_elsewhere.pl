@@ -1,7 +1,7 @@
 # A commit is told of when all of it is over, and what has committed here and not yet on other
 # nodes is not called for, whoever searches.  If this fails, a participant on Citus is
-# called before it can see the rows that it is called for.  There is no Citus in this test:
-# a library holds commits, and pretends to be it.
+# called before it can see the rows that it is called for.  A library holds commits; where there
+# is no Citus, it pretends to be it.
 use strict;
 use warnings;
 use FindBin;
@@ -15,12 +15,10 @@ my $dir = PostgreSQL::Test::Utils::tempdir();
 my $library = "$dir/hold_commit.so";
 chomp(my $include = `pg_config --includedir-server`);
 plan skip_all => 'no C compiler'
-  if system('cc', '-shared', '-fPIC', '-DPRETEND_CITUS', "-I$include", '-o', $library,
+  if system('cc', '-shared', '-fPIC', (on_citus() ? () : '-DPRETEND_CITUS'), "-I$include", '-o', $library,
 	"$FindBin::RealBin/../test/hold_commit.c") != 0;
 
-my $node = start_server('elsewhere', preload => 0, extension => 0,
-	conf => "shared_preload_libraries = '$library,dtm'\n");
-sql('CREATE EXTENSION dtm');
+my $node = start_server('elsewhere', preload => "$library, dtm");
 my $busi = start_participant();
 eventually($node, 'SELECT state FROM dtm.stat_coordinator', 'running');
 my $hold = $node->data_dir . '/hold_commit';

@@ -14,7 +14,7 @@ use PostgreSQL::Test::Utils;
 use Test::More ();
 
 our @EXPORT = qw(
-  start_server sql wait_for reason
+  start_server on_citus sql wait_for reason
   start_participant stop_participant
   reply release_replies calls_of clear_participant participant_port
   start_bank in_banks run_due eventually branches_of one_line status_is
@@ -30,22 +30,38 @@ my %participant;
 # The first server that start_server has started; what names no other means it.
 my $server;
 
-# A running server that has dtm preloaded (unless preload => 0), with the
-# extension in database postgres (unless extension => 0).
+# Libraries that are preloaded before dtm, each with a comma: "citus,".  See scripts/citus.sh.
+my $before = $ENV{DTM_TEST_PRELOAD} || '';
+
+# Do the servers have Citus, too?
+sub on_citus { return $before =~ /\bcitus,/; }
+
+# A running server that has these libraries preloaded (preload => 'dtm, pg_cron'; default: dtm),
+# with the extension in database postgres (unless extension => 0).
 sub start_server
 {
 	my ($name, %options) = @_;
 	my $node = PostgreSQL::Test::Cluster->new($name);
+	my $preload = $before . (defined $options{preload} ? $options{preload} : 'dtm');
 	$node->init(%{ $options{init} || {} });
-	$node->append_conf('postgresql.conf',
-		"shared_preload_libraries = 'dtm'")
-	  unless defined $options{preload} && !$options{preload};
+	$preload =~ s/,\s*\z//;
+	$node->append_conf('postgresql.conf', "shared_preload_libraries = '$preload'");
 	$node->append_conf('postgresql.conf', $options{conf}) if $options{conf};
+	$node->append_conf('postgresql.conf', 'citus.enable_statistics_collection = off') if on_citus();
 	$node->start;
+	create_citus($node, 'postgres');
 	$node->safe_psql('postgres', 'CREATE EXTENSION dtm')
 	  unless defined $options{extension} && !$options{extension};
 	$server ||= $node;
 	return $node;
+}
+
+# The extension citus, if the servers have it.
+sub create_citus
+{
+	my ($node, $database) = @_;
+	$node->safe_psql($database, 'CREATE EXTENSION citus') if on_citus();
+	return;
 }
 
 # The result of a statement on the first server, in database postgres; it has to succeed.
@@ -96,6 +112,7 @@ sub start_bank
 	my ($node, $database) = @_;
 	my ($in, $out) = ('', '');
 	$node->safe_psql('postgres', "CREATE DATABASE $database");
+	create_citus($node, $database);
 	$node->safe_psql($database,
 		'CREATE EXTENSION dtm; CREATE TABLE account (balance int CHECK (balance >= 0), frozen int NOT NULL DEFAULT 0); INSERT INTO account VALUES (100)');
 	my $handle = IPC::Run::start(
