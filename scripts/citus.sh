@@ -59,7 +59,7 @@ regress() {
 
 	export EXTRA_REGRESS_OPTS=--load-extension=citus
 	start_cluster single "shared_preload_libraries = 'citus'" "max_prepared_transactions = 10" \
-		"citus.enable_statistics_collection = off"
+		"citus.enable_statistics_collection = off" "citus.node_conninfo = 'sslmode=disable'"
 	installcheck || status=$?
 	installcheck_participant || status=$?
 	[ $status = 0 ] || show_differences

@@ -47,7 +47,9 @@ sub start_server
 	$preload =~ s/,\s*\z//;
 	$node->append_conf('postgresql.conf', "shared_preload_libraries = '$preload'");
 	$node->append_conf('postgresql.conf', $options{conf}) if $options{conf};
-	$node->append_conf('postgresql.conf', 'citus.enable_statistics_collection = off') if on_citus();
+	# it would send statistics to its makers, and make a key, with which no backup starts as it is
+	$node->append_conf('postgresql.conf', "citus.enable_statistics_collection = off\ncitus.node_conninfo = 'sslmode=disable'")
+	  if on_citus();
 	$node->start;
 	create_citus($node, 'postgres');
 	$node->safe_psql('postgres', 'CREATE EXTENSION dtm')
