@@ -200,8 +200,11 @@ kill_in_mid_saga('server-crashed', sub { $node->stop('immediate'); $node->start;
 kill_in_mid_saga('server-restarted', sub { $node->restart; });
 
 # CR-04: a row that stays locked, here by a prepared transaction, does not hold up others
+sql('SELECT dtm_pause()');
+eventually($node, 'SELECT state FROM dtm.stat_coordinator', 'paused');
 sql("SELECT dtm_prepare('msg', 'locked', ARRAY[dtm_step('$busi/locked')], '{\"timeout_to_fail\": 0.2}')");
 sql("BEGIN; SELECT dtm_retry_now('locked'); PREPARE TRANSACTION 'locker'");
+sql('SELECT dtm_resume()');
 ok(eventually($node, "SELECT oldest_due_age > interval '300 ms' AND loaded = 0 FROM dtm.stat_coordinator"), 'it is due, can not be written, and does not stay in memory');
 sql('SELECT ' . saga('not-locked'));
 is(wait_for('not-locked'), 'succeed', 'a locked row holds up nobody else');

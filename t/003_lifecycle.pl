@@ -207,9 +207,9 @@ run_due($bare);
 is($bare->safe_psql('postgres', "SELECT dtm_status('bare')"), 'succeed', 'dtm_run_due does');
 
 # no worker to be had
-my $tight = start_server('tight', extension => 0, conf => "max_worker_processes = 1\nmax_parallel_workers = 0");
+my $tight = start_server('tight', extension => 0, conf => "max_worker_processes = 1\nmax_parallel_workers = 0\nmax_logical_replication_workers = 0");
 $tight->safe_psql('postgres', 'CREATE EXTENSION dtm');
-ok($tight->poll_query_until('postgres', "SELECT pg_read_file('" . $tight->logfile . "') ~ 'out of background worker slots for dtm coordinators'"),
+ok($tight->wait_for_log(qr/out of background worker slots for dtm coordinators/),
 	'too few workers: the log says what to raise');
 
 done_testing();

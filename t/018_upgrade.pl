@@ -112,7 +112,7 @@ ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activit
 	'older SQL: its coordinator is there');
 my ($rc, $out, $err) = $node->psql('old', q(SELECT dtm_submit('{"trans_type": "msg"}')));
 like($err, qr/has version 0\.1\.0 in this database, but the loaded library has version.*\n.*Run ALTER EXTENSION dtm UPDATE\./, 'a submit says why, and what to do');
-ok($node->poll_query_until('postgres', "SELECT pg_read_file('" . $node->logfile . "') ~ '\"old\" is paused.*The extension in this database and the loaded library have different versions'"),
+ok($node->wait_for_log(qr/"old" is paused\n.*The extension in this database and the loaded library have different versions/),
 	'so does the log, and it is paused');
 is(scalar(calls_of()), 0, 'nothing is called meanwhile');
 $node->safe_psql('old', 'ALTER EXTENSION dtm UPDATE');

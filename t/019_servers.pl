@@ -43,8 +43,8 @@ CREATE USER MAPPING FOR app SERVER rpc OPTIONS (bearer_token 'secret-of-app', hm
 CREATE SERVER tls FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url '$https', ca_file '$dir/ca.pem');
 CREATE USER MAPPING FOR app SERVER tls OPTIONS (client_cert '$dir/app.pem', client_key '$dir/app.key');
 CREATE SERVER slow FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url '$busi', request_timeout '300ms', connect_timeout '200ms');
-GRANT USAGE ON FOREIGN SERVER bank, rpc, tls, slow TO app, other;
 SQL
+sql("GRANT USAGE ON FOREIGN SERVER $_ TO app, other") for qw(bank rpc tls slow);
 
 sub submit
 {

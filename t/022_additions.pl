@@ -80,7 +80,7 @@ ok(eventually($node, $state, 'running'), 'and an installation');
 
 # the schema of the tables gets another name, and its own back
 $node->safe_psql('postgres', 'ALTER SCHEMA dtm RENAME TO tables; SELECT pg_terminate_backend(pid) FROM tables.stat_coordinator');
-ok($node->poll_query_until('postgres', "SELECT pg_read_file('" . $node->logfile . "') ~ 'schema .dtm. of extension .dtm. has been renamed'"),
+ok($node->wait_for_log(qr/schema "dtm" of extension "dtm" has been renamed/),
 	'a renamed schema: the log says so');
 $node->safe_psql('postgres', 'ALTER SCHEMA tables RENAME TO dtm');
 $node->safe_psql('postgres', "SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/done')], gid => 'renamed')");
