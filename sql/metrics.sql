@@ -106,9 +106,6 @@ SELECT * FROM dtm.branches;
 SELECT * FROM dtm.stuck;
 SELECT * FROM dtm.request;
 SELECT dtm.metric_counters();
--- of all nodes of Citus, which is not here
-SELECT * FROM dtm.cluster_metrics;
-SELECT * FROM dtm.cluster_coordinators;
 SELECT * FROM dtm.cluster_transactions;
 RESET ROLE;
 SELECT c.oid::regclass AS may_read FROM pg_class c

@@ -67,7 +67,7 @@ reads_little(700, 'seventy', map { "SELECT count(" . msg("seventy-$_-' || n || '
 # more than are announced by their ids
 reads_little(1100, 'many', "SELECT count(" . msg("many-' || n || '") . ") FROM generate_series(1, 1100) n");
 # of a TCC that has been submitted, the time at which it would have timed out is still there
-sql("SELECT count(dtm_prepare('tcc', 'tcc-' || n)) FROM generate_series(1, $finished) n");
+sql("SELECT count(dtm_prepare('tcc', 'tcc-' || n, options => '{\"timeout_to_fail\": 3600}')) FROM generate_series(1, $finished) n");
 sql("SELECT count(dtm_submit('tcc', gid => 'tcc-' || n)) FROM generate_series(1, $finished) n");
 ok(eventually($node, "SELECT count(*) FROM dtm.finished f JOIN dtm.request r USING (id) WHERE r.gid LIKE 'tcc%'", $finished), 'TCCs');
 sql('BEGIN; SELECT ' . msg('after-tcc') . "; PREPARE TRANSACTION 'after-tcc'");
