@@ -34,7 +34,7 @@ for my $case (
 	[ "SELECT dtm_schedule('n', '* * * *', '$request')", qr/invalid schedule/ ],
 	[ "SELECT dtm_schedule('n', NULL, '$request')", qr/argument "cron" must not be null/ ],
 	[ "SELECT dtm_schedule('a b', '* * * * *', '$request')", qr/invalid schedule name/ ],
-	[ "SELECT dtm_schedule(NULL, '* * * * *', '$request')", qr/invalid schedule name/ ],
+	[ "SELECT dtm_schedule(NULL, '* * * * *', '$request')", qr/argument "name" must not be null/ ],
 	[ "SELECT dtm_schedule('n', '* * * * *', NULL)", qr/argument "request" must not be null/ ],
 	[ "SELECT dtm_schedule('n', '* * * * *', '{\"trans_type\": \"tcc\"}')", qr/cannot schedule a global transaction of trans_type "tcc"/ ],
 	[ "SELECT dtm_schedule('n', '* * * * *', '{\"trans_type\": \"msg\", \"steps\": [{\"action\": \"ftp://a/\"}], \"payloads\": [\"\"]}')", qr/cannot be called/ ],

@@ -1,7 +1,7 @@
 # A gateway in front of several nodes of a cluster: each transaction is on one of them,
 # whichever gateway its requests come through.  If this fails, two nodes call the services
-# for the same gid, or a TCC cannot be ended.  There is no Citus in this test: a library
-# pretends to be it.
+# for the same gid, or a TCC cannot be ended.  Where there is no Citus, a library pretends to
+# be it.
 use strict;
 use warnings;
 use FindBin;
@@ -16,12 +16,12 @@ gateway_program();
 my $library = PostgreSQL::Test::Utils::tempdir() . '/pretend.so';
 chomp(my $include = `pg_config --includedir-server`);
 plan skip_all => 'no C compiler'
-  if system('cc', '-shared', '-fPIC', '-DPRETEND_CITUS', "-I$include", '-o', $library,
+  if system('cc', '-shared', '-fPIC', (on_citus() ? () : '-DPRETEND_CITUS'), "-I$include", '-o', $library,
 	"$FindBin::RealBin/../test/hold_commit.c") != 0;
 
 my $busi = start_participant();
 my %tag = (a => 'aaaaa', b => 'bbbbb', c => 'ccccc');
-my %node = map { ($_ => start_server("node_$_", preload => 0, conf => "shared_preload_libraries = '$library,dtm'\ndtm.retry_interval = '200ms'\n")) } sort keys %tag;
+my %node = map { ($_ => start_server("node_$_", preload => "$library, dtm", conf => "dtm.retry_interval = '200ms'\n")) } sort keys %tag;
 for my $name (sort keys %node)
 {
 	eventually($node{$name}, 'SELECT state FROM dtm.stat_coordinator', 'running');
