@@ -89,6 +89,7 @@ my $before = $node->safe_psql('postgres', 'SELECT gid, status, options FROM dtm.
 # a database of the older version, with what its tables have in common with these
 my @tables = map { "dtm.$_" } qw(request active finished attempt topic);
 $node->safe_psql('postgres', 'CREATE DATABASE old');
+create_citus($node, 'old');
 $node->safe_psql('old', "CREATE EXTENSION dtm VERSION '0.1.0'");
 my $dump = $node->basedir . '/old.sql';
 for my $table (@tables)

@@ -14,7 +14,7 @@ use PostgreSQL::Test::Utils;
 use Test::More ();
 
 our @EXPORT = qw(
-  start_server on_citus sql wait_for reason
+  start_server on_citus create_citus sql wait_for reason
   start_participant stop_participant
   reply release_replies calls_of clear_participant participant_port
   start_bank in_banks run_due eventually branches_of one_line status_is
