@@ -2,7 +2,7 @@
 # Tests dtm with Citus: the SQL and isolation tests in a database that has both, the TAP
 # tests on servers that preload both, and a cluster of three nodes on loopback (see
 # test/citus.py).  Not a tier of check.sh: Debian has no package of Citus, so where the
-# server has none, this is skipped.  The last line is: N passed, N failed.
+# server has none, this is skipped.  No test is left out.  The last line is: N passed, N failed.
 #
 #	scripts/citus.sh [regress] [tap] [nodes] [t/FILE...] [SECONDS of torture (default 30) [SEED]]
 #
@@ -34,25 +34,6 @@ install "${TIER_PACKAGES[@]}"
 case " $tiers " in *" tap "*) install_tap_packages ;; esac
 make_scratch
 
-# left_out: tests that cannot run with Citus, and why
-left_out() {
-	cat <<-'END'
-	END
-}
-
-# What runs of the names given; what does not is said.
-without_left_out() {
-	local name
-
-	for name; do
-		if left_out | grep -q "^$name: "; then
-			echo "left out: $(left_out | grep "^$name: ")" >&2
-		else
-			echo "$name"
-		fi
-	done
-}
-
 # dtm is not preloaded here, as in check.sh: these tests themselves run what is due.
 regress() {
 	local status=0
@@ -70,7 +51,7 @@ regress() {
 tap_with_citus() {
 	export DTM_TEST_PRELOAD=citus,
 	# shellcheck disable=SC2046
-	tap $(without_left_out ${files:-$(cd "$TOP" && echo t/*.pl)})
+	tap ${files:-$(cd "$TOP" && echo t/*.pl)}
 }
 
 nodes() {
