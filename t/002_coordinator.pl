@@ -137,7 +137,7 @@ is($node->safe_psql('other', "SELECT dtm_wait('in-other', '180 s')"), 'succeed',
 sql("CREATE DATABASE latin1 TEMPLATE template0 ENCODING LATIN1 LC_COLLATE 'C' LC_CTYPE 'C'");
 sql("ALTER DATABASE latin1 SET $_")
   for ('default_transaction_isolation = serializable', 'statement_timeout = 1000', 'synchronous_commit = off');
-$node->safe_psql('latin1', 'CREATE EXTENSION dtm');
+$node->safe_psql('latin1', 'SET statement_timeout = 0; CREATE EXTENSION dtm');
 $node->safe_psql('latin1', "SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/latin1', payload => '{\"a\": 1}')], gid => 'gid-' || chr(252))");
 ok(eventually($node, "SELECT status FROM dtm.transactions WHERE gid LIKE 'gid-%'", 'succeed', 'latin1'), 'a LATIN1 database');
 {
