@@ -3,5 +3,7 @@
 \getenv srcdir PG_ABS_SRCDIR
 \set script :srcdir '/sql/participant.sql'
 \set ECHO none
+-- the second time, it is said of all that it is there
+SET client_min_messages = warning;
 \i :script
 \i :script
