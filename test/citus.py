@@ -844,7 +844,7 @@ class Torture:
         for node in nodes:
             ok(node.wait("SELECT count(*) FROM pg_prepared_xacts WHERE gid LIKE 'citus%%'", 0), '%s: no transaction is left half committed' % node.name)
         for node in nodes:
-            ok(node.wait("SELECT count(*) FROM dtm.active a JOIN dtm.request r USING (id) WHERE r.gid LIKE %s", 0, self.name + '-%'), '%s: all sagas have ended' % node.name)
+            ok(node.drain("SELECT count(*) FROM dtm.active a JOIN dtm.request r USING (id) WHERE r.gid LIKE %s", self.name + '-%'), '%s: all sagas have ended' % node.name)
         rows = dict(c.rows("SELECT note, count(*) FROM orders WHERE note LIKE %s GROUP BY 1", self.name + '-%'))
         sagas = {gid: status for node in nodes for gid, status in node.rows("SELECT gid, status FROM dtm.transactions WHERE gid LIKE %s", self.name + '-%')}
         is_({n for n in rows.values()}, {3}, 'orders are whole')

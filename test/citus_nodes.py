@@ -91,3 +91,20 @@ class Node:
             time.sleep(0.05)
         print('#   last: %r' % (got,))
         return False
+
+    def drain(self, statement, *arguments):
+        """Until a count is 0, as long as it goes down; whether it is."""
+        least, until = None, 0
+        while True:
+            try:
+                got = self.value(statement, *arguments)
+            except psycopg2.Error:
+                got = None
+            if got == 0:
+                return True
+            if least is None or (got is not None and got < least):
+                least, until = got, time.monotonic() + PATIENCE
+            elif time.monotonic() > until:
+                print('#   last: %r' % (got,))
+                return False
+            time.sleep(0.1)
