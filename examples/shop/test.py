@@ -1,12 +1,15 @@
 #!/usr/bin/python3
 """The shop as a customer sees it, in headless Chromium.  If a test fails, a newcomer's first look at dtm does.
 
-test.py URL: run.sh --test starts it, with the databases in SHOP_ORDERS, SHOP_PAYMENT and SHOP_STOCK.
+test.py URL: run.sh --test starts it, with the databases in SHOP_ORDERS, SHOP_PAYMENT and SHOP_STOCK. If the services
+are containers, whose processes the page cannot stop, SHOP_BREAK is a command that does: it is run with "stop payment",
+"start payment", or "kill" and the number that a process of the orders' database has there.
 Ends with one line: N passed, N failed.
 """
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -21,6 +24,7 @@ from selenium.webdriver.common.by import By
 
 URL = sys.argv[1]
 PICTURES = os.environ.get("SHOP_PICTURES")
+BREAK = os.environ.get("SHOP_BREAK")
 
 
 def until(what, expected=True, seconds=60):
@@ -38,6 +42,11 @@ def attempt(what):
         return None     # the page has not drawn it yet, or has drawn it again
 
 
+def one(database, sql):
+    with psycopg.connect(os.environ[database]) as connection:
+        return connection.execute(sql).fetchone()[0]
+
+
 class Page:
     def __init__(self):
         self.profile = tempfile.mkdtemp(prefix="shop-test.")
@@ -52,6 +61,7 @@ class Page:
         self.driver = webdriver.Chrome(service=Service("/usr/bin/chromedriver"), options=options)
         self.driver.get(URL)
         until(lambda: self.driver.find_element(By.TAG_NAME, "body").get_attribute("data-ready"), "yes")
+        until(lambda: "does not respond" in self.find("#services").text, False)
 
     def close(self):
         self.driver.quit()
@@ -91,6 +101,22 @@ class Page:
 
     def service(self, name, text):
         until(lambda: text in self.find(f"#service-{name}").text)
+
+    def stop_payment(self):
+        self.breaks("break-payment", "stop", "payment")
+        self.service("payment", "does not respond")
+
+    def start_payment(self):
+        self.breaks("break-payment", "start", "payment")
+
+    def crash_database(self):
+        self.breaks("break-database", "kill", str(one("SHOP_ORDERS", "SELECT pid FROM dtm.stat_coordinator")))
+
+    def breaks(self, button, *command):
+        if BREAK:
+            subprocess.run([BREAK, *command], check=True)
+        else:
+            self.click(button)
 
     def picture(self, name):
         if PICTURES:
@@ -153,25 +179,30 @@ def test_stock_is_missing():
     page.service("stock", "lamp\n10")
 
 
+def test_page_offers_to_break_what_it_can_reach():
+    for button in ("break-payment", "break-database"):
+        assert page.find(f"#{button}").is_displayed() == (BREAK is None), button
+    assert page.find("#containers").is_displayed() == (BREAK is not None)
+    assert page.find("#break-stock").is_displayed()
+
+
 def test_payment_is_down_and_back():
-    page.click("break-payment")
-    page.service("payment", "does not respond")
+    page.stop_payment()
     order = page.order("teapot", "Alice")
     page.says(order, "payment charge no response")
     page.says(order, "in progress")
     page.picture("payment-down")
-    page.click("break-payment")
+    page.start_payment()
     page.ends(order, "shipped")
     page.service("payment", "Alice\n420 €")     # charged once
 
 
 def test_postgresql_crashes_while_payment_is_down():
-    page.click("break-payment")
-    page.service("payment", "does not respond")
+    page.stop_payment()
     order = page.order("lamp", "Alice")
     page.says(order, "payment charge no response")
-    page.click("break-database")
-    page.click("break-payment")
+    page.crash_database()
+    page.start_payment()
     page.ends(order, "shipped")
     page.service("payment", "Alice\n350 €")
     page.driver.get_log("browser")              # forgets the errors of the page's requests meanwhile
@@ -192,11 +223,10 @@ def test_tcc_is_declined():
 
 
 def test_tcc_is_canceled_when_payment_is_back():
-    page.click("break-payment")
-    page.service("payment", "does not respond")
+    page.stop_payment()
     order = page.order("lamp", "Alice", "tcc")
     page.says(order, "payment release no response")
-    page.click("break-payment")
+    page.start_payment()
     page.ends(order, "rejected")
     page.says(order, "payment does not respond")
     page.service("stock", "lamp\n9")
@@ -256,10 +286,6 @@ def test_misspelt_key_is_named():
 
 
 def test_money_goods_and_orders_agree():
-    def one(database, sql):
-        with psycopg.connect(os.environ[database]) as connection:
-            return connection.execute(sql).fetchone()[0]
-
     wallets = "FROM shop.orders WHERE state = 'shipped' AND method <> 'card'"
     assert one("SHOP_PAYMENT", "SELECT sum(balance) FROM account") == 550 - one("SHOP_ORDERS", f"SELECT sum(amount) {wallets}")
     assert one("SHOP_PAYMENT", "SELECT sum(held) FROM account") == 0

@@ -10,7 +10,13 @@ const orders = new pg.Pool({ connectionString: DSN, max: 1 });
 for (const pool of [stock, payment, orders]) pool.on("error", (error) => console.error(error));
 
 export const breakThings = express.Router();
+const processes = DEMO_FOLDER !== undefined; // in containers, processes of other containers cannot be killed from here
 const off = `${DEMO_FOLDER}/payment.off`; // as long as it is there, run.sh does not start payment again
+
+breakThings.use(["/payment", "/database"], (_request, response, next) => {
+  if (processes) next();
+  else response.status(404).json({ message: "use docker compose stop, start, or kill" });
+});
 
 breakThings.post("/payment", (request, response) => {
   if (request.body.running) rmSync(off, { force: true });
@@ -46,5 +52,5 @@ breakThings.post("/reset", async (_request, response) => {
 
 breakThings.state = async () => {
   const cards = await fetch(`${CARDS_URL}/demo`).then((response) => response.json()).catch(() => null);
-  return { cards, running: { payment: !existsSync(off) } };
+  return { cards, processes, running: { payment: !existsSync(off) } };
 };

@@ -1,5 +1,5 @@
 -- The database of the orders. The coordinator runs here, so an order and its global transaction are one commit.
-CREATE EXTENSION dtm;
+CREATE EXTENSION IF NOT EXISTS dtm;
 CREATE ROLE shop LOGIN IN ROLE dtm_user;
 
 -- where the services are, and with which key requests to them are signed

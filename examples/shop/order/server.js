@@ -5,7 +5,7 @@ import pg from "pg";
 import * as checkout from "./checkout.js";
 import { breakThings } from "./demo.js";
 
-const { PORT, DSN, KEY, STOCK_URL, PAYMENT_URL } = process.env;
+const { HOST, PORT, DSN, KEY, STOCK_URL, PAYMENT_URL } = process.env;
 const pool = new pg.Pool({ connectionString: DSN });
 pool.on("error", (error) => console.error(error)); // an idle connection was lost: the pool opens another
 const services = { stock: { url: STOCK_URL, key: KEY }, payment: { url: PAYMENT_URL, key: KEY } };
@@ -52,6 +52,6 @@ const get = (url) => fetch(url, { signal: AbortSignal.timeout(1000) }).then((res
 
 app.use("/demo", breakThings);
 
-app.listen(Number(PORT), "127.0.0.1", (error) => {
+app.listen(Number(PORT), HOST ?? "127.0.0.1", (error) => {
   if (error) throw error;
 });

@@ -85,7 +85,9 @@ async function act(path, body) {
 }
 
 function showBreakers() {
-  const { running, cards } = state;
+  const { running, cards, processes } = state;
+  for (const id of ["break-payment", "break-database"]) $(id).hidden = !processes;
+  $("containers").hidden = processes;
   $("break-payment").textContent = running.payment ? "Kill the payment service" : "Start the payment service";
   $("break-payment").className = running.payment ? "" : "broken";
   $("break-stock").textContent = lamps() === 0 ? "Restock lamps" : "Sell out lamps";

@@ -125,4 +125,4 @@ def accounts():
 
 
 if __name__ == "__main__":
-    app.run("127.0.0.1", int(os.environ["PORT"]), threaded=True)
+    app.run(os.environ.get("HOST", "127.0.0.1"), int(os.environ["PORT"]), threaded=True)
