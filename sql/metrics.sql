@@ -4,6 +4,8 @@
 \set SHOW_CONTEXT never
 SET client_min_messages = error;
 TRUNCATE dtm.request, dtm.active, dtm.finished, dtm.attempt;
+-- rows are estimated once a table has been analyzed, as autovacuum may have done with any of them
+ANALYZE dtm.request;
 SELECT family, type, unit FROM dtm.metric_families() ORDER BY ordinal;
 -- names are Prometheus', each with a help text that ends as a sentence does
 SELECT family FROM dtm.metric_families()

@@ -69,7 +69,7 @@ BEGIN
                       THEN 'few rows' ELSE 'many rows: ' || max((n ->> 'Actual Rows')::numeric * (n ->> 'Actual Loops')::numeric) END ||
                  COALESCE(', sorts ' || NULLIF(sum(CASE WHEN n ->> 'Node Type' = 'Sort' AND (n ->> 'Actual Rows')::numeric > 2500 THEN 1 END), 0), '') ||
                  COALESCE(', reads all of ' || string_agg(DISTINCT CASE WHEN n ->> 'Node Type' = 'Seq Scan' AND (n ->> 'Actual Loops')::int > 0 THEN n ->> 'Relation Name' END, ', ')
-                            FILTER (WHERE n ->> 'Relation Name' NOT IN ('active')), '')
+                            FILTER (WHERE n ->> 'Relation Name' NOT IN ('active') AND COALESCE((n ->> 'Actual Rows')::numeric, 0) + COALESCE((n ->> 'Rows Removed by Filter')::numeric, 0) > 0), '')
             FROM node);
 END $$;
 CREATE TABLE regress_dtm_queries (n serial, query text);
