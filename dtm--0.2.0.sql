@@ -165,7 +165,7 @@ COMMENT ON COLUMN dtm.active.attempts IS 'failed attempts of each op, where a st
 COMMENT ON COLUMN dtm.active.parked IS 'since when nothing is called until dtm_resume(gid); NULL: it is not parked';
 COMMENT ON COLUMN dtm.active.parked_op IS 'position in branch_status, from 0, of the op for which it was parked; -1: query_prepared; NULL: none';
 COMMENT ON COLUMN dtm.active.held IS 'true: another transaction of its lane goes before it; NULL: none';
-COMMENT ON COLUMN dtm.active.completions IS 'for each op, until when it waits for dtm_complete(), in microseconds since 2000; -1, -2: it was completed before its turn, and has succeeded or failed; -3: it was completed as failed, and the transaction is parked; 0: none of them; NULL: all are 0';
+COMMENT ON COLUMN dtm.active.completions IS 'for each op, until when it waits for dtm_complete(), in microseconds since 2000; -1, -2: it was completed before its turn, and has succeeded or failed; -3: it was completed as failed, and the transaction is parked; less: minus the time before which it is not called, because its response has asked for that; 0: none of them; NULL: all are 0';
 
 /* Outcomes. */
 CREATE TABLE dtm.finished (

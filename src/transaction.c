@@ -17,6 +17,40 @@ transaction_fairness(const char *key, size_t len)
 	return len == 0 ? 0 : hash_bytes_extended((const unsigned char *) key, (int) len, 0);
 }
 
+static uint64
+hash_more(uint64 hash, const void *data, size_t len)
+{
+	return hash_bytes_extended(data, (int) len, hash);
+}
+
+uint64
+transaction_request_hash(const Transaction *trans, int op)
+{
+	uint64		hash = 1;
+	const char *url = trans->query_prepared;
+
+	if (op != DTM_CALL_QUERY)
+	{
+		const DtmBranchOp *core;
+		const StepOptions *options;
+		const bytea *payload;
+
+		if (op >= trans->core.nops)
+			return 0;
+		core = &trans->core.ops[op];
+		options = transaction_step(trans, core->step);
+		payload = trans->payload[core->step];
+		url = (dtm_op_undoes(core->op) ? trans->compensate : trans->action)[core->step];
+		if (payload != NULL)
+			hash = hash_more(hash, VARDATA_ANY(payload), VARSIZE_ANY_EXHDR(payload));
+		if (options != NULL)
+			hash = hash_more(hash, options->json, VARSIZE(options->json));
+	}
+	if (url != NULL)
+		hash = hash_more(hash, url, strlen(url));
+	return hash == 0 ? 1 : hash;
+}
+
 void
 transaction_allocate_steps(Transaction *trans, int n)
 {

@@ -118,6 +118,12 @@ typedef struct Transaction
 /* A number for a fairness_key of so many bytes; 0: none.  Different keys may share one. */
 extern uint64 transaction_fairness(const char *key, size_t len);
 
+/*
+ * A number for what a call of an op, or of DTM_CALL_QUERY, is made of, which
+ * dtm_edit_step() may change: URL, payload and options.  0: there is no such op.
+ */
+extern uint64 transaction_request_hash(const Transaction *trans, int op);
+
 /* Allocates arrays for n steps or branches; payloads are NULL. */
 extern void transaction_allocate_steps(Transaction *trans, int n);
 

@@ -60,10 +60,11 @@ for my $method (qw(PUT PATCH POST))
 	($call) = call_step({ action => "$busi/a", method => $method });
 	is("$call->{method} <$call->{body}> " . header($call, 'Content-Type') . ' ' . header($call, 'Content-Length'), "$method <> - 0", "$method without");
 }
-for my $method (qw(GET DELETE))
+for my $method (qw(GET HEAD DELETE OPTIONS))
 {
 	my ($call) = call_step({ action => "$busi/a", method => $method, payload => { a => 1 } });
 	is("$call->{method} <$call->{body}> " . header($call, 'Content-Type'), "$method <> -", "$method has none");
+	is(sql("SELECT status FROM dtm.transactions WHERE gid = 'step-$number'"), 'succeed', 'nor is one waited for where there is none');
 }
 {
 	# the same connection after another method
@@ -201,6 +202,21 @@ is(calls_after('wait-bad', { %wait, headers => { 'Retry-After' => 'later' } }, {
 	sql("SELECT dtm_submit('saga', '[{\"action\": \"$busi/x\", \"retry_after\": true}]', 'wait-limit', '{\"retry_limit\": 5}')");
 	run_due($node);
 	is(scalar(() = calls_of('wait-limit')), 1, 'retry_limit does not try again at once');
+}
+{
+	# a branch that has asked to wait, and one beside it that has not, and is done before
+	clear_participant();
+	reply('/x', {%wait});
+	reply('/y', { status => 500 });
+	sql("SELECT dtm_submit('msg', '[{\"action\": \"$busi/x\", \"retry_after\": true}, {\"action\": \"$busi/y\"}]', 'wait-alone', '{\"concurrent\": true}')");
+	my @seen;
+	for my $n (0, 25, 190, 230)
+	{
+		run_due($node, $n);
+		push @seen, join ' ', sort map { $_->{path} } calls_of('wait-alone');
+	}
+	is(join(', ', @seen), '/x /y, /x /y /y, /x /y /y, /x /x /y /y', 'the time that a branch asks for is its own');
+	is(sql("SELECT dtm_status('wait-alone')"), 'succeed', 'and it ends');
 }
 
 # ---------- servers ----------

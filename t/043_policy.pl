@@ -100,6 +100,28 @@ is(sql("SELECT count(*) FROM dtm.calls WHERE gid = 'dtm' AND result = 'FAILURE'"
 sql("SELECT dtm_force_stop('refused')");
 is(sql("SELECT dtm_resume('refused')"), 'f', 'one that somebody has stopped is not parked');
 
+# who has said which responses are final has said that they are not to be asked for again
+my %listed = (status => 422, body => 'no');
+reply('/listed', \%listed);
+sql("SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/listed', payload => '{}', options => '{\"final\": \"4xx\"}')], gid => 'listed')");
+ok(eventually($node, parked('listed') . " AND reason = 'permanent failure: no' AND attempts = 1", '1'), 'a step of a message, by its own list');
+sql("SELECT dtm_resume('listed')");
+is(sql("SELECT dtm_wait('listed')"), 'succeed', 'it goes on when somebody resumes it');
+sql("CREATE SERVER listing FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url '$busi', final '422')");
+reply('/refund', \%listed);
+reply('/gone', \%gone);
+sql("SELECT dtm_submit('saga', ARRAY[dtm_step('server:listing/pay', 'server:listing/refund', '{}'), dtm_step('$busi/gone', '', '{}')], gid => 'refunds')");
+reply('/confirm', \%listed);
+sql("SELECT dtm_prepare('tcc', 'confirms')");
+sql("SELECT dtm_register_branch('confirms', '01', 'server:listing/confirm', '')");
+sql("SELECT dtm_submit('confirms')");
+for my $gid (qw(refunds confirms))
+{
+	ok(eventually($node, parked($gid) . " AND reason = 'permanent failure: no' AND attempts = 1", '1'), "$gid: by the list of its server");
+	sql("SELECT dtm_resume('$gid')");
+}
+is(sql("SELECT dtm_wait('refunds'), dtm_wait('confirms')"), 'failed|succeed', 'they go on, too');
+
 # ---------- dead letters ----------
 
 reply('/gone', \%gone);

@@ -233,7 +233,7 @@ is(sql("SELECT help FROM dtm_explain('lane')"), "See what the first of its lane 
 # an edit of a call that is in flight
 {
 	my ($rc, $out, $err) = $node->psql('postgres', q{SELECT dtm_edit_step('first', '01', '{"payload": {"n": 2}}')});
-	like($err, qr/NOTICE:  a call of action of branch "01" of global transaction "first" is in flight, which was made before the change.*response to that call is a success/s, 'who edits what is in flight is told');
+	like($err, qr/NOTICE:  a call of action of branch "01" of global transaction "first" is in flight, which was made before the change.*If that call succeeds, the branch is not called again/s, 'who edits what is in flight is told');
 	($rc, $out, $err) = $node->psql('postgres', q{SELECT dtm_edit_step('lane', '01', '{"payload": {"n": 2}}')});
 	is($err, '', 'who edits what waits is not');
 	($rc, $out, $err) = $node->psql('postgres', q{BEGIN; SELECT dtm_complete('first', '01'); ROLLBACK});
@@ -247,6 +247,39 @@ is(sql(q{SELECT value FROM dtm.metrics WHERE name = 'dtm_coordinator_processes' 
 explained('lane', 'coordinator', qr/^the coordinator of this database is draining: /, 'and of dtm_explain');
 sql('SELECT dtm_resume()');
 ok(eventually($node, 'SELECT state FROM dtm.stat_coordinator', 'running'), 'it runs again, before it has paused');
+
+# The same, and the call fails: the branch is called at once, not after the hour that a failure
+# would have it wait.
+{
+	reply('/Stray', { hold => $true, status => 500 });
+	message('strayed', "$busi/Stray");
+	ok(is_called('strayed', 1), 'a wrong URL is called');
+	sql("SELECT dtm_edit_step('strayed', '01', '{\"action\": \"$busi/Found\"}')");
+	release_replies();
+	is(wait_for('strayed'), 'succeed', 'its failure does not count when it was changed meanwhile');
+	is(one_line('strayed'), 'Stray Found', 'the change is called');
+
+	# its reply comes while the change is not committed
+	reply('/Stray', { hold => $true, status => 500 });
+	message('locked-edit', "$busi/Stray");
+	ok(is_called('locked-edit', 1), 'another one');
+	$session->query_safe("SET client_min_messages = warning; BEGIN; SELECT dtm_edit_step('locked-edit', '01', '{\"action\": \"$busi/Found\"}')");
+	release_replies();
+	ok(eventually($node, "SELECT count(*) FROM dtm.in_flight WHERE gid = 'locked-edit'", '0'), 'whose reply comes first');
+	$session->query_safe('COMMIT');
+	is(wait_for('locked-edit'), 'succeed', 'nor does it when the row was locked');
+	is(one_line('locked-edit'), 'Stray Found', 'the same');
+
+	sql('CREATE FUNCTION stray(gid text, branch_id text, op text, payload jsonb) RETURNS void LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock(8); RAISE $r$wrong$r$; END $$');
+	sql('CREATE FUNCTION found(gid text, branch_id text, op text, payload jsonb) RETURNS void LANGUAGE sql AS $$ $$');
+	$session->query_safe('SELECT pg_advisory_lock(8)');
+	message('function', 'sql:public.stray');
+	ok(eventually($node, "SELECT count(*) FROM dtm.in_flight WHERE gid = 'function' AND started IS NOT NULL", '1'), 'a function runs');
+	sql(q{SELECT dtm_edit_step('function', '01', '{"action": "sql:public.found"}')});
+	$session->query_safe('SELECT pg_advisory_unlock(8)');
+	is(wait_for('function'), 'succeed', 'nor does that of a function');
+	is(sql("SELECT string_agg(result, ' ' ORDER BY started) FROM dtm.calls WHERE gid = 'function'"), 'ERROR SUCCESS', 'it is on record');
+}
 
 # a row that is locked: by a session, and by a prepared transaction
 $session->query_safe("BEGIN; SELECT dtm_retry_now('time');");

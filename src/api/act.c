@@ -61,9 +61,9 @@ is_parked_for(const Transaction *trans, int step)
 
 /*
  * A call that is under way was made of what was there before, and cannot be called
- * back; nobody can say what it does.  So its response counts as any: a success is one,
- * although it is not that of the request which is stored now.  Refused, an edit would
- * have to wait for what hangs, which is what edits are for.
+ * back; nobody can say what it does.  So its success counts, although it is not that of
+ * the request which is stored now; its failure does not, since that is what edits are
+ * for.  Refused, an edit would have to wait for what hangs.
  */
 static void
 notice_in_flight(const Transaction *trans, const char *branch_id, int step, StoreActOf of)
@@ -74,7 +74,7 @@ notice_in_flight(const Transaction *trans, const char *branch_id, int step, Stor
 			ereport(NOTICE,
 					(errmsg("a call of %s of branch \"%s\" of global transaction \"%s\" is in flight, which was made before the change",
 							dtm_op_name((DtmOp) trans->core.ops[op].op), branch_id, trans->gid),
-					 errdetail("If the response to that call is a success, the branch is not called again.")));
+					 errdetail("If that call succeeds, the branch is not called again. If it fails, the branch is called at once as it is now.")));
 }
 
 /* ---------- the query of a prepared transaction ---------- */
@@ -144,6 +144,7 @@ dtm_edit_step(PG_FUNCTION_ARGS)
 	before = request_edit_step(trans, step, changes, &of.op, &of.whole_branch);
 	notice_in_flight(trans, branch_id, step, of);
 	resumes = is_parked_for(trans, step);
+	dtm_core_step_changed(&trans->core, step, GetCurrentTimestamp());
 	if (resumes)
 		api_decide(&outcome, trans, DTM_EVENT_RESUME, NULL, false);
 	store_update_branches(trans);

@@ -459,6 +459,7 @@ take_remote(Calls *calls, DtmCall *http)
 	call->end = http->withdrawn ? CALL_WITHDRAWN : CALL_REPLIED;
 	call->result = wire_result(call->kind, rules, http, &call->text);
 	call->retry_after = wire_retry_after(rules, http);
+	call->said_final = wire_said_final(call->kind, rules);
 	call->host = METRICS_HOST_NONE;
 	if (((RemoteCall *) call)->refused != NULL)
 		call->result = ((RemoteCall *) call)->decided;

@@ -52,6 +52,7 @@ typedef struct Call
 	int64		id;				/* of the global transaction, to be noted; 0:
 								 * of none */
 	int			op;				/* index in the ops, or DTM_CALL_QUERY */
+	bool		is_outdated;	/* what it was made of has been changed since */
 	int			note;			/* place of its note, once it is started; -1:
 								 * none */
 	int			host;			/* where it counts (metrics_host()), set by
@@ -67,6 +68,7 @@ typedef struct Call
 								 * call_free() */
 	size_t		text_len;
 	int64		retry_after;	/* us that the response asks to wait; 0: none */
+	bool		said_final;		/* which responses are final was said */
 	const char *body;			/* REPLIED, success: of the response, as text
 								 * is; NULL: none */
 	size_t		body_len;

@@ -202,6 +202,13 @@ entry_count_bytes(Coordinator *c, Entry *entry)
 	entry->bytes = bytes;
 }
 
+/* Would an op be called otherwise now? */
+static bool
+is_changed(const Transaction *before, const Transaction *now, int op)
+{
+	return transaction_request_hash(before, op) != transaction_request_hash(now, op);
+}
+
 /* The row as it is now, for an entry that we have; calls go on. */
 void
 entry_replace(Coordinator *c, Entry *entry, Transaction *trans,
@@ -213,6 +220,7 @@ entry_replace(Coordinator *c, Entry *entry, Transaction *trans,
 	dtm_core_loaded(&trans->core, coordinator_time(c));
 	for (Call *call = entry->calls; call != NULL; call = call->next)
 	{
+		call->is_outdated = call->is_outdated || is_changed(entry->trans, trans, call->op);
 		if (call->op == DTM_CALL_QUERY)
 			trans->core.query_running = true;
 		else
@@ -223,6 +231,7 @@ entry_replace(Coordinator *c, Entry *entry, Transaction *trans,
 	{
 		/* core has not seen it with this row */
 		*last = reply_copy(reply, context);
+		(*last)->is_outdated = reply->is_outdated || is_changed(entry->trans, trans, reply->op);
 		last = &(*last)->next;
 	}
 	MemoryContextSetParent(context, c->context);
@@ -276,6 +285,8 @@ apply_reply(Coordinator *c, Entry *entry, Reply *reply)
 	event.url = branch.url;
 	event.text = reply->text;
 	event.retry_after = reply->retry_after;
+	event.said_final = reply->said_final;
+	event.is_outdated = reply->is_outdated;
 	step(c, entry, &event);
 
 	/*

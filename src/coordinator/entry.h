@@ -22,6 +22,10 @@ typedef struct Reply
 	int			op;
 	DtmResult	result;
 	int64		retry_after;	/* us that the branch asks to wait; 0: none */
+	bool		said_final;		/* which responses are final was said */
+	bool		is_outdated;	/* what was called has been changed since */
+	uint64		request;		/* what it was, if the transaction has left
+								 * the memory since; 0: it has not */
 	char	   *text;			/* in the server's encoding */
 	bool		applied;		/* core has applied it to the row in memory */
 	bool		keeps;			/* and its result is to be kept */

@@ -79,7 +79,7 @@ enqueue(Locked *locked, LockedRow *row)
 }
 
 static void
-keep_replies(Locked *locked, LockedRow *row, const Reply *replies)
+keep_replies(Locked *locked, LockedRow *row, const Transaction *trans, const Reply *replies)
 {
 	Reply	  **last = &row->replies;
 
@@ -90,6 +90,7 @@ keep_replies(Locked *locked, LockedRow *row, const Reply *replies)
 	for (; replies != NULL; replies = replies->next)
 	{
 		*last = reply_copy(replies, row->context);
+		(*last)->request = transaction_request_hash(trans, replies->op);
 		last = &(*last)->next;
 	}
 	row->bytes = MemoryContextMemAllocated(row->context, true);
@@ -119,7 +120,7 @@ locked_add(Coordinator *c, Entry *entry, TransactionId holder)
 	row->context = NULL;
 	row->replies = NULL;
 	row->bytes = 0;
-	keep_replies(locked, row, entry->replies);
+	keep_replies(locked, row, entry->trans, entry->replies);
 	enqueue(locked, row);
 	room_refund(&c->room);
 	entry_forget(c, entry);
@@ -239,6 +240,8 @@ locked_take(Coordinator *c, Entry *entry)
 	for (const Reply *reply = row->replies; reply != NULL; reply = reply->next)
 	{
 		*last = reply_copy(reply, entry->context);
+		(*last)->is_outdated = reply->is_outdated ||
+			reply->request != transaction_request_hash(entry->trans, reply->op);
 		last = &(*last)->next;
 	}
 	remove_row(&c->locked, row);

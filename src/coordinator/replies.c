@@ -83,6 +83,9 @@ take_reply(Coordinator *c, Entry *entry, const Call *call)
 	reply->op = call->op;
 	reply->result = call->result;
 	reply->retry_after = call->retry_after;
+	reply->said_final = call->said_final;
+	reply->is_outdated = call->is_outdated;
+	reply->request = 0;
 	reply->applied = reply->keeps = false;
 	results_take(entry, call, reply);
 	reply->next = NULL;

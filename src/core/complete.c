@@ -33,72 +33,11 @@ dtm_core_awaits(DtmTrans *t, const DtmEvent *ev, DtmUpdate *u)
 	return true;
 }
 
-/* Does it wait for a completion that may still come in time? */
-static bool
-is_awaited(const DtmBranchOp *op, DtmTime now)
-{
-	return op->status == DTM_BRANCH_PREPARED && op->deadline > now;
-}
-
-void
-dtm_core_hold_awaited(DtmTrans *t, DtmTime now)
-{
-	for (int i = 0; t->policy != NULL && i < t->nops; i++)
-		if (is_awaited(&t->ops[i], now))
-			t->ops[i].waiting = true;
-}
-
 bool
 dtm_core_is_overdue(const DtmTrans *t, int op, DtmTime now)
 {
 	return t->ops[op].status == DTM_BRANCH_PREPARED && t->ops[op].deadline != 0 &&
 		t->ops[op].deadline <= now && !dtm_core_is_final(t->status);
-}
-
-void
-dtm_core_forget_awaited(DtmTrans *t)
-{
-	for (int i = 0; t->policy != NULL && i < t->nops; i++)
-		t->ops[i].deadline = 0;
-}
-
-/*
- * Nothing but completions is waited for: it is looked at again at the first
- * deadline.  While a call is under way or due, next_time stays in the past, so that
- * a successor makes that call.
- */
-void
-dtm_core_schedule_awaited(DtmTrans *t, DtmUpdate *u)
-{
-	DtmTime		first = DTM_TIME_NEVER;
-	bool		retries = false;
-
-	if (t->parked || t->held)
-		return;
-	for (int i = 0; t->policy != NULL && i < t->nops; i++)
-	{
-		const DtmBranchOp *op = &t->ops[i];
-
-		if (op->status != DTM_BRANCH_PREPARED)
-			continue;
-		if (op->running)
-			return;
-		if (op->deadline != 0)
-			first = op->deadline < first ? op->deadline : first;
-		else if (op->waiting)
-			retries = true;
-	}
-	if (first == DTM_TIME_NEVER)
-		return;
-	if (retries && t->next_time < first)
-		first = t->next_time;
-	if (t->type == DTM_SAGA && t->status == DTM_SUBMITTED && t->timeout_to_fail > 0 &&
-		dtm_core_after(t->created, t->timeout_to_fail) < first)
-		first = dtm_core_after(t->created, t->timeout_to_fail);
-	if (t->next_time == first)
-		return;
-	t->next_time = first;
-	u->changed = true;
 }
 
 bool
@@ -133,7 +72,7 @@ dtm_core_complete(DtmTrans *t, const DtmProtocol *protocol, const DtmConfig *cfg
 				DTM_COMPLETED_OK : DTM_COMPLETED_FAILED;
 			break;
 		case DTM_TURN_NOW:
-			op->deadline = 0;
+			op->deadline = op->not_before = 0;
 			protocol->reply(t, cfg, ev, u);
 			if (op->status == DTM_BRANCH_PREPARED || dtm_core_is_final(t->status))
 				break;

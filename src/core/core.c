@@ -61,8 +61,9 @@ dtm_core_start(DtmTrans *t, const DtmConfig *cfg, bool submitted, DtmTime now)
 	{
 		t->ops[i].status = DTM_BRANCH_PREPARED;
 		t->ops[i].completed = DTM_COMPLETED_NOT;
-		t->ops[i].deadline = 0;
+		t->ops[i].deadline = t->ops[i].not_before = 0;
 	}
+	t->asked = false;
 	t->created = now;
 	t->failures = 0;
 	t->ongoing_since = 0;
@@ -90,7 +91,7 @@ dtm_core_loaded(DtmTrans *t, DtmTime now)
 	t->query_running = false;
 	t->query_waiting = waiting;
 	t->round_failed = false;
-	dtm_core_hold_awaited(t, now);
+	dtm_core_hold_ops(t, now);
 }
 
 /* The time has come: what had to wait may be called again. */
@@ -103,7 +104,7 @@ wake(DtmTrans *t, DtmTime now)
 		t->ops[i].waiting = false;
 	t->query_waiting = false;
 	t->round_failed = false;
-	dtm_core_hold_awaited(t, now);
+	dtm_core_hold_ops(t, now);
 }
 
 static void
@@ -120,7 +121,20 @@ reply(DtmTrans *t, const DtmProtocol *protocol, const DtmConfig *cfg,
 			return;				/* a second reply adds nothing */
 		if (t->ops[ev->op].completed == DTM_COMPLETED_PARKED)
 			return;				/* it has failed, whatever it responds */
-		t->ops[ev->op].deadline = 0;
+		t->ops[ev->op].deadline = t->ops[ev->op].not_before = 0;
+	}
+	if (ev->is_outdated && ev->result != DTM_RESULT_SUCCESS &&
+		ev->result != DTM_RESULT_ONGOING)
+	{
+		/*
+		 * what it failed for has been mended, perhaps: it is called again at
+		 * once
+		 */
+		if (ev->op == DTM_CALL_QUERY)
+			t->query_waiting = false;
+		else
+			t->ops[ev->op].waiting = false;
+		return;
 	}
 	protocol->reply(t, cfg, ev, u);
 }
@@ -185,7 +199,7 @@ skip(DtmTrans *t, const DtmProtocol *protocol, const DtmConfig *cfg,
 static void
 retry_now(DtmTrans *t, DtmTime now, DtmUpdate *u)
 {
-	dtm_core_forget_awaited(t);
+	dtm_core_forget_held(t);
 	if (t->parked)
 		dtm_core_unpark(t, now, u);
 	t->next_time = now;
@@ -320,7 +334,7 @@ dtm_core_step(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
 	if (!dtm_core_is_final(t->status) && !t->parked)
 		protocol->advance(t, cfg, ev, u);
 	if (!dtm_core_is_final(t->status))
-		dtm_core_schedule_awaited(t, u);
+		dtm_core_schedule_held(t, ev->now, u);
 	assert(u->ncalls <= t->nops + 1);
 	assert(u->ncalls == 0 || !dtm_core_is_final(t->status));
 }
@@ -342,7 +356,7 @@ dtm_core_enter(DtmTrans *t, DtmStatus status, DtmTime now, DtmUpdate *u)
 	t->round_failed = false;
 	for (int i = 0; i < t->nops; i++)
 		t->ops[i].waiting = false;
-	dtm_core_forget_awaited(t);
+	dtm_core_forget_held(t);
 	u->changed = true;
 	u->ncalls = 0;
 }
@@ -449,24 +463,20 @@ part_of(int64_t us, uint32_t parts)
 }
 
 /*
- * Not before the time that the branch asks for, up to the longest interval; up to
- * an eighth later, because others were asked to wait for the same time.
+ * Not before the time that the response asks for, up to the longest interval; up to
+ * an eighth later, because others were asked to wait for the same time.  0: it does
+ * not ask.
  */
-static void
-wait_as_asked(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev, DtmUpdate *u)
+static DtmTime
+asked_until(const DtmConfig *cfg, const DtmEvent *ev)
 {
 	int64_t		most = cfg->retry_interval_max;
 	int64_t		wait = ev->retry_after < most ? ev->retry_after : most;
-	DtmTime		until;
 
 	if (wait <= 0)
-		return;
+		return 0;
 	wait += part_of(wait / 8, ev->jitter >> 16);
-	until = dtm_core_after(ev->now, wait < most ? wait : most);
-	if (t->next_time >= until)
-		return;
-	t->next_time = until;
-	u->changed = true;
+	return dtm_core_after(ev->now, wait < most ? wait : most);
 }
 
 void
@@ -475,8 +485,12 @@ dtm_core_retry_later(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
 {
 	bool		own = t->policy != NULL;
 	bool		grow = ev->result != DTM_RESULT_ONGOING && !t->round_failed;
+	bool		is_first;
+	DtmTime		until = asked_until(cfg, ev);
 
 	*waiting = true;
+	if (until != 0 && ev->op != DTM_CALL_QUERY)
+		dtm_core_wait_until(t, ev->op, until, u);
 	if (ev->result == DTM_RESULT_ONGOING && t->ongoing_since == 0)
 	{
 		t->ongoing_since = ev->now;
@@ -489,14 +503,16 @@ dtm_core_retry_later(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
 	 * Branches that run at the same time share one interval, and it doubles
 	 * once a round however many of them fail.  They are called again
 	 * together: where steps have intervals of their own, the longest counts.
+	 * What waits for a time of its own has no part in that.
 	 */
+	is_first = t->next_time <= ev->now || dtm_core_owns_next_time(t, ev->op, ev->now);
 	if (grow)
 	{
 		t->round_failed = true;
 		if (t->failures < UINT16_MAX)
 			t->failures++;
 	}
-	if (grow || own || t->next_time <= ev->now)
+	if (grow || own || is_first)
 	{
 		int64_t		interval = dtm_core_interval(t, cfg, ev->op);
 		DtmTime		next_time;
@@ -507,13 +523,17 @@ dtm_core_retry_later(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
 		 */
 		interval -= part_of(interval / 8, ev->jitter >> 16);
 		next_time = dtm_core_after(ev->now, interval);
-		if (t->next_time <= ev->now || next_time > t->next_time || (grow && !own))
+		if (is_first || next_time > t->next_time || (grow && !own))
 		{
 			t->next_time = next_time;
 			u->changed = true;
 		}
 	}
-	wait_as_asked(t, cfg, ev, u);
+	if (ev->op == DTM_CALL_QUERY && t->next_time < until)
+	{
+		t->next_time = until;
+		u->changed = true;
+	}
 	if (grow && t->failures >= cfg->alert_retry_limit)
 	{
 		u->alert_op = ev->op;

@@ -124,6 +124,8 @@ typedef struct DtmBranchOp
 	uint8_t		completed;		/* DtmCompleted; stored */
 	DtmTime		deadline;		/* it has said ONGOING, and is completed until
 								 * then or called again; 0: no; stored */
+	DtmTime		not_before;		/* its last response has asked not to be
+								 * called before then; 0: no; stored */
 	bool		has_url;		/* an op without a URL succeeds without a call */
 	bool		local;			/* effects and status are one commit */
 	bool		running;		/* a call is in flight; not stored */
@@ -189,6 +191,7 @@ typedef struct DtmTrans
 	bool		parked;			/* nothing is called until it is resumed */
 	bool		held;			/* its lane has another one before it: no
 								 * action starts */
+	bool		asked;			/* some op may have a not_before */
 	DtmTime		ongoing_since;	/* the first ONGOING since the last success;
 								 * 0: there was none */
 	uint16_t	failures;		/* temporary errors since the last success */
@@ -254,6 +257,11 @@ typedef struct DtmEvent
 	bool		succeeded;		/* SUBMIT of a workflow: it has succeeded */
 	int64_t		retry_after;	/* REPLY, if not final: us that the branch
 								 * asks to wait; 0: it does not */
+	bool		said_final;		/* REPLY of FAILURE: somebody has said which
+								 * responses are final, so the op is not
+								 * called again even if it cannot fail */
+	bool		is_outdated;	/* REPLY: of a call that was made before its
+								 * step was changed */
 	bool		steered;		/* ABORT: by an operator, who may roll back a
 								 * saga; clients of the wire may not (§1.3) */
 	bool		unparks;		/* COMPLETE: it is parked for this op */
@@ -355,6 +363,12 @@ extern bool dtm_core_is_final(DtmStatus status);
  * with a temporary error.
  */
 extern bool dtm_core_is_overdue(const DtmTrans *t, int op, DtmTime now);
+
+/*
+ * A step has been changed, which an EDIT has allowed: what its responses have asked
+ * for is over.
+ */
+extern void dtm_core_step_changed(DtmTrans *t, int step, DtmTime now);
 
 /* Are completions of an op kept until its turn? */
 extern bool dtm_core_keeps_completions(const DtmTrans *t, int op);

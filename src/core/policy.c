@@ -4,8 +4,8 @@
  *		then.
  *
  * An op has a policy if its step has a limit of attempts for it, or, for what
- * the step does, says what happens when it is exhausted.  A permanent failure
- * then exhausts it at once, where it is not the end of a saga anyway: to ask
+ * the step does, says what happens when it is exhausted, or if somebody has said
+ * which responses are final.  A permanent failure then exhausts it at once, where it is not the end of a saga anyway: to ask
  * again would get the same answer.  Without a policy everything is as dtm has
  * it: what cannot fail is repeated, unless somebody has completed it as failed.
  *
@@ -37,13 +37,15 @@ limit_of(const DtmTrans *t, int op)
 
 /* Says its policy what becomes of it, if it is exhausted? */
 static bool
-has_end(const DtmTrans *t, int op)
+has_end(const DtmTrans *t, const DtmEvent *ev)
 {
-	const DtmStepPolicy *policy = dtm_core_policy_of(t, op);
+	const DtmStepPolicy *policy = dtm_core_policy_of(t, ev->op);
 
-	return limit_of(t, op) > 0 ||
+	if (ev->op == DTM_CALL_QUERY)
+		return false;
+	return ev->said_final || limit_of(t, ev->op) > 0 ||
 		(policy != NULL && policy->on_exhausted != DTM_EXHAUSTED_UNSET &&
-		 !dtm_op_undoes((DtmOp) t->ops[op].op));
+		 !dtm_op_undoes((DtmOp) t->ops[ev->op].op));
 }
 
 /* Has somebody said that it has failed, now or before its turn? */
@@ -79,7 +81,7 @@ dtm_core_is_exhausted(DtmTrans *t, const DtmEvent *ev, DtmCause *cause,
 			return true;
 		case DTM_RESULT_FAILURE:
 			*cause = DTM_CAUSE_FAILURE;
-			return has_end(t, ev->op) || is_completed(t, ev);
+			return has_end(t, ev) || is_completed(t, ev);
 		case DTM_RESULT_TEMPORARY:
 			break;
 	}

@@ -156,10 +156,22 @@ extern void dtm_core_unpark(DtmTrans *t, DtmTime now, DtmUpdate *u);
  */
 extern bool dtm_core_awaits(DtmTrans *t, const DtmEvent *ev, DtmUpdate *u);
 
-/* Those ops are waiting; none is any more; next_time is theirs if need be. */
-extern void dtm_core_hold_awaited(DtmTrans *t, DtmTime now);
-extern void dtm_core_forget_awaited(DtmTrans *t);
-extern void dtm_core_schedule_awaited(DtmTrans *t, DtmUpdate *u);
+/* An op is not called before a time, whatever becomes of others. */
+extern void dtm_core_wait_until(DtmTrans *t, int op, DtmTime until, DtmUpdate *u);
+
+/*
+ * Ops that wait for a time of their own: they are waiting; none does any more;
+ * next_time is theirs if need be.
+ */
+extern void dtm_core_hold_ops(DtmTrans *t, DtmTime now);
+extern void dtm_core_forget_held(DtmTrans *t);
+extern void dtm_core_schedule_held(DtmTrans *t, DtmTime now, DtmUpdate *u);
+
+/*
+ * Does next_time concern this op alone, or ops that wait for a time of their own?
+ * False where there are none of those.
+ */
+extern bool dtm_core_owns_next_time(const DtmTrans *t, int op, DtmTime now);
 
 /* Applies a caller's COMPLETE. */
 extern DtmReject dtm_core_complete(DtmTrans *t, const DtmProtocol *protocol,

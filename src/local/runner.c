@@ -70,6 +70,9 @@
 
 static LocalWorker *my_worker = NULL;
 
+/* transaction_request_hash() of the op as it was read for its task; 0: it was not. */
+static uint64 my_request = 0;
+
 /* ---------- shared memory ---------- */
 
 static int
@@ -240,6 +243,9 @@ apply(LocalWorker *task, DtmResult result, const char *text, const StoreResult *
 	event.url = branch.url;
 	event.text = text;
 
+	event.is_outdated = my_request != 0 &&
+		my_request != transaction_request_hash(trans, task->op);
+
 	event.now = task->now != 0 ? task->now : GetCurrentTimestamp();
 	event.jitter = task->now != 0 ? 0 : (uint32) random() << 1;
 	dtm_core_config(&config);
@@ -315,6 +321,8 @@ read_task(const LocalWorker *task, Transaction **trans, MemoryContext context)
 	found = store_find_id(task->id, false, trans) &&
 		task->op < (*trans)->core.nops &&
 		(*trans)->core.ops[task->op].status == DTM_BRANCH_PREPARED;
+	if (found)
+		my_request = transaction_request_hash(*trans, task->op);
 	if (found && (*trans)->submitted_by != GetUserId())
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -508,6 +516,7 @@ run_task(LocalWorker *task, MemoryContext context)
 	task->recorded = task->final = false;
 	task->alert.raised = false;
 	task->error[0] = '\0';
+	my_request = 0;
 	task->started = GetCurrentTimestamp();
 	edata = try_task(task, context);
 	for (int tries = 1; edata != NULL && is_conflict(edata) && tries < CONFLICT_TRIES; tries++)

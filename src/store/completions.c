@@ -1,11 +1,12 @@
 /*
  * completions.c
- *		The column of dtm.active that has the completions of ops, and until when ops
- *		wait for them.
+ *		The column of dtm.active that has the completions of ops, until when ops wait
+ *		for them, and before which times ops are not to be called again.
  *
  * It is NULL in nearly all rows: only ops whose step has a complete_within, or poll,
- * have either; and any op may have been completed as failed, if its transaction is
- * parked.
+ * have either of the first two; any op may have been completed as failed, if its
+ * transaction is parked; and an op has the last if its response has asked to wait,
+ * and its step or server lets it (retry_after).
  */
 #include "private.h"
 
@@ -15,6 +16,9 @@
 
 /* Of one that was completed as failed, for which its transaction is parked. */
 #define STORED_PARKED	(-3)
+
+/* What is less is minus the time before which the op is not called. */
+#define STORED_LEAST	STORED_PARKED
 
 static int64
 stored_form(const DtmBranchOp *op)
@@ -30,6 +34,8 @@ stored_form(const DtmBranchOp *op)
 		case DTM_COMPLETED_NOT:
 			break;
 	}
+	if (op->deadline == 0 && op->not_before > -STORED_LEAST)
+		return -op->not_before;
 	return Max(op->deadline, 0);
 }
 
@@ -39,7 +45,7 @@ completions_value(const DtmTrans *core, bool *isnull)
 	Datum	   *values;
 
 	*isnull = true;
-	for (int i = 0; (core->policy != NULL || core->parked) && i < core->nops; i++)
+	for (int i = 0; (core->policy != NULL || core->parked || core->asked) && i < core->nops; i++)
 		*isnull = *isnull && stored_form(&core->ops[i]) == 0;
 	if (*isnull)
 		return (Datum) 0;
@@ -63,6 +69,8 @@ completions_read(DtmTrans *core, const Row *row, int number)
 		int64		value = nulls[i] ? 0 : DatumGetInt64(values[i]);
 
 		core->ops[i].deadline = Max(value, 0);
+		core->ops[i].not_before = value < STORED_LEAST ? -value : 0;
+		core->asked = core->asked || value < STORED_LEAST;
 		core->ops[i].completed = value == STORED_OK ? DTM_COMPLETED_OK :
 			value == STORED_FAILED ? DTM_COMPLETED_FAILED :
 			value == STORED_PARKED ? DTM_COMPLETED_PARKED : DTM_COMPLETED_NOT;

@@ -411,7 +411,8 @@ extern char *row_letters(const DtmTrans *core);
 /* ---------- completions.c ---------- */
 
 /*
- * What is stored of the ops' completions and deadlines, and back; NULL, or what is
+ * What is stored of the ops' completions and of the times that they wait for, and
+ * back; NULL, or what is
  * wrong with it.
  */
 extern Datum completions_value(const DtmTrans *core, bool *isnull);

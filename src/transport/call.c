@@ -504,6 +504,9 @@ request_prepare(DtmTransport *t, DtmRequest *request, DtmCall *call)
 	{
 		request->has_method = call->method != NULL;
 		SETOPT(CURLOPT_CUSTOMREQUEST, call->method);
+		/* else its body would be waited for; the next POST or GET ends that */
+		if (call->method != NULL && strcmp(call->method, "HEAD") == 0)
+			SETOPT(CURLOPT_NOBODY, 1L);
 	}
 	SETOPT(CURLOPT_HTTPHEADER, headers);
 	return rc == CURLE_OK;

@@ -265,8 +265,8 @@ http_set_headers(const Transaction *trans, const WireBranch *branch, DtmCall *ca
 static bool
 has_no_body(const char *method)
 {
-	return strcmp(method, "GET") == 0 || strcmp(method, "DELETE") == 0 ||
-		strcmp(method, "OPTIONS") == 0;
+	return strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0 ||
+		strcmp(method, "DELETE") == 0 || strcmp(method, "OPTIONS") == 0;
 }
 
 /* The method of the step, and whether there is a body: else POST, or GET without. */

@@ -244,3 +244,10 @@ wire_retry_after(const DtmReplyRules *rules, const DtmCall *call)
 	return dtm_retry_after(call->retry_after, strlen(call->retry_after), now) *
 		DTM_USEC_PER_SEC;
 }
+
+bool
+wire_said_final(WireKind kind, const DtmReplyRules *rules)
+{
+	/* the list is one of HTTP statuses */
+	return kind != WIRE_GRPC && rules != NULL && rules->final != NULL;
+}

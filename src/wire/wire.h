@@ -98,6 +98,9 @@ extern DtmResult wire_result(WireKind kind, const DtmReplyRules *rules,
 /* For how many us that response asks to wait; 0: for no time. */
 extern int64 wire_retry_after(const DtmReplyRules *rules, const DtmCall *call);
 
+/* Has somebody said which of its responses are final? */
+extern bool wire_said_final(WireKind kind, const DtmReplyRules *rules);
+
 /* The header that makes a call part of a trace (W3C Trace Context). */
 #define WIRE_TRACEPARENT "traceparent"
 

@@ -174,7 +174,18 @@ sim_reply(Sim *sim, int op, DtmResult result, const char *text)
 	DtmEvent	ev = {.kind = DTM_EVENT_REPLY, .op = op, .result = result,
 	.url = "http://busi", .text = text};
 
-	sim->in_flight[sim_slot(op)] = false;
+	return sim_answer(sim, ev);
+}
+
+bool
+sim_answer(Sim *sim, DtmEvent ev)
+{
+	ev.kind = DTM_EVENT_REPLY;
+	if (ev.url == NULL)
+		ev.url = "http://busi";
+	if (ev.text == NULL)
+		ev.text = "";
+	sim->in_flight[sim_slot(ev.op)] = false;
 	return step(sim, &ev);
 }
 

@@ -58,6 +58,9 @@ extern void sim_start(Sim *sim, bool submitted);
 extern bool sim_wake(Sim *sim);
 extern bool sim_reply(Sim *sim, int op, DtmResult result, const char *text);
 
+/* The same of a reply of which there is more to say. */
+extern bool sim_answer(Sim *sim, DtmEvent ev);
+
 /* The coordinator: replies for ops that have waited in vain to be completed. */
 extern bool sim_expire(Sim *sim);
 

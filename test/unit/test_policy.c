@@ -240,6 +240,75 @@ steps_of_messages_end_by_policy(void **state)
 	assert_int_equal(sim.stored.status, DTM_SUBMITTED);
 }
 
+/* --- If this fails, an answer that somebody has called final is asked for again and again. --- */
+static void
+final_answers_that_were_listed_are_policy(void **state)
+{
+	static const struct
+	{
+		DtmTransType type;
+		bool		submitted;
+		int			op;
+	}			cases[] = {
+		{DTM_MSG, true, 0}, {DTM_SAGA, true, 0}, {DTM_TCC, true, 1}, {DTM_TCC, false, 0},
+		{DTM_XA, true, 1}, {DTM_XA, false, 0}
+	};
+	DtmStepPolicy discard = {.on_exhausted = DTM_EXHAUSTED_DISCARD};
+	DtmStepPolicy park = {.max_attempts = 5, .on_exhausted = DTM_EXHAUSTED_PARK};
+	DtmEvent	ev = {.result = DTM_RESULT_FAILURE, .said_final = true, .text = "gone"};
+	Sim			sim;
+
+	(void) state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+	{
+		sim_init(&sim, cases[i].type, 1);
+		sim_start(&sim, cases[i].submitted);
+		if (!cases[i].submitted)
+			sim_request(&sim, DTM_EVENT_ABORT, NULL);
+		sim_wake(&sim);
+		if (cases[i].type == DTM_SAGA)
+			sim_reply(&sim, 1, DTM_RESULT_FAILURE, "no");
+		ev.op = cases[i].op;
+		assert_true(sim.in_flight[ev.op]);
+		sim_answer(&sim, ev);
+		assert_true(sim.stored.parked);
+		assert_int_equal(sim.stored_ops[ev.op].status, DTM_BRANCH_PREPARED);
+		/* somebody resumes it, and it is asked again */
+		sim_request(&sim, DTM_EVENT_RESUME, NULL);
+		sim_wake(&sim);
+		sim_reply(&sim, ev.op, DTM_RESULT_SUCCESS, "");
+		assert_true(dtm_core_is_final(sim.stored.status));
+	}
+
+	/* on_exhausted says otherwise */
+	ev.op = 0;
+	start(&sim, DTM_MSG, 1, &discard, 1);
+	sim_answer(&sim, ev);
+	assert_int_equal(sim.stored.status, DTM_FAILED);
+	/* what can fail does */
+	ev.op = 1;
+	start(&sim, DTM_SAGA, 1, &park, 1);
+	sim_answer(&sim, ev);
+	assert_int_equal(sim.stored.status, DTM_ABORTING);
+	/* other results are what they were */
+	ev.result = DTM_RESULT_TEMPORARY;
+	ev.op = 0;
+	start(&sim, DTM_MSG, 1, &discard, 0);
+	sim_answer(&sim, ev);
+	assert_false(sim.stored.parked);
+
+	/* a query-back is no step: its no is a no, and a workflow's callback goes on */
+	ev.result = DTM_RESULT_FAILURE;
+	ev.op = DTM_CALL_QUERY;
+	sim_init(&sim, DTM_WORKFLOW, 0);
+	sim_start(&sim, false);
+	sim.now = sim.stored.next_time;
+	sim_wake(&sim);
+	sim_answer(&sim, ev);
+	assert_false(sim.stored.parked);
+	assert_int_equal(sim.stored.status, DTM_PREPARED);
+}
+
 /* --- If this fails, what can never be called is called for ever. --- */
 static void
 what_cannot_be_called_is_not_retried(void **state)
@@ -453,6 +522,7 @@ main(void)
 		cmocka_unit_test(compensations_are_parked),
 		cmocka_unit_test(second_phases_are_parked),
 		cmocka_unit_test(steps_of_messages_end_by_policy),
+		cmocka_unit_test(final_answers_that_were_listed_are_policy),
 		cmocka_unit_test(what_cannot_be_called_is_not_retried),
 		cmocka_unit_test(parked_ones_only_listen),
 		cmocka_unit_test(steps_have_their_own_pace),

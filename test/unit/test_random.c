@@ -147,6 +147,7 @@ check_call(Sim *sim, int op)
 		assert_int_equal(stored[op].status, DTM_BRANCH_PREPARED);
 		/* what waits for that is not asked again before its time */
 		assert_true(stored[op].deadline <= sim->now);
+		assert_true(stored[op].not_before <= sim->now);
 	}
 	w->called[op] = true;
 	assert_false(sim->stored.held);
@@ -470,13 +471,19 @@ one_event(Sim *sim, World *w)
 		int			slot = candidates[next(w) % (unsigned) n];
 		int			op = slot == SIM_MAX_OPS ? DTM_CALL_QUERY : slot;
 		DtmResult	result = reply_of(w, sim, op);
+		DtmEvent	ev = {.op = op, .result = result, .text = "text"};
 
+		ev.said_final = chance(w, 10);
+		ev.is_outdated = w->faulty && chance(w, 5);
+		if (chance(w, 20))
+			ev.retry_after = (int64_t) (1 + next(w) % 200) * SEC;
 		if (op != DTM_CALL_QUERY && result == DTM_RESULT_SUCCESS)
 			w->succeeded[op] = true;
-		if (op != DTM_CALL_QUERY && result == DTM_RESULT_FAILURE && !w->skipped[op])
+		if (op != DTM_CALL_QUERY && result == DTM_RESULT_FAILURE && !w->skipped[op] &&
+			!ev.is_outdated)
 			w->refused[op] = true;
 		sim->now += next(w) % (2 * SEC);
-		if (sim_reply(sim, op, result, "text") && w->faulty && chance(w, 5) &&
+		if (sim_answer(sim, ev) && w->faulty && chance(w, 5) &&
 			!sim->in_flight[slot] && result == DTM_RESULT_SUCCESS)
 			/* another reply to what has been answered */
 			sim_reply(sim, op, (DtmResult) (next(w) % 5), "text");
