@@ -61,6 +61,7 @@ typedef struct Looks
 	MemoryContext context;		/* of one look */
 	Hook		hook;
 	int64		last;			/* clock_monotonic(): when it looked */
+	TimestampTz looked;			/* the same by the clock */
 	int64		not_before;		/* of the next look */
 	int64		period;			/* us, while an alert is open */
 	int64		open;			/* alerts */
@@ -190,6 +191,7 @@ static void
 timed_look(Looks *looks)
 {
 	looks->last = clock_monotonic();
+	looks->looked = GetCurrentTimestamp();
 	look(looks);
 	looks->not_before = Max(looks->last + LOOK_MIN,
 							clock_monotonic() + LOOK_SHARE * (clock_monotonic() - looks->last));
@@ -208,16 +210,14 @@ static int64
 next_look_in(const Looks *looks)
 {
 	int64		now = clock_monotonic();
-	TimestampTz due = Min(looks_due(my_slot), alerts_ailing_due(my_slot->database));
-	int64		asked = due == DT_NOEND ? -1 : Max(due - GetCurrentTimestamp(), 0);
-	int64		in = -1;
+	bool		open = looks->open > 0 || looks->held_back > 0;
 
-	if (looks->open > 0 || looks->held_back > 0)
-	{
-		in = Max(looks->last + looks->period - now, 0);
-		/* what does not run is asked for as long as it does not */
-		asked = looks_due(my_slot) == DT_NOEND ? -1 : Max(looks_due(my_slot) - GetCurrentTimestamp(), 0);
-	}
+	/* what does not run is an alert of its own from one look on */
+	TimestampTz due = Min(looks_due(my_slot),
+						  alerts_ailing_due(my_slot->database, open ? looks->looked : DT_NOBEGIN));
+	int64		asked = due == DT_NOEND ? -1 : Max(due - GetCurrentTimestamp(), 0);
+	int64		in = open ? Max(looks->last + looks->period - now, 0) : -1;
+
 	if (asked >= 0 && asked <= STAY_FOR)
 		in = in < 0 ? asked : Min(in, asked);
 	return in < 0 ? -1 : Max(in, looks->not_before - now);

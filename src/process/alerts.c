@@ -42,11 +42,13 @@ alerts_init(void)
 }
 
 TimestampTz
-alerts_ailing_due(Oid database)
+alerts_ailing_due(Oid database, TimestampTz looked)
 {
-	TimestampTz since = looks_ailing_since(database);
+	int64		after = dtm_alert_after * INT64CONST(1000);
+	TimestampTz since = looks_ailing_since(database, looked == DT_NOBEGIN ?
+										   DT_NOBEGIN : looked - after);
 
-	return since == DT_NOEND ? DT_NOEND : since + dtm_alert_after * INT64CONST(1000);
+	return since == DT_NOEND ? DT_NOEND : since + after;
 }
 
 /* Has the process ended? */
@@ -106,13 +108,21 @@ see_to(int i)
 	if (!OidIsValid(slot->database) || slot->share.number != 0 ||
 		slot->state == DTM_COORDINATOR_GONE || dtm_is_held(slot->database))
 		return -1;
-	/* it sees to the rest itself */
+
+	/*
+	 * it sees to the rest itself, but nobody else tells it of a coordinator
+	 * that ails
+	 */
 	if (alerter->handle != NULL)
+	{
+		if (alerts_ailing_due(slot->database, DT_NOBEGIN) != DT_NOEND)
+			(void) looks_wake(slot);
 		return -1;
+	}
 	/* a former launcher's, whose end nobody tells us of */
 	if (slot->alerter_pid != 0)
 		return RESTART_PAUSE_MAX;
-	due = Min(looks_due(slot), alerts_ailing_due(slot->database));
+	due = Min(looks_due(slot), alerts_ailing_due(slot->database, DT_NOBEGIN));
 	if (due == DT_NOEND)
 		return -1;
 	us = Max(due - GetCurrentTimestamp(), alerter->not_before - clock_monotonic());

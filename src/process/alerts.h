@@ -27,8 +27,9 @@ extern void alerts_at_start(const DtmSharedSlot *slot);
 
 /*
  * When a coordinator of a database that does not run has not done so for
- * dtm.alert_after; DT_NOEND: all run.
+ * dtm.alert_after; DT_NOEND: all run, but for those that a look at this time has seen
+ * (DT_NOBEGIN: there was none).
  */
-extern TimestampTz alerts_ailing_due(Oid database);
+extern TimestampTz alerts_ailing_due(Oid database, TimestampTz looked);
 
 #endif							/* DTM_ALERTS_H */

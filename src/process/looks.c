@@ -88,7 +88,7 @@ looks_take(DtmSharedSlot *slot)
 }
 
 TimestampTz
-looks_ailing_since(Oid database)
+looks_ailing_since(Oid database, TimestampTz after)
 {
 	DtmSharedSlot *slot = NULL;
 	TimestampTz since = DT_NOEND;
@@ -96,7 +96,8 @@ looks_ailing_since(Oid database)
 	while ((slot = dtm_next_slot(database, slot)) != NULL)
 	{
 		SpinLockAcquire(&slot->mutex);
-		if (slot->ailing_since != 0 && slot->state != DTM_COORDINATOR_GONE)
+		if (slot->ailing_since != 0 && slot->ailing_since > after &&
+			slot->state != DTM_COORDINATOR_GONE)
 			since = Min(since, slot->ailing_since);
 		SpinLockRelease(&slot->mutex);
 	}

@@ -37,10 +37,10 @@ extern TimestampTz looks_due(DtmSharedSlot *slot);
 extern TimestampTz looks_take(DtmSharedSlot *slot);
 
 /*
- * Since when one of the coordinators of a database has not run for the longest;
- * DT_NOEND: all do.
+ * Since when one of the coordinators of a database has not run for the longest, but
+ * for those that have not since "after" or longer; DT_NOEND: all others do.
  */
-extern TimestampTz looks_ailing_since(Oid database);
+extern TimestampTz looks_ailing_since(Oid database, TimestampTz after);
 
 /* Wakes the process that looks; false: there is none. */
 extern bool looks_wake(DtmSharedSlot *slot);
