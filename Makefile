@@ -16,7 +16,7 @@ GNU_CFLAGS = -fvisibility=hidden -Wextra -Wno-unused-parameter -Wno-sign-compare
 SHLIB_LINK = $(shell curl-config --libs)
 
 # One test a line, in the order of the layers
-REGRESS = decoys install submit idempotent options steps results complete badinput query barrier barrier_input barrier_owner barrier_extension barrier_in msg_barrier topics workflow orphans cleanup roles submitters additions additions_each renames run_due policy lanes servers urls gateway acts views metrics alerts single
+REGRESS = decoys install submit idempotent options steps results complete badinput query barrier barrier_input barrier_owner barrier_extension barrier_in msg_barrier topics workflow orphans cleanup roles submitters additions additions_each renames run_due policy lanes servers urls gateway acts views failed metrics alerts single
 REGRESS_OPTS = --inputdir=$(srcdir)
 # The server that is tested may be a stock one
 REGRESS_PREP = say-what-is-left-out

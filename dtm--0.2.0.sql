@@ -399,20 +399,20 @@ COMMENT ON FUNCTION @extschema@.dtm_abort(text, text) IS 'rolls back a saga, or 
 
 /* ---------- branches and workflows ---------- */
 
-CREATE FUNCTION @extschema@.dtm_register_branch(gid text, branch_id text, confirm text, cancel text, payload jsonb DEFAULT NULL) RETURNS void
+CREATE FUNCTION @extschema@.dtm_register_branch(gid text, branch_id text, confirm text, cancel text, payload jsonb DEFAULT NULL, options jsonb DEFAULT NULL) RETURNS void
 AS 'MODULE_PATHNAME', 'dtm_register_branch' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION @extschema@.dtm_register_branch(text, text, text, text, jsonb) IS
-  'adds a branch to a prepared tcc: the URLs of confirm and cancel, and the body for both';
+COMMENT ON FUNCTION @extschema@.dtm_register_branch(text, text, text, text, jsonb, jsonb) IS
+  'adds a branch to a prepared tcc: the URLs of confirm and cancel, the body for both, and options as of a step';
 
-CREATE FUNCTION @extschema@.dtm_register_branch(gid text, branch_id text, url text) RETURNS void
+CREATE FUNCTION @extschema@.dtm_register_branch(gid text, branch_id text, url text, options jsonb DEFAULT NULL) RETURNS void
 AS 'MODULE_PATHNAME', 'dtm_register_xa_branch' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION @extschema@.dtm_register_branch(text, text, text) IS
-  'adds a branch to a prepared xa: the URL that commits or rolls back the branch';
+COMMENT ON FUNCTION @extschema@.dtm_register_branch(text, text, text, jsonb) IS
+  'adds a branch to a prepared xa: the URL that commits or rolls back the branch, and options as of a step';
 
 CREATE FUNCTION @extschema@.dtm_register_branch(request jsonb) RETURNS void
 AS 'MODULE_PATHNAME', 'dtm_register_branch_request' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.dtm_register_branch(jsonb) IS
-  'adds a branch from the object that dtm''s SDKs send';
+  'adds a branch from the object that dtm''s SDKs send, with options as of a step beside its keys';
 
 CREATE FUNCTION dtm.open_workflow(request jsonb) RETURNS text
 AS 'MODULE_PATHNAME', 'dtm_open_workflow' LANGUAGE C VOLATILE PARALLEL UNSAFE;
@@ -796,50 +796,74 @@ CREATE VIEW dtm.transactions WITH (security_barrier) AS
          CASE WHEN s.ended IS NULL THEN dtm.current_step(s.trans_type, s.letter, s.branch_status) END AS current_step,
          dtm.op_branch_id(s.trans_type, s.failed_n, s.branch_id) AS failed_branch,
          dtm.op_name(s.trans_type, s.failed_n, s.workflow, s.action) AS failed_op,
-         CASE WHEN s.failed IS NOT NULL THEN
-           COALESCE(dtm.readable((SELECT t.error FROM dtm.attempt t WHERE t.id = s.id AND t.result = s.failed ORDER BY t.started DESC LIMIT 1)),
-                    (SELECT COALESCE(x.result, pg_catalog.to_jsonb(s.rollback_reason)) FROM dtm.result x
-                      WHERE x.id = s.id AND NOT x.ok ORDER BY x.branch DESC LIMIT 1),
-                    dtm.readable((SELECT COALESCE(c.reason, s.rollback_reason) FROM dtm.act c
-                                   WHERE c.id = s.id AND c.what = 'skip as failed' ORDER BY c.ordinal DESC LIMIT 1)),
+         CASE s.failed
+           WHEN 'E' THEN
+           COALESCE((SELECT x.result FROM dtm.result x WHERE x.id = s.id AND x.branch = s.failed_n AND NOT x.ok),
                     dtm.readable((SELECT t.error FROM dtm.attempt t
-                                   WHERE t.id = s.id AND t.result IN ('E', 'X') AND t.branch = s.failed_n ORDER BY t.started DESC LIMIT 1)))
+                                   WHERE t.id = s.id AND t.branch = s.failed_n AND t.result IN ('E', 'F', 'X') ORDER BY t.started DESC LIMIT 1)))
+           WHEN 'F' THEN
+           COALESCE(dtm.readable((SELECT t.error FROM dtm.attempt t
+                                   WHERE t.id = s.id AND t.branch = s.failed_n AND t.result = 'F' ORDER BY t.started DESC LIMIT 1)),
+                    (SELECT COALESCE(x.result, pg_catalog.to_jsonb(s.rollback_reason)) FROM dtm.result x
+                      WHERE x.id = s.id AND x.branch = s.failed_n AND NOT x.ok),
+                    dtm.readable((SELECT COALESCE(c.reason, s.rollback_reason) FROM dtm.act c
+                                   WHERE c.id = s.id AND c.branch = s.failed_n AND c.what = 'skip as failed' ORDER BY c.ordinal DESC LIMIT 1)),
+                    dtm.readable((SELECT t.error FROM dtm.attempt t
+                                   WHERE t.id = s.id AND t.branch = s.failed_n AND t.result IN ('E', 'X') ORDER BY t.started DESC LIMIT 1)),
+                    CASE WHEN s.trans_type = 'w' AND s.failed_n IS NOT NULL THEN dtm.readable(s.payload[s.failed_n + 1]) END)
          END AS failure,
          s.parent
     FROM (SELECT u.*,
                  /*
-                  * Who has failed: the latest call that has said so; or what was completed as failed, or skipped as
-                  * failed; or what a message has left out; or the last call of what was not called any more.
+                  * 'E', what is retried or parked: the op that it is parked for, or else the latest call without success of an
+                  * op that is called now.  'F', why it is or was rolled back, or what a message has left out: what a message
+                  * left out first; or the first call that was refused, of what does not undo; or what was completed as failed,
+                  * or skipped as failed; or the last call of what was not called any more; or the result of a workflow.
                   */
-                 CASE WHEN u.failed IS NOT NULL THEN
-                   COALESCE((SELECT t.branch FROM dtm.attempt t WHERE t.id = u.id AND t.result = u.failed ORDER BY t.started DESC LIMIT 1),
-                            (SELECT x.branch FROM dtm.result x WHERE x.id = u.id AND NOT x.ok ORDER BY x.branch DESC LIMIT 1),
+                 CASE u.failed
+                   WHEN 'E' THEN
+                   COALESCE(u.parked_op,
+                            (SELECT t.branch FROM dtm.attempt t
+                              WHERE t.id = u.id AND t.result IN ('E', 'F', 'X') AND
+                                    CASE WHEN t.branch < 0 THEN u.letter = 'p'
+                                         ELSE pg_catalog.substr(u.branch_status, t.branch + 1, 1) = 'P' AND
+                                              dtm.op_undoes(u.trans_type, t.branch) = (u.letter = 'a') END
+                              ORDER BY t.started DESC LIMIT 1))
+                   WHEN 'F' THEN
+                   COALESCE((SELECT d.branch FROM dtm.dead_letter d WHERE d.id = u.id ORDER BY d.discarded, d.branch LIMIT 1),
+                            (SELECT t.branch FROM dtm.attempt t
+                              WHERE t.id = u.id AND t.result = 'F' AND
+                                    CASE WHEN t.branch < 0 THEN u.trans_type <> 'w'
+                                         ELSE pg_catalog.substr(u.branch_status, t.branch + 1, 1) = 'F' AND NOT dtm.op_undoes(u.trans_type, t.branch) END
+                              ORDER BY t.started + pg_catalog.make_interval(secs => (t.duration::pg_catalog.float8 OPERATOR(pg_catalog./) 1000000::pg_catalog.float8)) LIMIT 1),
+                            (SELECT x.branch FROM dtm.result x WHERE x.id = u.id AND NOT x.ok AND NOT dtm.op_undoes(u.trans_type, x.branch) ORDER BY x.branch DESC LIMIT 1),
                             (SELECT c.branch FROM dtm.act c WHERE c.id = u.id AND c.what = 'skip as failed' ORDER BY c.ordinal DESC LIMIT 1),
-                            (SELECT d.branch FROM dtm.dead_letter d WHERE d.id = u.id ORDER BY d.discarded DESC LIMIT 1),
                             (SELECT t.branch FROM dtm.attempt t
                               WHERE t.id = u.id AND t.result IN ('E', 'X') AND NOT dtm.op_undoes(u.trans_type, t.branch) AND
-                                    (u.failed = 'E' OR u.rollback_reason LIKE 'url:%' OR u.rollback_reason LIKE 'RetryCount is greater %')
-                              ORDER BY t.started DESC LIMIT 1))
+                                    (u.rollback_reason LIKE 'url:%' OR u.rollback_reason LIKE 'RetryCount is greater %')
+                              ORDER BY t.started DESC LIMIT 1),
+                            CASE WHEN u.trans_type = 'w' THEN
+                              NULLIF(pg_catalog.length(u.branch_status) - pg_catalog.strpos(pg_catalog.reverse(u.branch_status), 'F'), pg_catalog.length(u.branch_status)) END)
                  END AS failed_n
     FROM ((SELECT dtm.active_state(a.status, a.next_time, a.failures, a.delayed, a.held) AS state, dtm.status_name(a.status) AS status,
                   a.status AS letter, a.branch_status, a.updated, NULL::timestamptz AS ended, NULLIF(a.next_time, 'infinity') AS next_attempt,
                   a.rollback_reason, a.failures::integer AS failures,
-                  CASE WHEN a.status = 'a' THEN 'F'::"char" WHEN a.failures > 0 THEN 'E'::"char" END AS failed, r.*
+                  CASE WHEN a.failures > 0 OR a.parked IS NOT NULL THEN 'E'::"char" WHEN a.status = 'a' THEN 'F'::"char" END AS failed, a.parked_op, r.*
              FROM dtm.active a JOIN dtm.request r ON r.id = a.id
             WHERE dtm.visible(r.submitted_by)
             ORDER BY a.id DESC)
           UNION ALL
-          (SELECT 'succeeded', 'succeed', f.status, f.branch_status, f.finished, f.finished, NULL, f.rollback_reason, NULL, NULL, r.*
+          (SELECT 'succeeded', 'succeed', f.status, f.branch_status, f.finished, f.finished, NULL, f.rollback_reason, NULL, NULL, NULL, r.*
              FROM dtm.finished f JOIN dtm.request r ON r.id = f.id
             WHERE f.status = 'S' AND dtm.visible(r.submitted_by)
             ORDER BY f.id DESC)
           UNION ALL
-          (SELECT 'failed', 'failed', f.status, f.branch_status, f.finished, f.finished, NULL, f.rollback_reason, NULL, 'F', r.*
+          (SELECT 'failed', 'failed', f.status, f.branch_status, f.finished, f.finished, NULL, f.rollback_reason, NULL, 'F', NULL, r.*
              FROM dtm.finished f JOIN dtm.request r ON r.id = f.id
             WHERE f.status <> 'S' AND f.stopped IS NULL AND dtm.visible(r.submitted_by)
             ORDER BY f.id DESC)
           UNION ALL
-          (SELECT 'stopped', 'failed', f.status, f.branch_status, f.finished, f.finished, NULL, f.rollback_reason, NULL, NULL, r.*
+          (SELECT 'stopped', 'failed', f.status, f.branch_status, f.finished, f.finished, NULL, f.rollback_reason, NULL, NULL, NULL, r.*
              FROM dtm.finished f JOIN dtm.request r ON r.id = f.id
             WHERE f.status <> 'S' AND f.stopped AND dtm.visible(r.submitted_by)
             ORDER BY f.id DESC)) u) s
@@ -861,7 +885,7 @@ COMMENT ON COLUMN dtm.transactions.options IS 'options of the submit; times are 
 COMMENT ON COLUMN dtm.transactions.id IS 'number of the transaction, in the order of submits';
 COMMENT ON COLUMN dtm.transactions.result IS 'result of a workflow, in base64';
 COMMENT ON COLUMN dtm.transactions.current_step IS 'number of the step or branch that is called now, or next; NULL: it is prepared, or has ended';
-COMMENT ON COLUMN dtm.transactions.failed_branch IS 'branch that was refused (by its response, by its last attempt or by an operator) so that the transaction is or was rolled back, or that a message has discarded, or whose error is retried; NULL: none';
+COMMENT ON COLUMN dtm.transactions.failed_branch IS 'branch that is retried, or for which the transaction is parked; else the one that was refused (by its response, by its last attempt or by an operator) so that the transaction is or was rolled back, or that a message has discarded; NULL: none';
 COMMENT ON COLUMN dtm.transactions.failed_op IS 'op of that branch';
 COMMENT ON COLUMN dtm.transactions.failure IS 'body of that response, the error, or what was said of it: JSON as it is, other text as a string';
 COMMENT ON COLUMN dtm.transactions.parent IS 'gid of the transaction of whose end this message tells (option on_finish); NULL: none';
@@ -883,6 +907,7 @@ CREATE VIEW dtm.branches WITH (security_barrier) AS
            WHEN 'S' THEN 'succeeded'
            WHEN 'F' THEN 'failed'
            ELSE CASE WHEN s.status IN ('S', 'F') THEN CASE c.attempts WHEN 0 THEN 'not called' ELSE 'given up' END
+                     WHEN s.parked_op = b.n THEN 'parked'
                      WHEN c.attempts > 0 THEN 'retrying'
                      WHEN dtm.op_undoes(r.trans_type, b.n) = (s.status = 'a') THEN 'waiting'
                      ELSE 'not called' END
@@ -892,9 +917,9 @@ CREATE VIEW dtm.branches WITH (security_barrier) AS
               THEN '2000-01-01 00:00:00+00'::timestamptz + pg_catalog.make_interval(secs => (s.completions[b.n + 1]::pg_catalog.float8 OPERATOR(pg_catalog./) 1000000::pg_catalog.float8))
          END AS complete_until
     FROM dtm.request r
-         CROSS JOIN LATERAL (SELECT a.branch_status, a.status, a.completions FROM dtm.active a WHERE a.id = r.id
+         CROSS JOIN LATERAL (SELECT a.branch_status, a.status, a.completions, a.parked_op FROM dtm.active a WHERE a.id = r.id
                              UNION ALL
-                             SELECT f.branch_status, f.status, NULL FROM dtm.finished f WHERE f.id = r.id) s
+                             SELECT f.branch_status, f.status, NULL, NULL FROM dtm.finished f WHERE f.id = r.id) s
          CROSS JOIN LATERAL (SELECT u.letter, u.n::integer - 1 AS n
                                FROM ROWS FROM (pg_catalog.unnest(pg_catalog.string_to_array(s.branch_status, NULL))) WITH ORDINALITY u(letter, n)) b
          CROSS JOIN LATERAL (SELECT dtm.op_step(r.trans_type, b.n) AS step) o
@@ -917,7 +942,7 @@ COMMENT ON COLUMN dtm.branches.payload IS 'body of the request';
 COMMENT ON COLUMN dtm.branches.ordinal IS 'position of the op in the transaction, from 1';
 COMMENT ON COLUMN dtm.branches.id IS 'number of the transaction';
 COMMENT ON COLUMN dtm.branches.topic IS 'URL of the topic from which the step came; NULL: none';
-COMMENT ON COLUMN dtm.branches.state IS 'succeeded, failed, retrying, waiting, not called, or given up (it was called, and the transaction was stopped)';
+COMMENT ON COLUMN dtm.branches.state IS 'succeeded, failed, retrying, parked (the transaction waits for a person because of it), waiting, not called, or given up (it was called, and the transaction was stopped)';
 COMMENT ON COLUMN dtm.branches.body IS 'payload in readable form: JSON as it is, other text as a string; NULL: the payload is not text';
 COMMENT ON COLUMN dtm.branches.complete_until IS 'time until which the branch waits for dtm_complete(); NULL: it does not wait';
 
@@ -1448,6 +1473,8 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   host record;
+  server text := substring(call_url FROM '^server:([^/?]*)');
+  limits text;
 BEGIN
   IF call_url LIKE 'sql:%' THEN
     waits_for := 'worker';
@@ -1464,8 +1491,11 @@ BEGIN
     detail := format('%s calls to its host are in flight, of %s that it gets at a time now, the last of them for other roles; %s wait', host.in_flight, host.window_size, host.waiting);
   ELSE
     waits_for := 'limit';
-    detail := format('%s calls to its host are in flight, and %s wait: see dtm.max_requests_per_host and dtm.max_requests',
-                     COALESCE(host.in_flight, 0), COALESCE(host.waiting, 0));
+    SELECT string_agg(format('%s is %s', o.option_name, o.option_value), ', ' ORDER BY o.option_name) INTO limits
+      FROM pg_foreign_server f, pg_options_to_table(f.srvoptions) o
+     WHERE f.srvname = server AND o.option_name IN ('rate', 'max_requests');
+    detail := format('%s calls to its host are in flight, and %s wait: see ', COALESCE(host.in_flight, 0), COALESCE(host.waiting, 0)) ||
+              COALESCE(format('the options of server "%s" (%s)', server, limits), 'dtm.max_requests_per_host and dtm.max_requests');
   END IF;
 END
 $$;
@@ -2922,7 +2952,7 @@ AS $$
                  WHEN 'failing' THEN 'See dtm.stuck, which says what would help.'
                  WHEN 'parked' THEN 'See dtm.parked. When the cause is gone, call dtm_resume(gid).'
                  WHEN 'ongoing' THEN 'Ask the service whether it still works on it. See dtm.stuck.'
-                 WHEN 'discarded' THEN 'dtm.dead_letters has the steps. To send them again, call dtm_resubmit(gid).'
+                 WHEN 'discarded' THEN 'dtm.dead_letters has the steps. To send one again, submit it in a message of its own; dtm_resubmit(gid) sends all steps of its message again, also those that have succeeded.'
                  WHEN 'paused' THEN 'See dtm.stat_coordinator. If this database is the one that should call services, call dtm_resume().'
                  WHEN 'not running' THEN 'See dtm.stat_coordinator and the server log.'
                  WHEN 'orphans' THEN 'dtm.orphans has the statement that ends each.' END
@@ -3551,7 +3581,7 @@ GRANT EXECUTE ON FUNCTION
   @extschema@.dtm_submit(text, @extschema@.dtm_step[], text, jsonb), @extschema@.dtm_submit(jsonb),
   @extschema@.dtm_prepare(text, text, @extschema@.dtm_step[], jsonb), @extschema@.dtm_prepare(jsonb),
   @extschema@.dtm_abort(text, text),
-  @extschema@.dtm_register_branch(text, text, text, text, jsonb), @extschema@.dtm_register_branch(text, text, text),
+  @extschema@.dtm_register_branch(text, text, text, text, jsonb, jsonb), @extschema@.dtm_register_branch(text, text, text, jsonb),
   @extschema@.dtm_register_branch(jsonb), @extschema@.dtm_prepare_workflow(jsonb),
   @extschema@.dtm_barrier(text, text, text, text, text), @extschema@.dtm_query_prepared(text),
   @extschema@.dtm_barrier_in(regclass, anyelement, text, text, text, text, text), @extschema@.dtm_query_prepared_in(regclass, anyelement, text),

@@ -98,6 +98,16 @@ SELECT dtm_edit_step('ops', '01', '{"payload": 1}');
 SELECT ordinal, what, branch_id, op FROM dtm.acts WHERE gid = 'ops' ORDER BY ordinal;
 SELECT event, branch_id, op FROM dtm.timeline WHERE gid = 'ops' ORDER BY at;
 SELECT dtm_force_stop('ops');
+-- bytes, which are given as they are shown
+SELECT dtm_submit('msg', '[{"action": "http://127.0.0.1:9/a", "payload_base64": "AAE=", "content_type": "application/protobuf"}]'::jsonb, 'bytes', '{"delay": 3600}');
+SELECT dtm_edit_step('bytes', '01', '{"payload_base64": "//8=", "method": "PUT"}');
+SELECT dtm_edit_step('bytes', '01', '{"payload_base64": "%"}');
+SELECT dtm_edit_step('bytes', '01', '{"payload_base64": "AA==", "payload": 1}');
+SELECT dtm_edit_step('bytes', '01', '{"payload_base": "AA=="}');
+SELECT payload FROM dtm.branches WHERE gid = 'bytes';
+SELECT dtm_edit_step('bytes', '01', '{"payload_base64": null}');
+SELECT detail FROM dtm.acts WHERE gid = 'bytes' ORDER BY ordinal;
+SELECT dtm_force_stop('bytes');
 -- a step has a name, too
 SELECT dtm_submit('saga', '[{"action": "http://127.0.0.1:9/a", "compensate": "http://127.0.0.1:9/b", "name": "pay"}]'::jsonb, 'named');
 SELECT dtm_edit_step('named', 'pay', '{"action": "http://127.0.0.1:9/c"}'), dtm_skip_branch('named', 'pay', 'action', false);
@@ -148,6 +158,10 @@ SELECT count(*) FROM dtm.timeline;
 SET ROLE regress_dtm_operator;
 SELECT dtm_edit_step('alices', '01', '{"action": "sql:public.regress_dtm_run"}');
 SELECT dtm_edit_step('alices-function', '01', '{"action": "sql:public.regress_dtm_run"}');
+-- what is no part of the request uses nobody's rights
+SELECT dtm_edit_step('alices-function', '01', '{"request_timeout": 2, "retry_interval": 3, "max_attempts": 4}', 'patience');
+SELECT dtm_edit_step('alices-function', '01', '{"payload": {"n": 2}}');
+SELECT dtm_edit_step('alices-function', '01', '{"payload_base64": "AA=="}');
 SELECT dtm_edit_step('alices-function', '01', '{"payload": {"amount": 1000000}}');
 SELECT dtm_edit_step('alices', '01', '{"action": "http://127.0.0.1:9/b"}', 'they have moved');
 SELECT dtm_edit_step('alices-function', '01', '{"action": "http://127.0.0.1:9/b"}');

@@ -128,6 +128,23 @@ SELECT n, c.* FROM (VALUES
 -- a name is one step's
 SELECT c.* FROM complain($$SELECT dtm_submit('saga', ARRAY[dtm_step('', options => '{"name": "a"}'), dtm_step(''), dtm_step('', options => '{"name": "a"}')])$$) c;
 
+-- branches of a tcc and an xa have options, too
+SELECT dtm_prepare('tcc', 'tcc-options'), dtm_prepare('xa', 'xa-options');
+SELECT dtm_register_branch('tcc-options', '01', 'http://a/c', 'http://a/d', '1', '{"method": "put", "compensate_method": "DELETE", "compensate_ok": 404, "max_attempts": 3, "on_exhausted": "park"}');
+SELECT dtm_register_branch('tcc-options', '02', 'http://a/c', 'http://a/d');
+SELECT dtm_register_branch('{"gid": "tcc-options", "trans_type": "tcc", "branch_id": "03", "status": "prepared", "try": "", "confirm": "http://a/c", "cancel": "", "max_attempts": "4", "headers": {"X-A": "b"}, "method": null}'::jsonb);
+SELECT dtm_register_branch('xa-options', '01', 'http://a/x', options => '{"retry_interval": 2, "compensate_max_attempts": 5}');
+SELECT dtm_register_branch('xa-options', '02', 'http://a/x', NULL::jsonb);
+SELECT gid, jsonb_pretty(step_options) FROM dtm.request WHERE gid ~ '-options$' ORDER BY gid;
+SELECT n, c.* FROM (VALUES
+  (1, '{"name": "a"}'), (2, '{"complete_within": 3}'), (3, '{"max_attempt": 3}'), (4, '{"max_attempts": 0}'), (5, '{"on_exhausted": "abort"}'), (6, '[]'),
+  (7, '{"cancel": "http://a/"}')) v(n, options)
+  CROSS JOIN LATERAL complain(format($$SELECT dtm_register_branch('tcc-options', '04', 'http://a/c', 'http://a/d', NULL, %L)$$, options)) c ORDER BY n;
+SELECT n, c.* FROM (VALUES
+  (1, '{"max_attempt": 3}'), (2, '{"max_attempts": "many"}'), (3, '{"confrim": "http://a/"}'), (4, '{"compensate_method": "PUT"}'), (5, '{"some_key_of_an_sdk": 1}')) v(n, more)
+  CROSS JOIN LATERAL complain(format($$SELECT dtm_register_branch('{"gid": "tcc-options", "trans_type": "tcc", "branch_id": "05", "confirm": "http://a/c", "cancel": ""}'::jsonb || %L)$$, more)) c ORDER BY n;
+SELECT c.* FROM complain($$SELECT dtm_register_branch(jsonb_build_object('gid', dtm_prepare('workflow', options => '{"name": "w"}'), 'trans_type', 'workflow', 'branch_id', '01', 'op', 'action', 'status', 'succeed', 'max_attempts', 3))$$) c;
+
 -- a row that somebody has changed is a bad row, and nothing else
 UPDATE dtm.request SET step_options = '[{"nmae": 1}, null, null]' WHERE gid = 'some';
 SELECT c.* FROM complain($$SELECT dtm_retry_now('some')$$) c;

@@ -120,6 +120,12 @@ for my $gid (qw(refunds confirms))
 	ok(eventually($node, parked($gid) . " AND reason = 'permanent failure: no' AND attempts = 1", '1'), "$gid: by the list of its server");
 	sql("SELECT dtm_resume('$gid')");
 }
+# a branch that is registered has the options of a step
+reply('/second', (\%closed) x 2);
+sql("SELECT dtm_prepare('tcc', 'second')");
+sql("SELECT dtm_register_branch('second', '01', '$busi/second', '', options => '{\"max_attempts\": 2}')");
+sql("SELECT dtm_submit('second')");
+ok(eventually($node, parked('second') . " AND op = 'confirm' AND attempts = 2", '1'), 'a confirm has a limit');
 is(sql("SELECT dtm_wait('refunds'), dtm_wait('confirms')"), 'failed|succeed', 'they go on, too');
 
 # ---------- dead letters ----------

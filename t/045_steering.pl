@@ -281,6 +281,21 @@ ok(eventually($node, 'SELECT state FROM dtm.stat_coordinator', 'running'), 'it r
 	is(sql("SELECT string_agg(result, ' ' ORDER BY started) FROM dtm.calls WHERE gid = 'function'"), 'ERROR SUCCESS', 'it is on record');
 }
 
+# The result of a call that was answered for while it was in flight: what it did is undone by it.
+for my $succeeded (qw(false true))
+{
+	my $gid = "skipped-$succeeded";
+	reply('/Charge', { hold => $true, status => 201, body => '{"id": "ch_77"}' });
+	reply({ path => '/Refuses', forever => $true }, { status => 409, body => 'no' });
+	sql("SELECT dtm_submit('saga', '[{\"name\": \"charge\", \"action\": \"$busi/Charge\", \"compensate\": \"$busi/Refund/{\$.charge.id}\"}, {\"action\": \"$busi/Refuses\"}]', '$gid', '{\"results\": true}')");
+	ok(is_called($gid, 1), 'a charge is in flight');
+	sql("SELECT dtm_skip_branch('$gid', '01', 'action', $succeeded, 'by hand')");
+	ok(eventually($node, "SELECT status FROM dtm.transactions WHERE gid = '$gid'", 'aborting'), 'the saga is rolled back, for an answer by hand');
+	release_replies();
+	is(wait_for($gid), 'failed', 'when the charge has been answered');
+	is((calls_of($gid))[-1]{path}, '/Refund/ch_77', 'what it did is undone');
+}
+
 # a row that is locked: by a session, and by a prepared transaction
 $session->query_safe("BEGIN; SELECT dtm_retry_now('time');");
 explained('time', 'lock', qr/^process \d+ has its row locked$/, 'by a session');
@@ -296,6 +311,13 @@ ok(eventually($node, "SELECT count(*) FROM dtm.in_flight WHERE gid LIKE 'worker%
 explained(sql("SELECT gid FROM dtm.in_flight WHERE gid LIKE 'worker%' AND started IS NULL LIMIT 1"), 'worker', qr/dtm\.sql_workers is 3/, 'for those of others');
 $session->query_safe('SELECT pg_advisory_unlock(7)');
 $session->quit;
+
+# a limit of a server's own
+sql("CREATE SERVER slowly FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url '$busi', max_requests '1')");
+reply('/Limit', { hold => $true });
+message("limit-$_", 'server:slowly/Limit') for 1 .. 2;
+ok(eventually($node, "SELECT count(*) FROM dtm.in_flight WHERE gid LIKE 'limit%' AND started IS NULL", '1'), 'one call at a time');
+explained(sql("SELECT gid FROM dtm.in_flight WHERE gid LIKE 'limit%' AND started IS NULL"), 'limit', qr/: see the options of server "slowly" \(max_requests is 1\)$/, 'by a limit of its server');
 
 # a host that answers slowly
 reply({ path => '/Window', forever => $true }, { hold => $true });

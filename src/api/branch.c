@@ -32,22 +32,28 @@ api_register_branch(const BranchRequest *branch)
 	store_update_branches(trans);
 }
 
-/* dtm_register_branch(gid, branch_id, confirm, cancel, payload) returns void */
+/* dtm_register_branch(gid, branch_id, confirm, cancel, payload, options) returns void */
 Datum
 dtm_register_branch(PG_FUNCTION_ARGS)
 {
-	api_register_branch(request_branch(DTM_TCC, TEXT_OR_NULL(0), TEXT_OR_NULL(1),
-									   STRING_OR_NULL(2), STRING_OR_NULL(3),
-									   request_json_body(JSONB_OR_NULL(4))));
+	BranchRequest *branch = request_branch(DTM_TCC, TEXT_OR_NULL(0), TEXT_OR_NULL(1),
+										   STRING_OR_NULL(2), STRING_OR_NULL(3),
+										   request_json_body(JSONB_OR_NULL(4)));
+
+	request_branch_options(branch, JSONB_OR_NULL(5));
+	api_register_branch(branch);
 	PG_RETURN_VOID();
 }
 
-/* dtm_register_branch(gid, branch_id, url) returns void */
+/* dtm_register_branch(gid, branch_id, url, options) returns void */
 Datum
 dtm_register_xa_branch(PG_FUNCTION_ARGS)
 {
-	api_register_branch(request_branch(DTM_XA, TEXT_OR_NULL(0), TEXT_OR_NULL(1),
-									   STRING_OR_NULL(2), STRING_OR_NULL(2), NULL));
+	BranchRequest *branch = request_branch(DTM_XA, TEXT_OR_NULL(0), TEXT_OR_NULL(1),
+										   STRING_OR_NULL(2), STRING_OR_NULL(2), NULL);
+
+	request_branch_options(branch, JSONB_OR_NULL(3));
+	api_register_branch(branch);
 	PG_RETURN_VOID();
 }
 

@@ -276,8 +276,6 @@ apply_reply(Coordinator *c, Entry *entry, Reply *reply)
 {
 	DtmEvent	event = {.kind = DTM_EVENT_REPLY};
 	WireBranch	branch;
-	bool		waited = reply->op == DTM_CALL_QUERY ||
-		entry->trans->core.ops[reply->op].status == DTM_BRANCH_PREPARED;
 
 	wire_describe(entry->trans, reply->op, &branch);
 	event.op = reply->op;
@@ -290,10 +288,12 @@ apply_reply(Coordinator *c, Entry *entry, Reply *reply)
 	step(c, entry, &event);
 
 	/*
-	 * A success that comes too late for core to record it is kept, too: its
-	 * compensation has to know what was done.
+	 * A success that comes too late for core to record it is kept, too, as if
+	 * somebody has skipped its op meanwhile: the compensation has to know
+	 * what was done.  What has a result has it already, as if it was
+	 * completed.
 	 */
-	reply->keeps = reply->has_body && waited;
+	reply->keeps = reply->has_body;
 	entry->outcome.changed = entry->outcome.changed || reply->keeps;
 }
 

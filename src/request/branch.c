@@ -7,6 +7,8 @@
 
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/json.h"
 
 BranchRequest *
 request_branch(DtmTransType type, text *gid, text *branch_id, char *forward,
@@ -41,6 +43,26 @@ request_branch(DtmTransType type, text *gid, text *branch_id, char *forward,
 	return request;
 }
 
+void
+request_branch_options(BranchRequest *request, const Jsonb *options)
+{
+	StepProblem problem;
+
+	if (options == NULL)
+		return;
+	request->options = step_options_read(options, STEP_IN_BRANCH, &problem);
+	if (problem.message != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid options of branch \"%s\": %s", request->branch_id, problem.message),
+				 errhint("%s", problem.hint)));
+	if (request->options != NULL && request->type == DTM_WORKFLOW)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("branch \"%s\" of a workflow cannot have options", request->branch_id),
+				 errhint("The branches of a workflow are called by its client.")));
+}
+
 /* The rest of a workflow's result: an op of any name, and its status. */
 static void
 set_workflow_result(BranchRequest *request, char *op, const char *status)
@@ -62,18 +84,57 @@ set_workflow_result(BranchRequest *request, char *op, const char *status)
 				 errhint("Use succeed or failed.")));
 }
 
+/* What the object of a branch has besides options (§1.2). */
+enum
+{
+	GID, TRANS_TYPE, BRANCH_ID, DATA, CONFIRM, CANCEL, URL, OP, STATUS
+};
+static const char *const branch_keys[] = {
+	"gid", "trans_type", "branch_id", "data", "confirm", "cancel", "url",
+	"op", "status"
+};
+
+static int
+find_branch_key(const char *name)
+{
+	for (int key = 0; key < lengthof(branch_keys); key++)
+		if (strcmp(branch_keys[key], name) == 0)
+			return key;
+	return -1;
+}
+
+/*
+ * An option of the branch.  SDKs send keys of their own, which dtm does not know
+ * either; but one that looks like a misspelt one of ours is an error.
+ */
+static void
+take_option(StringInfo options, const JsonPair *pair)
+{
+	const char *nearest;
+
+	if (step_options_has(pair->key, STEP_IN_BRANCH))
+	{
+		appendStringInfoString(options, options->len == 0 ? "{" : ", ");
+		escape_json(options, pair->key);
+		appendStringInfoString(options, ": ");
+		(void) JsonbToCString(options, &JsonbValueToJsonb(unconstify(JsonbValue *, &pair->value))->root, 0);
+		return;
+	}
+	nearest = step_options_nearest(pair->key, STEP_IN_BRANCH);
+	if (nearest == NULL)
+		nearest = nearest_name(pair->key, branch_keys, lengthof(branch_keys));
+	if (nearest != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("request has an unknown key \"%s\"", pair->key),
+				 errhint("Perhaps you meant \"%s\".", nearest)));
+}
+
 BranchRequest *
 request_branch_from_object(Jsonb *object, bytea *payload)
 {
-	enum
-	{
-		GID, TRANS_TYPE, BRANCH_ID, DATA, CONFIRM, CANCEL, URL, OP, STATUS
-	};
-	static const char *const keys[] = {
-		"gid", "trans_type", "branch_id", "data", "confirm", "cancel", "url",
-		"op", "status"
-	};
-	char	   *values[lengthof(keys)] = {NULL};
+	char	   *values[lengthof(branch_keys)] = {NULL};
+	StringInfoData options;
 	char	   *forward;
 	char	   *backward;
 	BranchRequest *request;
@@ -87,11 +148,16 @@ request_branch_from_object(Jsonb *object, bytea *payload)
 				 errmsg("argument \"%s\" must not be null", "request"),
 				 errhint("Pass an object with gid, trans_type, branch_id and URLs.")));
 	pairs = read_pairs(&object->root, "request", &n);
+	initStringInfo(&options);
 	for (int i = 0; i < n; i++)
-		for (size_t key = 0; key < lengthof(keys); key++)
-			if (strcmp(pairs[i].key, keys[key]) == 0 &&
-				pairs[i].value.type != jbvNull)
-				values[key] = read_string(&pairs[i].value, keys[key]);
+	{
+		int			key = find_branch_key(pairs[i].key);
+
+		if (key < 0)
+			take_option(&options, &pairs[i]);
+		else if (pairs[i].value.type != jbvNull)
+			values[key] = read_string(&pairs[i].value, branch_keys[key]);
+	}
 	if (values[TRANS_TYPE] == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -111,6 +177,11 @@ request_branch_from_object(Jsonb *object, bytea *payload)
 							 values[DATA] ? transaction_body(values[DATA]) : NULL);
 	if (type == DTM_WORKFLOW)
 		set_workflow_result(request, values[OP], values[STATUS]);
+	if (options.len > 0)
+	{
+		appendStringInfoChar(&options, '}');
+		request_branch_options(request, DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(options.data))));
+	}
 	return request;
 }
 
@@ -171,6 +242,9 @@ request_add_branch(Transaction *trans, const BranchRequest *branch)
 	trans->payload[n] = branch->payload;
 	core->nsteps = n + 1;
 	core->nops = dtm_core_ops_of(core->type, core->nsteps);
+	transaction_set_step(trans, n, branch->options);
+	request_check_step(trans, n);
+	request_check_policy(trans, n);
 	transaction_set_policy(trans);
 
 	/*

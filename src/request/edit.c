@@ -17,6 +17,7 @@
 #include "utils/jsonb.h"
 
 #define PAYLOAD_KEY "payload"
+#define PAYLOAD_BASE64_KEY "payload_base64"
 
 static char **
 urls_of(const Transaction *trans, DtmOp op)
@@ -124,15 +125,17 @@ become_caller(const Caller *caller)
 /*
  * An op as it would be called from now on.  Checked twice:
  *
- * 1. As the current role.  A function, or a server with credentials, is used with
- *    the rights of the role that submitted, so naming it, or changing what it is
- *    given, is for those who have that role's privileges (request_check_url()).  An
- *    administrator who has not may change calls that use nobody's rights.
+ * 1. As the current role, if the request was changed.  A function, or a server with
+ *    credentials, is used with the rights of the role that submitted, so naming it,
+ *    or changing what it is given, is for those who have that role's privileges
+ *    (request_check_url()).  An administrator who has not may change calls that use
+ *    nobody's rights; and of any call how long it may take, how it is repeated, and
+ *    what its responses mean, as he may have it repeated and answer for it.
  * 2. As the role that submitted, as at its submit: what it may not call does not
  *    get stored by somebody who may.
  */
 static void
-check_op(const Transaction *trans, const DtmBranchOp *op)
+check_op(const Transaction *trans, const DtmBranchOp *op, bool request_changed)
 {
 	const char *url = urls_of(trans, op->op)[op->step];
 	const char *plain = request_plain_url(trans, url);
@@ -140,7 +143,8 @@ check_op(const Transaction *trans, const DtmBranchOp *op)
 								branch_id_of(trans, op->step));
 	Caller		caller;
 
-	request_check_url(trans->protocol, plain, what, REQUEST_URL_ANY, trans->submitted_by);
+	if (request_changed)
+		request_check_url(trans->protocol, plain, what, REQUEST_URL_ANY, trans->submitted_by);
 	become_submitter(trans, &caller);
 	request_check_url(trans->protocol, plain, what, REQUEST_URL_ANY, trans->submitted_by);
 	request_check_payload(trans->protocol, url, what, trans->payload[op->step]);
@@ -229,6 +233,15 @@ payload_value(const bytea *payload)
 							 base64_encode(VARDATA_ANY(payload), VARSIZE_ANY_EXHDR(payload))));
 }
 
+/* The same for its key of bytes. */
+static Jsonb *
+base64_value(const bytea *payload)
+{
+	if (payload == NULL)
+		return jsonb_of("null");
+	return jsonb_of(psprintf("\"%s\"", base64_encode(VARDATA_ANY(payload), VARSIZE_ANY_EXHDR(payload))));
+}
+
 /* What a key of an edit has been until now. */
 static Jsonb *
 old_value(const Transaction *trans, int step, const char *key)
@@ -246,6 +259,8 @@ old_value(const Transaction *trans, int step, const char *key)
 	}
 	if (strcmp(key, PAYLOAD_KEY) == 0)
 		return payload_value(trans->payload[step]);
+	if (strcmp(key, PAYLOAD_BASE64_KEY) == 0)
+		return base64_value(trans->payload[step]);
 	if (options != NULL &&
 		getKeyJsonValueFromContainer(unconstify(JsonbContainer *, &options->json->root),
 									 key, (int) strlen(key), &value) != NULL)
@@ -284,7 +299,7 @@ set_options(Transaction *trans, int step, StringInfo json)
 	if (before != NULL)
 		object = DatumGetJsonbP(DirectFunctionCall2(jsonb_concat, JsonbPGetDatum(before->json),
 													JsonbPGetDatum(object)));
-	options = step_options_read(object, &problem);
+	options = step_options_read(object, STEP_IN_STEP, &problem);
 	if (problem.message != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -294,20 +309,32 @@ set_options(Transaction *trans, int step, StringInfo json)
 	transaction_set_policy(trans);
 }
 
-/* Options of a step, but for its name, by which others refer to it. */
 static bool
-is_option(const char *key)
+is_payload(const char *key)
 {
-	return strcmp(key, "name") != 0 && step_options_has(key, STEP_IN_STEP);
+	return strcmp(key, PAYLOAD_KEY) == 0 || strcmp(key, PAYLOAD_BASE64_KEY) == 0;
+}
+
+/* Sets the body that a key of the changes has. */
+static void
+set_payload(Transaction *trans, int step, const char *key, const JsonbValue *value)
+{
+	if (value->type == jbvNull)
+		trans->payload[step] = NULL;
+	else if (strcmp(key, PAYLOAD_BASE64_KEY) == 0)
+		trans->payload[step] = base64_decode(read_string(value, key), key);
+	else
+		trans->payload[step] = request_payload_of_value(value, NULL, transaction_step(trans, step));
 }
 
 static void
 error_key(const Transaction *trans, int step, const char *key)
 {
-	const char **others = palloc(sizeof(char *) * (trans->core.nops + 1));
+	const char **others = palloc(sizeof(char *) * (trans->core.nops + 2));
 	int			n = list_ops(trans, step, others);
 
 	others[n++] = PAYLOAD_KEY;
+	others[n++] = PAYLOAD_BASE64_KEY;
 	if (strcmp(key, "name") == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -316,7 +343,7 @@ error_key(const Transaction *trans, int step, const char *key)
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("unknown key \"%s\" in changes", key),
-			 errhint("%s", step_options_hint(key, STEP_IN_STEP, others, n))));
+			 errhint("%s", step_options_hint(key, STEP_IN_EDIT, others, n))));
 }
 
 /* The op that was changed; if that is not one, any of the step. */
@@ -342,7 +369,8 @@ request_edit_step(Transaction *trans, int step, Jsonb *changes, int *op, bool *s
 	bool	   *changed = palloc0(sizeof(bool) * (trans->core.nops + 1));
 	int			n;
 	JsonPair   *pairs = read_pairs(&changes->root, "changes", &n);
-	const JsonbValue *payload = NULL;
+	const JsonPair *payload = NULL;
+	StepPart	part = STEP_OF_RETRIES;
 	StringInfoData options;
 	Jsonb	   *before;
 
@@ -364,17 +392,25 @@ request_edit_step(Transaction *trans, int step, Jsonb *changes, int *op, bool *s
 		{
 			set_url(trans, &trans->core.ops[url], read_string(&pairs[i].value, pairs[i].key));
 			changed[url] = true;
+			part = STEP_OF_REQUEST;
 		}
-		else if (strcmp(pairs[i].key, PAYLOAD_KEY) == 0)
+		else if (is_payload(pairs[i].key))
 		{
-			change_all(trans, step, PAYLOAD_KEY, changed);
-			payload = &pairs[i].value;
+			if (payload != NULL)
+				ereport(ERROR,
+						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						 errmsg("changes have both payload and payload_base64"),
+						 errhint("Pass one of them.")));
+			change_all(trans, step, pairs[i].key, changed);
+			payload = &pairs[i];
+			part = STEP_OF_REQUEST;
 		}
-		else if (is_option(pairs[i].key))
+		else if (step_options_has(pairs[i].key, STEP_IN_EDIT))
 		{
 			change_all(trans, step, pairs[i].key, changed);
 			append_pair(&options, pairs[i].key,
 						JsonbValueToJsonb(&pairs[i].value));
+			part = Min(part, step_options_part(pairs[i].key));
 		}
 		else
 			error_key(trans, step, pairs[i].key);
@@ -382,14 +418,14 @@ request_edit_step(Transaction *trans, int step, Jsonb *changes, int *op, bool *s
 	set_options(trans, step, &options);
 	/* after the options, by which it is read */
 	if (payload != NULL)
-		trans->payload[step] = payload->type == jbvNull ? NULL :
-			request_payload_of_value(payload, NULL, transaction_step(trans, step));
+		set_payload(trans, step, payload->key, &payload->value);
 	for (int i = 0; i < trans->core.nops; i++)
 		if (changed[i])
-			check_op(trans, &trans->core.ops[i]);
+			check_op(trans, &trans->core.ops[i], part == STEP_OF_REQUEST);
 	check_step(trans, step, may_refer);
 	/* what it answers may be what others are given */
-	request_check_feeds(trans);
+	if (part != STEP_OF_RETRIES)
+		request_check_feeds(trans);
 	request_check_size(trans);
 	*op = changed_op(trans, step, changed, several);
 	return before;
@@ -444,7 +480,7 @@ void
 request_check_again(const Transaction *trans)
 {
 	for (int i = 0; i < trans->core.nops; i++)
-		check_op(trans, &trans->core.ops[i]);
+		check_op(trans, &trans->core.ops[i], true);
 	if (trans->on_finish != NULL)
 		request_check_url(NULL, trans->on_finish, "on_finish", REQUEST_URL_ANY,
 						  trans->submitted_by);

@@ -19,7 +19,7 @@ bytea *
 request_text_payload(const char *text, const Jsonb *object)
 {
 	StepProblem problem;
-	const StepOptions *options = object != NULL ? step_options_read(object, &problem) : NULL;
+	const StepOptions *options = object != NULL ? step_options_read(object, STEP_IN_STEP, &problem) : NULL;
 
 	/* of invalid options, the submit reports what is wrong */
 	if ((options == NULL || options->content_type == NULL ||

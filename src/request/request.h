@@ -126,6 +126,7 @@ typedef struct BranchRequest
 								 * a workflow, the op */
 	char	   *backward;		/* URL of cancel, rollback */
 	bytea	   *payload;		/* body for both, or NULL */
+	StepOptions *options;		/* NULL: none */
 	DtmBranchStatus status;		/* of a workflow's */
 } BranchRequest;
 
@@ -137,6 +138,9 @@ extern BranchRequest *request_branch(DtmTransType type, text *gid,
 									 text *branch_id, char *forward,
 									 char *backward, bytea *payload);
 extern BranchRequest *request_branch_from_object(Jsonb *object, bytea *payload);
+
+/* Sets its options, an object; NULL: none. */
+extern void request_branch_options(BranchRequest *request, const Jsonb *options);
 
 /* Adds the branch to a prepared transaction that was found and locked. */
 extern void request_add_branch(Transaction *trans, const BranchRequest *branch);

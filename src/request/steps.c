@@ -49,7 +49,7 @@ static void
 set_options(Request *request, int i, const Jsonb *object)
 {
 	StepProblem problem;
-	StepOptions *options = step_options_read(object, &problem);
+	StepOptions *options = step_options_read(object, STEP_IN_STEP, &problem);
 
 	if (problem.message != NULL)
 		ereport(ERROR,

@@ -23,7 +23,11 @@
 #define MAX_TIMEOUT			(24 * 3600.0)
 #define MAX_SECONDS			(366.0 * 24 * 3600 * 100)
 
-#define STEP_BOTH	(STEP_IN_STEP | STEP_IN_SERVER)
+/* A branch of a tcc or xa is not completed by dtm_complete(), and has an id for a name. */
+#define STEP_NAME		STEP_IN_STEP
+#define STEP_LATER		(STEP_IN_STEP | STEP_IN_EDIT)
+#define STEP_ALONE		(STEP_LATER | STEP_IN_BRANCH)
+#define STEP_BOTH		(STEP_ALONE | STEP_IN_SERVER)
 
 #define KINDS_HTTP		STEP_FOR_HTTP
 #define KINDS_REPLY		(STEP_FOR_HTTP | STEP_FOR_JSONRPC)
@@ -304,13 +308,13 @@ read_exhausted(StepOptions *options, const StepKey *key, const JsonbValue *value
 
 /* In the order of docs/sql-reference.md. */
 const StepKey step_keys[] = {
-	{"name", STEP_IN_STEP, KINDS_ALL, read_name, FIELD(name),
+	{"name", STEP_NAME, KINDS_ALL, read_name, FIELD(name),
 	"Use up to 63 letters, digits, hyphens and underscores; the first is a letter or an underscore."},
-	{"method", STEP_IN_STEP, KINDS_HTTP, read_method, FIELD(method),
+	{"method", STEP_ALONE, KINDS_HTTP, read_method, FIELD(method),
 	"Specify an HTTP method, such as POST, PUT or DELETE."},
-	{"compensate_method", STEP_IN_STEP, KINDS_HTTP, read_method, FIELD(compensate_method),
+	{"compensate_method", STEP_ALONE, KINDS_HTTP, read_method, FIELD(compensate_method),
 	"Specify an HTTP method, such as POST, PUT or DELETE."},
-	{"headers", STEP_IN_STEP, KINDS_REMOTE, read_headers, 0,
+	{"headers", STEP_ALONE, KINDS_REMOTE, read_headers, 0,
 	"Specify a JSON object of header names and values, such as {\"X-Region\": \"eu\"}."},
 	{"content_type", STEP_BOTH, KINDS_HTTP, read_content_type, FIELD(content_type),
 	"Specify a media type, such as application/x-www-form-urlencoded."},
@@ -324,17 +328,17 @@ const StepKey step_keys[] = {
 	{"retry_after", STEP_BOTH, KINDS_REPLY, read_flag, FIELD(retry_after), FLAG_HINT},
 	{"request_timeout", STEP_BOTH, KINDS_ALL, read_timeout, FIELD(request_timeout),
 	"Specify a time greater than 0, up to one day: of a step in seconds, of a server in milliseconds or with a unit, such as 5s."},
-	{"retry_interval", STEP_IN_STEP, KINDS_ALL, read_interval, FIELD(retry_interval),
+	{"retry_interval", STEP_ALONE, KINDS_ALL, read_interval, FIELD(retry_interval),
 	"Specify seconds greater than 0."},
-	{"max_attempts", STEP_IN_STEP, KINDS_ALL, read_attempts, FIELD(max_attempts),
+	{"max_attempts", STEP_ALONE, KINDS_ALL, read_attempts, FIELD(max_attempts),
 	ATTEMPTS_HINT},
-	{"compensate_max_attempts", STEP_IN_STEP, KINDS_ALL, read_attempts, FIELD(compensate_max_attempts),
+	{"compensate_max_attempts", STEP_ALONE, KINDS_ALL, read_attempts, FIELD(compensate_max_attempts),
 	ATTEMPTS_HINT},
-	{"on_exhausted", STEP_IN_STEP, KINDS_ALL, read_exhausted, 0,
+	{"on_exhausted", STEP_ALONE, KINDS_ALL, read_exhausted, 0,
 	"Specify abort, park or discard."},
-	{"complete_within", STEP_IN_STEP, KINDS_ALL, read_interval, FIELD(complete_within),
+	{"complete_within", STEP_LATER, KINDS_ALL, read_interval, FIELD(complete_within),
 	"Specify seconds greater than 0."},
-	{"poll", STEP_IN_STEP, KINDS_ALL, read_flag, FIELD(poll), FLAG_HINT}
+	{"poll", STEP_LATER, KINDS_ALL, read_flag, FIELD(poll), FLAG_HINT}
 };
 
 const int	step_nkeys = lengthof(step_keys);

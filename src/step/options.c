@@ -17,6 +17,30 @@ step_options_has(const char *key, StepPlace place)
 	return step_key_find(key, place) != NULL;
 }
 
+static bool
+is_one_of(const char *key, const char *const *keys, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(keys[i], key) == 0)
+			return true;
+	return false;
+}
+
+StepPart
+step_options_part(const char *key)
+{
+	static const char *const request[] = {
+		"method", "compensate_method", "headers", "content_type", "query_parameters"
+	};
+	static const char *const response[] = {
+		"replies", "success", "final", "ongoing", "compensate_ok"
+	};
+
+	if (is_one_of(key, request, lengthof(request)))
+		return STEP_OF_REQUEST;
+	return is_one_of(key, response, lengthof(response)) ? STEP_OF_RESPONSE : STEP_OF_RETRIES;
+}
+
 const char *
 step_options_misplaced(const StepOptions *options, int kinds)
 {
@@ -34,6 +58,24 @@ step_options_misplaced(const StepOptions *options, int kinds)
 			return key->name;
 	}
 	return NULL;
+}
+
+/* The keys of a place, into an array with room for them and more. */
+static int
+list_keys(StepPlace place, const char **known, int n)
+{
+	for (int i = 0; i < step_nkeys; i++)
+		if ((step_keys[i].places & place) != 0)
+			known[n++] = step_keys[i].name;
+	return n;
+}
+
+const char *
+step_options_nearest(const char *key, StepPlace place)
+{
+	const char **known = palloc(sizeof(char *) * step_nkeys);
+
+	return nearest_name(key, known, list_keys(place, known, 0));
 }
 
 bool
@@ -56,9 +98,7 @@ step_options_hint(const char *key, StepPlace place, const char *const *others,
 
 	for (int i = 0; i < nothers; i++)
 		known[n++] = others[i];
-	for (int i = 0; i < step_nkeys; i++)
-		if ((step_keys[i].places & place) != 0)
-			known[n++] = step_keys[i].name;
+	n = list_keys(place, known, n);
 	nearest = nearest_name(key, known, n);
 	if (nearest != NULL)
 		return psprintf("Perhaps you meant \"%s\".", nearest);
@@ -98,7 +138,7 @@ read_value(StepOptions *options, const StepKey *key, const JsonbValue *value,
 }
 
 StepOptions *
-step_options_read(const Jsonb *object, StepProblem *problem)
+step_options_read(const Jsonb *object, StepPlace place, StepProblem *problem)
 {
 	StepOptions *options;
 	JsonbIterator *it;
@@ -120,13 +160,13 @@ step_options_read(const Jsonb *object, StepProblem *problem)
 	while (JsonbIteratorNext(&it, &v, true) == WJB_KEY)
 	{
 		char	   *name = pnstrdup(v.val.string.val, v.val.string.len);
-		const StepKey *key = step_key_find(name, STEP_IN_STEP);
+		const StepKey *key = step_key_find(name, place);
 
 		JsonbIteratorNext(&it, &v, true);
 		if (key == NULL)
 		{
 			problem->message = psprintf("unknown key \"%s\"", name);
-			problem->hint = step_options_hint(name, STEP_IN_STEP, NULL, 0);
+			problem->hint = step_options_hint(name, place, NULL, 0);
 			return NULL;
 		}
 		if (v.type != jbvNull &&

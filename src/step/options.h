@@ -32,7 +32,9 @@ typedef enum StepFlag
 typedef enum StepPlace
 {
 	STEP_IN_STEP = 1,
-	STEP_IN_SERVER = 2
+	STEP_IN_SERVER = 2,
+	STEP_IN_EDIT = 4,			/* a change of a step */
+	STEP_IN_BRANCH = 8			/* a registered branch */
 } StepPlace;
 
 /* NULL, 0 or UNSET where it was not given. */
@@ -82,11 +84,12 @@ typedef struct StepProblem
 } StepProblem;
 
 /*
- * Reads the options of a step, in the current memory context; throws nothing
- * but for want of memory.  NULL: there are none, or one is invalid, and
+ * Reads the options of a step, or of a branch, in the current memory context;
+ * throws nothing but for want of memory.  NULL: there are none, or one is invalid, and
  * problem->message says so.
  */
-extern StepOptions *step_options_read(const Jsonb *object, StepProblem *problem);
+extern StepOptions *step_options_read(const Jsonb *object, StepPlace place,
+									  StepProblem *problem);
 
 /*
  * Reads one option of a server; false, with the problem, if it is invalid.  The
@@ -114,6 +117,20 @@ extern const char *step_options_misplaced(const StepOptions *options, int kinds)
 extern bool step_content_is_json(const char *content_type);
 
 extern bool step_options_has(const char *key, StepPlace place);
+
+/* The key of a place that somebody may have meant; NULL: none. */
+extern const char *step_options_nearest(const char *key, StepPlace place);
+
+/* What a key is part of; the first of several concerns most. */
+typedef enum StepPart
+{
+	STEP_OF_REQUEST,			/* what is sent, with the rights of who
+								 * submitted */
+	STEP_OF_RESPONSE,			/* what a response means */
+	STEP_OF_RETRIES				/* when and how often it is called */
+} StepPart;
+
+extern StepPart step_options_part(const char *key);
 
 /*
  * A hint for an unknown key: the nearest of the keys of a place and "others",

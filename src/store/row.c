@@ -385,7 +385,7 @@ READER(step_options)
 
 		if (v.type == jbvNull)
 			continue;
-		transaction_set_step(trans, n, step_options_read(JsonbValueToJsonb(&v), &problem));
+		transaction_set_step(trans, n, step_options_read(JsonbValueToJsonb(&v), STEP_IN_STEP, &problem));
 		if (problem.message != NULL)
 			return psprintf("options of step %d: %s", n + 1, problem.message);
 	}
