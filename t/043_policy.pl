@@ -114,7 +114,7 @@ sql("SELECT dtm_submit('saga', ARRAY[dtm_step('server:listing/pay', 'server:list
 reply('/confirm', \%listed);
 sql("SELECT dtm_prepare('tcc', 'confirms')");
 sql("SELECT dtm_register_branch('confirms', '01', 'server:listing/confirm', '')");
-sql("SELECT dtm_submit('confirms')");
+sql("SELECT dtm_submit('tcc', gid => 'confirms')");
 for my $gid (qw(refunds confirms))
 {
 	ok(eventually($node, parked($gid) . " AND reason = 'permanent failure: no' AND attempts = 1", '1'), "$gid: by the list of its server");
@@ -124,7 +124,7 @@ for my $gid (qw(refunds confirms))
 reply('/second', (\%closed) x 2);
 sql("SELECT dtm_prepare('tcc', 'second')");
 sql("SELECT dtm_register_branch('second', '01', '$busi/second', '', options => '{\"max_attempts\": 2}')");
-sql("SELECT dtm_submit('second')");
+sql("SELECT dtm_submit('tcc', gid => 'second')");
 ok(eventually($node, parked('second') . " AND op = 'confirm' AND attempts = 2", '1'), 'a confirm has a limit');
 is(sql("SELECT dtm_wait('refunds'), dtm_wait('confirms')"), 'failed|succeed', 'they go on, too');
 
