@@ -209,7 +209,7 @@ CREATE TABLE dtm.result (
 COMMENT ON TABLE dtm.result IS 'results of branches, of the transactions that keep them';
 COMMENT ON COLUMN dtm.result.branch IS 'position in branch_status, from 0';
 COMMENT ON COLUMN dtm.result.ok IS 'whether the branch has succeeded';
-COMMENT ON COLUMN dtm.result.note IS 'why result is NULL although there was a response';
+COMMENT ON COLUMN dtm.result.note IS 'why result is NULL although there was a response, or a text although that was JSON';
 /* What operators have done to them. */
 CREATE TABLE dtm.act (
   id bigint NOT NULL,
@@ -993,7 +993,7 @@ COMMENT ON COLUMN dtm.results.name IS 'name of the step; NULL: it has none';
 COMMENT ON COLUMN dtm.results.op IS 'action or compensate';
 COMMENT ON COLUMN dtm.results.ok IS 'whether it has succeeded';
 COMMENT ON COLUMN dtm.results.result IS 'what the branch answered; a string if that was no JSON';
-COMMENT ON COLUMN dtm.results.note IS 'why result is NULL although there was a response';
+COMMENT ON COLUMN dtm.results.note IS 'why result is NULL although there was a response, or a text although that was JSON';
 COMMENT ON COLUMN dtm.results.id IS 'number of the transaction';
 
 CREATE FUNCTION @extschema@.dtm_result(gid text, step text, op text DEFAULT 'action') RETURNS jsonb
@@ -1455,18 +1455,25 @@ AS $$
    WHERE a.id = $1
 $$;
 
+/* An option of the server that a URL names; NULL: it names none, or the server has not that option. */
+CREATE FUNCTION dtm.server_option(url text, name text) RETURNS text
+LANGUAGE sql STABLE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT o.option_value FROM pg_foreign_server f, pg_options_to_table(f.srvoptions) o
+   WHERE f.srvname = substring($1 FROM '^server:([^/?]*)') AND o.option_name = $2
+$$;
+
 /* The address of a URL that names a server. */
 CREATE FUNCTION dtm.base_url(url text) RETURNS text
 LANGUAGE sql STABLE STRICT
 SET search_path = pg_catalog, pg_temp
-AS $$
-  SELECT CASE WHEN $1 LIKE 'server:%' THEN
-                (SELECT o.option_value FROM pg_foreign_server f, pg_options_to_table(f.srvoptions) o
-                  WHERE f.srvname = substring($1 FROM '^server:([^/?]*)') AND o.option_name = 'base_url')
-              ELSE $1 END
-$$;
+AS $$ SELECT CASE WHEN $1 LIKE 'server:%' THEN dtm.server_option($1, 'base_url') ELSE $1 END $$;
 
-/* What a call waits for that has not been sent yet. */
+/*
+ * What a call waits for that has not been sent yet.  Each coordinator has its share of
+ * a server's limits, and some places are for other roles (transport/queue.c).
+ */
 CREATE FUNCTION dtm.explain_call(call_url text, OUT waits_for text, OUT detail text)
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -1474,7 +1481,10 @@ AS $$
 DECLARE
   host record;
   server text := substring(call_url FROM '^server:([^/?]*)');
-  limits text;
+  most integer := dtm.server_option(call_url, 'max_requests');
+  rate text := dtm.server_option(call_url, 'rate');
+  share integer := GREATEST(most / current_setting('dtm.coordinators_per_database', true)::integer, 1);
+  places integer := share - CASE WHEN share < 8 THEN 0 ELSE GREATEST(share / 16, 1) END;
 BEGIN
   IF call_url LIKE 'sql:%' THEN
     waits_for := 'worker';
@@ -1485,17 +1495,21 @@ BEGIN
   IF host.state IN ('open', 'probing') THEN
     waits_for := 'circuit';
     detail := 'the circuit breaker of its host is open: the host does not respond';
+  ELSIF host.in_flight >= places THEN
+    waits_for := 'limit';
+    detail := format('%s calls to its host are in flight, and option max_requests of server "%s" allows %s; %s wait',
+                     host.in_flight, server, most, host.waiting);
   ELSIF host.in_flight >= host.window_size - GREATEST(host.window_size / 16, 1) THEN
-    /* the last sixteenth is for other roles (transport/queue.c) */
+    /* the last sixteenth is for other roles */
     waits_for := 'window';
     detail := format('%s calls to its host are in flight, of %s that it gets at a time now, the last of them for other roles; %s wait', host.in_flight, host.window_size, host.waiting);
+  ELSIF rate IS NOT NULL THEN
+    waits_for := 'limit';
+    detail := format('option rate of server "%s" allows %s calls in a second; %s wait', server, rate, COALESCE(host.waiting, 0));
   ELSE
     waits_for := 'limit';
-    SELECT string_agg(format('%s is %s', o.option_name, o.option_value), ', ' ORDER BY o.option_name) INTO limits
-      FROM pg_foreign_server f, pg_options_to_table(f.srvoptions) o
-     WHERE f.srvname = server AND o.option_name IN ('rate', 'max_requests');
-    detail := format('%s calls to its host are in flight, and %s wait: see ', COALESCE(host.in_flight, 0), COALESCE(host.waiting, 0)) ||
-              COALESCE(format('the options of server "%s" (%s)', server, limits), 'dtm.max_requests_per_host and dtm.max_requests');
+    detail := format('%s calls to its host are in flight, and %s wait: see dtm.max_requests_per_host and dtm.max_requests',
+                     COALESCE(host.in_flight, 0), COALESCE(host.waiting, 0));
   END IF;
 END
 $$;
@@ -1648,7 +1662,7 @@ COMMENT ON FUNCTION @extschema@.dtm_skip_branch(text, text, text, boolean, text)
 CREATE FUNCTION @extschema@.dtm_resubmit(gid text, new_gid text DEFAULT NULL, reason text DEFAULT NULL) RETURNS text
 AS 'MODULE_PATHNAME', 'dtm_resubmit' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.dtm_resubmit(text, text, text) IS
-  'submits a saga or msg that has failed or was stopped anew, with the same steps, options and role; returns the new gid';
+  'submits a saga or msg that has failed or was stopped anew, with the same steps, options and role; of a msg that has discarded steps, only those are called; returns the new gid';
 
 /*
  * The trigger announces changes of dtm.home by a restore or by hand.
@@ -2952,7 +2966,7 @@ AS $$
                  WHEN 'failing' THEN 'See dtm.stuck, which says what would help.'
                  WHEN 'parked' THEN 'See dtm.parked. When the cause is gone, call dtm_resume(gid).'
                  WHEN 'ongoing' THEN 'Ask the service whether it still works on it. See dtm.stuck.'
-                 WHEN 'discarded' THEN 'dtm.dead_letters has the steps. To send one again, submit it in a message of its own; dtm_resubmit(gid) sends all steps of its message again, also those that have succeeded.'
+                 WHEN 'discarded' THEN 'dtm.dead_letters has the steps. To send them again, without those that were delivered, call dtm_resubmit(gid).'
                  WHEN 'paused' THEN 'See dtm.stat_coordinator. If this database is the one that should call services, call dtm_resume().'
                  WHEN 'not running' THEN 'See dtm.stat_coordinator and the server log.'
                  WHEN 'orphans' THEN 'dtm.orphans has the statement that ends each.' END

@@ -80,6 +80,17 @@ SELECT dtm_edit_step('message', '02', '{"payload": null}');
 UPDATE dtm.request SET payload = ARRAY['\xff00'::bytea, 'plain'] WHERE gid = 'message';
 SELECT dtm_edit_step('message', '01', '{"payload": 1}'), dtm_edit_step('message', '02', '{"payload": 2, "poll": true}'), dtm_edit_step('message', '02', '{"payload": 3}');
 SELECT dtm_edit_step('message', '02', '{}');
+-- bytes that are no text: given as they are submitted
+SELECT dtm_edit_step('message', '01', '{"payload_base64": "/wD+"}');
+SELECT branch_id, payload FROM dtm.branches WHERE gid = 'message' ORDER BY ordinal;
+SELECT dtm_edit_step('message', '01', '{"payload_base64": null}'), dtm_edit_step('message', '01', '{"payload_base64": "AA=="}');
+SELECT dtm_edit_step('message', '01', '{"payload_base64": "?"}');
+SELECT dtm_edit_step('message', '01', '{"payload_base64": 1}');
+SELECT dtm_edit_step('message', '01', '{"payload_base64": "AA==", "payload": 1}');
+\set VERBOSITY default
+SELECT dtm_edit_step('message', '01', '{"payloads": 1}');
+SELECT dtm_edit_step('message', '01', '{"whatever_it_may_be": 1}');
+\set VERBOSITY terse
 -- a failed one is retried at once, a delayed one waits on
 UPDATE dtm.active SET failures = 3, next_time = now() + interval '1 h' WHERE id = (SELECT id FROM dtm.request WHERE gid = 'message');
 SELECT dtm_edit_step('message', '01', '{"action": "http://127.0.0.1:9/d"}');
@@ -163,6 +174,9 @@ SELECT dtm_edit_step('alices-function', '01', '{"request_timeout": 2, "retry_int
 SELECT dtm_edit_step('alices-function', '01', '{"payload": {"n": 2}}');
 SELECT dtm_edit_step('alices-function', '01', '{"payload_base64": "AA=="}');
 SELECT dtm_edit_step('alices-function', '01', '{"payload": {"amount": 1000000}}');
+SELECT dtm_edit_step('alices-function', '01', '{"payload_base64": "e30="}');
+-- but when it is called, and how its responses are read, are for an administrator to say
+SELECT dtm_edit_step('alices-function', '01', '{"request_timeout": 1, "retry_interval": 1}');
 SELECT dtm_edit_step('alices', '01', '{"action": "http://127.0.0.1:9/b"}', 'they have moved');
 SELECT dtm_edit_step('alices-function', '01', '{"action": "http://127.0.0.1:9/b"}');
 RESET ROLE;
@@ -188,6 +202,31 @@ SELECT dtm_force_stop('functions');
 UPDATE dtm.request SET submitted_by = 'regress_dtm_alice' WHERE gid = 'functions';
 SET ROLE regress_dtm_operator;
 SELECT dtm_resubmit('functions', 'functions-2');
+-- the same of a server, with its credentials
+RESET ROLE;
+CREATE SERVER regress_dtm_bank FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url 'http://127.0.0.1:9');
+GRANT USAGE ON FOREIGN SERVER regress_dtm_bank TO regress_dtm_alice;
+SET ROLE regress_dtm_alice;
+SELECT dtm_submit('saga', ARRAY[dtm_step('server:regress_dtm_bank/a', 'server:regress_dtm_bank/b', '{}')], 'at the bank');
+SET ROLE regress_dtm_operator;
+SELECT dtm_edit_step('at the bank', '01', c) FROM unnest(ARRAY['{"request_timeout": 1}', '{"success": "2xx"}', '{"max_attempts": 3, "on_exhausted": "park"}']::jsonb[]) c;
+SELECT dtm_edit_step('at the bank', '01', '{"headers": {"X-Amount": "1000000"}}');
+SELECT dtm_edit_step('at the bank', '01', '{"method": "DELETE"}');
+SELECT dtm_edit_step('at the bank', '01', '{"content_type": "application/json"}');
+SELECT dtm_edit_step('at the bank', '01', '{"query_parameters": false}');
+SELECT dtm_edit_step('at the bank', '01', '{"payload": 1}');
+SELECT dtm_edit_step('at the bank', '01', '{"action": "server:regress_dtm_bank/c"}');
+SELECT dtm_edit_step('at the bank', '01', '{"action": "http://127.0.0.1:9/c"}');
+SELECT dtm_force_stop('at the bank'), dtm_resubmit('at the bank', 'at the bank 2');
+SELECT dtm_force_stop('at the bank 2');
+-- what the role may not use any more is not called for it
+RESET ROLE;
+REVOKE USAGE ON FOREIGN SERVER regress_dtm_bank FROM regress_dtm_alice;
+SET ROLE regress_dtm_operator;
+SELECT dtm_resubmit('at the bank 2', 'at the bank 3');
+RESET ROLE;
+DELETE FROM dtm.request WHERE gid LIKE 'at the bank%' OR gid = 'functions-2';
+DROP SERVER regress_dtm_bank;
 -- what an administrator says of a step must not be what a function is given for its role
 SET ROLE regress_dtm_alice;
 SELECT dtm_submit('saga', '[{"name": "a", "action": "http://127.0.0.1:9/a", "complete_within": 600},

@@ -4,6 +4,7 @@ TRUNCATE dtm.request, dtm.active, dtm.finished, dtm.attempt;
 \set VERBOSITY verbose
 \set SHOW_CONTEXT never
 -- the code, not the line of the source
+CREATE FUNCTION returns_set(gid text, branch_id text, op text, payload jsonb) RETURNS SETOF int LANGUAGE sql AS 'SELECT 1';
 CREATE FUNCTION complain(statement text) RETURNS TABLE (code text, message text, hint text) LANGUAGE plpgsql AS $$
 DECLARE m text; d text; h text;
 BEGIN
@@ -84,6 +85,7 @@ SELECT c.* FROM (VALUES
   (68, $$SELECT dtm_submit('msg', ARRAY[dtm_step('sql:f')])$$),
   (69, $$SELECT dtm_submit('msg', ARRAY[dtm_step('sql:public.no_such_function')])$$),
   (70, $$SELECT dtm_submit('msg', ARRAY[dtm_step('sql:no_such_schema.f')])$$),
+  (70, $$SELECT dtm_submit('msg', ARRAY[dtm_step('sql:public.returns_set')])$$),
   (71, $$SELECT dtm_submit('msg', ARRAY[dtm_step('sql:a b')])$$),
   (72, $$SELECT dtm_prepare('msg', options => '{"query_prepared": "sql:pg_catalog.f"}')$$),
   (73, $$SELECT dtm_prepare('workflow')$$),
@@ -148,4 +150,4 @@ SELECT c.* FROM (VALUES
   (2, $$SELECT dtm_prepare('{"trans_type": "xa", "gid": "citus_0_1"}'::jsonb)$$),
   (3, $$SELECT dtm_prepare('tcc', 'citus_0_1')$$)
 ) v(n, statement), LATERAL complain(v.statement) c ORDER BY v.n;
-DROP FUNCTION complain(text);
+DROP FUNCTION complain(text), returns_set(text, text, text, jsonb);

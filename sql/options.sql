@@ -10,6 +10,7 @@ SELECT dtm_submit('msg', options => '{"timeout_to_fail": -1}');
 SELECT dtm_submit('msg', options => '{"timeout_to_fail": 1e300}');
 SELECT dtm_submit('msg', options => '{"request_timeout": 3000000}');
 SELECT dtm_submit('msg', options => '{"retry_limit": 1e9}');
+SELECT dtm_submit('saga', options => '{"retry_limit": 1.5}');
 SELECT dtm_submit('msg', options => '{"concurrent": 1}');
 SELECT dtm_submit('msg', options => '{"branch_headers": []}');
 SELECT dtm_submit('msg', options => '{"branch_headers": {"a": 1}}');

@@ -41,6 +41,17 @@ SELECT n, c.* FROM (VALUES (1, '{$.a.id}', 'true'), (2, 'x {$."01".id} {$.a.n}',
   CROSS JOIN LATERAL complain(format('SELECT dtm_submit(''saga'', ARRAY[dtm_step(''http://h/a'', options => ''{"name": "a"}''), dtm_step(''http://h/b'', options => %L), dtm_step(''http://h/c'', options => ''{"name": "c"}'')], options => %L)',
     jsonb_build_object('headers', jsonb_build_object('X-A', header)), jsonb_build_object('results', results::boolean))) c ORDER BY n;
 
+-- where references are not replaced: what names a step is an error, other text is not
+SELECT n, c.* FROM (VALUES (1, 'x {$.a.id}', 'true'), (2, '{$.nobody.id}', 'true'), (3, '{$.a.id}', 'false'), (4, '{a}', 'true')) v(n, header, results)
+  CROSS JOIN LATERAL complain(format('SELECT dtm_submit(''saga'', ARRAY[dtm_step(''http://h/a'', options => ''{"name": "a"}'')], options => %L)',
+    jsonb_build_object('branch_headers', jsonb_build_object('X-A', header), 'results', results::boolean))) c ORDER BY n;
+SELECT n, c.* FROM (VALUES
+  (1, 'text/plain', 'id={$.a.id}'), (2, 'text/plain', 'id={$."01".id}'), (3, 'text/plain', 'id={$.nobody.id}'), (4, 'text/plain', 'costs {$}, {$5} or $.a.id'),
+  (5, 'application/xml', '<id>{$.nobody}{$.a}</id>'), (6, 'application/json', '{"note": "charge {$.a.id}"}'), (7, 'application/json', '{"note": "{$.\"01\".id}"}'),
+  (8, 'application/json', '{"note": "{$.nobody} {$.c.id"}'), (9, 'text/plain', '{"$result": "$.a.id"}'), (10, 'application/x-www-form-urlencoded', '{"id": {"$result": "$.a.id"}}')) v(n, content_type, payload)
+  CROSS JOIN LATERAL complain(format('SELECT dtm_submit(''saga'', ARRAY[dtm_step(''http://h/a'', options => ''{"name": "a"}''), dtm_step(''http://h/b'', NULL, %L, %L)], options => ''{"results": true}'')',
+    payload, jsonb_build_object('content_type', content_type))) c ORDER BY n;
+
 -- which steps come before
 SELECT n, c.* FROM (VALUES
   (1, '{"results": true, "concurrent": true}'), (2, '{"results": true, "concurrent": true, "orders": {"1": [0]}}'), (3, '{"results": true, "concurrent": true, "orders": {"1": [2], "2": [0]}}'),

@@ -29,6 +29,9 @@ CREATE SERVER bank FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url 'http://bank.
 CREATE SERVER bank FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url 'http://bank.internal', ca_file '/etc/ssl/ca.pem');
 CREATE SERVER bank FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url 'http://bank.internal', max_requests '0');
 CREATE SERVER bank FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url 'http://bank.internal', max_requests 'ten');
+CREATE SERVER bank FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url 'http://bank.internal', max_requests '1.5');
+CREATE SERVER bank FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url 'http://bank.internal', max_requests '0x10');
+CREATE SERVER bank FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url 'http://bank.internal', max_requests '99999999999');
 CREATE SERVER bank FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url 'http://bank.internal', rate '0');
 CREATE SERVER bank FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url 'http://bank.internal', rate '-1');
 CREATE SERVER bank FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url 'http://bank.internal', rate 'NaN');

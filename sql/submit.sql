@@ -20,6 +20,17 @@ SELECT * FROM dtm.calls;
 SELECT dtm_submit('saga', ARRAY[dtm_step('http://a/x', 'http://a/y', '{"amount": 30}'), dtm_step('http://b/x')], gid => 's1');
 SELECT dtm_submit('saga', gid => 's1');
 SELECT count(*) FROM dtm.transactions WHERE gid = 's1';
+-- payloads are compared as JSON
+SELECT dtm_submit('saga', '[{"payload": { "amount" : 3e1 }, "compensate": "http://a/y", "action": "http://a/x"}, {"action": "http://b/x"}]'::text, 's1');
+SELECT dtm_submit('msg', '[{"action": "http://a/x", "payload": {"b": [1, 2], "a": 1.0}, "max_attempts": 3}, {"action": "http://b/x"}]'::text, 'over'), dtm_force_stop('over');
+SELECT dtm_submit('msg', '[{"max_attempts": 3, "payload": {"a": 1, "b": [1,2]}, "action": "http://a/x"}, {"action": "http://b/x"}]'::jsonb, 'over');
+-- and what differs is said, also of one that has ended
+SELECT dtm_submit('msg', '[{"action": "http://a/x", "payload": {"b": [2, 1], "a": 1}, "max_attempts": 3}, {"action": "http://b/x"}]'::text, 'over');
+SELECT dtm_submit('msg', '[{"action": "http://a/x", "payload": {"b": [1, 2], "a": 1}, "max_attempts": 4}, {"action": "http://b/x"}]'::text, 'over');
+SELECT dtm_submit('msg', '[{"action": "http://a/x", "payload": {"b": [1, 2], "a": 1}, "max_attempts": 3}, {"action": "http://b/y"}]'::text, 'over');
+SELECT dtm_submit('msg', '[{"action": "http://a/x", "payload": {"b": [1, 2], "a": 1}, "max_attempts": 3}]'::text, 'over');
+SELECT dtm_submit('msg', gid => 'over');
+DELETE FROM dtm.request WHERE gid = 'over';
 -- other steps are not
 SELECT dtm_submit('saga', ARRAY[dtm_step('http://a/x', 'http://a/y', '{"amount": 31}'), dtm_step('http://b/x')], gid => 's1');
 SELECT dtm_submit('saga', ARRAY[dtm_step('http://a/x', 'http://a/y', '{"amount": 30}')], gid => 's1');

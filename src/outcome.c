@@ -280,6 +280,7 @@ outcome_decide(Outcome *outcome, Transaction *trans, const DtmConfig *config,
 		trans->core.reason = MemoryContextStrdup(context, update.reason);
 	outcome->ncalls = update.ncalls;
 	outcome->changed = outcome->changed || update.changed;
+	outcome->keeps = update.keeps;
 	outcome->unparked = outcome->unparked || (was_parked && !trans->core.parked &&
 											  !dtm_core_is_final(trans->core.status));
 	if (update.alert_op != DTM_NO_ALERT)

@@ -53,6 +53,8 @@ typedef struct OutcomeAlert
 typedef struct Outcome
 {
 	bool		changed;		/* the row must be written */
+	bool		keeps;			/* the result of the last event is to be kept,
+								 * unless its op has one */
 	bool		unparked;		/* it was parked, and goes on */
 	OutcomeAlert *alerts;		/* to be told when it is; NULL: none */
 	int		   *calls;			/* calls to make when the row is written: ops,

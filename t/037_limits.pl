@@ -55,6 +55,8 @@ ok(eventually($node, host('in_flight = 3 AND waiting = 9', $busi)), 'max_request
 sql("SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/direct')], gid => 'direct')");
 is(wait_for('direct'), 'succeed', 'a URL that does not name the server has no such limit');
 is(sql(host('in_flight', $busi)), '3', 'the others wait');
+is(sql("SELECT waits_for, detail FROM dtm.transactions t, dtm_explain(t.gid) WHERE t.gid LIKE 'three%' AND waits_for <> 'response' LIMIT 1"),
+	'limit|3 calls to its host are in flight, and option max_requests of server "three" allows 3; 9 wait', 'and are told for what');
 release_replies();
 all_done('three', 12, 'all are called, by and by');
 
@@ -63,6 +65,14 @@ sql("SELECT count(dtm_submit('msg', ARRAY[dtm_step('server:rated/rated')], gid =
 all_done('rated', 10, 'calls at a limited rate');
 is(sql("SELECT bool_and(started - first >= (n - 2) * interval '250 ms' - interval '1 ms') FROM (SELECT c.started, min(c.started) OVER () AS first, row_number() OVER (ORDER BY c.started) - 1 AS n FROM dtm.calls c WHERE c.gid LIKE 'rated%') c"),
 	't', 'no call begins before its time');
+
+sql("ALTER SERVER rated OPTIONS (SET rate '0.002')");
+sql("SELECT count(dtm_submit('msg', ARRAY[dtm_step('server:rated/slowly')], gid => 'slowly-' || n)) FROM generate_series(1, 4) n");
+ok(eventually($node, host('in_flight = 0 AND waiting = 2', $busi)), 'some wait for their time') or diag(sql("SELECT * FROM dtm.stat_hosts"));
+is(sql("SELECT DISTINCT waits_for, detail FROM dtm.in_flight f, dtm_explain(f.gid) WHERE f.gid LIKE 'slowly%'"),
+	'limit|option rate of server "rated" allows 0.002 calls in a second; 2 wait', 'and are told so');
+sql("SELECT count(dtm_force_stop(gid)) FROM dtm.transactions WHERE gid LIKE 'slowly%' AND finished IS NULL");
+ok(eventually($node, host('waiting = 0', $busi)), 'they are stopped');
 
 # ---------- keys take turns ----------
 

@@ -28,7 +28,7 @@ reply('/charge', { status => 200, body => '{"charge": {"id": "ch_1/2", "amounts"
 sql(<<"SQL");
 SELECT dtm_submit('saga', ARRAY[
   dtm_step('$busi/charge', '$busi/refund/{\$.charge.charge.id}', '{"amount": 30, "charge": {"\$result": "\$.charge.charge.id"}}', '{"name": "charge"}'),
-  dtm_step('$busi/ship/{\$."01".charge.amounts[1]}?of={\$.charge.charge.id}', '', '{"charge": {"\$result": "\$.charge.charge"}, "n": [1, {"\$result": "\$.\\"01\\".paid"}], "other": {"\$result": 3}}')],
+  dtm_step('$busi/ship/{\$."01".charge.amounts[1]}?of={\$.charge.charge.id}', '', '{"charge": {"\$result": "\$.charge.charge"}, "n": [1, {"\$result": "\$.\\"01\\".paid"}]}')],
   gid => 'ok', options => '{"results": true}')
 SQL
 is(wait_for('ok'), 'succeed', 'a saga with results');
@@ -36,7 +36,7 @@ is(bodies('ok', '/charge'), '{"amount":30,"charge":null}', 'its first step does 
 is((grep { $_->{path} =~ m{^/ship} } calls_of('ok'))[0]{path}, '/ship/20.50', 'a number in a path');
 is((grep { $_->{path} =~ m{^/ship} } calls_of('ok'))[0]{query}{of}, 'ch_1/2', 'a text in a query');
 like((grep { $_->{path} =~ m{^/ship} } calls_of('ok'))[0]{raw_query}, qr/^of=ch_1%2F2&/, 'percent-encoded');
-is(bodies('ok', '/ship/20.50'), '{"n":[1,true],"other":{"$result":3},"charge":{"id": "ch_1/2", "amounts": [10, 20.50]}}', 'values in a payload');
+is(bodies('ok', '/ship/20.50'), '{"n":[1,true],"charge":{"id": "ch_1/2", "amounts": [10, 20.50]}}', 'values in a payload');
 is(sql("SELECT dtm_result('ok', 'charge'), dtm_result('ok', '01') -> 'paid', dtm_result('ok', '02')"), '{"paid": true, "charge": {"id": "ch_1/2", "amounts": [10, 20.50]}}|true|null', 'results in SQL');
 is(sql("SELECT branch_id, name, op, ok, result ->> 'paid', note FROM dtm.results WHERE gid = 'ok' ORDER BY 1"), "01|charge|action|t|true|\n02||action|t||", 'and in a view');
 
@@ -60,11 +60,33 @@ is(paths('refused'), '/charge /ship /unship/null /refund/a b', 'compensations kn
 is(bodies('refused', '/refund/a b'), '{"charge":"a b"}', 'in a payload');
 is(bodies('refused', '/unship/null'), '{"ship":null,"charge":"a b"}', 'too');
 
+# somebody answers for an action that is under way, which charges all the same
+for my $case ([ 'skipped-failed', 'SELECT dtm_skip_branch(?, ?, ?, false)', '/refund/ch_77', 'failed' ],
+	[ 'skipped-succeeded', 'SELECT dtm_skip_branch(?, ?, ?, true)', '/refund/ch_77', 'succeed' ],
+	[ 'completed', q{SELECT dtm_complete(?, ?, ?, true, '{"id": "ch_1"}')}, '/refund/ch_1', 'succeed' ])
+{
+	my ($gid, $act, $refund, $status) = @$case;
+
+	reply('/late', { status => 201, body => '{"id": "ch_77"}', hold => JSON::PP::true });
+	reply('/ship', { status => 409, body => 'no' });
+	sql("SELECT dtm_submit('saga', ARRAY[dtm_step('$busi/late', '$busi/refund/{\$.late.id}', '{}', '{\"name\": \"late\"}'), dtm_step('$busi/ship', '$busi/unship')], gid => '$gid', options => '{\"results\": true}')");
+	select(undef, undef, undef, 0.05) until calls_of($gid);
+	$act =~ s/\?/$_/ for "'$gid'", "'late'", "'action'";
+	sql($act);
+	# what can go on does
+	eventually($node, "SELECT status FROM dtm.transactions WHERE gid = '$gid'", 'aborting');
+	release_replies();
+	is(wait_for($gid), 'failed', "$gid: rolled back");
+	is((calls_of($gid))[-1]{path}, $refund, "$gid: what was charged is refunded");
+	is(sql("SELECT status FROM dtm.branches WHERE gid = '$gid' AND branch_id = '01' AND op = 'action'"), $status, "$gid: the action is what was said");
+}
+
 # ---------- a missing path ends the saga ----------
 
 for my $case (
 	[ 'missing', '{"id": 1}', '{"a": {"$result": "$.first.no.such"}}', '/second', 'there is no result at $.first.no.such' ],
 	[ 'beyond', '{"a": [1]}', '{"a": {"$result": "$.first.a[1]"}}', '/second', 'there is no result at $.first.a[1]' ],
+	[ 'zero', '{"id": 1, "x": "\u0000"}', '{"a": {"$result": "$.first.id"}}', '/second', 'there is no result at $.first.id: it is JSON that the database can only keep as a text: unsupported Unicode escape sequence' ],
 	[ 'scalar', '"x"', '{"a": {"$result": "$.first.a"}}', '/second', 'there is no result at $.first.a' ],
 	[ 'empty', '', '{"a": {"$result": "$.first"}}', '/second', 'there is no result at $.first' ],
 	[ 'large', '"' . ('x' x 70_000) . '"', '{"a": {"$result": "$.first"}}', '/second', 'there is no result at $.first: it has 70002 bytes, more than dtm.max_result_size' ],
@@ -94,7 +116,9 @@ my $n = 0;
 for my $case (
 	[ { body => '[1, 2]' }, '[1, 2]', '' ],
 	[ { body => 'plain text' }, '"plain text"', '' ],
-	[ { body => '{"a": "\u0000"}' }, '"{\\"a\\": \\"\\\\u0000\\"}"', '' ],
+	[ { body => '{"a": "\u0000"}' }, '"{\\"a\\": \\"\\\\u0000\\"}"', 'it is JSON that the database can only keep as a text: unsupported Unicode escape sequence' ],
+	[ { hex => 'efbbbf7b22696422203a20377d' }, '{"id": 7}', '' ],
+	[ { hex => 'efbbbf' }, '', '' ],
 	[ { body => '[' x 100_000 }, '', 'it has 100000 bytes, more than dtm.max_result_size' ],
 	[ { body => '[' x 60_000 }, '"' . ('[' x 60_000) . '"', '' ],
 	[ { hex => 'ff00fe' }, '', 'it is not a text that the database can store' ],

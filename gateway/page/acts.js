@@ -28,7 +28,7 @@ export const acts = {
 	},
 	resubmit: {
 		name: 'Submit again', done: 'submitted again', states: ['failed', 'stopped'],
-		says: 'A saga or message with the same steps, options and role is submitted under a new gid.',
+		says: 'A saga or message with the same steps, options and role is submitted under a new gid. All its steps are called, with new idempotency keys; of a message with dead letters, only those.',
 		sql: (gid, reason) => `SELECT dtm_resubmit(${gid}, NULL, ${reason});`
 	},
 	assign: {

@@ -264,25 +264,35 @@ dtm_resubmit(PG_FUNCTION_ARGS)
 	StringInfoData json;
 	DtmConfig	config;
 	int64		id;
+	bool		is_rest;
 
 	PreventCommandIfReadOnly("dtm_resubmit()");
 	trans = find_failed(gid);
-	/* it stays its role's, so this is for those who could have submitted it */
+	/* it makes the same calls, as its role: whoever may retry it may do that */
 	request_check_again(trans);
 	id = trans->id;
 	trans->gid = new_gid;
 	dtm_core_config(&config);
 	store_lane_enter(trans);
-	dtm_core_start(&trans->core, &config, true, GetCurrentTimestamp());
+	is_rest = dtm_core_start_again(&trans->core, &config, GetCurrentTimestamp());
 	if (!store_insert(trans))
 		ereport(ERROR,
 				(errcode(DTM_ERRCODE_GID_IN_USE),
 				 errmsg("gid \"%s\" is already in use", new_gid),
 				 errhint(API_GID_HINT)));
+	if (is_rest)
+	{
+		/* it was inserted with all its ops prepared */
+		trans->version = 0;
+		store_update(trans);
+		store_copy_results(id, trans->id);
+	}
 	dtm_announce(trans->id, trans->core.next_time);
 	initStringInfo(&json);
 	appendStringInfoString(&json, "{\"new_gid\": ");
 	escape_json(&json, new_gid);
+	if (is_rest)
+		appendStringInfoString(&json, ", \"steps\": \"discarded\"");
 	appendStringInfoChar(&json, '}');
 	store_add_act(id, "resubmit", STORE_ACT_OF_ALL, reason, jsonb_of(json.data));
 	resetStringInfo(&json);

@@ -77,14 +77,14 @@ check_same(const Transaction *stored, const Request *request)
  * it has come.  dtm's SDKs get an error (SG-05).
  */
 static bool
-is_repeated(const Transaction *stored, const Request *request, DtmEventKind kind)
+is_repeated(const Transaction *stored, const Request *request, DtmEventKind kind,
+			const char *difference)
 {
 	DtmStatus	status = stored->core.status;
 
 	return kind == DTM_EVENT_SUBMIT && !request->from_wire &&
 		(stored->core.type == DTM_SAGA || stored->core.type == DTM_MSG) &&
-		(dtm_core_is_final(status) || status == DTM_ABORTING) &&
-		request_same_steps(stored, &request->trans);
+		(dtm_core_is_final(status) || status == DTM_ABORTING) && difference == NULL;
 }
 
 /* Is this the stored transaction's lane? */
@@ -96,6 +96,21 @@ is_lane(const Transaction *stored, const char *lane)
 	return strcmp(store_lane_given(stored->lane), store_lane_given(lane)) == 0;
 }
 
+static void
+error_steps(const Transaction *stored, const char *difference)
+{
+	bool		is_final = dtm_core_is_final(stored->core.status);
+
+	ereport(ERROR,
+			(errcode(DTM_ERRCODE_GID_IN_USE),
+			 errmsg("global transaction \"%s\" already exists with other steps", stored->gid),
+			 is_final ? errdetail("It has ended with status '%s'; %s.",
+								  dtm_status_name(stored->core.status), difference) :
+			 errdetail("Compared with it, %s.", difference),
+			 is_final ? errhint("To submit other steps, use another gid.") :
+			 errhint("Submit it with the same steps or without steps, or use another gid.")));
+}
+
 /* A prepare or submit of a gid that is there already; returns what is stored. */
 static Transaction *
 repeat_request(Request *request, DtmEventKind kind)
@@ -103,22 +118,25 @@ repeat_request(Request *request, DtmEventKind kind)
 	const char *gid = request->trans.gid;
 	Transaction *stored;
 	StoreFound	found = store_find(gid, true, &stored);
+	const char *difference;
 
 	if (found == STORE_ABSENT)
 		error_removed(gid);
 	check_same(stored, request);
-	if (is_repeated(stored, request, kind))
+	difference = request_steps_differ(stored, &request->trans);
+	if (is_repeated(stored, request, kind, difference))
 		return stored;
-	if (found == STORE_FINISHED)
+	/* SDKs know the words of dtm's server for all that has ended */
+	if (found == STORE_FINISHED &&
+		(request->from_wire || kind != DTM_EVENT_SUBMIT || !request->has_steps))
 		api_error_status(stored, kind);
 	/* the content of a repeated prepare is ignored (§1.3) */
 	if (kind == DTM_EVENT_SUBMIT)
 	{
-		if (request->has_steps && !request_same_steps(stored, &request->trans))
-			ereport(ERROR,
-					(errcode(DTM_ERRCODE_GID_IN_USE),
-					 errmsg("global transaction \"%s\" already exists with other steps", gid),
-					 errhint("Submit it with the same steps or without steps, or use another gid.")));
+		if (request->has_steps && difference != NULL)
+			error_steps(stored, difference);
+		if (found == STORE_FINISHED)
+			api_error_status(stored, kind);
 		if (request_gave(request, "protocol") &&
 			strcmp(stored->protocol ? stored->protocol : "",
 				   request->trans.protocol) != 0)

@@ -277,6 +277,8 @@ apply_reply(Coordinator *c, Entry *entry, Reply *reply)
 	DtmEvent	event = {.kind = DTM_EVENT_REPLY};
 	WireBranch	branch;
 
+	reply->late = reply->op != DTM_CALL_QUERY &&
+		entry->trans->core.ops[reply->op].status != DTM_BRANCH_PREPARED;
 	wire_describe(entry->trans, reply->op, &branch);
 	event.op = reply->op;
 	event.result = reply->result;
@@ -286,14 +288,7 @@ apply_reply(Coordinator *c, Entry *entry, Reply *reply)
 	event.said_final = reply->said_final;
 	event.is_outdated = reply->is_outdated;
 	step(c, entry, &event);
-
-	/*
-	 * A success that comes too late for core to record it is kept, too, as if
-	 * somebody has skipped its op meanwhile: the compensation has to know
-	 * what was done.  What has a result has it already, as if it was
-	 * completed.
-	 */
-	reply->keeps = reply->has_body;
+	reply->keeps = reply->has_body && entry->outcome.keeps;
 	entry->outcome.changed = entry->outcome.changed || reply->keeps;
 }
 

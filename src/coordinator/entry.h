@@ -29,6 +29,7 @@ typedef struct Reply
 	char	   *text;			/* in the server's encoding */
 	bool		applied;		/* core has applied it to the row in memory */
 	bool		keeps;			/* and its result is to be kept */
+	bool		late;			/* its op had ended, and may have a result */
 	bool		has_body;		/* it has one */
 	WireKind	kind;
 	char	   *body;			/* of the response; NULL: none, or too large */

@@ -24,7 +24,7 @@ reply_copy(const Reply *reply, MemoryContext context)
 
 	*copy = *reply;
 	copy->text = MemoryContextStrdup(context, reply->text);
-	copy->applied = copy->keeps = false;
+	copy->applied = copy->keeps = copy->late = false;
 	if (reply->body != NULL)
 	{
 		copy->body = MemoryContextAlloc(context, reply->body_len);
@@ -86,7 +86,7 @@ take_reply(Coordinator *c, Entry *entry, const Call *call)
 	reply->said_final = call->said_final;
 	reply->is_outdated = call->is_outdated;
 	reply->request = 0;
-	reply->applied = reply->keeps = false;
+	reply->applied = reply->keeps = reply->late = false;
 	results_take(entry, call, reply);
 	reply->next = NULL;
 	MemoryContextSwitchTo(entry->context);

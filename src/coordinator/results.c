@@ -45,14 +45,17 @@ static bool
 read_result(void *arg, int op, StoreResult *result)
 {
 	Entry	   *entry = arg;
+	const Reply *reply = entry->replies;
 
-	for (const Reply *reply = entry->replies; reply != NULL; reply = reply->next)
-		if (reply->keeps && reply->op == op)
-		{
-			result_of(entry, reply, result);
-			return true;
-		}
-	return store_find_result(entry->id, op, result);
+	while (reply != NULL && !(reply->keeps && reply->op == op))
+		reply = reply->next;
+	/* the table keeps what it has: of one that was completed, that result */
+	if ((reply == NULL || reply->late) && store_find_result(entry->id, op, result))
+		return true;
+	if (reply == NULL)
+		return false;
+	result_of(entry, reply, result);
+	return true;
 }
 
 /* The call of an op that was completed before its turn: nothing is called. */

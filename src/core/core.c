@@ -115,13 +115,23 @@ reply(DtmTrans *t, const DtmProtocol *protocol, const DtmConfig *cfg,
 		t->query_running = false;
 	else
 	{
+		DtmBranchOp *op = &t->ops[ev->op];
+
 		assert(ev->op >= 0 && ev->op < t->nops);
-		t->ops[ev->op].running = false;
-		if (t->ops[ev->op].status != DTM_BRANCH_PREPARED)
-			return;				/* a second reply adds nothing */
-		if (t->ops[ev->op].completed == DTM_COMPLETED_PARKED)
+		op->running = false;
+		if (op->completed == DTM_COMPLETED_PARKED)
 			return;				/* it has failed, whatever it responds */
-		t->ops[ev->op].deadline = t->ops[ev->op].not_before = 0;
+
+		/*
+		 * A success that comes too late to count has had its effects all the
+		 * same, and what undoes them has to know of what.  Of a local op,
+		 * they have been rolled back.
+		 */
+		u->keeps = ev->result == DTM_RESULT_SUCCESS &&
+			!(op->local && op->status != DTM_BRANCH_PREPARED);
+		if (op->status != DTM_BRANCH_PREPARED)
+			return;				/* else a second reply adds nothing */
+		op->deadline = op->not_before = 0;
 	}
 	if (ev->is_outdated && ev->result != DTM_RESULT_SUCCESS &&
 		ev->result != DTM_RESULT_ONGOING)
@@ -161,7 +171,7 @@ dtm_core_may_skip(bool called, DtmResult result)
 
 /*
  * An operator's word stands for the reply of an op.  A call of it that is in
- * flight goes on, and its reply adds nothing.
+ * flight goes on, and its reply adds nothing but its result.
  */
 static DtmReject
 skip(DtmTrans *t, const DtmProtocol *protocol, const DtmConfig *cfg,
@@ -313,6 +323,7 @@ dtm_core_step(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
 
 	assert(protocol != NULL);
 	u->changed = false;
+	u->keeps = false;
 	u->reject = DTM_ACCEPTED;
 	u->alert_op = DTM_NO_ALERT;
 	u->alert_failures = 0;

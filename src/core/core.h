@@ -298,6 +298,8 @@ typedef enum DtmCause
 typedef struct DtmUpdate
 {
 	bool		changed;		/* the row must be written before any call */
+	bool		keeps;			/* REPLY: its result is to be kept, unless the
+								 * op has one already */
 	DtmReject	reject;			/* SQL events only: why nothing was changed */
 	int			alert_op;		/* op that failed often enough for an alert,
 								 * or DTM_NO_ALERT */
@@ -321,6 +323,13 @@ typedef struct DtmUpdate
  */
 extern void dtm_core_start(DtmTrans *t, const DtmConfig *cfg, bool submitted,
 						   DtmTime now);
+
+/*
+ * The same of one that has failed, to be submitted anew.  A message that has gone on
+ * without some steps begins with those: the others have been delivered, and stay so.
+ * True: it does, so some ops are not prepared.
+ */
+extern bool dtm_core_start_again(DtmTrans *t, const DtmConfig *cfg, DtmTime now);
 
 /*
  * Sets the fields that are not stored.  Call it on a transaction that was read

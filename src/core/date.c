@@ -63,6 +63,15 @@ month_of(const char letters[3])
 	return 0;
 }
 
+static int
+days_in(int year, int month)
+{
+	static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+	bool		leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+
+	return days[month - 1] + (month == 2 && leap ? 1 : 0);
+}
+
 /* Days from 1970-01-01 to a day of the Gregorian calendar. */
 static int64_t
 days_of(int year, int month, int day)
@@ -117,7 +126,7 @@ date_of(const char *value, size_t len, int64_t now)
 		return -1;
 	day = n[0];
 	month = month_of(letters);
-	if (month == 0 || day < 1 || day > 31 || year < 1970 ||
+	if (month == 0 || year < 1970 || day < 1 || day > days_in(year, month) ||
 		n[clock] > 23 || n[clock + 1] > 59 || n[clock + 2] > 60)
 		return -1;
 	return days_of(year, month, day) * 86400 + n[clock] * 3600 +

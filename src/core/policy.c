@@ -108,6 +108,37 @@ discard(DtmTrans *t, const DtmEvent *ev, DtmUpdate *u)
 	dtm_core_set_reason(t, reason, u);
 }
 
+/* Was it called to its end, but for what was left out?  One that was stopped was not. */
+static bool
+is_delivered_but_for_discarded(const DtmTrans *t)
+{
+	bool		discarded = false;
+
+	for (int op = 0; op < t->nops; op++)
+		if (t->ops[op].status == DTM_BRANCH_PREPARED)
+			return false;
+		else if (t->ops[op].status == DTM_BRANCH_FAILED)
+			discarded = true;
+	return t->type == DTM_MSG && discarded;
+}
+
+bool
+dtm_core_start_again(DtmTrans *t, const DtmConfig *cfg, DtmTime now)
+{
+	bool		rest = is_delivered_but_for_discarded(t);
+
+	for (int op = 0; op < t->nops; op++)
+	{
+		t->ops[op].attempts = 0;
+		t->ops[op].blocked = rest && t->ops[op].status == DTM_BRANCH_SUCCEED;
+	}
+	dtm_core_start(t, cfg, true, now);
+	for (int op = 0; op < t->nops; op++)
+		if (t->ops[op].blocked)
+			t->ops[op].status = DTM_BRANCH_SUCCEED;
+	return rest;
+}
+
 void
 dtm_core_park(DtmTrans *t)
 {

@@ -464,8 +464,10 @@ saga_abort(DtmTrans *t, const DtmEvent *ev, DtmUpdate *u)
 		return DTM_REJECT_TYPE;
 	if (t->status == DTM_ABORTING)
 	{
-		/* as R-27: again, at once; what is parked is to be resumed */
-		if (t->next_time > ev->now && !t->parked)
+		if (t->parked)
+			return DTM_REJECT_STATUS;	/* it is to be resumed */
+		/* as R-27: again, at once */
+		if (t->next_time > ev->now)
 		{
 			t->next_time = ev->now;
 			u->changed = true;

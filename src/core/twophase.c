@@ -91,6 +91,13 @@ twophase_abort(DtmTrans *t, const DtmEvent *ev, DtmUpdate *u)
 	}
 	if (t->status != DTM_ABORTING)
 		return DTM_REJECT_STATUS;
+
+	/*
+	 * an operator is told that it is to be resumed; a client has said it
+	 * before
+	 */
+	if (t->parked && ev->steered)
+		return DTM_REJECT_STATUS;
 	/* again, at once */
 	if (t->next_time > ev->now && !t->parked)
 	{

@@ -245,7 +245,9 @@ check_value(const char *name, OptionKind kind, const char *value)
 						 errhint("Specify milliseconds, or a number with a unit, such as 5s.")));
 			break;
 		case OPTION_COUNT:
-			if (!parse_int(value, &number, 0, &hint) || number <= 0)
+			/* a fraction would be rounded, 0x10 be 16 */
+			if (value[strspn(value, "0123456789")] != '\0' ||
+				!parse_int(value, &number, 0, &hint) || number <= 0)
 				ereport(ERROR,
 						(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
 						 errmsg("option \"%s\" must be an integer greater than 0", name),

@@ -66,6 +66,11 @@ local_function(const char *url)
 				(errcode(ERRCODE_UNDEFINED_FUNCTION),
 				 errmsg("function %s(text, text, text, jsonb) does not exist", name),
 				 errhint("Create a function with the arguments gid, branch_id, op and payload.")));
+	if (get_func_retset(function))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("function %s returns a set", name),
+				 errhint("Use a function that returns one value, or void.")));
 	if (!dtm_can_execute(function, GetUserId()))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),

@@ -17,7 +17,7 @@
 #include "utils/jsonb.h"
 
 #define PAYLOAD_KEY "payload"
-#define PAYLOAD_BASE64_KEY "payload_base64"
+#define BASE64_KEY "payload_base64"
 
 static char **
 urls_of(const Transaction *trans, DtmOp op)
@@ -125,17 +125,17 @@ become_caller(const Caller *caller)
 /*
  * An op as it would be called from now on.  Checked twice:
  *
- * 1. As the current role, if the request was changed.  A function, or a server with
- *    credentials, is used with the rights of the role that submitted, so naming it,
- *    or changing what it is given, is for those who have that role's privileges
- *    (request_check_url()).  An administrator who has not may change calls that use
- *    nobody's rights; and of any call how long it may take, how it is repeated, and
- *    what its responses mean, as he may have it repeated and answer for it.
+ * 1. If its request is another one than before, as the current role.  A function,
+ *    or a server with credentials, is used with the rights of the role that
+ *    submitted, so naming it, or changing what it is given, is for those who have
+ *    that role's privileges (request_check_url()).  An administrator who has not may
+ *    change calls that use nobody's rights; and of all calls, when they are made and
+ *    what their responses mean, which he could say by other acts.
  * 2. As the role that submitted, as at its submit: what it may not call does not
  *    get stored by somebody who may.
  */
 static void
-check_op(const Transaction *trans, const DtmBranchOp *op, bool request_changed)
+check_op(const Transaction *trans, const DtmBranchOp *op, bool is_other)
 {
 	const char *url = urls_of(trans, op->op)[op->step];
 	const char *plain = request_plain_url(trans, url);
@@ -143,7 +143,7 @@ check_op(const Transaction *trans, const DtmBranchOp *op, bool request_changed)
 								branch_id_of(trans, op->step));
 	Caller		caller;
 
-	if (request_changed)
+	if (is_other)
 		request_check_url(trans->protocol, plain, what, REQUEST_URL_ANY, trans->submitted_by);
 	become_submitter(trans, &caller);
 	request_check_url(trans->protocol, plain, what, REQUEST_URL_ANY, trans->submitted_by);
@@ -188,16 +188,35 @@ set_url(Transaction *trans, DtmBranchOp *op, char *url)
 	urls_of(trans, op->op)[op->step] = url;
 }
 
+/* What an edit changes of an op. */
+typedef enum Change
+{
+	CHANGE_NONE,
+	CHANGE_RETRIES,				/* when it is called */
+	CHANGE_RESPONSE,			/* what its response means */
+	CHANGE_REQUEST				/* what is sent, or where to */
+} Change;
+
+static Change
+change_of(StepPart part)
+{
+	return part == STEP_OF_REQUEST ? CHANGE_REQUEST :
+		part == STEP_OF_RESPONSE ? CHANGE_RESPONSE : CHANGE_RETRIES;
+}
+
 /* What concerns all ops of the branch that have not ended, of which there must be one. */
 static void
-change_all(const Transaction *trans, int step, const char *what, bool *changed)
+change_all(const Transaction *trans, int step, const char *what, Change change, Change *changed)
 {
 	bool		left = false;
 
 	for (int i = 0; i < trans->core.nops; i++)
 		if (trans->core.ops[i].step == step &&
 			trans->core.ops[i].status == DTM_BRANCH_PREPARED)
-			left = changed[i] = true;
+		{
+			left = true;
+			changed[i] = Max(changed[i], change);
+		}
 	if (!left)
 		error_over(trans, step, what);
 }
@@ -218,6 +237,14 @@ append_pair(StringInfo json, const char *key, Jsonb *value)
 	(void) JsonbToCString(json, &value->root, VARSIZE(value));
 }
 
+/* Of no payload, null. */
+static Jsonb *
+base64_value(const bytea *payload)
+{
+	return jsonb_of(payload == NULL ? "null" :
+					psprintf("\"%s\"", base64_encode(VARDATA_ANY(payload), VARSIZE_ANY_EXHDR(payload))));
+}
+
 /* The payload for a record; of bytes that are no text, {"base64": ...}. */
 static Jsonb *
 payload_value(const bytea *payload)
@@ -231,15 +258,6 @@ payload_value(const bytea *payload)
 		return value;
 	return jsonb_of(psprintf("{\"base64\": \"%s\"}",
 							 base64_encode(VARDATA_ANY(payload), VARSIZE_ANY_EXHDR(payload))));
-}
-
-/* The same for its key of bytes. */
-static Jsonb *
-base64_value(const bytea *payload)
-{
-	if (payload == NULL)
-		return jsonb_of("null");
-	return jsonb_of(psprintf("\"%s\"", base64_encode(VARDATA_ANY(payload), VARSIZE_ANY_EXHDR(payload))));
 }
 
 /* What a key of an edit has been until now. */
@@ -259,7 +277,7 @@ old_value(const Transaction *trans, int step, const char *key)
 	}
 	if (strcmp(key, PAYLOAD_KEY) == 0)
 		return payload_value(trans->payload[step]);
-	if (strcmp(key, PAYLOAD_BASE64_KEY) == 0)
+	if (strcmp(key, BASE64_KEY) == 0)
 		return base64_value(trans->payload[step]);
 	if (options != NULL &&
 		getKeyJsonValueFromContainer(unconstify(JsonbContainer *, &options->json->root),
@@ -309,24 +327,6 @@ set_options(Transaction *trans, int step, StringInfo json)
 	transaction_set_policy(trans);
 }
 
-static bool
-is_payload(const char *key)
-{
-	return strcmp(key, PAYLOAD_KEY) == 0 || strcmp(key, PAYLOAD_BASE64_KEY) == 0;
-}
-
-/* Sets the body that a key of the changes has. */
-static void
-set_payload(Transaction *trans, int step, const char *key, const JsonbValue *value)
-{
-	if (value->type == jbvNull)
-		trans->payload[step] = NULL;
-	else if (strcmp(key, PAYLOAD_BASE64_KEY) == 0)
-		trans->payload[step] = base64_decode(read_string(value, key), key);
-	else
-		trans->payload[step] = request_payload_of_value(value, NULL, transaction_step(trans, step));
-}
-
 static void
 error_key(const Transaction *trans, int step, const char *key)
 {
@@ -334,7 +334,7 @@ error_key(const Transaction *trans, int step, const char *key)
 	int			n = list_ops(trans, step, others);
 
 	others[n++] = PAYLOAD_KEY;
-	others[n++] = PAYLOAD_BASE64_KEY;
+	others[n++] = BASE64_KEY;
 	if (strcmp(key, "name") == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -348,29 +348,63 @@ error_key(const Transaction *trans, int step, const char *key)
 
 /* The op that was changed; if that is not one, any of the step. */
 static int
-changed_op(const Transaction *trans, int step, const bool *changed, bool *several)
+changed_op(const Transaction *trans, int step, const Change *changed, bool *several)
 {
 	int			op = -1;
 	int			n = 0;
 
 	for (int i = 0; i < trans->core.nops; i++)
-		if (changed[i] || (op < 0 && trans->core.ops[i].step == step))
+		if (changed[i] != CHANGE_NONE || (op < 0 && trans->core.ops[i].step == step))
 		{
 			op = i;
-			n += changed[i];
+			n += changed[i] != CHANGE_NONE;
 		}
 	*several = n != 1;
 	return op;
 }
 
+/* The new body of a step, read by its options as they are by now; both keys: an error. */
+static void
+set_payload(Transaction *trans, int step, const JsonbValue *payload, const JsonbValue *base64)
+{
+	if (payload != NULL && base64 != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("changes have both \"%s\" and \"%s\"", PAYLOAD_KEY, BASE64_KEY),
+				 errhint("Pass one of them.")));
+	if (payload != NULL)
+		trans->payload[step] = payload->type == jbvNull ? NULL :
+			request_payload_of_value(payload, NULL, transaction_step(trans, step));
+	if (base64 != NULL)
+		trans->payload[step] = base64->type == jbvNull ? NULL :
+			base64_decode(read_string(base64, BASE64_KEY), BASE64_KEY);
+}
+
+/* Whether they may be made of somebody else's transaction. */
+static void
+check_changes(const Transaction *trans, const Change *changed)
+{
+	bool		feeds = false;
+
+	for (int i = 0; i < trans->core.nops; i++)
+		if (changed[i] != CHANGE_NONE)
+		{
+			check_op(trans, &trans->core.ops[i], changed[i] == CHANGE_REQUEST);
+			feeds = feeds || changed[i] >= CHANGE_RESPONSE;
+		}
+	/* what it answers may be what others are given */
+	if (feeds)
+		request_check_feeds(trans);
+}
+
 Jsonb *
 request_edit_step(Transaction *trans, int step, Jsonb *changes, int *op, bool *several)
 {
-	bool	   *changed = palloc0(sizeof(bool) * (trans->core.nops + 1));
+	Change	   *changed = palloc0(sizeof(Change) * (trans->core.nops + 1));
 	int			n;
 	JsonPair   *pairs = read_pairs(&changes->root, "changes", &n);
-	const JsonPair *payload = NULL;
-	StepPart	part = STEP_OF_RETRIES;
+	const JsonbValue *payload = NULL;
+	const JsonbValue *base64 = NULL;
 	StringInfoData options;
 	Jsonb	   *before;
 
@@ -386,46 +420,34 @@ request_edit_step(Transaction *trans, int step, Jsonb *changes, int *op, bool *s
 	initStringInfo(&options);
 	for (int i = 0; i < n; i++)
 	{
-		int			url = find_op(trans, step, pairs[i].key);
+		const char *key = pairs[i].key;
+		int			url = find_op(trans, step, key);
 
 		if (url >= 0)
 		{
-			set_url(trans, &trans->core.ops[url], read_string(&pairs[i].value, pairs[i].key));
-			changed[url] = true;
-			part = STEP_OF_REQUEST;
+			set_url(trans, &trans->core.ops[url], read_string(&pairs[i].value, key));
+			changed[url] = CHANGE_REQUEST;
 		}
-		else if (is_payload(pairs[i].key))
+		else if (strcmp(key, PAYLOAD_KEY) == 0 || strcmp(key, BASE64_KEY) == 0)
 		{
-			if (payload != NULL)
-				ereport(ERROR,
-						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						 errmsg("changes have both payload and payload_base64"),
-						 errhint("Pass one of them.")));
-			change_all(trans, step, pairs[i].key, changed);
-			payload = &pairs[i];
-			part = STEP_OF_REQUEST;
+			change_all(trans, step, PAYLOAD_KEY, CHANGE_REQUEST, changed);
+			if (strcmp(key, PAYLOAD_KEY) == 0)
+				payload = &pairs[i].value;
+			else
+				base64 = &pairs[i].value;
 		}
-		else if (step_options_has(pairs[i].key, STEP_IN_EDIT))
+		else if (step_options_has(key, STEP_IN_EDIT))
 		{
-			change_all(trans, step, pairs[i].key, changed);
-			append_pair(&options, pairs[i].key,
-						JsonbValueToJsonb(&pairs[i].value));
-			part = Min(part, step_options_part(pairs[i].key));
+			change_all(trans, step, key, change_of(step_options_part(key)), changed);
+			append_pair(&options, key, JsonbValueToJsonb(&pairs[i].value));
 		}
 		else
-			error_key(trans, step, pairs[i].key);
+			error_key(trans, step, key);
 	}
 	set_options(trans, step, &options);
-	/* after the options, by which it is read */
-	if (payload != NULL)
-		set_payload(trans, step, payload->key, &payload->value);
-	for (int i = 0; i < trans->core.nops; i++)
-		if (changed[i])
-			check_op(trans, &trans->core.ops[i], part == STEP_OF_REQUEST);
+	set_payload(trans, step, payload, base64);
+	check_changes(trans, changed);
 	check_step(trans, step, may_refer);
-	/* what it answers may be what others are given */
-	if (part != STEP_OF_RETRIES)
-		request_check_feeds(trans);
 	request_check_size(trans);
 	*op = changed_op(trans, step, changed, several);
 	return before;
@@ -479,9 +501,13 @@ request_edit_query(Transaction *trans, Jsonb *changes)
 void
 request_check_again(const Transaction *trans)
 {
+	Caller		caller;
+
 	for (int i = 0; i < trans->core.nops; i++)
-		check_op(trans, &trans->core.ops[i], true);
+		check_op(trans, &trans->core.ops[i], false);
+	become_submitter(trans, &caller);
 	if (trans->on_finish != NULL)
 		request_check_url(NULL, trans->on_finish, "on_finish", REQUEST_URL_ANY,
 						  trans->submitted_by);
+	become_caller(&caller);
 }

@@ -259,8 +259,14 @@ read_request_timeout(Request *request, const Option *option, const JsonbValue *v
 static void
 read_retry_limit(Request *request, const Option *option, const JsonbValue *value)
 {
-	request->trans.core.retry_limit =
-		(int32) read_number(value, option->key, MAX_RETRY_LIMIT);
+	double		number = read_number(value, option->key, MAX_RETRY_LIMIT);
+
+	if (number != floor(number))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"%s\" must be a whole number", option->key),
+				 errhint("It is how often calls that fail are repeated at once.")));
+	request->trans.core.retry_limit = (int32) number;
 }
 
 static void

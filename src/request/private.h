@@ -148,6 +148,9 @@ extern bool request_has_reference(const Transaction *trans, int step);
 /* An error if it has one, without that option. */
 extern void request_check_no_reference(const Transaction *trans, int step);
 
+/* An error if branch_headers refer to results. */
+extern void request_check_branch_headers(const Transaction *trans);
+
 /* A URL as it is to be checked: with something in the place of references. */
 extern const char *request_plain_url(const Transaction *trans, const char *url);
 

@@ -224,6 +224,7 @@ request_from_arguments(text *trans_type, RequestSteps steps, text *gid,
 	check_whole(request);
 	for (int i = 0; i < request->trans.core.nsteps; i++)
 		request_check_no_reference(&request->trans, i);
+	request_check_branch_headers(&request->trans);
 	return request;
 }
 

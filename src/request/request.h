@@ -165,11 +165,14 @@ extern Jsonb *request_edit_step(Transaction *trans, int step, Jsonb *changes,
 /* The same of the URL at which a prepared transaction is queried. */
 extern Jsonb *request_edit_query(Transaction *trans, Jsonb *changes);
 
-/* The same check of all that it calls. */
+/* Whether all that it calls may still be called, as the role that submitted. */
 extern void request_check_again(const Transaction *trans);
 
-/* Do two transactions have the same steps, with topics as they were given? */
-extern bool request_same_steps(const Transaction *a, const Transaction *b);
+/*
+ * What differs between the steps of two transactions of the same type, with topics
+ * as they were given, as a fragment; NULL: nothing.
+ */
+extern const char *request_steps_differ(const Transaction *a, const Transaction *b);
 
 /* Was this option given? */
 extern bool request_gave(const Request *request, const char *key);

@@ -28,6 +28,19 @@ request_check_results(const Transaction *trans)
 					 errhint("branch_headers go with every call. Use the option headers of the steps that need the result.")));
 	for (int step = 0; step < trans->core.nsteps; step++)
 		result_check_references(trans, step);
+	request_check_branch_headers(trans);
+}
+
+/* All branches have them, also those that are called before there is a result. */
+void
+request_check_branch_headers(const Transaction *trans)
+{
+	for (int i = 0; i < trans->nheaders; i++)
+		if (result_is_in_text(trans->header_value[i]))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("header \"%s\" in branch_headers refers to a result", trans->header_name[i]),
+					 errhint("Set the header in option \"headers\" of the step that needs the result.")));
 }
 
 static bool

@@ -4,6 +4,8 @@
  */
 #include "private.h"
 
+#include "result/result.h"
+
 #include "store/store.h"
 
 #include "miscadmin.h"
@@ -124,34 +126,55 @@ given_action(const Transaction *trans, int i)
 		trans->topic[i] : trans->action[i];
 }
 
-bool
-request_same_steps(const Transaction *a, const Transaction *b)
+/* Byte for byte, or as JSON: the order of keys, blanks and the form of numbers do not count. */
+static bool
+same_payload(const bytea *a, const bytea *b)
+{
+	Jsonb	   *ja;
+	Jsonb	   *jb;
+
+	if (a == NULL || b == NULL)
+		return a == b;
+	if (VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
+		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0)
+		return true;
+	ja = result_json(VARDATA_ANY(a), VARSIZE_ANY_EXHDR(a));
+	jb = result_json(VARDATA_ANY(b), VARSIZE_ANY_EXHDR(b));
+	/* a text that is no JSON has become a scalar */
+	return ja != NULL && jb != NULL && !JB_ROOT_IS_SCALAR(ja) &&
+		compareJsonbContainers(&ja->root, &jb->root) == 0;
+}
+
+/* What differs between two steps; NULL: nothing. */
+static const char *
+step_difference(const Transaction *a, int i, const Transaction *b, int j)
+{
+	if (strcmp(given_action(a, i), given_action(b, j)) != 0)
+		return "URL";
+	if (a->core.type == DTM_SAGA && strcmp(a->compensate[i], b->compensate[j]) != 0)
+		return "compensation";
+	if (!same_payload(a->payload[i], b->payload[j]))
+		return "payload";
+	return same_options(transaction_step(a, i), transaction_step(b, j)) ? NULL : "options";
+}
+
+const char *
+request_steps_differ(const Transaction *a, const Transaction *b)
 {
 	int			i = 0;
 	int			j = 0;
+	int			n = 0;
 
-	if (a->core.type != b->core.type)
-		return false;
-	while (i < a->core.nsteps && j < b->core.nsteps)
+	for (; i < a->core.nsteps && j < b->core.nsteps; n++)
 	{
-		bytea	   *pa = a->payload[i];
-		bytea	   *pb = b->payload[j];
+		const char *what = step_difference(a, i, b, j);
 
-		if (strcmp(given_action(a, i), given_action(b, j)) != 0)
-			return false;
-		if (a->core.type == DTM_SAGA &&
-			strcmp(a->compensate[i], b->compensate[j]) != 0)
-			return false;
-		if ((pa == NULL) != (pb == NULL))
-			return false;
-		if (pa != NULL &&
-			(VARSIZE_ANY_EXHDR(pa) != VARSIZE_ANY_EXHDR(pb) ||
-			 memcmp(VARDATA_ANY(pa), VARDATA_ANY(pb), VARSIZE_ANY_EXHDR(pa)) != 0))
-			return false;
-		if (!same_options(transaction_step(a, i), transaction_step(b, j)))
-			return false;
+		if (what != NULL)
+			return psprintf("step %d has another %s", n + 1, what);
 		i = next_step(a, i);
 		j = next_step(b, j);
 	}
-	return i == a->core.nsteps && j == b->core.nsteps;
+	if (i == a->core.nsteps && j == b->core.nsteps)
+		return NULL;
+	return psprintf("step %d is missing in one of them", n + 1);
 }

@@ -41,7 +41,16 @@ typedef struct References
 	void	   *arg;
 	bool		lenient;		/* what cannot be part of a URL or header is
 								 * "null" there */
+	bool		strict;			/* what resembles a reference in a payload,
+								 * and is none, is an error */
 } References;
+
+/*
+ * The first key of something like a reference in a URL, in a text that is none, if
+ * it is a step's; NULL: there is none.
+ */
+extern const char *replace_find_key(const char *text, bool (*is_step) (const void *arg, const char *key),
+									const void *arg);
 
 /* A URL, header or payload, with the values in it; the same one if it has no references. */
 extern const char *replace_in_url(const char *url, const References *references);

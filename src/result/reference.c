@@ -96,6 +96,28 @@ check_reference(void *arg, const char *text, JsonbValue *value)
 	value->val.boolean = true;
 }
 
+static bool
+is_step(const void *trans, const char *key)
+{
+	return transaction_find_step(trans, key) >= 0;
+}
+
+/* What is written as in a URL, and names a step, was not meant to be sent as it is. */
+static void
+check_body(const Place *place, const bytea *payload)
+{
+	const char *key;
+
+	if (payload == NULL)
+		return;
+	key = replace_find_key(pnstrdup(VARDATA_ANY(payload), VARSIZE_ANY_EXHDR(payload)), is_step, place->trans);
+	if (key != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s has {$.%s...}, which is not replaced there", place->what, key),
+				 errhint("In a payload, which must be JSON, refer to a result by an object such as {\"$result\": \"$.%s.id\"}.", key)));
+}
+
 static void
 say_place(void *arg)
 {
@@ -107,7 +129,7 @@ result_check_references(const Transaction *trans, int step)
 {
 	const StepOptions *options = transaction_step(trans, step);
 	Place		place = {.trans = trans, .step = step};
-	References	references = {check_reference, &place};
+	References	references = {check_reference, &place, .strict = true};
 	ErrorContextCallback callback = {.callback = say_place, .arg = &place};
 
 	callback.previous = error_context_stack;
@@ -125,6 +147,7 @@ result_check_references(const Transaction *trans, int step)
 		(void) replace_in_header(options->header_value[i], &references);
 	place.what = psprintf("payload of step %d", step + 1);
 	(void) replace_in_payload(trans->payload[step], &references);
+	check_body(&place, trans->payload[step]);
 	error_context_stack = callback.previous;
 }
 

@@ -117,6 +117,36 @@ encode(const char *text)
 	return encoded.data;
 }
 
+static char *
+next_key(const char **text)
+{
+	const char *start = *text +strlen(REFERENCE_START);
+	StringInfoData key;
+
+	initStringInfo(&key);
+	*text = start;
+	if (*start++ != '.')
+		return NULL;
+	/* in JSON, quotes are escaped */
+	for (const char *c = start; *c != '\0' && strchr(".[}", *c) == NULL; c++)
+		if (*c != '"' && *c != '\\')
+			appendStringInfoChar(&key, *c);
+	return key.data;
+}
+
+const char *
+replace_find_key(const char *text, bool (*is_step) (const void *arg, const char *key), const void *arg)
+{
+	while ((text = strstr(text, REFERENCE_START)) !=NULL)
+	{
+		char	   *key = next_key(&text);
+
+		if (key != NULL && is_step(arg, key))
+			return key;
+	}
+	return NULL;
+}
+
 /* What keeps a text out of a URL; NULL: nothing. */
 static const char *
 url_problem(const char *text, char **encoded)
@@ -237,6 +267,18 @@ append_value(StringInfo json, JsonbValue *value)
 				 errmsg("payload is larger than dtm.max_request_size with the results in it")));
 }
 
+/* A key "$result" of an object that is no reference. */
+static void
+check_key(const JsonbValue *key, const References *references)
+{
+	if (references->strict && key->val.string.len == strlen(REFERENCE_KEY) &&
+		memcmp(key->val.string.val, REFERENCE_KEY, strlen(REFERENCE_KEY)) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("object with key \"%s\" in a payload is not a reference to a result", REFERENCE_KEY),
+				 errhint("A reference has no other key, and its value is a path, as in {\"%s\": \"$.charge.id\"}.", REFERENCE_KEY)));
+}
+
 /*
  * If an object that has just begun is a reference, reads it to its end and appends
  * its value.  Else "key" is its first token.
@@ -303,11 +345,13 @@ replace_in_jsonb(Jsonb *jsonb, const References *references)
 				appendStringInfoChar(&json, '{');
 				if (one)
 				{
+					check_key(&key, references);
 					append_string(&json, &key);
 					appendStringInfoChar(&json, ':');
 				}
 				break;
 			case WJB_KEY:
+				check_key(&value, references);
 				separate(&json);
 				append_string(&json, &value);
 				appendStringInfoChar(&json, ':');

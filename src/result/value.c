@@ -35,9 +35,32 @@ result_member(Jsonb *response)
 	return JsonbValueToJsonb(&value);
 }
 
-/* The text as JSON, or as a string if it is none. */
+/* Is it JSON, although not such as jsonb can hold? */
+static bool
+is_json(const char *utf8, size_t len)
+{
+	MemoryContext context = CurrentMemoryContext;
+	JsonSemAction nothing = {NULL};
+	volatile bool found = false;
+
+	PG_TRY();
+	{
+		found = pg_parse_json(dtm_json_lex_context(unconstify(char *, utf8), len), &nothing) == JSON_SUCCESS;
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		if (ERRCODE_TO_CATEGORY(geterrcode()) != ERRCODE_PROGRAM_LIMIT_EXCEEDED)
+			PG_RE_THROW();
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	return found;
+}
+
+/* The text as JSON, or as a string if it is none: "problem" is then why. */
 static Jsonb *
-jsonb_of(char *text)
+jsonb_of(char *text, char **problem)
 {
 	MemoryContext context = CurrentMemoryContext;
 	Jsonb	   *volatile jsonb = NULL;
@@ -54,6 +77,7 @@ jsonb_of(char *text)
 		MemoryContextSwitchTo(context);
 		if (category != ERRCODE_DATA_EXCEPTION && category != ERRCODE_PROGRAM_LIMIT_EXCEEDED)
 			PG_RE_THROW();
+		*problem = CopyErrorData()->message;
 		FlushErrorState();
 	}
 	PG_END_TRY();
@@ -94,8 +118,37 @@ Jsonb *
 result_json(const char *body, size_t len)
 {
 	char	   *text = server_text(body, len);
+	char	   *problem;
 
-	return text !=NULL ? jsonb_of(text) : NULL;
+	return text !=NULL ? jsonb_of(text, &problem) : NULL;
+}
+
+/* Of what is JSON, and is kept as a text, the note says why: it has no keys then. */
+static void
+set_body(const char *body, size_t len, StoreResult *result)
+{
+	static const char mark[] = "\xEF\xBB\xBF";
+	char	   *text;
+	char	   *problem = NULL;
+
+	/* a byte order mark is not part of what follows (RFC 8259, 8.1) */
+	if (len >= strlen(mark) && memcmp(body, mark, strlen(mark)) == 0)
+	{
+		body += strlen(mark);
+		len -= strlen(mark);
+	}
+	text = server_text(body, len);
+
+	if (text == NULL)
+	{
+		result->note = "it is not a text that the database can store";
+		return;
+	}
+	if (text[0] == '\0')
+		return;
+	result->value = jsonb_of(text, &problem);
+	if (problem != NULL && is_json(body, len))
+		result->note = psprintf("it is JSON that the database can only keep as a text: %s", problem);
 }
 
 void
@@ -109,9 +162,7 @@ result_of_reply(WireKind kind, const char *body, size_t len, StoreResult *result
 		note_size(result, len);
 	else if (len > 0)
 	{
-		result->value = result_json(body, len);
-		if (result->value == NULL)
-			result->note = "it is not a text that the database can store";
+		set_body(body, len, result);
 		if (kind == WIRE_JSONRPC && result->value != NULL)
 			result->value = result_member(result->value);
 	}

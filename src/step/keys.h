@@ -19,10 +19,14 @@ typedef bool (*StepReader) (StepOptions *options, const StepKey *key,
 							const JsonbValue *value, StepPlace place,
 							StepProblem *problem);
 
+/* The key changes what is sent, or what a response means. */
+#define STEP_IS_SENT	1024
+#define STEP_IS_READ	2048
+
 struct StepKey
 {
 	const char *name;
-	int			places;			/* of StepPlace */
+	int			places;			/* of StepPlace, and one of these */
 	int			kinds;			/* of branches, to which it applies */
 	StepReader	read;
 	size_t		field;			/* of StepOptions, as offset */

@@ -17,28 +17,14 @@ step_options_has(const char *key, StepPlace place)
 	return step_key_find(key, place) != NULL;
 }
 
-static bool
-is_one_of(const char *key, const char *const *keys, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		if (strcmp(keys[i], key) == 0)
-			return true;
-	return false;
-}
-
 StepPart
 step_options_part(const char *key)
 {
-	static const char *const request[] = {
-		"method", "compensate_method", "headers", "content_type", "query_parameters"
-	};
-	static const char *const response[] = {
-		"replies", "success", "final", "ongoing", "compensate_ok"
-	};
+	const StepKey *found = step_key_find(key, STEP_IN_STEP);
 
-	if (is_one_of(key, request, lengthof(request)))
+	if (found != NULL && (found->places & STEP_IS_SENT) != 0)
 		return STEP_OF_REQUEST;
-	return is_one_of(key, response, lengthof(response)) ? STEP_OF_RESPONSE : STEP_OF_RETRIES;
+	return found != NULL && (found->places & STEP_IS_READ) != 0 ? STEP_OF_RESPONSE : STEP_OF_RETRIES;
 }
 
 const char *

@@ -121,13 +121,13 @@ extern bool step_options_has(const char *key, StepPlace place);
 /* The key of a place that somebody may have meant; NULL: none. */
 extern const char *step_options_nearest(const char *key, StepPlace place);
 
-/* What a key is part of; the first of several concerns most. */
+/* What a key is part of. */
 typedef enum StepPart
 {
-	STEP_OF_REQUEST,			/* what is sent, with the rights of who
-								 * submitted */
+	STEP_OF_RETRIES,			/* when and how often it is called */
 	STEP_OF_RESPONSE,			/* what a response means */
-	STEP_OF_RETRIES				/* when and how often it is called */
+	STEP_OF_REQUEST				/* what is sent, with the rights of who
+								 * submitted */
 } StepPart;
 
 extern StepPart step_options_part(const char *key);

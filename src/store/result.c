@@ -78,6 +78,22 @@ store_find_result(int64 id, int op, StoreResult *result)
 }
 
 void
+store_copy_results(int64 from, int64 to)
+{
+	static Statement statement = {
+		"INSERT INTO dtm.result (id, branch, ok, result, note) "
+		"SELECT $2, branch, ok, result, note FROM dtm.result WHERE id" EQUALS "$1 AND ok",
+		2, {INT8OID, INT8OID}, true
+	};
+	Datum		values[2] = {Int64GetDatum(from), Int64GetDatum(to)};
+	Session		session;
+
+	statement_enter(&session);
+	statement_run(&statement, values, NULL);
+	statement_leave(&session);
+}
+
+void
 store_remove_failures(const Transaction *trans)
 {
 	static Statement statement = {

@@ -195,6 +195,9 @@ extern int	store_reset_next_time(TimestampTz later_than, TimestampTz now,
  */
 extern void store_add_results(const StoreResult *results, int n);
 
+/* Those of the branches of one that have succeeded, for another that has none. */
+extern void store_copy_results(int64 from, int64 to);
+
 /*
  * One that was parked goes on: what was completed as failed, and is called anew, has
  * no result any more.

@@ -124,6 +124,7 @@ step(Sim *sim, DtmEvent *ev)
 	if (!sim->loaded)
 		load(sim);
 	dtm_core_step(&sim->memory, &sim->cfg, ev, &u);
+	sim->keeps = u.keeps;
 	keep_reason(&sim->memory, sim->memory_reason);
 	if (dies(sim))
 		return false;

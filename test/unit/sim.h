@@ -35,6 +35,7 @@ struct Sim
 	DtmStepPolicy policy[SIM_MAX_STEPS];
 	uint16_t	start[SIM_MAX_STEPS + 1];
 	uint16_t	pre[SIM_MAX_PRE];
+	bool		keeps;			/* the last event's result is to be kept */
 	bool		in_flight[SIM_MAX_OPS + 1]; /* [SIM_MAX_OPS]: the query */
 	void		(*on_call) (Sim *sim, int op);	/* a call is sent */
 	void		(*on_store) (Sim *sim); /* the row has been written */

@@ -287,6 +287,12 @@ retry_after_is_read(void **state)
 		{"Sun, 06 Foo 1994 08:50:37 GMT", 0},
 		{"Sun, 00 Nov 1995 08:50:37 GMT", 0},
 		{"Sun, 32 Nov 1995 08:50:37 GMT", 0},
+		/* no such day */
+		{"Fri, 31 Feb 2099 00:00:00 GMT", 0},
+		{"Thu, 31 Nov 2098 00:00:00 GMT", 0},
+		{"Mon, 29 Feb 2100 00:00:00 GMT", 0},
+		{"Tue, 29 Feb 2099 00:00:00 GMT", 0},
+		{"Sat, 28 Feb 2099 00:00:00 GMT", INT64_C(4075920000) - 784111777},
 		{"Sun, 06 Nov 1995 24:50:37 GMT", 0},
 		{"Sun, 06 Nov 1995 08:60:37 GMT", 0},
 		{"Sun, 6 Nov 1995 08:50:37 GMT", 0},
@@ -690,6 +696,63 @@ a_word_stands_for_a_reply(void **state)
 	assert_int_equal(steer(&sim, DTM_EVENT_SKIP, 1, DTM_RESULT_SUCCESS), DTM_ACCEPTED);
 	sim_wake(&sim);
 	assert_int_equal(sim.stored.status, DTM_SUCCEED);
+}
+
+/* --- If this fails, what was charged while somebody skipped it is not refunded. --- */
+static void
+late_successes_keep_their_results(void **state)
+{
+	Sim			sim;
+
+	(void) state;
+	for (int succeeded = 0; succeeded <= 1; succeeded++)
+	{
+		DtmResult	word = succeeded ? DTM_RESULT_SUCCESS : DTM_RESULT_FAILURE;
+
+		sim_init(&sim, DTM_SAGA, 2);
+		sim_start(&sim, true);
+		sim_wake(&sim);
+		assert_int_equal(steer(&sim, DTM_EVENT_SKIP, 1, word), DTM_ACCEPTED);
+		sim_wake(&sim);
+		assert_true(sim.in_flight[3] == succeeded);
+		if (succeeded)
+		{
+			/* the next one is called meanwhile, and ends the saga */
+			sim_reply(&sim, 3, DTM_RESULT_FAILURE, "");
+			assert_false(sim.keeps);
+			assert_true(sim.in_flight[2]);
+			sim_reply(&sim, 2, DTM_RESULT_SUCCESS, "");
+			assert_true(sim.keeps);
+		}
+		/* what undoes it waits for its response, which does not count, but is kept */
+		assert_int_equal(sim.stored.status, DTM_ABORTING);
+		assert_false(sim.in_flight[0]);
+		sim_reply(&sim, 1, DTM_RESULT_SUCCESS, "");
+		assert_true(sim.keeps);
+		assert_int_equal(sim.stored_ops[1].status, succeeded ? DTM_BRANCH_SUCCEED : DTM_BRANCH_FAILED);
+		assert_true(sim.in_flight[0]);
+	}
+
+	/* any other response is none */
+	for (int result = DTM_RESULT_FAILURE; result <= DTM_RESULT_PERMANENT; result++)
+	{
+		sim_init(&sim, DTM_SAGA, 2);
+		sim_start(&sim, true);
+		sim_wake(&sim);
+		(void) steer(&sim, DTM_EVENT_SKIP, 1, DTM_RESULT_SUCCESS);
+		sim_reply(&sim, 1, (DtmResult) result, "");
+		assert_false(sim.keeps);
+		assert_int_equal(sim.stored.status, DTM_SUBMITTED);
+	}
+
+	/* what a local one did is rolled back */
+	sim_init(&sim, DTM_SAGA, 1);
+	sim.memory_ops[1].local = true;
+	sim_start(&sim, true);
+	sim_wake(&sim);
+	(void) steer(&sim, DTM_EVENT_SKIP, 1, DTM_RESULT_FAILURE);
+	sim_reply(&sim, 1, DTM_RESULT_SUCCESS, "");
+	assert_false(sim.keeps);
 }
 
 /* --- What readers are told of; if this fails, an operator looks at the wrong branch. --- */
@@ -2044,6 +2107,7 @@ main(void)
 		cmocka_unit_test(one_schedule_a_round),
 		cmocka_unit_test(operators_roll_sagas_back),
 		cmocka_unit_test(a_word_stands_for_a_reply),
+		cmocka_unit_test(late_successes_keep_their_results),
 		cmocka_unit_test(readers_see_the_current_step),
 		cmocka_unit_test(ongoing_is_remembered_until_a_success),
 		cmocka_unit_test(edits_are_tried_at_once),

@@ -149,6 +149,8 @@ compensations_are_parked(void **state)
 	assert_true(sim.stored.parked);
 	assert_int_equal(sim.stored.status, DTM_ABORTING);
 	assert_string_equal(sim.stored.reason, "url:http://busi failed (attempts: 1): no luck");
+	assert_int_equal(sim_steer(&sim, (DtmEvent) {.kind = DTM_EVENT_ABORT, .steered = true}), DTM_REJECT_STATUS);
+	assert_true(sim.stored.parked);
 	/* a final no is not asked for again */
 	sim_request(&sim, DTM_EVENT_RESUME, NULL);
 	sim_wake(&sim);
@@ -185,12 +187,56 @@ second_phases_are_parked(void **state)
 	sim_wake(&sim);
 	assert_int_equal(reply_until_given_up(&sim, 2, DTM_RESULT_FAILURE), 1);
 	assert_true(sim.stored.parked);
-	/* an abort that is repeated resumes nothing */
+	/* an abort that is repeated resumes nothing, and an operator is told so */
 	sim.now += SEC;
 	assert_int_equal(sim_request(&sim, DTM_EVENT_ABORT, "because"), DTM_ACCEPTED);
+	assert_int_equal(sim_steer(&sim, (DtmEvent) {.kind = DTM_EVENT_ABORT, .steered = true}), DTM_REJECT_STATUS);
 	assert_true(sim.stored.next_time == DTM_TIME_NEVER);
 	assert_int_equal(sim_request(&sim, DTM_EVENT_FORCE_STOP, "stop"), DTM_ACCEPTED);
 	assert_false(sim.stored.parked);
+}
+
+/* --- If this fails, what a message has delivered is sent again with its dead letters. --- */
+static void
+dead_letters_are_sent_alone(void **state)
+{
+	DtmStepPolicy discard[] = {{.max_attempts = 2, .on_exhausted = DTM_EXHAUSTED_DISCARD}};
+	DtmBranchOp ops[3];
+	DtmTrans	copy;
+	Sim			sim;
+
+	(void) state;
+	start(&sim, DTM_MSG, 3, discard, 1);
+	(void) reply_until_given_up(&sim, 0, DTM_RESULT_TEMPORARY);
+	sim_reply(&sim, 1, DTM_RESULT_SUCCESS, "");
+	/* stopped here, not all have been called: it begins from the start */
+	copy = sim.stored;
+	memcpy(ops, sim.stored_ops, sizeof(ops));
+	copy.ops = ops;
+	assert_int_equal(ops[0].attempts, 2);
+	assert_false(dtm_core_start_again(&copy, &sim.cfg, sim.now));
+	for (int op = 0; op < 3; op++)
+		assert_true(ops[op].status == DTM_BRANCH_PREPARED && ops[op].attempts == 0);
+	/* at its end */
+	sim_reply(&sim, 2, DTM_RESULT_SUCCESS, "");
+	assert_int_equal(sim.stored.status, DTM_FAILED);
+	assert_true(dtm_core_start_again(&sim.stored, &sim.cfg, sim.now));
+	assert_int_equal(sim.stored.status, DTM_SUBMITTED);
+	assert_int_equal(sim.stored_ops[0].attempts, 0);
+	sim_die(&sim);
+	sim_wake(&sim);
+	assert_true(sim.in_flight[0] && !sim.in_flight[1] && !sim.in_flight[2]);
+	sim_reply(&sim, 0, DTM_RESULT_SUCCESS, "");
+	assert_int_equal(sim.stored.status, DTM_SUCCEED);
+
+	/* a saga has undone what it did: it begins from the start */
+	start(&sim, DTM_SAGA, 1, discard, 0);
+	sim_reply(&sim, 1, DTM_RESULT_FAILURE, "");
+	sim_reply(&sim, 0, DTM_RESULT_SUCCESS, "");
+	assert_int_equal(sim.stored.status, DTM_FAILED);
+	assert_false(dtm_core_start_again(&sim.stored, &sim.cfg, sim.now));
+	for (int op = 0; op < 2; op++)
+		assert_int_equal(sim.stored_ops[op].status, DTM_BRANCH_PREPARED);
 }
 
 /* --- If this fails, a message is lost, or a dead letter blocks the others. --- */
@@ -523,6 +569,7 @@ main(void)
 		cmocka_unit_test(second_phases_are_parked),
 		cmocka_unit_test(steps_of_messages_end_by_policy),
 		cmocka_unit_test(final_answers_that_were_listed_are_policy),
+		cmocka_unit_test(dead_letters_are_sent_alone),
 		cmocka_unit_test(what_cannot_be_called_is_not_retried),
 		cmocka_unit_test(parked_ones_only_listen),
 		cmocka_unit_test(steps_have_their_own_pace),
