@@ -45,29 +45,20 @@ SELECT gid, status, regexp_replace(rollback_reason, ': Failed .*', '') AS reason
 SELECT gid, branch_id, url, convert_from(payload, 'UTF8') AS payload, regexp_replace(reason, '\): .*', '): ...') AS reason, discarded = :'t'::timestamptz + interval '2 s' AS discarded, attempts, submitted_by = current_user::regrole AS mine FROM dtm.dead_letters;
 SELECT branch_id, status FROM dtm.branches WHERE gid = 'discards' ORDER BY ordinal;
 SELECT gid, state, failed_branch, failed_op, failure IS NOT NULL AS says_why FROM dtm.transactions WHERE gid IN ('aborts', 'discards', 'parks', 'compensates') ORDER BY id;
--- dead letters are sent again alone, with the results of what was delivered
-CREATE FUNCTION regress_dtm_give(gid text, branch_id text, op text, payload jsonb) RETURNS jsonb LANGUAGE sql AS $$ SELECT '{"id": 42}'::jsonb $$;
-CREATE FUNCTION regress_dtm_take(gid text, branch_id text, op text, payload jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$ BEGIN RAISE 'no' USING ERRCODE = 'DT409'; END $$;
-SELECT dtm_submit('msg', '[{"name": "give", "action": "sql:public.regress_dtm_give"}, {"action": "sql:public.regress_dtm_take", "payload": {"got": {"$result": "$.give.id"}}, "on_exhausted": "discard"}, {"action": ""}]'::jsonb, 'letter', '{"results": true}');
-CALL dtm_run_due();
-SELECT status FROM dtm.transactions WHERE gid = 'letter';
-CREATE OR REPLACE FUNCTION regress_dtm_take(gid text, branch_id text, op text, payload jsonb) RETURNS jsonb LANGUAGE sql AS 'SELECT payload';
-SELECT dtm_resubmit('letter', 'letter-2');
-SELECT branch_id, status, attempts FROM dtm.branches WHERE gid = 'letter-2' ORDER BY ordinal;
-CALL dtm_run_due();
-SELECT status, dtm_result('letter-2', '02') FROM dtm.transactions WHERE gid = 'letter-2';
-SELECT branch_id, result FROM dtm.calls WHERE gid = 'letter-2';
-SELECT gid, what, detail FROM dtm.acts WHERE gid LIKE 'letter%' ORDER BY gid;
-SELECT gid, branch_id FROM dtm.dead_letters WHERE gid LIKE 'letter%';
--- while it is rolled back and parked, there is nothing left to abort
-\set VERBOSITY default
-SELECT dtm_abort('compensates');
-\set VERBOSITY terse
+-- dead letters are sent again alone
+SELECT dtm_resubmit('discards', 'discards-2');
+SELECT branch_id, status FROM dtm.branches WHERE gid = 'discards-2' ORDER BY ordinal;
+SELECT gid, what, detail FROM dtm.acts WHERE gid LIKE 'discards%' ORDER BY gid;
+SELECT dtm_force_stop('discards-2');
 -- nothing moves what is parked, but somebody who means it
 SELECT dtm_submit('saga', gid => 'parks');
 SELECT * FROM dtm_reset_cron_time('1 s', 100);
 CALL dtm_run_due(:'t'::timestamptz + interval '1 day');
 SELECT gid, attempts FROM dtm.parked ORDER BY id;
+-- what is parked while it is rolled back is to be resumed, not aborted again
+\set VERBOSITY default
+SELECT dtm_abort('compensates');
+\set VERBOSITY terse
 -- in bulk; one that is not parked is none, one that does not exist is an error
 SELECT gid, dtm_resume(gid) FROM dtm.parked WHERE url LIKE '%127.0.0.1%' ORDER BY id;
 SELECT dtm_resume('parks'), dtm_resume('aborts'), dtm_resume('dtm');

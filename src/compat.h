@@ -312,9 +312,13 @@ dtm_insert_index_entries(ResultRelInfo *info, TupleTableSlot *slot, EState *esta
 #if PG_VERSION_NUM >= 170000
 #define dtm_json_lex_context(json, len) \
 	makeJsonLexContextCstringLen(NULL, json, len, PG_UTF8, true)
+#define dtm_json_syntax_context(json, len) \
+	makeJsonLexContextCstringLen(NULL, json, len, PG_UTF8, false)
 #else
 #define dtm_json_lex_context(json, len) \
 	makeJsonLexContextCstringLen(json, (int) (len), PG_UTF8, true)
+#define dtm_json_syntax_context(json, len) \
+	makeJsonLexContextCstringLen(json, (int) (len), PG_UTF8, false)
 #endif
 
 #endif							/* DTM_COMPAT_H */

@@ -140,6 +140,20 @@ is(sql("SELECT branch_id, url, convert_from(payload, 'UTF8'), reason, attempts F
 is($told[0]{event}, 'discarded', 'a NOTIFY tells of it');
 is(scalar(webhooks('letter', 1)), 1, 'and the webhook');
 # send it once more
+# sent again, it is alone, and has the results of what was delivered
+reply('/give', { body => '{"id": 42}' });
+reply('/take', { status => 409, body => 'no' });
+sql(<<"SQL");
+SELECT dtm_submit('msg', '[{"name": "give", "action": "$busi/give"}, {"action": "$busi/take", "payload": {"got": {"\$result": "\$.give.id"}}, "on_exhausted": "discard"}, {"action": "$busi/rest"}]'::jsonb,
+  'letter-1', '{"results": true}')
+SQL
+is(wait_for('letter-1'), 'failed', 'another one');
+sql("SELECT dtm_resubmit('letter-1', 'letter-2', 'the service is mended')");
+is(wait_for('letter-2'), 'succeed', 'it is submitted again');
+is(one_line('letter-1') . ' and ' . one_line('letter-2'), 'give take rest and take', 'what was delivered is not sent again');
+is((calls_of('letter-2'))[0]{body}, '{"got":42}', 'what was discarded is, as it was');
+is(sql("SELECT string_agg(branch_id || ' ' || status, ', ' ORDER BY ordinal) FROM dtm.branches WHERE gid = 'letter-2'"), '01 succeed, 02 succeed, 03 succeed', 'all have succeeded');
+is(sql("SELECT detail FROM dtm.acts WHERE gid = 'letter-1'"), '{"steps": "discarded", "new_gid": "letter-2"}', 'it is on record');
 sql("SELECT dtm_submit('msg', ARRAY[ROW(url, '', payload, NULL)::dtm_step], gid => 'again') FROM dtm.dead_letters WHERE gid = 'letter'");
 is(sql("SELECT dtm_wait('again')"), 'succeed', 'a dead letter can be sent again');
 my ($again) = grep { $_->{path} eq '/gone' } calls_of('again');

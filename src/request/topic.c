@@ -170,11 +170,11 @@ request_steps_differ(const Transaction *a, const Transaction *b)
 		const char *what = step_difference(a, i, b, j);
 
 		if (what != NULL)
-			return psprintf("step %d has another %s", n + 1, what);
+			return psprintf("step %d differs in its %s", n + 1, what);
 		i = next_step(a, i);
 		j = next_step(b, j);
 	}
 	if (i == a->core.nsteps && j == b->core.nsteps)
 		return NULL;
-	return psprintf("step %d is missing in one of them", n + 1);
+	return "the numbers of steps differ";
 }

@@ -115,7 +115,7 @@ check_body(const Place *place, const bytea *payload)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s has {$.%s...}, which is not replaced there", place->what, key),
-				 errhint("In a payload, which must be JSON, refer to a result by an object such as {\"$result\": \"$.%s.id\"}.", key)));
+				 errhint("In a payload, which must be JSON, refer to a result by an object such as {\"$result\": \"$.charge.id\"}.")));
 }
 
 static void

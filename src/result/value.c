@@ -45,7 +45,7 @@ is_json(const char *utf8, size_t len)
 
 	PG_TRY();
 	{
-		found = pg_parse_json(dtm_json_lex_context(unconstify(char *, utf8), len), &nothing) == JSON_SUCCESS;
+		found = pg_parse_json(dtm_json_syntax_context(unconstify(char *, utf8), len), &nothing) == JSON_SUCCESS;
 	}
 	PG_CATCH();
 	{
