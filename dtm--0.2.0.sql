@@ -1483,7 +1483,7 @@ DECLARE
   server text := substring(call_url FROM '^server:([^/?]*)');
   most integer := dtm.server_option(call_url, 'max_requests');
   rate text := dtm.server_option(call_url, 'rate');
-  share integer := GREATEST(most / current_setting('dtm.coordinators_per_database', true)::integer, 1);
+  share integer := CASE WHEN most > 0 THEN GREATEST(most / current_setting('dtm.coordinators_per_database', true)::integer, 1) END;
   places integer := share - CASE WHEN share < 8 THEN 0 ELSE GREATEST(share / 16, 1) END;
 BEGIN
   IF call_url LIKE 'sql:%' THEN
