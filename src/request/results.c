@@ -20,12 +20,6 @@ request_check_results(const Transaction *trans)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("option \"%s\" is allowed only for sagas and messages", "results"),
 				 errhint("Omit results. The second phase of a tcc or xa returns nothing that another branch needs, and a workflow's client has the results itself.")));
-	for (int i = 0; i < trans->nheaders; i++)
-		if (result_is_in_text(trans->header_value[i]))
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("header \"%s\" in branch_headers refers to a result", trans->header_name[i]),
-					 errhint("branch_headers go with every call. Use the option headers of the steps that need the result.")));
 	for (int step = 0; step < trans->core.nsteps; step++)
 		result_check_references(trans, step);
 	request_check_branch_headers(trans);
