@@ -3612,7 +3612,7 @@ GRANT EXECUTE ON FUNCTION
   dtm.need_pg_cron(), dtm.visible(oid), dtm.visible(dtm.submitter), dtm.sees_all(), dtm.submitter_role(dtm.submitter), dtm.submitter_problem(dtm.submitter),
   dtm.alert_retry_limit(), dtm.stuck_after(), dtm.active_state("char", timestamptz, smallint, boolean, boolean),
   dtm.readable(text), dtm.readable(bytea), dtm.orders(integer[]), dtm.op_undoes("char", integer), dtm.op_branch_id("char", integer, text[]),
-  dtm.current_step("char", "char", text), dtm.coordinator_stats(), dtm.noted_calls(), dtm.host_state(text), dtm.row_holder(bigint), dtm.base_url(text),
+  dtm.current_step("char", "char", text), dtm.coordinator_stats(), dtm.noted_calls(), dtm.host_state(text), dtm.row_holder(bigint), dtm.base_url(text), dtm.server_option(text, text),
   dtm.explain_call(text), @extschema@.dtm_explain(text), dtm.schedule_list(), dtm.seconds(bigint),
   dtm.trans_type_name("char"), dtm.status_name("char"), dtm.branch_status_name(text), dtm.result_name("char"),
   dtm.op_step("char", integer), dtm.op_name("char", integer, text, text[]), dtm.op_url("char", integer, text[], text[]),
