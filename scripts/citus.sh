@@ -6,7 +6,10 @@
 #
 #	scripts/citus.sh [regress] [tap] [nodes] [t/FILE...] [SECONDS of torture (default 30) [SEED]]
 #
-# Without names, all three run.  t/FILE is one of the TAP tests.
+#	scripts/citus.sh bench [ROUNDS (default 5)]
+#
+# Without names, the three kinds of tests run.  t/FILE is one of the TAP tests.  bench/citus.py
+# measures what a transaction costs there, and fails above its limits.
 . "$(dirname "$0")/common.sh"
 . "$(dirname "$0")/tiers.sh"
 
@@ -15,7 +18,7 @@ files=
 numbers=()
 for argument; do
 	case $argument in
-	regress | tap | nodes) tiers="$tiers $argument" ;;
+	regress | tap | nodes | bench) tiers="$tiers $argument" ;;
 	t/*) files="$files $argument" ;;
 	*[!0-9]* | '')
 		sed -n 's/^#	/usage: /p' "$0" >&2
@@ -25,6 +28,12 @@ for argument; do
 done
 [ -z "$files" ] || tiers="$tiers tap"
 tiers=${tiers:-regress tap nodes}
+case $tiers in *bench*)
+	[ "$tiers" = " bench" ] || {
+		echo "bench is built without assertions, and runs alone" >&2
+		exit 2
+	} ;;
+esac
 
 if [ ! -e "$("$PG_CONFIG" --sharedir 2>/dev/null)/extension/citus.control" ]; then
 	echo "skipped: PostgreSQL $PG_MAJOR has no Citus"
@@ -66,6 +75,15 @@ nodes() {
 	[ $status = 0 ] || grep -hE 'PANIC|TRAP|FATAL|ERROR|WARNING' "$SCRATCH"/nodes/*.log | tail -40 || true
 	return $status
 }
+
+if [ "$tiers" = " bench" ]; then
+	say "building for PostgreSQL $PG_MAJOR with Citus"
+	build WERROR=1
+	as_user mkdir "$SCRATCH/nodes"
+	as_user cc -O2 -D_GNU_SOURCE -o "$SCRATCH/nodes/participant" "$SCRATCH/dtm/bench/participant.c"
+	as_user /usr/bin/python3 "$SCRATCH/dtm/bench/citus.py" "$PG_BIN" "$SCRATCH/nodes" "${numbers[0]:-5}"
+	exit
+fi
 
 say "building for PostgreSQL $PG_MAJOR with Citus"
 build CASSERT=1 WERROR=1
