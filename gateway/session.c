@@ -174,7 +174,7 @@ take_setup(Session *session, const PGresult *result)
 	/* a former version of the extension has no tags: that is no error of ours */
 	if (PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1 &&
 		PQgetlength(result, 0, 0) < (int) sizeof(db->tag))
-		(void) strcpy(db->tag, PQgetvalue(result, 0, 0));
+		(void) snprintf(db->tag, sizeof(db->tag), "%s", PQgetvalue(result, 0, 0));
 	return true;
 }
 
