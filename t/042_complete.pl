@@ -86,7 +86,7 @@ ok(eventually($node, "SELECT sum(in_flight) = 1 FROM dtm.stat_coordinator"), 'it
 is(sql(q{SELECT dtm_complete('refused', 'ship', ok => false, result => '"no"')}), 't', 'and completed during the call');
 release_replies();
 ok(eventually($node, "SELECT count(*) = 2 FROM dtm.calls WHERE gid = 'refused'"), 'whose response comes too late');
-is(sql("SELECT state FROM dtm.branches WHERE gid = 'refused' AND branch_id = '01'"), 'retrying', 'and does not count');
+is(sql("SELECT state FROM dtm.branches WHERE gid = 'refused' AND branch_id = '01'"), 'parked', 'and does not count');
 $node->restart;
 is(sql("SELECT dtm_complete('refused', 'ship', ok => false)"), 'f', 'known after a restart');
 is(sql("SELECT dtm_resume('refused')"), 't', 'resumed again');
