@@ -66,7 +66,7 @@ function branchRow(b, data, isFirst) {
 			h('span', { class: 'buttons' },
 			open && isFirst && me.may.edit && (t.trans_type === 'saga' || t.trans_type === 'msg' || t.trans_type === 'tcc' || t.trans_type === 'xa') &&
 				h('button', { class: 'small', type: 'button', 'data-key': 'edit ' + b.ordinal, onclick: () => editStep(t.gid, b.branch_id, ops) }, 'Change…'),
-			open && me.may.skip && (b.state === 'retrying' || b.state === 'waiting') &&
+			open && me.may.skip && (b.state === 'retrying' || b.state === 'parked' || b.state === 'waiting') &&
 				h('button', { class: 'small', type: 'button', 'data-key': 'skip ' + b.ordinal, onclick: () => skipBranch(t.gid, b.branch_id, b.op) }, 'Answer for it…'))),
 		b.url && h('div', { class: 'url small' }, plain(b.url)), b.topic && h('div', { class: 'soft small' }, 'from ', plain(b.topic)),
 		b.last_error && b.state !== 'succeeded' && h('div', { class: 'error small clip' }, plain(b.last_error.text)),
