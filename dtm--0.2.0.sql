@@ -3505,12 +3505,13 @@ BEGIN
   END LOOP;
   FOR r IN
     SELECT v.role, v.member
-      FROM (VALUES ('dtm_monitor', 'pg_monitor'), ('dtm_user', 'dtm_admin'), ('dtm_monitor', 'dtm_admin'),
-                   ('dtm_user', 'dtm_api'), ('dtm_api', 'dtm_gateway')) v(role, member)
+      FROM (VALUES (1, 'dtm_monitor', 'pg_monitor'), (2, 'dtm_user', 'dtm_admin'), (3, 'dtm_monitor', 'dtm_admin'),
+                   (4, 'dtm_user', 'dtm_api'), (5, 'dtm_api', 'dtm_gateway')) v(n, role, member)
      WHERE (v.role OPERATOR(pg_catalog.=) ANY (changed) OR v.member OPERATOR(pg_catalog.=) ANY (changed)) AND
            NOT EXISTS (SELECT FROM pg_catalog.pg_auth_members m
                         WHERE m.roleid OPERATOR(pg_catalog.=) v.role::pg_catalog.regrole AND
                               m.member OPERATOR(pg_catalog.=) v.member::pg_catalog.regrole)
+     ORDER BY v.n
   LOOP
     EXECUTE pg_catalog.format('GRANT %I TO %I', r.role, r.member);
     IF r.role OPERATOR(pg_catalog.=) ANY (others) OR r.member OPERATOR(pg_catalog.=) ANY (others) THEN

@@ -17,6 +17,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
+#include "utils/tuplestore.h"
 
 PG_FUNCTION_INFO_V1(dtm_sql_alert_class);
 PG_FUNCTION_INFO_V1(dtm_sql_alert_is_silence);

@@ -435,13 +435,14 @@ responses_that_do_not_fit_wait(void **state)
 {
 	DtmCall		calls[NCALLS];
 	pid_t		pids[NCALLS];
+	size_t		most;
 
 	(void) state;
 	allow_replies(REPLY_BYTES);
 	start_server(true, pids);
 	/* small buffers, and one more response that goes on whatever there is */
-	assert_in_range(call_all(calls, INT64_C(3600) * 1000000, is_complete), BODY_SIZE,
-					REPLY_BYTES + NCALLS * 8192 + BODY_SIZE + 1);
+	most = call_all(calls, INT64_C(3600) * 1000000, is_complete);
+	assert_true(most >= BODY_SIZE && most <= REPLY_BYTES + NCALLS * 8192 + BODY_SIZE + 1);
 	stop_server(pids);
 }
 
@@ -450,12 +451,13 @@ one_at_a_time_goes_on_without_memory(void **state)
 {
 	DtmCall		calls[NCALLS];
 	pid_t		pids[NCALLS];
+	size_t		most;
 
 	(void) state;
 	allow_replies(0);
 	start_server(true, pids);
-	assert_in_range(call_all(calls, INT64_C(3600) * 1000000, is_complete), BODY_SIZE,
-					NCALLS * (8192 + 1) + 2 * (BODY_SIZE + 1));
+	most = call_all(calls, INT64_C(3600) * 1000000, is_complete);
+	assert_true(most >= BODY_SIZE && most <= NCALLS * (8192 + 1) + 2 * (BODY_SIZE + 1));
 	stop_server(pids);
 }
 
@@ -470,7 +472,7 @@ a_response_that_waits_ends_with_its_time_out(void **state)
 	start_server(false, pids);
 	ncrowded = 0;
 	call_all(calls, 1000000, is_timed_out);
-	assert_in_range(ncrowded, 1, NCALLS - 1);
+	assert_true(ncrowded >= 1 && ncrowded <= NCALLS - 1);
 	stop_server(pids);
 }
 

@@ -284,7 +284,7 @@ a_service_may_become_slow(void **state)
 	window_init(&window);
 	done = flood(&service, &window, 0, 10000, 3 * SECOND);
 	assert_int_equal(done.nlost, 0);
-	assert_in_range(window.size, 10, 299);
+	assert_true(window.size >= 10 && window.size <= 299);
 }
 
 static void
@@ -354,7 +354,7 @@ rejected_calls_halve_it(void **state)
 	window_init(&window);
 	window.size = 640;
 	done = flood(&service, &window, 0, 4000, 3 * SECOND);
-	assert_in_range(done.size, 5, 20);
+	assert_true(done.size >= 5 && done.size <= 20);
 }
 
 static void
