@@ -187,12 +187,12 @@ look_after(int i)
 		return;
 	}
 	/* who leaves when told to is no worker that keeps dying */
-	if ((slot->asked & DTM_ASK_LEAVE) || now - child->started > LIVED_LONG * INT64CONST(1000))
+	if (slot->has_left || now - child->started > LIVED_LONG * INT64CONST(1000))
 		child->pause = 0;
 	child->not_before = now + child->pause * INT64CONST(1000);
 	slot_restarts_at(slot, child->pause == 0 ? 0 :
 					 GetCurrentTimestamp() + child->pause * INT64CONST(1000));
-	if ((slot->asked & DTM_ASK_LEAVE) == 0)
+	if (!slot->has_left)
 		child->pause = child->pause == 0 ? RESTART_PAUSE_MIN :
 			Min(child->pause * 2, RESTART_PAUSE_MAX);
 }
@@ -228,6 +228,7 @@ start_worker(int i)
 	SpinLockAcquire(&slot->mutex);
 	slot->asked &= ~DTM_ASK_LEAVE;
 	slot->restart_at = 0;
+	slot->has_left = false;
 	SpinLockRelease(&slot->mutex);
 
 	dtm_describe_worker(&worker, "dtm_worker_main", "dtm coordinator",

@@ -87,6 +87,8 @@ typedef struct DtmSharedSlot
 	pid_t		pid;			/* 0: not running */
 	Latch	   *latch;			/* of that process */
 	DtmCoordinatorState state;
+	bool		has_left;		/* it has ended because it was told to, or was
+								 * not to run now */
 	TimestampTz restart_at;		/* when one that has died is started again; 0:
 								 * it did not die */
 	TimestampTz ailing_since;	/* since when it has not run, other than for

@@ -85,6 +85,7 @@ attach(DtmSharedSlot *slot)
 	if (held || slot->pid != 0)
 	{
 		/* not now, or a former launcher's worker is still there */
+		slot->has_left = true;
 		SpinLockRelease(&slot->mutex);
 		return false;
 	}
@@ -568,5 +569,8 @@ dtm_worker_main(Datum arg)
 	stop_coordinator(&w, DTM_COORDINATOR_STOPPED);
 	dtm_set_state(my_slot, w.orders == ORDERS_LEAVE ? DTM_COORDINATOR_GONE :
 				  DTM_COORDINATOR_STOPPED);
+	SpinLockAcquire(&slot->mutex);
+	slot->has_left = true;
+	SpinLockRelease(&slot->mutex);
 	proc_exit(0);
 }

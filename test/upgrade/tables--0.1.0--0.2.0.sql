@@ -98,7 +98,7 @@ COMMENT ON COLUMN dtm.active.attempts IS 'failed attempts of each op, where a st
 COMMENT ON COLUMN dtm.active.parked IS 'since when nothing is called until dtm_resume(gid); NULL: it is not parked';
 COMMENT ON COLUMN dtm.active.parked_op IS 'position in branch_status, from 0, of the op for which it was parked; -1: query_prepared; NULL: none';
 COMMENT ON COLUMN dtm.active.held IS 'true: another transaction of its lane goes before it; NULL: none';
-COMMENT ON COLUMN dtm.active.completions IS 'for each op, until when it waits for dtm_complete(), in microseconds since 2000; -1, -2: it was completed before its turn, and has succeeded or failed; -3: it was completed as failed, and the transaction is parked; 0: none of them; NULL: all are 0';
+COMMENT ON COLUMN dtm.active.completions IS 'for each op, until when it waits for dtm_complete(), in microseconds since 2000; -1, -2: it was completed before its turn, and has succeeded or failed; -3: it was completed as failed, and the transaction is parked; less: minus the time before which it is not called, because its response has asked for that; 0: none of them; NULL: all are 0';
 COMMENT ON TABLE dtm.finished IS 'outcome of the global transactions that are final';
 COMMENT ON TABLE dtm.attempt IS 'calls of branches, one row each';
 COMMENT ON COLUMN dtm.attempt.duration IS 'microseconds';
@@ -106,7 +106,7 @@ COMMENT ON COLUMN dtm.attempt.branch IS 'position in branch_status, from 0; -1: 
 COMMENT ON TABLE dtm.result IS 'results of branches, of the transactions that keep them';
 COMMENT ON COLUMN dtm.result.branch IS 'position in branch_status, from 0';
 COMMENT ON COLUMN dtm.result.ok IS 'whether the branch has succeeded';
-COMMENT ON COLUMN dtm.result.note IS 'why result is NULL although there was a response';
+COMMENT ON COLUMN dtm.result.note IS 'why result is NULL although there was a response, or a text although that was JSON';
 COMMENT ON TABLE dtm.topic IS 'topics, and the URLs that are subscribed to them, in order';
 COMMENT ON COLUMN dtm.topic.version IS '1 at creation; each change adds one';
 COMMENT ON TABLE dtm_barrier.barrier IS 'branch operations that have been executed or are rejected';
