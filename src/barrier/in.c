@@ -324,17 +324,12 @@ barrier_in_reason(void *arg, const BarrierIn *in, const BarrierRow *row)
 {
 	Statements *statements = arg;
 	MemoryContext before = CurrentMemoryContext;
-	char	   *reason = NULL;
+	char	   *reason;
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	run(&statements->reason, statements->reason_sql, statements, in, row);
-	if (SPI_processed > 0)
-	{
-		reason = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
-		if (reason != NULL)
-			reason = MemoryContextStrdup(before, reason);
-	}
+	reason = barrier_row_value(before);
 	SPI_finish();
 	return reason;
 }

@@ -205,11 +205,21 @@ barrier_row_insert(const BarrierRow *row, const StoreCaller *caller)
 }
 
 char *
+barrier_row_value(MemoryContext context)
+{
+	char	   *value = NULL;
+
+	if (SPI_processed > 0)
+		value = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	return value == NULL ? NULL : MemoryContextStrdup(context, value);
+}
+
+char *
 barrier_row_reason(const BarrierRow *row)
 {
 	static SPIPlanPtr plan = NULL;
 	MemoryContext before = CurrentMemoryContext;
-	char	   *reason = NULL;
+	char	   *reason;
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
@@ -220,12 +230,7 @@ barrier_row_reason(const BarrierRow *row)
 		"AND b.op OPERATOR(pg_catalog.=) $4 "
 		"AND b.barrier_id OPERATOR(pg_catalog.=) $5",
 		row);
-	if (SPI_processed > 0)
-	{
-		reason = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
-		if (reason != NULL)
-			reason = MemoryContextStrdup(before, reason);
-	}
+	reason = barrier_row_value(before);
 	SPI_finish();
 	return reason;
 }

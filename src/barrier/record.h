@@ -53,6 +53,9 @@ extern bool barrier_row_insert(const BarrierRow *row, const StoreCaller *caller)
 /* The reason in the stored row, palloc'd; NULL: there is no such row. */
 extern char *barrier_row_reason(const BarrierRow *row);
 
+/* The one value that a query over SPI has returned, copied; NULL: none. */
+extern char *barrier_row_value(MemoryContext context);
+
 /* The table. */
 extern Oid	barrier_table(void);
 

@@ -168,15 +168,6 @@ options_take(List *options, Endpoint *endpoint, const char **base_url)
 
 /* ---------- checking them ---------- */
 
-static bool
-has_control_character(const char *value)
-{
-	for (const unsigned char *c = (const unsigned char *) value; *c; c++)
-		if (*c < 0x20 || *c == 0x7f)
-			return true;
-	return false;
-}
-
 static void
 check_file(const char *name, const char *value)
 {

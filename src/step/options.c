@@ -7,6 +7,7 @@
 #include "compat.h"
 
 #include "keys.h"
+#include "text/header.h"
 #include "text/nearest.h"
 
 #include "lib/stringinfo.h"
@@ -96,15 +97,6 @@ step_options_hint(const char *key, StepPlace place, const char *const *others,
 }
 
 /* ---------- reading ---------- */
-
-static bool
-has_control_character(const char *string)
-{
-	for (const unsigned char *c = (const unsigned char *) string; *c; c++)
-		if (*c < 0x20 || *c == 0x7f)
-			return true;
-	return false;
-}
 
 static bool
 read_value(StepOptions *options, const StepKey *key, const JsonbValue *value,

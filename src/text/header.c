@@ -53,6 +53,15 @@ header_is_own(const char *name)
 	return false;
 }
 
+bool
+has_control_character(const char *value)
+{
+	for (const unsigned char *c = (const unsigned char *) value; *c; c++)
+		if (*c < 0x20 || *c == 0x7f)
+			return true;
+	return false;
+}
+
 const char *
 header_problem(const char *name, const char *value)
 {
@@ -60,9 +69,8 @@ header_problem(const char *name, const char *value)
 
 	if (name[0] == '\0' || name[strspn(name, token)] != '\0')
 		return "its name is not a token of letters, digits and hyphens";
-	for (const char *c = value; *c; c++)
-		if ((unsigned char) *c < 0x20 || *c == 0x7f)
-			return "its value contains a control character";
+	if (has_control_character(value))
+		return "its value contains a control character";
 	if (!utf8_has(value))
 		return "its value cannot be converted to UTF-8";
 	return NULL;

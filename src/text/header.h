@@ -23,6 +23,8 @@ extern bool header_is_framing(const char *name);
  */
 extern bool header_is_own(const char *name);
 
+extern bool has_control_character(const char *value);
+
 /*
  * What is wrong with a header: its name is a token, and its value has no
  * control characters and a form in UTF-8 (RFC 9110); NULL: nothing.
