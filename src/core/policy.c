@@ -5,9 +5,10 @@
  *
  * An op has a policy if its step has a limit of attempts for it, or, for what
  * the step does, says what happens when it is exhausted, or if somebody has said
- * which responses are final.  A permanent failure then exhausts it at once, where it is not the end of a saga anyway: to ask
- * again would get the same answer.  Without a policy everything is as dtm has
- * it: what cannot fail is repeated, unless somebody has completed it as failed.
+ * which responses are final.  A permanent failure then exhausts it at once, where
+ * it is not the end of a saga anyway: to ask again would get the same answer.
+ * Without a policy everything is as dtm has it: what cannot fail is repeated,
+ * unless somebody has completed it as failed.
  *
  * ONGOING is no failure: the branch works, and is not counted.
  */
