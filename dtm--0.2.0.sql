@@ -3428,6 +3428,29 @@ BEGIN
 END
 $$;
 
+/*
+ * What Citus plans for a shard of the node itself, it keeps with the prepared statement
+ * (a statement of PL/pgSQL is one).  Some of its releases do not find it there again.
+ */
+CREATE FUNCTION dtm.check_plan_cache() RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  bad text;
+BEGIN
+  SELECT string_agg(e.node, ', ' ORDER BY e.nodeid) INTO bad
+    FROM dtm.on_each_node($q$SELECT pg_catalog.citus_version() OPERATOR(pg_catalog.~) '^Citus (13\.2\.[12]|14\.0\.[01]) '
+      AND pg_catalog.current_setting('plan_cache_mode') OPERATOR(pg_catalog.<>) 'force_custom_plan'$q$) e
+   WHERE e.result::boolean;
+  IF bad IS NOT NULL THEN
+    RAISE WARNING 'prepared statements leak memory on nodes: %', bad
+      USING DETAIL = 'Citus 13.2.1, 13.2.2, 14.0.0 and 14.0.1 plan a prepared statement on a shard of the node itself anew each time, and keep each plan until the session ends.',
+            HINT = 'Set plan_cache_mode to force_custom_plan on each node.';
+  END IF;
+END
+$$;
+
 CREATE FUNCTION @extschema@.dtm_citus_setup(OUT node text, OUT tag text) RETURNS SETOF record
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
@@ -3443,6 +3466,7 @@ BEGIN
   END IF;
   SELECT jsonb_agg(to_jsonb(c)) INTO nodes FROM dtm.citus_nodes() c;
   PERFORM dtm.check_nodes(nodes);
+  PERFORM dtm.check_plan_cache();
   IF NOT dtm.is_citus_table('dtm_barrier.barrier') THEN
     PERFORM dtm.check_no_rows('dtm_barrier.barrier');
     /* a key that has the column by which it is distributed: without, shards can't be moved */

@@ -187,8 +187,27 @@ def set_up():
     is_(c.error('SELECT * FROM dtm_citus_setup()'), 'table dtm_barrier.barrier has rows on nodes: %s:%d' % (HOST, w1.port), 'rows on a worker are not lost')
     w1.rows('DELETE FROM dtm_barrier.barrier')
     is_(w1.error('SELECT * FROM dtm_citus_setup()'), 'this node is not the coordinator of the cluster', 'it is for the coordinator node')
-    tags = c.rows('SELECT * FROM dtm_citus_setup()')
+    connection = c.connect()
+    cursor = connection.cursor()
+    cursor.execute('SELECT * FROM dtm_citus_setup()')
+    tags = cursor.fetchall()
     is_(len({tag for _, tag in tags}), 3, 'each node gets a tag of its own')
+    leaks = re.match(r'Citus (13\.2\.[12]|14\.0\.[01]) ', c.value('SELECT citus_version()')) is not None
+    is_([n.split('\n')[0] for n in connection.notices if 'leak' in n],
+        ['WARNING:  prepared statements leak memory on nodes: ' + ', '.join(node.address() for node in nodes)] if leaks else [],
+        'a Citus that keeps each plan is named')
+    for node in nodes:
+        node.rows("ALTER SYSTEM SET plan_cache_mode = 'force_custom_plan'")
+        node.rows('SELECT pg_reload_conf()')
+    for node in nodes:
+        ok(node.wait('SHOW plan_cache_mode', 'force_custom_plan'), '%s: no generic plans' % node.name)
+    del connection.notices[:]
+    cursor.execute('SELECT * FROM dtm_citus_setup()')
+    is_([n for n in connection.notices if 'leak' in n], [], 'and is not with the setting that the hint names')
+    for node in nodes:
+        node.rows('ALTER SYSTEM RESET plan_cache_mode')
+        node.rows('SELECT pg_reload_conf()')
+    connection.close()
     is_(c.rows('SELECT * FROM dtm_citus_setup()'), tags, 'a second time changes nothing')
     is_([node.value("SELECT split_part(dtm_new_gid(), '.', 2)") for node in nodes], [tag for _, tag in tags], 'gids end with it')
     for node in nodes:
@@ -340,6 +359,24 @@ def test_barrier():
     to = next(n for n in (w1, w2) if n.port != shard[1])
     is_(c.error("SELECT citus_move_shard_placement(%d, '%s', %d, '%s', %d)" % (shard[0], HOST, shard[1], HOST, to.port)), None,
         "shards of dtm's barrier can be moved online")
+
+
+def test_memory():
+    """A session may run barriers for ever."""
+    connection = w1.connect()
+    cursor = connection.cursor()
+    sizes = []
+    for i in range(2):
+        cursor.execute("""DO $$ BEGIN
+            FOR n IN 1 .. 1000 LOOP
+              PERFORM dtm_barrier('saga', 'memory-%d-' || n, '01', 'action');
+              PERFORM dtm_query_prepared('memory-%d-' || n);
+            END LOOP;
+          END $$""" % (i, i))
+        cursor.execute('SELECT sum(total_bytes)::bigint FROM pg_backend_memory_contexts')
+        sizes.append(cursor.fetchone()[0])
+    connection.close()
+    ok(sizes[1] - sizes[0] < 2000000, 'barriers leave nothing in the memory of their session: %d bytes, then %d' % tuple(sizes))
 
 
 def test_functions():
@@ -916,7 +953,7 @@ def main():
     random.seed(SEED)
     try:
         set_up()
-        tests = [test_one_commit, test_visible, test_held, test_barrier, test_functions, test_tables, test_idle, test_cluster, test_gateway, test_torture, test_nodes, test_backup,
+        tests = [test_one_commit, test_visible, test_held, test_barrier, test_memory, test_functions, test_tables, test_idle, test_cluster, test_gateway, test_torture, test_nodes, test_backup,
                  test_standby, test_documentation, test_clone]
         for test in tests:
             if not WANTED or test.__name__[len('test_'):] in WANTED:
