@@ -14,7 +14,7 @@
 #include <string.h>
 #include <strings.h>
 
-/* Roles whose requests are counted; those beyond share one count. */
+/* Roles and tokens whose requests are counted. */
 #define MAX_BUCKETS	256
 
 /* Requests that a role has left in this second, and those under way. */
@@ -23,6 +23,7 @@ typedef struct Bucket
 	char		name[64];
 	int64_t		tokens;			/* times USEC_PER_SEC */
 	int64_t		counted;
+	int64_t		used;			/* Loop.now, last */
 	int			in_flight;		/* requests */
 } Bucket;
 
@@ -56,6 +57,16 @@ api_access_status(Access access)
 
 /* ---------- hosts ---------- */
 
+/* Are they the same, whether the first ends with a dot or not? */
+static bool
+is_name(const char *wanted, const char *name)
+{
+	size_t		len = strlen(name);
+
+	return strncasecmp(wanted, name, len) == 0 &&
+		(wanted[len] == '\0' || strcmp(wanted + len, ".") == 0);
+}
+
 /*
  * A name that we do not know may be a page's own, which leads to our address
  * (DNS rebinding).  An address can't.
@@ -65,23 +76,31 @@ is_our_host(const ServerConfig *config, const char *host)
 {
 	char		name[256];
 	unsigned char address[16];
-	const char *first = host;
-	size_t		len = strcspn(host, ":");
+	bool		six = *host == '[';
+	const char *first = host + six;
+	size_t		len = strcspn(first, six ? "]" : ":");
+	const char *rest = first + len;
 
-	if (*host == '[')
-	{
-		first = host + 1;
-		len = strcspn(first, "]");
-	}
+	if (six && *rest++ != ']')
+		return false;
+	/* behind it there is a port, or nothing */
+	if (*rest != '\0' && (*rest != ':' || rest[1 + strspn(rest + 1, "0123456789")] != '\0'))
+		return false;
 	if (len == 0 || len >= sizeof(name))
-		return len == 0 && *host == '\0';
+		return *host == '\0';
 	memcpy(name, first, len);
 	name[len] = '\0';
-	if (inet_pton(AF_INET, name, address) == 1 || inet_pton(AF_INET6, name, address) == 1 ||
-		strcasecmp(name, "localhost") == 0)
+	if (inet_pton(six ? AF_INET6 : AF_INET, name, address) == 1)
+		return true;
+	/* a name with its root is the same */
+	if (name[len - 1] == '.')
+		name[len - 1] = '\0';
+	if (six || name[0] == '\0')
+		return false;
+	if (strcasecmp(name, "localhost") == 0)
 		return true;
 	for (int i = 0; i < config->nhosts; i++)
-		if (strcasecmp(name, config->hosts[i]) == 0)
+		if (is_name(config->hosts[i], name))
 			return true;
 	return false;
 }
@@ -191,25 +210,41 @@ access_take_token(Exchange *exchange)
 
 /* ---------- limits ---------- */
 
+/*
+ * That of a name.  Whether a token is one is not known yet, so anybody can make
+ * names up: a new one takes the place of the one that was used the longest ago,
+ * and has no request under way.  If all have, the last is shared.
+ */
 static Bucket *
 bucket_of(const char *name, int64_t now, int rate)
 {
 	static Bucket buckets[MAX_BUCKETS];
-	int			i = 0;
+	Bucket	   *oldest = NULL;
+	Bucket	   *bucket = buckets;
 
-	while (i < MAX_BUCKETS - 1 && buckets[i].name[0] != '\0' &&
-		   strncmp(buckets[i].name, name, sizeof(buckets[i].name) - 1) != 0)
-		i++;
-	if (buckets[i].name[0] == '\0')
+	for (; bucket < buckets + MAX_BUCKETS && bucket->name[0] != '\0'; bucket++)
 	{
-		(void) snprintf(buckets[i].name, sizeof(buckets[i].name), "%s", name);
-		buckets[i].tokens = rate * USEC_PER_SEC;
-		buckets[i].counted = now;
+		if (strncmp(bucket->name, name, sizeof(bucket->name) - 1) == 0)
+		{
+			bucket->used = now;
+			return bucket;
+		}
+		if (bucket->in_flight == 0 && (oldest == NULL || bucket->used < oldest->used))
+			oldest = bucket;
 	}
-	return &buckets[i];
+	if (bucket == buckets + MAX_BUCKETS)
+	{
+		if (oldest == NULL)
+			return &buckets[MAX_BUCKETS - 1];
+		bucket = oldest;
+	}
+	(void) snprintf(bucket->name, sizeof(bucket->name), "%s", name);
+	bucket->tokens = rate * USEC_PER_SEC;
+	bucket->counted = bucket->used = now;
+	return bucket;
 }
 
-/* That of the role or the token; it is never gone. */
+/* That of the role or the token; it is not gone while its requests are counted. */
 static Bucket *
 bucket_of_request(const Exchange *exchange, const Request *request)
 {

@@ -110,13 +110,20 @@ reply_json(Exchange *exchange, int status, const char *extra, const Buf *body)
 	exchange_reply(exchange, status, TYPE_JSON, extra, body->data, body->len);
 }
 
+/* What a status needs beside the body. */
+static const char *
+extra_of(int status)
+{
+	return status == 503 || status == 429 ? "Retry-After: 1\r\n" :
+		status == 401 ? "WWW-Authenticate: Bearer\r\n" : NULL;
+}
+
 /* An error; a result is one of dtm's words, or NULL. */
 static void
 reply_error(Exchange *exchange, int status, const char *result, const char *message)
 {
 	Buf			body = {0};
-	const char *extra = status == 503 || status == 429 ? "Retry-After: 1\r\n" :
-		status == 401 ? "WWW-Authenticate: Bearer\r\n" : NULL;
+	const char *extra = extra_of(status);
 
 	/*
 	 * Go's workflow client takes any JSON for a transaction, and crashes on
@@ -144,7 +151,7 @@ reply_rpc_error(Exchange *exchange, int status, int code, const char *message)
 
 	jsonrpc_write_error(&body, exchange->rpc_id.len ? buf_string(&exchange->rpc_id) : "null",
 						code, message);
-	reply_json(exchange, status, status == 503 ? "Retry-After: 1\r\n" : NULL, &body);
+	reply_json(exchange, status, extra_of(status), &body);
 	buf_free(&body);
 }
 
@@ -209,13 +216,14 @@ answer_rpc(void *owner, const Answer *answer)
 {
 	Exchange   *exchange = owner;
 	Buf			body = {0};
-	bool		later = answer->outcome == OUTCOME_UNAVAILABLE || answer->outcome == OUTCOME_LOCKED;
+	int			status = api_http_status(answer->outcome);
 
 	log_answer(exchange, answer);
 	exchange->request = NULL;
 	if (answer->outcome != OUTCOME_SUCCESS)
 	{
-		reply_rpc_error(exchange, later ? 503 : 200,
+		/* who asks, and when, is not the method's business */
+		reply_rpc_error(exchange, status == 401 || status == 403 || status == 503 ? status : 200,
 						answer->outcome == OUTCOME_FAILURE ? JSONRPC_FAILURE :
 						answer->outcome == OUTCOME_ONGOING ? JSONRPC_ONGOING :
 						JSONRPC_INTERNAL, answer->message);
@@ -272,9 +280,14 @@ static void
 take_gid(Request *request, const JsonValue *object)
 {
 	JsonValue	gid = json_member(object, "gid");
+	Buf			text = {0};
 
-	if (gid.type == JSON_STRING && gid.text.len > 2)
-		request_set_gid(request, gid.text.data + 1, gid.text.len - 2);
+	if (gid.type != JSON_STRING)
+		return;
+	/* one client writes "a\/b", another one "a/b": it is the same gid */
+	json_unescape(&gid, &text);
+	request_set_gid(request, text.data, text.len);
+	buf_free(&text);
 }
 
 static void
@@ -539,7 +552,8 @@ refuse(Exchange *exchange, int status, const char *message)
 	{
 		exchange->kind = EXCHANGE_GRPC;
 		exchange_reply_grpc(exchange, status == 413 || status == 431 ? GRPC_RESOURCE_EXHAUSTED :
-							status == 408 ? GRPC_DEADLINE_EXCEEDED : GRPC_INTERNAL, message, NULL);
+							status == 408 ? GRPC_DEADLINE_EXCEEDED :
+							status == 503 ? GRPC_UNAVAILABLE : GRPC_INTERNAL, message, NULL);
 	}
 	else
 		reply_error(exchange, status, NULL, message);

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef enum OptionKind
 {
@@ -294,6 +295,49 @@ read_environment(Config *config)
 		free(value);
 	}
 	return problem;
+}
+
+/*
+ * Kubernetes has variables of each service in the environment of each container:
+ * a service that is called dtm-gateway has these.
+ */
+static bool
+is_of_service(const char *name)
+{
+	return strncmp(name, "SERVICE_", 8) == 0 || strcmp(name, "PORT") == 0 ||
+		strncmp(name, "PORT_", 5) == 0;
+}
+
+char *
+config_unknown_variable(void)
+{
+	static const char prefix[] = "DTM_GATEWAY_";
+	static const char *const others[] = {"DTM_GATEWAY_CONFIG", "DTM_GATEWAY_AGAIN"};
+
+	for (char **variable = environ; *variable != NULL; variable++)
+	{
+		size_t		len = strcspn(*variable, "=");
+		bool		known = strncmp(*variable, prefix, sizeof(prefix) - 1) != 0;
+		char	   *name;
+
+		if (known)
+			continue;
+		name = xstrndup(*variable, len);
+		known = is_of_service(name + sizeof(prefix) - 1);
+		for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+			known = known || strcmp(name, others[i]) == 0;
+		for (size_t i = 0; i < NOPTIONS && !known; i++)
+		{
+			char		option[64];
+
+			environment_name(&options[i], option);
+			known = strcmp(name, option) == 0;
+		}
+		if (!known)
+			return name;
+		free(name);
+	}
+	return NULL;
 }
 
 /* The value of a flag; NULL: it has none. */

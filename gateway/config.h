@@ -53,6 +53,12 @@ typedef struct Config
 extern char *config_read(Config *config, int argc, char **argv);
 extern void config_free(Config *config);
 
+/*
+ * A variable of the environment that is named as an option that there is not, which
+ * is to be freed; NULL: there is none.
+ */
+extern char *config_unknown_variable(void);
+
 /* A whole file as a string; NULL: it can't be read (errno). */
 extern char *config_read_file(const char *name);
 

@@ -21,9 +21,6 @@
 /* Bytes of further requests that are kept while one is answered. */
 #define MAX_PIPELINED	65536
 
-/* Bytes to be sent with which a connection is not read any more. */
-#define MAX_UNSENT		(1024 * 1024)
-
 /* What HTTP/2 begins with. */
 static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -104,6 +101,48 @@ conn_free(Conn *conn)
 
 /* ---------- what goes ---------- */
 
+bool
+conn_is_full(const Conn *conn)
+{
+	return conn->out.len - conn->out_sent > MAX_UNSENT;
+}
+
+/* What of it is sent needs no memory any more. */
+static void
+drop_sent(Conn *conn)
+{
+	if (conn->out_sent == conn->out.len)
+		buf_free(&conn->out);
+	else if (conn->out_sent >= MAX_UNSENT)
+		buf_drop(&conn->out, conn->out_sent);
+	else
+		return;
+	conn->out_sent = 0;
+}
+
+/*
+ * It was not read from, since its client did not read either: that is over.  Of
+ * HTTP/1.1, what has come before is first.
+ */
+static void
+resume(Conn *conn)
+{
+	if (!conn->paused || conn->closing || conn_is_full(conn))
+		return;
+	if (conn->kind == CONN_H1)
+	{
+		if (conn->exchange != NULL && conn->exchange->complete)
+			return;				/* its answer resumes it */
+		conn->paused = false;
+		conn_process(conn);
+		/* what TLS has read already does not make the socket ready */
+		if (conn->ssl == NULL || conn->paused || conn->closed)
+			return;
+	}
+	conn->paused = false;
+	read_conn(conn);
+}
+
 /*
  * All is sent.  A client that is still sending would have the connection reset,
  * and might never see its response: so it is listened to for a moment.
@@ -136,8 +175,7 @@ conn_flush(Conn *conn)
 		return;
 	while (more)
 	{
-		if (conn->kind == CONN_H2 && conn->out.len - conn->out_sent < MAX_UNSENT &&
-			!h2_send(conn))
+		if (conn->kind == CONN_H2 && !conn_is_full(conn) && !h2_send(conn))
 			conn->closing = true;
 		if (conn->out.len == conn->out_sent)
 			break;
@@ -157,25 +195,21 @@ conn_flush(Conn *conn)
 				break;
 			}
 			conn->out_sent += (size_t) n;
-			conn->active = conn->server->loop->now;
+			conn->active = conn->blocked = conn->server->loop->now;
 		}
-		if (conn->out_sent == conn->out.len)
-		{
-			conn->out_sent = 0;
-			buf_free(&conn->out);
-			more = conn->kind == CONN_H2;
-		}
+		more = more && conn->kind == CONN_H2;
+		drop_sent(conn);
 	}
+	if (conn->out.len == 0)
+		conn->blocked = 0;
+	else if (conn->blocked == 0)
+		conn->blocked = conn->server->loop->now;
 	if (conn->closing && conn->out.len == 0)
 	{
 		end_of_output(conn);
 		return;
 	}
-	if (conn->paused && conn->out.len < MAX_UNSENT && conn->kind == CONN_H2)
-	{
-		conn->paused = false;
-		read_conn(conn);
-	}
+	resume(conn);
 	watch(conn);
 }
 
@@ -264,7 +298,7 @@ read_conn(Conn *conn)
 			return;
 		conn->paused = conn->paused ||
 			(conn->kind == CONN_H1 && conn->exchange != NULL && conn->in.len > MAX_PIPELINED) ||
-			(conn->kind == CONN_H2 && conn->out.len > MAX_UNSENT);
+			conn_is_full(conn);
 	}
 }
 

@@ -23,6 +23,7 @@ h1_refuse(Conn *conn)
 		conn->exchange = exchange_create(conn, 0);
 	conn->h1->keep_alive = false;
 	conn->in.len = 0;
+	buf_free(&conn->h1->body);
 	conn->handler->refuse(conn->exchange, status, reason);
 }
 
@@ -65,7 +66,10 @@ conn_next(Conn *conn, bool keep_alive)
 	/* the loop there goes on by itself, or each request would be a recursion */
 	if (conn->processing)
 		return;
-	if (keep_alive && conn->paused)
+	/* that it is read on is left to whatever sends the responses */
+	if (conn_is_full(conn))
+		conn->paused = true;
+	else if (keep_alive && conn->paused)
 	{
 		conn->paused = false;
 		/* what TLS has read already does not make the socket ready */
@@ -88,10 +92,23 @@ h1_process(Conn *conn)
 		size_t		used;
 		H1Result	result;
 
+		/* whoever sends requests has to read the responses */
+		if (conn_is_full(conn))
+		{
+			conn->paused = true;
+			break;
+		}
 		if (conn->begun == 0)
 			conn->begun = conn->server->loop->now;
 		result = h1_feed(conn->h1, conn->in.data, conn->in.len, &used);
 		buf_drop(&conn->in, used);
+		if (conn->exchange != NULL && result == H1_MORE &&
+			!exchange_hold(conn->exchange, conn->h1->body.len))
+		{
+			conn->h1->status = 503;
+			conn->h1->reason = TOO_MANY_BODIES;
+			result = H1_BAD;
+		}
 		if (result == H1_BAD)
 			h1_refuse(conn);
 		else if (result == H1_HEAD)
@@ -106,6 +123,7 @@ h1_process(Conn *conn)
 			Exchange   *exchange = conn->exchange;
 
 			exchange->complete = true;
+			exchange_release(exchange);
 			exchange->body = conn->h1->body;
 			memset(&conn->h1->body, 0, sizeof(Buf));
 			conn->begun = 0;
@@ -117,7 +135,7 @@ h1_process(Conn *conn)
 	}
 	conn->processing = false;
 	/* that was the last, or half of one */
-	if (conn->peer_done && (conn->exchange == NULL || !conn->exchange->complete))
+	if (conn->peer_done && !conn->paused && (conn->exchange == NULL || !conn->exchange->complete))
 	{
 		conn->closing = true;
 		conn_touch(conn);

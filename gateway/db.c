@@ -24,7 +24,7 @@ db_create(Loop *loop, const DbConfig *config)
 	connect_init(loop);
 	db->loop = loop;
 	db->config = *config;
-	db->nsessions = config->sessions + 4;
+	db->nsessions = config->sessions + DB_MORE_SESSIONS;
 	db->sessions = xcalloc(sizeof(Session) * (size_t) db->nsessions);
 	for (int i = 0; i < db->nsessions; i++)
 		session_init(&db->sessions[i], db, i < config->sessions ? SESSION_LANE :

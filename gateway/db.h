@@ -9,6 +9,9 @@
 #include "loop.h"
 #include "request.h"
 
+/* Sessions beside the lanes: see DbConfig. */
+#define DB_MORE_SESSIONS	4
+
 typedef struct DbConfig
 {
 	const char *conninfo;		/* libpq's; what is not in it is its

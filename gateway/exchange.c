@@ -14,6 +14,13 @@
 /* Most headers of a request. */
 #define MAX_HEADERS	100
 
+/*
+ * Bytes of bodies that are not complete, beside four of the largest: of a
+ * connection, and of all.
+ */
+#define MAX_CONN_HELD	((size_t) 8 * 1024 * 1024)
+#define MAX_HELD		((size_t) 128 * 1024 * 1024)
+
 Exchange *
 exchange_create(Conn *conn, int32_t stream)
 {
@@ -30,9 +37,30 @@ exchange_create(Conn *conn, int32_t stream)
 	return exchange;
 }
 
+bool
+exchange_hold(Exchange *exchange, size_t len)
+{
+	Conn	   *conn = exchange->conn;
+	size_t		large = 4 * conn->server->config.max_body;
+
+	conn->held += len - exchange->held;
+	conn->server->held += len - exchange->held;
+	exchange->held = len;
+	return conn->held <= MAX_CONN_HELD + large && conn->server->held <= MAX_HELD + large;
+}
+
+void
+exchange_release(Exchange *exchange)
+{
+	exchange->conn->held -= exchange->held;
+	exchange->conn->server->held -= exchange->held;
+	exchange->held = 0;
+}
+
 void
 exchange_free(Exchange *exchange)
 {
+	exchange_release(exchange);
 	if (exchange->prev != NULL)
 		exchange->prev->next = exchange->next;
 	else
@@ -116,6 +144,18 @@ count(const Exchange *exchange, int status)
 				  exchange->conn->server->loop->now - exchange->began);
 }
 
+/* Of what comes in from now on, nothing is kept. */
+static void
+begin_reply(Exchange *exchange, int status)
+{
+	exchange->replied = true;
+	exchange->moved = exchange->conn->server->loop->now;
+	exchange_release(exchange);
+	if (!exchange->complete)
+		buf_free(&exchange->body);
+	count(exchange, status);
+}
+
 void
 exchange_reply(Exchange *exchange, int status, const char *type,
 			   const char *extra, const char *body, size_t len)
@@ -126,8 +166,7 @@ exchange_reply(Exchange *exchange, int status, const char *type,
 
 	if (exchange->replied)
 		return;
-	exchange->replied = true;
-	count(exchange, status);
+	begin_reply(exchange, status);
 	if (exchange->stream != 0)
 	{
 		if (!head)
@@ -153,8 +192,7 @@ exchange_reply_grpc(Exchange *exchange, int status, const char *message,
 
 	if (exchange->replied)
 		return;
-	exchange->replied = true;
-	count(exchange, status);
+	begin_reply(exchange, status);
 	if (status == GRPC_OK)
 	{
 		size_t		begin = grpc_begin_frame(&exchange->response);

@@ -70,7 +70,17 @@ grpc_end_frame(Buf *out, size_t begin)
 void
 grpc_encode_message(Buf *out, const char *message)
 {
-	for (const char *c = message; *c; c++)
+	size_t		len = strlen(message);
+	const char *end = message + len;
+
+	if (len > GRPC_MAX_MESSAGE)
+	{
+		/* not within a character */
+		end = message + GRPC_MAX_MESSAGE;
+		while (end > message && (*end & 0xc0) == 0x80)
+			end--;
+	}
+	for (const char *c = message; c < end; c++)
 		if (*c < 0x20 || *c > 0x7e || *c == '%')
 			buf_printf(out, "%%%02X", (unsigned char) *c);
 		else

@@ -31,7 +31,13 @@ extern int	grpc_unframe(const char *body, size_t len, Bytes *message,
 extern size_t grpc_begin_frame(Buf *out);
 extern void grpc_end_frame(Buf *out, size_t begin);
 
-/* grpc-message: all but 0x20 to 0x7E, and %, as %XX. */
+/*
+ * Bytes of a message: clients take no more than 8 kB of headers, some of them, and
+ * a response with more has neither a status nor an end.
+ */
+#define GRPC_MAX_MESSAGE	2000
+
+/* grpc-message: all but 0x20 to 0x7E, and %, as %XX; what is too long is cut. */
 extern void grpc_encode_message(Buf *out, const char *message);
 
 /* grpc-timeout in us; -1: malformed. */

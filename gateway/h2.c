@@ -92,6 +92,8 @@ on_data_chunk(nghttp2_session * session, uint8_t flags, int32_t stream,
 		return 0;
 	}
 	buf_add(&exchange->body, bytes, len);
+	if (!exchange_hold(exchange, exchange->body.len))
+		conn->handler->refuse(exchange, 503, TOO_MANY_BODIES);
 	return 0;
 }
 
@@ -144,6 +146,7 @@ on_frame_recv(nghttp2_session * session, const nghttp2_frame * frame, void *data
 	else if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM)
 	{
 		exchange->complete = true;
+		exchange_release(exchange);
 		conn->handler->handle(exchange);
 	}
 	return 0;
@@ -285,6 +288,8 @@ read_response(nghttp2_session * session, int32_t stream, uint8_t *bytes,
 	if (n > 0)
 		memcpy(bytes, exchange->response.data + exchange->sent, n);
 	exchange->sent += n;
+	if (n > 0)
+		exchange->moved = exchange->conn->server->loop->now;
 	if (n < left)
 		return (ssize_t) n;
 	*flags |= NGHTTP2_DATA_FLAG_EOF;
@@ -396,7 +401,7 @@ h2_expire(Conn *conn)
 			continue;
 		if (!exchange->complete && !exchange->replied)
 			conn->handler->refuse(exchange, 408, "the request did not come in time");
-		else if (exchange->replied && (!exchange->complete || conn->active < until))
+		else if (exchange->replied && (!exchange->complete || exchange->moved < until))
 		{
 			/* its client still sends, or opens no window for it */
 			(void) nghttp2_submit_rst_stream(conn->h2->session, NGHTTP2_FLAG_NONE,

@@ -217,6 +217,15 @@ hba_insecure(const HbaLine *lines)
 	return NULL;
 }
 
+bool
+hba_needs_ca(const HbaLine *lines)
+{
+	for (; lines != NULL; lines = lines->next)
+		if (lines->method == HBA_CERT)
+			return true;
+	return false;
+}
+
 /* Does loopback not reach what is bound to this address? */
 static bool
 is_elsewhere(const struct sockaddr *bound)

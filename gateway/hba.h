@@ -48,6 +48,9 @@ extern const HbaLine *hba_find(const HbaLine *lines, const char *listener,
  */
 extern const HbaLine *hba_insecure(const HbaLine *lines);
 
+/* Is there a line that asks for certificates? */
+extern bool hba_needs_ca(const HbaLine *lines);
+
 /*
  * Can anybody use a listener that is bound to an address?  Loopback reaches no
  * listener that has another address than that of all interfaces.

@@ -9,6 +9,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -18,6 +19,9 @@
 #include <unistd.h>
 
 #define BACKLOG			1024
+
+/* Between two warnings that there are too many files open, in us. */
+#define WARN_TIME		(10 * USEC_PER_SEC)
 
 /* Finds the counts of the address, and its text for the log. */
 static void
@@ -103,6 +107,43 @@ add_conn(Listener *listener, int fd, const struct sockaddr *address)
 	loop_watch(server->loop, &conn->watch, fd, EPOLLIN | EPOLLRDHUP);
 }
 
+/*
+ * A descriptor for when there is none left: a connection that waits to be accepted
+ * would have its listener ready again and again.
+ */
+static int	spare = -1;
+
+static void
+keep_spare(void)
+{
+	if (spare < 0)
+		spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+/* Takes the connection, and ends it. */
+static void
+refuse_next(int listener, int64_t now)
+{
+	static int64_t warned = INT64_MIN;
+	int			fd;
+
+	if (warned == INT64_MIN || now - warned > WARN_TIME)
+	{
+		log_warning("could not accept a connection: %s", strerror(errno));
+		warned = now;
+	}
+	if (spare >= 0)
+	{
+		(void) close(spare);
+		spare = -1;
+		fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		if (fd >= 0)
+			(void) close(fd);
+		metrics[METRIC_CONNECTIONS_REFUSED] += fd >= 0;
+	}
+	keep_spare();
+}
+
 static void
 accept_ready(Watch *w, uint32_t events)
 {
@@ -117,7 +158,7 @@ accept_ready(Watch *w, uint32_t events)
 								 SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (fd < 0 && (errno == EMFILE || errno == ENFILE))
-			log_warning("could not accept a connection: %s", strerror(errno));
+			refuse_next(w->fd, listener->server->loop->now);
 		if (fd < 0)
 			return;
 		add_conn(listener, fd, (struct sockaddr *) &address);
@@ -206,6 +247,7 @@ server_listen(Server *server, const char *name, SSL_CTX *tls,
 		log_error("could not listen on \"%s\": %s", name, strerror(errno));
 		return false;
 	}
+	keep_spare();
 	listener = xcalloc(sizeof(Listener));
 	listener->name = xstrdup(name);
 	listener->tls = tls;

@@ -26,6 +26,12 @@ extern bool channel_shake_hands(Conn *conn);
 
 /* ---------- conn.c ---------- */
 
+/* Bytes to be sent with which a connection is not read any more. */
+#define MAX_UNSENT		(1024 * 1024)
+
+/* Are there more? */
+extern bool conn_is_full(const Conn *conn);
+
 /* Its socket is ready. */
 extern void conn_ready(Watch *watch, uint32_t events);
 

@@ -8,6 +8,12 @@
 
 #include <string.h>
 
+/*
+ * Parameters that are looked at; no request has half as many.  What is behind them
+ * is not there: each is compared with all before it.
+ */
+#define MAX_PARAMETERS	32
+
 static int
 hex_digit(char c)
 {
@@ -78,7 +84,7 @@ query_to_object(Buf *out, const char *query)
 	Buf			name = {0};
 	Buf			value = {0};
 
-	while (next_parameter(&query, &name, &value))
+	for (int n = 0; n < MAX_PARAMETERS && next_parameter(&query, &name, &value); n++)
 	{
 		if (has_member(&object, &name))
 			continue;
@@ -100,7 +106,7 @@ query_value(const char *query, const char *name, Buf *value)
 	Buf			found = {0};
 	bool		is_there = false;
 
-	while (!is_there && next_parameter(&query, &found, value))
+	for (int n = 0; n < MAX_PARAMETERS && !is_there && next_parameter(&query, &found, value); n++)
 		is_there = found.len > 0 && found.len == strlen(name) &&
 			memcmp(found.data, name, found.len) == 0;
 	buf_free(&found);

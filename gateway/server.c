@@ -37,7 +37,7 @@ tick_conn(Conn *conn)
 	int64_t		now = conn->server->loop->now;
 	bool		answering = conn->exchange != NULL && conn->exchange->complete;
 
-	if ((conn->out.len > conn->out_sent && conn->active + config->body_time < now) ||
+	if ((conn->blocked != 0 && conn->blocked + config->body_time < now) ||
 		(conn->lingering && conn->begun + LINGER_TIME < now))
 	{
 		conn_close(conn);		/* it does not read its response, or never

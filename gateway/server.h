@@ -75,6 +75,7 @@ typedef struct Server
 	struct Conn *dead;			/* closed in this turn */
 	int			nconns;
 	struct Exchange *exchanges; /* all that are under way */
+	size_t		held;			/* bytes of bodies that are not complete */
 	bool		stopping;		/* no new requests */
 } Server;
 
@@ -111,11 +112,14 @@ typedef struct Conn
 	Address    *counts;			/* of the client's address */
 	const HbaLine *access;
 	char	   *role;			/* who it is; NULL: the token tells */
+	size_t		held;			/* bytes of bodies that are not complete */
 	Buf			in;				/* not understood yet */
 	Buf			out;			/* to be sent, from out_sent on */
 	size_t		out_sent;
 	int64_t		since;			/* when it was opened */
 	int64_t		active;			/* when something was read or written last */
+	int64_t		blocked;		/* since when its client takes nothing of what
+								 * is to be sent; 0: all is sent */
 	int64_t		begun;			/* when the request that is read began; 0:
 								 * none is */
 	bool		has_head;		/* its head is there */
@@ -150,6 +154,7 @@ typedef struct Exchange
 	size_t		header_bytes;
 	int			nheaders;
 	Buf			body;
+	size_t		held;			/* of the body, while it is not complete */
 	bool		complete;
 	bool		too_large;		/* body or headers */
 	int64_t		began;
@@ -164,6 +169,8 @@ typedef struct Exchange
 	/* the response, of HTTP/2 */
 	Buf			response;
 	size_t		sent;
+	int64_t		moved;			/* when the client took some of it, or could
+								 * have begun to */
 	bool		trailers;		/* grpc-status 0 comes behind it */
 } Exchange;
 
@@ -175,6 +182,18 @@ extern Exchange *exchange_create(Conn *conn, int32_t stream);
 extern void exchange_header(Exchange *exchange, const char *name, size_t name_len,
 							const char *value, size_t value_len);
 extern void exchange_free(Exchange *exchange);
+
+/*
+ * So many bytes of its body are there, and more are to come.  False: its
+ * connection, or all of them, have more than there shall be.
+ */
+extern bool exchange_hold(Exchange *exchange, size_t len);
+
+/* The body is complete, or not wanted. */
+extern void exchange_release(Exchange *exchange);
+
+/* What a client is told that has too many bodies on their way. */
+#define TOO_MANY_BODIES	"too many bodies of requests are on their way: try again"
 
 /* Responses, one for each exchange.  Of HTTP/1.1, it is gone afterwards. */
 extern void exchange_reply(Exchange *exchange, int status, const char *type,

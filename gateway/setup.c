@@ -17,7 +17,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
-/* Descriptors that are not clients': sessions, epoll, log. */
+/* Descriptors that are neither clients' nor sessions': listeners, epoll, log. */
 #define OWN_DESCRIPTORS	64
 
 static const char *const default_listen[] = {
@@ -45,19 +45,23 @@ static int	nretired;
 
 /* As many descriptors as we may have; how many connections that allows. */
 static int
-raise_limit(int wanted)
+raise_limit(const Config *config)
 {
+	int			wanted = config->max_connections;
+	int			own = OWN_DESCRIPTORS + (1 + config->nnodes) * (config->sessions + DB_MORE_SESSIONS);
+	int			most;
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
 		return wanted;
 	limit.rlim_cur = limit.rlim_max;
-	(void) setrlimit(RLIMIT_NOFILE, &limit);
-	if (limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= (rlim_t) wanted + OWN_DESCRIPTORS)
+	if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+		(void) getrlimit(RLIMIT_NOFILE, &limit);
+	if (limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= (rlim_t) wanted + (rlim_t) own)
 		return wanted;
-	log_warning("the limit of open files allows %d connections, not %d",
-				(int) limit.rlim_cur - OWN_DESCRIPTORS, wanted);
-	return (int) limit.rlim_cur - OWN_DESCRIPTORS;
+	most = (int) limit.rlim_cur > own ? (int) limit.rlim_cur - own : 1;
+	log_warning("the limit of open files allows %d connections, not %d", most, wanted);
+	return most;
 }
 
 /* ---------- reading; these return what is wrong, or NULL ---------- */
@@ -87,6 +91,8 @@ read_hba(const Config *config, HbaLine **lines)
 		buf_printf(&message, "\"%s\", %s", config->hba, problem);
 		free(problem);
 	}
+	else if (config->ca == NULL && hba_needs_ca(*lines))
+		buf_printf(&message, "\"%s\" has the method cert, which needs --ca", config->hba);
 	else if (!config->insecure && (open = hba_insecure(*lines)) != NULL)
 		buf_printf(&message, "\"%s\" lets others than this machine be role \"%s\" without a proof: use cert or bearer, or start with --insecure",
 				   config->hba, open->role);
@@ -171,7 +177,7 @@ configure(Server *server)
 	to->hosts = (char **) config->hosts;
 	to->nhosts = config->nhosts;
 	to->max_body = (size_t) config->max_body * 1024;
-	to->max_connections = raise_limit(config->max_connections);
+	to->max_connections = raise_limit(config);
 	to->max_per_address = config->max_per_address;
 	to->rate = config->rate;
 	to->max_in_flight = config->max_in_flight;
@@ -265,6 +271,7 @@ setup(Server *server, int argc, char **argv)
 	DbConfig	db;
 	char	   *conninfos[1 + MAX_NODES];
 	char	   *problem;
+	char	   *variable;
 
 	/* the extension's launcher tries again and again what has been logged */
 	log_level = getenv("DTM_GATEWAY_AGAIN") ? LOG_LEVEL_NONE : LOG_LEVEL_INFO;
@@ -278,6 +285,10 @@ setup(Server *server, int argc, char **argv)
 	if (log_level != LOG_LEVEL_NONE)
 		log_level = current.level;
 	listen_on_all(server);
+	variable = config_unknown_variable();
+	if (variable != NULL)
+		log_warning("there is no option for the variable \"%s\" of the environment", variable);
+	free(variable);
 	configure(server);
 	database_config(&db);
 	conninfos[0] = current.config.conninfo;

@@ -51,11 +51,22 @@ test_frames(void **state)
 static void
 test_texts(void **state)
 {
+	static char text[GRPC_MAX_MESSAGE + 100];
 	Buf			out = {0};
 
 	(void) state;
 	grpc_encode_message(&out, "100% \xc3\xa4\n~");
 	assert_string_equal(buf_string(&out), "100%25 %C3%A4%0A~");
+	buf_free(&out);
+	/* a long one is cut, at the end of a character */
+	memset(text, 'x', sizeof(text) - 1);
+	memcpy(text + GRPC_MAX_MESSAGE - 2, "\xe4\xb8\xad", 3);
+	grpc_encode_message(&out, text);
+	assert_int_equal(out.len, GRPC_MAX_MESSAGE - 2);
+	buf_free(&out);
+	memcpy(text + GRPC_MAX_MESSAGE - 3, "\xe4\xb8\xadx", 4);
+	grpc_encode_message(&out, text);
+	assert_int_equal(out.len, GRPC_MAX_MESSAGE - 3 + 9);
 	buf_free(&out);
 	assert_int_equal(grpc_timeout("10000m"), 10000000);
 	assert_int_equal(grpc_timeout("3S"), 3000000);

@@ -218,13 +218,34 @@ test_query(void **state)
 	}
 }
 
+/* More parameters than any request has would take time that others wait for. */
+static void
+test_many_parameters(void **state)
+{
+	Buf			query = {0};
+	Buf			object = {0};
+	Buf			value = {0};
+
+	(void) state;
+	for (int i = 0; i < 100; i++)
+		buf_printf(&query, "p%d=x&", i);
+	buf_adds(&query, "gid=g");
+	query_to_object(&object, buf_string(&query));
+	assert_non_null(strstr(buf_string(&object), "\"p31\":"));
+	assert_null(strstr(buf_string(&object), "\"p32\":"));
+	assert_false(query_value(buf_string(&query), "gid", &value));
+	buf_free(&query);
+	buf_free(&object);
+	buf_free(&value);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_requests), cmocka_unit_test(test_pipelined),
 		cmocka_unit_test(test_limits), cmocka_unit_test(test_zero_bytes),
-		cmocka_unit_test(test_query)
+		cmocka_unit_test(test_query), cmocka_unit_test(test_many_parameters)
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
