@@ -110,6 +110,17 @@ reply_json(Exchange *exchange, int status, const char *extra, const Buf *body)
 	exchange_reply(exchange, status, TYPE_JSON, extra, body->data, body->len);
 }
 
+/* Is it for prepareWorkflow, however little of it has come? */
+static bool
+is_of_workflow(const Exchange *exchange)
+{
+	static const char end[] = "/prepareWorkflow";
+	size_t		len = exchange->target ? strcspn(exchange->target, "?") : 0;
+
+	return len >= sizeof(end) - 1 &&
+		memcmp(exchange->target + len - (sizeof(end) - 1), end, sizeof(end) - 1) == 0;
+}
+
 /* What a status needs beside the body. */
 static const char *
 extra_of(int status)
@@ -129,7 +140,7 @@ reply_error(Exchange *exchange, int status, const char *result, const char *mess
 	 * Go's workflow client takes any JSON for a transaction, and crashes on
 	 * an error: so it must not be JSON.
 	 */
-	if (exchange->plain_errors)
+	if (is_of_workflow(exchange))
 	{
 		exchange_reply(exchange, status, TYPE_TEXT, extra, message, strlen(message));
 		return;
@@ -296,7 +307,6 @@ handle_body(Exchange *exchange, const Route *route)
 	JsonValue	object;
 	Request    *request;
 
-	exchange->plain_errors = strcmp(route->op, "prepareWorkflow") == 0;
 	/* what is malformed would make the others of its batch be done twice */
 	if (!json_read(exchange->body.data ? exchange->body.data : "", exchange->body.len, &object) ||
 		object.type != JSON_OBJECT)

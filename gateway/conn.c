@@ -120,27 +120,27 @@ drop_sent(Conn *conn)
 	conn->out_sent = 0;
 }
 
-/*
- * It was not read from, since its client did not read either: that is over.  Of
- * HTTP/1.1, what has come before is first.
- */
-static void
-resume(Conn *conn)
+void
+conn_resume(Conn *conn)
 {
-	if (!conn->paused || conn->closing || conn_is_full(conn))
+	bool		was_paused = conn->paused;
+
+	if (conn->closing)
 		return;
+	conn->paused = conn_is_full(conn);
+	if (conn->paused)
+		return;					/* whatever sends it resumes it */
 	if (conn->kind == CONN_H1)
 	{
-		if (conn->exchange != NULL && conn->exchange->complete)
-			return;				/* its answer resumes it */
-		conn->paused = false;
-		conn_process(conn);
+		/* what has come already is first, before the end of what comes */
+		if (conn->in.len > 0 || conn->peer_done)
+			conn_process(conn);
 		/* what TLS has read already does not make the socket ready */
 		if (conn->ssl == NULL || conn->paused || conn->closed)
 			return;
 	}
-	conn->paused = false;
-	read_conn(conn);
+	if (was_paused)
+		read_conn(conn);
 }
 
 /*
@@ -209,7 +209,9 @@ conn_flush(Conn *conn)
 		end_of_output(conn);
 		return;
 	}
-	resume(conn);
+	/* one that is answered is resumed by its answer */
+	if (conn->paused && (conn->exchange == NULL || !conn->exchange->complete))
+		conn_resume(conn);
 	watch(conn);
 }
 

@@ -66,17 +66,7 @@ conn_next(Conn *conn, bool keep_alive)
 	/* the loop there goes on by itself, or each request would be a recursion */
 	if (conn->processing)
 		return;
-	/* that it is read on is left to whatever sends the responses */
-	if (conn_is_full(conn))
-		conn->paused = true;
-	else if (keep_alive && conn->paused)
-	{
-		conn->paused = false;
-		/* what TLS has read already does not make the socket ready */
-		conn_ready(&conn->watch, EPOLLIN);
-	}
-	else if (keep_alive && (conn->in.len > 0 || conn->peer_done))
-		conn_process(conn);
+	conn_resume(conn);
 }
 
 /* Requests one after the other: the next when the last has been answered. */

@@ -44,7 +44,7 @@ static const struct
 	const char *help;
 }			descriptions[NMETRICS] = {
 	{"dtm_gateway_connections", "gauge", "open connections of clients"},
-	{"dtm_gateway_connections_total", "counter", "connections of clients that were accepted"},
+	{"dtm_gateway_connections_accepted_total", "counter", "connections of clients that were accepted"},
 	{"dtm_gateway_connections_refused_total", "counter", "connections of clients that were refused"},
 	{"dtm_gateway_queued", "gauge", "requests that wait for a session with the database"},
 	{"dtm_gateway_waiters", "gauge", "requests that wait for the first pass of their transaction"},

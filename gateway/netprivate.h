@@ -35,6 +35,9 @@ extern bool conn_is_full(const Conn *conn);
 /* Its socket is ready. */
 extern void conn_ready(Watch *watch, uint32_t events);
 
+/* Goes on with what it has not understood yet, and reads on, if there is room. */
+extern void conn_resume(Conn *conn);
+
 /* Understands what is in conn->in. */
 extern void conn_process(Conn *conn);
 

@@ -5,6 +5,8 @@
  */
 #include "netprivate.h"
 
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 /* How long a client is listened to that has got its last response, in us. */
@@ -30,6 +32,22 @@ server_flush(Server *server)
 	}
 }
 
+/*
+ * Does its client take something, though it is too little for the kernel to have
+ * room for more?  Megabytes may be on their way.
+ */
+static bool
+is_taken(Conn *conn)
+{
+	int			unacked;
+
+	if (ioctl(conn->watch.fd, SIOCOUTQ, &unacked) != 0 || unacked == conn->unacked)
+		return false;
+	conn->unacked = unacked;
+	conn->blocked = conn->server->loop->now;
+	return true;
+}
+
 static void
 tick_conn(Conn *conn)
 {
@@ -37,7 +55,7 @@ tick_conn(Conn *conn)
 	int64_t		now = conn->server->loop->now;
 	bool		answering = conn->exchange != NULL && conn->exchange->complete;
 
-	if ((conn->blocked != 0 && conn->blocked + config->body_time < now) ||
+	if ((conn->blocked != 0 && conn->blocked + config->body_time < now && !is_taken(conn)) ||
 		(conn->lingering && conn->begun + LINGER_TIME < now))
 	{
 		conn_close(conn);		/* it does not read its response, or never
@@ -46,7 +64,7 @@ tick_conn(Conn *conn)
 	}
 	if (conn->lingering)
 		return;
-	if (conn->begun != 0 && !answering &&
+	if (conn->begun != 0 && !answering && !conn->paused &&
 		conn->begun + (conn->has_head ? config->body_time : config->head_time) < now)
 	{
 		if (conn->kind == CONN_H1 && conn->h1->status == 0)

@@ -120,6 +120,8 @@ typedef struct Conn
 	int64_t		active;			/* when something was read or written last */
 	int64_t		blocked;		/* since when its client takes nothing of what
 								 * is to be sent; 0: all is sent */
+	int			unacked;		/* bytes that the kernel had not delivered,
+								 * when it was looked at last */
 	int64_t		begun;			/* when the request that is read began; 0:
 								 * none is */
 	bool		has_head;		/* its head is there */
@@ -161,7 +163,6 @@ typedef struct Exchange
 	/* how it is answered */
 	ExchangeKind kind;
 	const char *api;			/* its name in the metrics */
-	bool		plain_errors;
 	Buf			rpc_id;			/* of JSON-RPC */
 	int64_t		deadline;		/* Loop.now; 0: none */
 	Request    *request;		/* that the database has; NULL: none */

@@ -252,7 +252,9 @@ SELECT cardinality(:'w_ended'::bigint[]) > 0 AS allowed;
 RESET SESSION AUTHORIZATION;
 REVOKE regress_dtm_shop FROM regress_dtm_gateway;
 SET SESSION AUTHORIZATION regress_dtm_gateway;
-CALL dtm.gateway_wait(:'ids', 0, NULL, NULL, NULL);
+CALL dtm.gateway_wait(:'ids', 0, NULL, NULL, NULL) \gset w_
+SELECT cardinality(:'w_ended'::bigint[]) = cardinality(:'ids'::bigint[]) AS all, o, m
+  FROM unnest(:'w_outcomes'::text[], :'w_messages'::text[]) u(o, m) GROUP BY o, m;
 RESET SESSION AUTHORIZATION;
 CALL dtm.gateway_wait(NULL, 0, NULL, NULL, NULL);
 CALL dtm.gateway_wait('{}', -1, NULL, NULL, NULL);

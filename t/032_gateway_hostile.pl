@@ -143,11 +143,28 @@ for my $case (
 	is(ask('GET', '/api/dtmsvr/newGid', undef, %$headers)->{status}, $status, $name);
 	is(ask('POST', '/api/json-rpc', '{"jsonrpc":"2.0","id":"x","method":"newGid"}', %$headers)->{status}, $status, "$name, JSON-RPC");
 }
-for my $host ('localhost', 'localhost:36789', '127.0.0.1', '[::1]:80', 'dtm.example', 'DTM.example:1')
+for my $host ('localhost', 'localhost:36789', '127.0.0.1', '[::1]:80', '[::1]', 'dtm.example', 'DTM.example:1', 'localhost.', 'dtm.example.:36789', '')
 {
 	is(status_of(raw(request([ 'GET /api/dtmsvr/newGid HTTP/1.0', "Host: $host" ]))), 200, "for $host");
 }
-is(status_of(raw(request([ 'GET /api/dtmsvr/newGid HTTP/1.0', "Host: $_" ]))), 403, "for $_") for 'evil.example', 'localhost.evil.example', 'dtm.example.evil.example:36789';
+is(status_of(raw(request([ 'GET /api/dtmsvr/newGid HTTP/1.0', "Host: $_" ]))), 403, "for $_") for 'evil.example', 'localhost.evil.example', 'dtm.example.evil.example:36789',
+  'evil.example.', 'dtm.exampl', '.', '::1', '[::1', '[::1]evil.example', '[127.0.0.1]', 'localhost:x', 'localhost:80@evil.example', '127.1', '127.0.0.1.', '2130706433', '127.0.0.1 evil.example';
+
+# Go's client crashes on an error of prepareWorkflow that is JSON, whatever the error is
+for my $case (
+	[ 'a foreign host', [ 'POST /api/dtmsvr/prepareWorkflow HTTP/1.1', 'Host: evil.example', 'Content-Length: 2' ], 403 ],
+	[ 'an origin', [ 'POST /api/dtmsvr/prepareWorkflow HTTP/1.1', 'Host: localhost', 'Origin: null', 'Content-Length: 2' ], 403 ],
+	[ 'a body too large', [ 'POST /api/dtmsvr/prepareWorkflow HTTP/1.1', 'Host: localhost', 'Transfer-Encoding: chunked' ], 413, "ffffff\r\n" ],
+	[ 'a chunk that is none', [ 'POST /t/x/api/dtmsvr/prepareWorkflow?a HTTP/1.1', 'Host: localhost', 'Transfer-Encoding: chunked' ], 400, "x\r\n" ],
+	[ 'a body that does not come', [ 'POST /api/dtmsvr/prepareWorkflow HTTP/1.1', 'Host: localhost', 'Content-Length: 2' ], 408, '' ])
+{
+	my ($name, $head, $status, $body) = @$case;
+	my $socket = connection();
+	$socket->syswrite(request($head, $body // '{}'));
+	my $answer = read_until($socket, qr/\r\n\r\n./s);
+	is(status_of($answer), $status, "$name, of prepareWorkflow");
+	like($answer, qr{^Content-Type: text/plain}m, 'is no JSON');
+}
 
 # HTTP/2: frames made by hand
 sub frame { my ($type, $flags, $stream, $payload) = @_; return substr(pack('N', length $payload), 1) . pack('CCN', $type, $flags, $stream) . $payload; }

@@ -82,6 +82,7 @@ my $response = submit(0, 'h3');
 is($response->{status}, 403, 'a role that the gateway can\'t be');
 like($response->{json}{message}, qr/role "stranger" has not been granted to the gateway's role "dtm_gateway"/, 'is said');
 is(submit(1, 'h3')->{status}, 403, 'a role that does not exist');
+is(at(1, 'POST', '/api/json-rpc', { jsonrpc => '2.0', id => 'x', method => 'submit', params => { %$msg, gid => 'h3' } })->{status}, 403, 'the same with JSON-RPC');
 is(stop_gateway(), 0, 'stopped');
 
 # tokens
@@ -99,6 +100,12 @@ is(submit(0, 't2', Authorization => 'Basic ' . MIME::Base64::encode("user:$token
 is(at(0, 'POST', "/t/$token/api/dtmsvr/submit", { %$msg, gid => 't3' })->{status}, 200, 'in the path');
 is(at(0, 'GET', "/t/$token/api/dtmsvr/query?gid=t3")->{json}{transaction}{gid}, 't3', 'of a query, too');
 is(at(0, 'POST', "/t/x/api/dtmsvr/submit", { %$msg, gid => 't4' })->{status}, 401, 'a wrong one there');
+my $rpc = { jsonrpc => '2.0', id => 'x', method => 'submit', params => { %$msg, gid => 't4' } };
+for my $headers ({}, { Authorization => "Bearer x$token" })
+{
+	my $answer = at(0, 'POST', '/api/json-rpc', $rpc, %$headers);
+	is("$answer->{status} $answer->{json}{error}{code} $answer->{headers}{'www-authenticate'}", '401 -32603 Bearer', 'JSON-RPC without a token that is one');
+}
 is(at(0, 'GET', '/api/ping')->{status}, 200, 'a ping needs none');
 is(at(1, 'GET', '/api/ping')->{status}, 599, 'the other port is closed to us');
 start_grpc_client("127.0.0.1:$ports[0]");
@@ -107,6 +114,19 @@ is(grpc_call('Submit', message(1 => 't5', 2 => 'msg'), metadata => { authorizati
 sql("SELECT dtm_revoke_token(id) FROM dtm.api_tokens WHERE note = 'test'");
 is(submit(0, 't6', Authorization => "Bearer $token")->{status}, 401, 'a revoked one, at once');
 unlike(gateway_log(), qr/$token/, 'no token in the log');
+is(stop_gateway(), 0, 'stopped');
+
+# tokens that somebody makes up do not use up what others may do
+start('--rate', 5, hba("127.0.0.1:$ports[0] all bearer -\n"));
+my $other = sql("SELECT dtm_create_token('shop', note => 'other')");
+{
+	my $http = HTTP::Tiny->new;
+	my %statuses;
+	$statuses{ $http->get("http://127.0.0.1:$ports[0]/api/dtmsvr/query?gid=x", { headers => { Authorization => "Bearer made-up-$_" } })->{status} }++ for 1 .. 600;
+	is_deeply(\%statuses, { 401 => 600 }, '600 tokens that are none');
+}
+is(submit(0, 't7', Authorization => "Bearer $other")->{status}, 200, 'one that is has its own count');
+is(submit(0, 't8', Authorization => "Bearer $other")->{status}, 200, 'and keeps it');
 is(stop_gateway(), 0, 'stopped');
 
 # TLS, with clients' certificates
@@ -160,6 +180,7 @@ like(complaint(hba("\n\nall all magic shop\n")), qr/line 3: unknown method/, 'an
 like(complaint(hba("all 10.0.0.0/33 trust shop\n")), qr/line 1: malformed address/, 'a malformed address');
 like(complaint(hba("all 127.0.0.1/x trust shop\n")), qr/line 1: malformed address/, 'a malformed mask');
 like(complaint(hba("all all trust\n")), qr/line 1: trust needs a role/, 'no role');
+like(complaint(hba("all all cert map=cn\n")), qr/has the method cert, which needs --ca/, 'certificates of nobody');
 like(complaint(hba("all all bearer shop\n")), qr/line 1: this method has no role/, 'a role too many');
 like(complaint(hba("all all\n")), qr/line 1: a line is/, 'half a line');
 like(complaint('--hba', "$folder/none"), qr/could not read/, 'no file');
@@ -183,10 +204,13 @@ write_file('config', "# a comment\n\nlog-level = error\nsessions = 3\nlisten = 1
 {
 	local $ENV{DTM_GATEWAY_SESSIONS} = 1;
 	local $ENV{DTM_GATEWAY_LOG_LEVEL} = 'info';
+	local $ENV{DTM_GATEWAY_SESSOINS} = 1;
+	local $ENV{DTM_GATEWAY_SERVICE_HOST} = '10.0.0.1';
 	start('--config', "$folder/config");
 	is(at(0, 'GET', '/api/dtmsvr/query?gid=x')->{status}, 200, 'options of a file');
 	for (1 .. 300) { last if metric('dtm_gateway_sessions') >= 3; select(undef, undef, undef, 0.1); }
 	is(metric('dtm_gateway_sessions'), 3, 'the environment comes before the file');
+	is(join(' ', gateway_log() =~ /no option for the variable "(\w+)"/g), 'DTM_GATEWAY_SESSOINS', 'a variable that is no option is told, one of Kubernetes is not');
 	is(stop_gateway(), 0, 'stopped');
 }
 write_file('config', "sessions = 2\nnonsense = 1\n");

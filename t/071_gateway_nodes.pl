@@ -109,6 +109,13 @@ post('submit', { gid => $_, trans_type => 'msg' }) for @chosen;
 my %where = map { ($_ => nodes_of($_)) } @chosen;
 is(scalar(grep { length $where{$_} != 1 } @chosen), 0, 'each is on one node');
 is(join(' ', sort keys %{ { reverse %where } }), 'a b c', 'all nodes have some');
+# SDKs write the same gid in other ways: PHP escapes slashes, Python what is not ASCII
+for my $n (1 .. 10)
+{
+	post('submit', "{\"gid\":\"way/$n\xc3\xa4\",\"trans_type\":\"msg\"}");
+	post('submit', "{\"gid\":\"way\\/$n\\u00e4\",\"trans_type\":\"msg\"}");
+}
+is(join(' ', grep { length nodes_of("way/$_\xc3\xa4") != 1 } 1 .. 10), '', 'a gid is the same however it is written');
 post('prepare', { gid => "tcc-$_", trans_type => 'tcc' }) for 1 .. 6;
 on($_, "SET ROLE dtm_api; SELECT dtm_prepare('tcc', 'by-sql-$_')") for sort keys %node;
 

@@ -107,14 +107,15 @@ look(const int64 *ids, int n, Ended *ended, MemoryContext context)
 
 		if (store_pass(ids[i], &pass))
 		{
+			/* an error would end the waits of the others, too */
 			if (!OidIsValid(pass.submitted_by) ||
 				!dtm_can_become(GetUserId(), pass.submitted_by))
-				ereport(ERROR,
-						(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-						 errmsg("permission denied to wait for a global transaction of role \"%s\"",
-								GetUserNameFromId(pass.submitted_by, true)),
-						 errhint("Grant that role to the gateway's.")));
-			if (!outcome_of(&pass, &outcome, &message))
+			{
+				outcome = GATEWAY_DENIED;
+				message = psprintf("permission denied to wait for a global transaction of role \"%s\"",
+								   GetUserNameFromId(pass.submitted_by, true));
+			}
+			else if (!outcome_of(&pass, &outcome, &message))
 				continue;
 		}
 		before = MemoryContextSwitchTo(context);
