@@ -31,7 +31,7 @@ like(pack('H*', $answer->{reply}), qr/^\x0a\x1a[0-9a-z]{26}$/, 'its reply');
 
 # a saga whose payloads are bytes
 $answer = grpc_call('Submit', saga('g1', 3 => message(1 => \1, 2 => \1800, 5 => message(1 => 'test_header', 2 => 'yes'))));
-is($answer->{code}, 0, 'Submit with WaitResult') or diag explain $answer;
+is($answer->{code}, 0, 'GG-06: Submit with WaitResult') or diag explain $answer;
 is($answer->{reply}, '', 'an empty reply');
 is(sql("SELECT status FROM dtm.transactions WHERE gid = 'g1'"), 'succeed', 'it has ended');
 is(sql("SELECT options->>'timeout_to_fail' FROM dtm.transactions WHERE gid = 'g1'"), '1800', 'with its options');
@@ -44,7 +44,7 @@ is($answer->{code}, 10, 'ABORTED: a submit of one that has ended');
 like($answer->{details}, qr/'succeed' FAILURE$/, 'its text');
 reply('/busi.Busi/TransIn', { grpc => 10, message => "reason:no m\x{f6}ney\nat all" });
 $answer = grpc_call('Submit', saga('g2', 3 => message(1 => \1)));
-is($answer->{code}, 10, 'ABORTED: WaitResult, refused');
+is($answer->{code}, 10, 'GG-09: ABORTED: WaitResult, refused');
 like($answer->{details}, qr/reason:no m\x{f6}ney\nat all/, 'with the reason, percent-encoded on its way');
 reply('/busi.Busi/TransIn', { grpc => 9, message => 'ONGOING' });
 $answer = grpc_call('Submit', saga('g3', 3 => message(1 => \1)));
