@@ -4,8 +4,11 @@ use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
+use DocsTest;
 use DtmTest;
 use GatewayTest;
+use HTTP::Tiny;
+use IPC::Run ();
 use JSON::PP;
 use Test::More;
 
@@ -205,6 +208,20 @@ for my $bad ('', 'x', '[]', '{"jsonrpc":"2.0","id":1,"method":"newGid"}')
 	$response = rpc($bad);
 	is("$response->{status} $response->{json}{error}{code}", '400 -32700', "JSON-RPC: $bad");
 }
+
+# what README has newcomers type
+my ($bank_in, $bank_out, $out, $err) = ('', '');
+my $bank_port = PostgreSQL::Test::Cluster::get_free_port();
+my $bank = IPC::Run::start([ '/usr/bin/python3', "$FindBin::RealBin/../examples/bank.py", $bank_port ], '<', \$bank_in, '>', \$bank_out, '2>', '/dev/null', IPC::Run::timeout(300));
+IPC::Run::pump($bank) until $bank_out =~ /\n/;
+my ($typed) = map { $_->{mark} eq 'run by t/030_gateway.pl' ? $_->{text} : () } blocks_of('README.md');
+my ($of_gateway) = url('') =~ /:(\d+)$/;
+$typed =~ s/:36789\b/:$of_gateway/g;
+$typed =~ s/:8090\b/:$bank_port/g;
+ok(IPC::Run::run([ 'bash', '-euc', $typed ], '<', \undef, '>', \$out, '2>', \$err), 'README: what is typed for the dtm server') or diag $err;
+like($out, qr/^\{"dtm_result":"SUCCESS"\}\{.*"gid": "transfer-5", "status": "succeed"/, 'README: it succeeds') or diag $out;
+like(HTTP::Tiny->new->get("http://127.0.0.1:$bank_port/accounts")->{content}, qr/"alice": 70\b.*"bob": 130\b/, 'README: the money is there');
+$bank->kill_kill;
 
 # metrics (AP-11): no gid in a label
 my $metrics = ask('GET', '/api/metrics')->{content};
