@@ -174,4 +174,33 @@ SKIP:
 	ok($again, 'and later there are connections again');
 }
 is(stop_gateway(), 0, 'stopped');
+
+# ---------- a clean stop, and a connection that is too old ----------
+
+($port, $grpc_port) = start_gateway($node, '--max-age', 1);
+my $silent = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 10) or die $!;
+
+# A stream whose response waits for a branch; the frames until a GOAWAY come, which is returned.
+sub until_goaway
+{
+	my ($gid, $then) = @_;
+	my $body = "{\"gid\":\"$gid\",\"trans_type\":\"saga\",\"wait_result\":true,\"payloads\":[\"\"],"
+	  . '"steps":[{"action":"http://127.0.0.1:' . $silent->sockport . '/","compensate":""}]}';
+	my $socket = connection($grpc_port);
+
+	syswrite($socket, $magic . frame(4, 0, 0, '') . frame(1, 4, 1, $post) . frame(0, 1, 1, $body));
+	my $branch = $silent->accept;
+	$then->();
+	my $goaway = wait_for_frame($socket, sub { $_[0]{type} == 7 });
+	is(join(' ', $goaway ? unpack('NN', $goaway->{payload}) : 'none'), '1 0', "$gid: GOAWAY, after the stream that is open");
+	syswrite($branch, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+	ok(wait_for_frame($socket, sub { $_[0]{type} == 0 && $_[0]{payload} =~ /SUCCESS/ }), "$gid: the stream is answered");
+	ok(!wait_for_frame($socket, sub { 0 }), "$gid: and the connection ends");
+	return;
+}
+
+until_goaway('aged', sub { });
+ok(answers(), 'for new connections it is there');
+until_goaway('stopped', sub { kill 'TERM', gateway_pid(); });
+is(stop_gateway(), 0, 'stopped');
 done_testing();
