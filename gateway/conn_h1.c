@@ -92,7 +92,7 @@ h1_process(Conn *conn)
 			conn->begun = conn->server->loop->now;
 		result = h1_feed(conn->h1, conn->in.data, conn->in.len, &used);
 		buf_drop(&conn->in, used);
-		if (conn->exchange != NULL && result == H1_MORE &&
+		if (conn->has_head && result == H1_MORE &&
 			!exchange_hold(conn->exchange, conn->h1->body.len))
 		{
 			conn->h1->status = 503;
