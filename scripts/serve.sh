@@ -71,6 +71,11 @@ as_user sh -c 'echo $$ >"$0"; exec "$@"' "$SCRATCH/gateway.pid" \
 	"$SCRATCH/dtm/gateway/dtm-gateway" --conninfo "host=$SCRATCH user=dtm_gateway dbname=postgres" "$@" &
 starter=$!
 trap 'kill -TERM "$(cat "$SCRATCH/gateway.pid")" 2>/dev/null || true' INT TERM
+# a signal ends the wait, not what is waited for; that may also have ended already
 status=0
-while kill -0 $starter 2>/dev/null; do wait $starter || status=$?; done
+wait $starter || status=$?
+while [ $status -gt 128 ] && kill -0 $starter 2>/dev/null; do
+	status=0
+	wait $starter || status=$?
+done
 exit $status
