@@ -5,9 +5,8 @@
 #
 #	scripts/release.sh [--check] [TIER...]
 #
-# With --check, only what takes no time: files and versions.  TIERs (default: all) are the
-# names of scripts in this folder: check clients interop dist packages images upgrade
-# versions patroni citus valgrind torture soak.
+# With --check, only what takes no time: files and versions.  TIERs (default: all of TIERS,
+# below) are the names of scripts in this folder.
 . "$(dirname "$0")/common.sh"
 
 check_only=no
@@ -15,7 +14,8 @@ if [ "${1:-}" = --check ]; then
 	check_only=yes
 	shift
 fi
-[ $# -gt 0 ] || set -- check clients interop dist packages images upgrade versions patroni citus valgrind torture soak
+TIERS=(check demo clients interop shop page monitoring dist packages images upgrade versions patroni citus valgrind torture soak)
+[ $# -gt 0 ] || set -- "${TIERS[@]}"
 cd "$TOP"
 failed=0
 
@@ -69,24 +69,30 @@ agree() {
 
 released_in_changelog() {
 	grep -qE "^## $(sed 's/\./\\./g' <<<"$version") \([0-9]{4}-[0-9]{2}-[0-9]{2}\)$" CHANGELOG.md ||
-		{ echo "CHANGELOG.md has no section \"## $version (YYYY-MM-DD)\""; return 1; }
+		{ echo "CHANGELOG.md has no section \"## $version (YYYY-MM-DD)\": replace \"(unreleased)\" by the date"; return 1; }
 }
 released_in_debian() {
-	! head -1 debian/changelog | grep UNRELEASED
+	! head -1 debian/changelog | grep -q UNRELEASED ||
+		{ echo 'debian/changelog says UNRELEASED: name the distribution that the packages are for, such as unstable'; return 1; }
 }
 released_in_meta() {
-	grep -q '"release_status": "stable"' META.json || { echo 'release_status of META.json is not "stable"'; return 1; }
+	grep -q '"release_status": "stable"' META.json ||
+		{ echo 'release_status of META.json is not "stable": PGXN installs only stable releases unless it is told otherwise'; return 1; }
 }
 # PGXN and packagers find the repository and the bug tracker by it
 resources_in_meta() {
 	python3 -c 'import json
 resources = json.load(open("META.json")).get("resources", {})
-for name, key in ("repository", "url"), ("bugtracker", "web"):
-    if not resources.get(name, {}).get(key):
-        raise SystemExit(f"META.json has no resources.{name}.{key}")'
+missing = [f"resources.{name}.{key}" for name, key in (("repository", "url"), ("bugtracker", "web"))
+           if not resources.get(name, {}).get(key)]
+if missing:
+    raise SystemExit(f"META.json has no {chr(32).join(missing)}: add the public addresses; dtm has none yet")'
 }
 support_is_current() {
-	grep -qE "^\| ${version%.*} \|" docs/support.md || { echo "docs/support.md has no line for ${version%.*}"; return 1; }
+	local line
+
+	line=$(grep -E "^\| ${version%.*} \|" docs/support.md) || { echo "docs/support.md has no line for ${version%.*}"; return 1; }
+	! grep -q "in development" <<<"$line" || { echo "docs/support.md says of ${version%.*}: in development"; return 1; }
 }
 install_script() {
 	[ -e "dtm--$version.sql" ]
@@ -114,7 +120,10 @@ meta_is_json() {
 }
 # tier NAME: shows the end of its output if it fails
 tier() {
-	bash "scripts/$1.sh" >"dist/$1.log" 2>&1 </dev/null || {
+	local arguments=()
+
+	[ "$1" != packages ] || arguments=(all)
+	bash "scripts/$1.sh" "${arguments[@]}" >"dist/$1.log" 2>&1 </dev/null || {
 		tail -20 "dist/$1.log"
 		return 1
 	}
@@ -129,7 +138,7 @@ ok "the changelog has a section with its date" released_in_changelog
 ok "Debian's changelog has a distribution" released_in_debian
 ok "META.json says that it is stable" released_in_meta
 ok "META.json says where the repository and the bug tracker are" resources_in_meta
-ok "the support matrix names it" support_is_current
+ok "the support matrix says that it is supported" support_is_current
 ok "nothing is left uncommitted" clean_tree
 
 if [ $check_only = no ]; then
