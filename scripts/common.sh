@@ -170,6 +170,21 @@ code_block() {
 		die "$file has no block with \"$wanted\"\n"' -- "$1" "$2"
 }
 
+# has_lines FILE EXPECTED: has it the lines of another file, in that order?  Spaces at the end of a
+# line do not count, nor do empty lines.
+has_lines() {
+	perl -e '
+		open my $out, "<", $ARGV[0] or die "$ARGV[0]: $!\n";
+		open my $expected, "<", $ARGV[1] or die "$ARGV[1]: $!\n";
+		while (my $line = <$expected>)
+		{
+			$line =~ s/\s+\z//;
+			my $found = $line eq "";
+			while (!$found && defined(my $got = <$out>)) { $got =~ s/\s+\z//; $found = $got eq $line }
+			die "it does not print: $line\n" unless $found;
+		}' -- "$1" "$2"
+}
+
 # build [make arguments]: builds the copy and installs it.
 build() {
 	as_user make -s -j"$(nproc)" -C "$SCRATCH/dtm" PG_CONFIG="$PG_CONFIG" "$@"
