@@ -7,7 +7,8 @@
 #
 #	scripts/images.sh [lint] [docker] [cloudnativepg] [shop] [engine]	(default: all but engine)
 #
-# engine starts the shop that shop has built with Docker itself.  Its daemon runs in a
+# engine starts the shop that shop has built with Docker itself, and types the README's lines for
+# Docker.  Its daemon runs in a
 # chroot, in a network of its own; a kernel or a container may not allow that.
 # The base images are made here, of a release of Debian that has IMAGE_VERSION of
 # PostgreSQL (default: forky, 18), with the official image's layout; so this shows that
@@ -305,6 +306,7 @@ start_engine() {
 		mount -t sysfs sysfs "$0/sys"
 		mount -t cgroup2 cgroup2 "$0/sys/fs/cgroup"
 		mount --bind /dev "$0/dev"
+		mount -t devpts -o newinstance,ptmxmode=0666 devpts "$0/dev/pts"
 		mount -t tmpfs tmpfs "$0/run"
 		mkdir "$0/old"
 		cd "$0"
@@ -331,6 +333,29 @@ address() {
 	in_engine docker inspect -f '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' "compose-$1-1"
 }
 
+# Whoever has nothing but the README and Docker.  The image is there: a build needs a network, which
+# this one lacks, so buildah has made it of the same Dockerfile.
+readme() {
+	local typed=$SCRATCH/engine/typed out=$SCRATCH/readme.out
+
+	in_engine docker tag dtm:18 dtm || return 1
+	mkdir "$typed"
+	code_block "$SCRATCH/dtm/README.md" 'docker run -d' >"$typed/lines" || return 1
+	[ "$(sed -n 1p "$typed/lines")" = 'docker build -f packaging/docker/Dockerfile --target database -t dtm .' ] || return 1
+	# a terminal has a size
+	sed -i '1s/.*/stty rows 50 cols 150/' "$typed/lines"
+	{
+		code_block "$SCRATCH/dtm/README.md" 'CREATE EXTENSION'
+		code_block "$SCRATCH/dtm/README.md" 'CREATE FUNCTION move'
+		echo '\q'
+	} >"$typed/sql"
+	code_block "$SCRATCH/dtm/README.md" $'-\n succeed' >"$typed/expected" || return 1
+	in_engine script -qec 'bash -e /typed/lines' /dev/null <"$typed/sql" >"$out" 2>&1
+	# what a terminal shows, without what controls it
+	sed -i 's/\x1b\[[?0-9;]*[A-Za-z]//g; s/\r//g' "$out"
+	has_lines "$out" "$typed/expected" || { tail -60 "$out"; return 1; }
+}
+
 engine() {
 	local image compose="docker compose -f /dtm/examples/shop/compose/compose.yaml"
 
@@ -352,6 +377,7 @@ engine() {
 	drive_page "$(address orders-db)" "$(address services-db)"; ok $? "the page, driven in Chromium"
 	# shellcheck disable=SC2086
 	in_engine $compose down --volumes; ok $? "docker compose down"
+	readme; ok $? "the README's lines for Docker and its first saga, typed at a terminal"
 	end_tree "$engine"
 }
 
