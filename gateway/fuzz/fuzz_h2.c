@@ -107,7 +107,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	h2_shut_down(conn);
 	(void) h2_send(conn);
 	h2_free(conn);
-	if (server.exchanges != NULL || address.in_flight != 0)
+	if (server.exchanges != NULL || address.in_flight != 0 || server.held != 0 || conn->held != 0)
 		abort();
 	buf_free(&conn->out);
 	free(conn);
