@@ -482,7 +482,7 @@ BEGIN
     RAISE EXCEPTION 'empty url'
       USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass the URL to which messages of the topic should go.';
   END IF;
-  PERFORM dtm.check_url(url, 'url');
+  PERFORM dtm.check_url(url, 'topic ' || topic);
   /* concurrent changes of a topic wait here for each other */
   INSERT INTO dtm.topic AS t VALUES (topic, 1, '{}', '{}')
     ON CONFLICT (name) DO UPDATE SET version = t.version + 1

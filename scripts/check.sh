@@ -73,6 +73,7 @@ lint() {
 	fi
 	perl scripts/layers.pl || status=1
 	perl scripts/lint_spec.pl || status=1
+	perl scripts/lint_messages.pl || status=1
 	perl scripts/indent.pl --check || status=1
 	INCLUDES=$("$PG_CONFIG" --includedir-server)
 	export INCLUDES

@@ -43,22 +43,18 @@ COMMENT ON TABLE dtm_barrier.barrier IS 'branch operations that have been execut
 CREATE OR REPLACE FUNCTION dtm_barrier.check_argument(name text, value text, max_chars int) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  what text;
-  code text := 'invalid_parameter_value';
+  advice text := 'Pass trans_type, gid, branch_id and op from the URL of the branch''s request.';
 BEGIN
   IF value IS NULL THEN
-    what := 'must not be null';
-    code := 'null_value_not_allowed';
+    RAISE EXCEPTION 'argument "%" must not be null', name
+      USING ERRCODE = 'null_value_not_allowed', HINT = advice;
   ELSIF value = '' THEN
-    what := 'must not be empty';
+    RAISE EXCEPTION 'argument "%" must not be empty', name
+      USING ERRCODE = 'invalid_parameter_value', HINT = advice;
   ELSIF length(value) > max_chars THEN
-    what := format('is longer than %s characters', max_chars);
-  ELSE
-    RETURN;
+    RAISE EXCEPTION 'argument "%" is longer than % characters', name, max_chars
+      USING ERRCODE = 'invalid_parameter_value', HINT = advice;
   END IF;
-  RAISE EXCEPTION 'argument "%" %', name, what
-    USING ERRCODE = code,
-          HINT = 'Pass trans_type, gid, branch_id and op from the URL of the branch''s request.';
 END $$;
 
 /*

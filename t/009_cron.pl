@@ -39,7 +39,7 @@ for my $case (
 	[ "SELECT dtm_schedule('n', '* * * * *', '{\"trans_type\": \"tcc\"}')", qr/cannot schedule a global transaction of trans_type "tcc"/ ],
 	[ "SELECT dtm_schedule('n', '* * * * *', '{\"trans_type\": \"msg\", \"steps\": [{\"action\": \"ftp://a/\"}], \"payloads\": [\"\"]}')", qr/cannot be called/ ],
 	[ "SELECT dtm_schedule('n', '* * * * *', '{\"trans_type\": \"msg\", \"step\": []}')", qr/unknown key "step"/ ],
-	[ "SELECT dtm_schedule('n', '* * * * *', '{\"trans_type\": \"msg\", \"steps\": []}')", qr/msg has no steps/ ],
+	[ "SELECT dtm_schedule('n', '* * * * *', '{\"trans_type\": \"msg\", \"steps\": []}')", qr/"msg" has no steps/ ],
 	[ "SELECT dtm_cron_install('often')", qr/invalid schedule/ ],
 	[ "SELECT dtm_cron_install(NULL)", qr/argument "schedule" must not be null/ ])
 {

@@ -84,19 +84,19 @@ for my $case ([ 'skipped-failed', 'SELECT dtm_skip_branch(?, ?, ?, false)', '/re
 # ---------- a missing path ends the saga ----------
 
 for my $case (
-	[ 'missing', '{"id": 1}', '{"a": {"$result": "$.first.no.such"}}', '/second', 'there is no result at $.first.no.such' ],
-	[ 'beyond', '{"a": [1]}', '{"a": {"$result": "$.first.a[1]"}}', '/second', 'there is no result at $.first.a[1]' ],
-	[ 'zero', '{"id": 1, "x": "\u0000"}', '{"a": {"$result": "$.first.id"}}', '/second', 'there is no result at $.first.id: it is JSON that the database can only keep as a text: unsupported Unicode escape sequence' ],
-	[ 'scalar', '"x"', '{"a": {"$result": "$.first.a"}}', '/second', 'there is no result at $.first.a' ],
-	[ 'empty', '', '{"a": {"$result": "$.first"}}', '/second', 'there is no result at $.first' ],
-	[ 'large', '"' . ('x' x 70_000) . '"', '{"a": {"$result": "$.first"}}', '/second', 'there is no result at $.first: it has 70002 bytes, more than dtm.max_result_size' ],
-	[ 'object', '{"id": {}}', '{}', '/second/{$.first.id}', 'result at $.first.id cannot be part of a URL: it is not a text, a number or a boolean' ],
-	[ 'null', '{"id": null}', '{}', '/second/{$.first.id}', 'result at $.first.id cannot be part of a URL: it is not a text, a number or a boolean' ],
-	[ 'nothing', '{"id": ""}', '{}', '/second/{$.first.id}', 'result at $.first.id cannot be part of a URL: it is empty' ],
-	[ 'dots', '{"id": ".."}', '{}', '/second/{$.first.id}', 'result at $.first.id cannot be part of a URL: path contains the segment "." or ".."' ],
-	[ 'slash', '{"id": "../x"}', '{}', '/second/{$.first.id}', 'result at $.first.id cannot be part of a URL: path contains the segment "." or ".."' ],
-	[ 'bad-header', '{"id": "a\r\nX: y"}', '{}', '/second', 'result at $.first.id cannot be part of a header: it contains a control character', '{"headers": {"X-Id": "{$.first.id}"}}' ],
-	[ 'line', '{"id": "a\nb"}', '{}', '/second/{$.first.id}', 'result at $.first.id cannot be part of a URL: path contains a control character' ])
+	[ 'missing', '{"id": 1}', '{"a": {"$result": "$.first.no.such"}}', '/second', 'result at "$.first.no.such" does not exist' ],
+	[ 'beyond', '{"a": [1]}', '{"a": {"$result": "$.first.a[1]"}}', '/second', 'result at "$.first.a[1]" does not exist' ],
+	[ 'zero', '{"id": 1, "x": "\u0000"}', '{"a": {"$result": "$.first.id"}}', '/second', 'result at "$.first.id" does not exist: it is JSON that the database can only keep as a text: unsupported Unicode escape sequence' ],
+	[ 'scalar', '"x"', '{"a": {"$result": "$.first.a"}}', '/second', 'result at "$.first.a" does not exist' ],
+	[ 'empty', '', '{"a": {"$result": "$.first"}}', '/second', 'result at "$.first" does not exist' ],
+	[ 'large', '"' . ('x' x 70_000) . '"', '{"a": {"$result": "$.first"}}', '/second', 'result at "$.first" does not exist: it has 70002 bytes, more than dtm.max_result_size' ],
+	[ 'object', '{"id": {}}', '{}', '/second/{$.first.id}', 'result at "$.first.id" cannot be part of a URL: it is not a text, a number or a boolean' ],
+	[ 'null', '{"id": null}', '{}', '/second/{$.first.id}', 'result at "$.first.id" cannot be part of a URL: it is not a text, a number or a boolean' ],
+	[ 'nothing', '{"id": ""}', '{}', '/second/{$.first.id}', 'result at "$.first.id" cannot be part of a URL: it is empty' ],
+	[ 'dots', '{"id": ".."}', '{}', '/second/{$.first.id}', 'result at "$.first.id" cannot be part of a URL: path contains the segment "." or ".."' ],
+	[ 'slash', '{"id": "../x"}', '{}', '/second/{$.first.id}', 'result at "$.first.id" cannot be part of a URL: path contains the segment "." or ".."' ],
+	[ 'bad-header', '{"id": "a\r\nX: y"}', '{}', '/second', 'result at "$.first.id" cannot be part of a header: it contains a control character', '{"headers": {"X-Id": "{$.first.id}"}}' ],
+	[ 'line', '{"id": "a\nb"}', '{}', '/second/{$.first.id}', 'result at "$.first.id" cannot be part of a URL: path contains a control character' ])
 {
 	my ($gid, $answer, $payload, $path, $message, $options) = @$case;
 
@@ -108,7 +108,7 @@ for my $case (
 	is(paths($gid), '/first /unsecond /unfirst', "$gid: the step is not called");
 	like(reason($gid), qr/return failed: \Q$message\E FAILURE$/, "$gid: the reason");
 }
-is(sql("SELECT count(*), max(result), max(error) FROM dtm.calls WHERE gid = 'missing' AND branch_id = '02' AND op = 'action'"), '1|FAILURE|there is no result at $.first.no.such', 'it is on record');
+is(sql("SELECT count(*), max(result), max(error) FROM dtm.calls WHERE gid = 'missing' AND branch_id = '02' AND op = 'action'"), '1|FAILURE|result at "$.first.no.such" does not exist', 'it is on record');
 
 # ---------- what is kept ----------
 
@@ -173,7 +173,7 @@ SQL
 is(wait_for('local'), 'succeed', 'functions');
 is(sql("SELECT dtm_result('local', 'number'), dtm_result('local', 'void'), dtm_result('local', 'echo')"), '42||{"n": 42, "seen": 42}', 'what they return is their result');
 is(wait_for('local-missing'), 'failed', 'a missing path');
-like(reason('local-missing'), qr/there is no result at \$\.number\.x FAILURE$/, 'is a final no of a function, too');
+like(reason('local-missing'), qr/result at "\$\.number\.x" does not exist FAILURE$/, 'is a final no of a function, too');
 
 # ---------- a compensation or message with a missing path is parked ----------
 
@@ -193,7 +193,7 @@ for my $case (
 	reply('/refused', { status => 409 });
 	sql("SET SESSION AUTHORIZATION app; SELECT dtm_submit('$type', ARRAY[$first, $steps], gid => '$gid', options => '{\"results\": true}')");
 	ok(eventually($node, "SELECT count(*) = 1 FROM dtm.parked WHERE gid = '$gid'"), "$gid: a $op of a $type with a missing path is parked");
-	is(sql("SELECT op, branch_id, reason FROM dtm.parked WHERE gid = '$gid'"), "$op|02|it cannot be called: there is no result at $path", "$gid: why");
+	is(sql("SELECT op, branch_id, reason FROM dtm.parked WHERE gid = '$gid'"), "$op|02|it cannot be called: result at \"$path\" does not exist", "$gid: why");
 	is(sql("SELECT count(*), max(result) FROM dtm.calls WHERE gid = '$gid' AND error ~ 'no result'"), '1|PERMANENT', "$gid: it was tried once");
 	is(paths($gid), $called, "$gid: nothing is called");
 }

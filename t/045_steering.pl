@@ -233,7 +233,7 @@ is(sql("SELECT help FROM dtm_explain('lane')"), "See what the first of its lane 
 # an edit of a call that is in flight
 {
 	my ($rc, $out, $err) = $node->psql('postgres', q{SELECT dtm_edit_step('first', '01', '{"payload": {"n": 2}}')});
-	like($err, qr/NOTICE:  a call of action of branch "01" of global transaction "first" is in flight, which was made before the change.*If that call succeeds, the branch is not called again/s, 'who edits what is in flight is told');
+	like($err, qr/NOTICE:  a call of "action" of branch "01" of global transaction "first" is in flight, which was made before the change.*If that call succeeds, the branch is not called again/s, 'who edits what is in flight is told');
 	($rc, $out, $err) = $node->psql('postgres', q{SELECT dtm_edit_step('lane', '01', '{"payload": {"n": 2}}')});
 	is($err, '', 'who edits what waits is not');
 	($rc, $out, $err) = $node->psql('postgres', q{BEGIN; SELECT dtm_complete('first', '01'); ROLLBACK});

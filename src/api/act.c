@@ -72,7 +72,7 @@ notice_in_flight(const Transaction *trans, const char *branch_id, int step, Stor
 		if (trans->core.ops[op].step == step && (of.whole_branch || op == of.op) &&
 			dtm_has_call(MyDatabaseId, trans->id, op))
 			ereport(NOTICE,
-					(errmsg("a call of %s of branch \"%s\" of global transaction \"%s\" is in flight, which was made before the change",
+					(errmsg("a call of \"%s\" of branch \"%s\" of global transaction \"%s\" is in flight, which was made before the change",
 							dtm_op_name((DtmOp) trans->core.ops[op].op), branch_id, trans->gid),
 					 errdetail("If that call succeeds, the branch is not called again. If it fails, the branch is called at once as it is now.")));
 }

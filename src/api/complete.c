@@ -86,7 +86,7 @@ check_reject(const CompleteRequest *request, const Transaction *trans, DtmReject
 	if (reject == DTM_REJECT_STATUS)
 		ereport(ERROR,
 				(errcode(DTM_ERRCODE_WRONG_STATUS),
-				 errmsg("cannot complete %s of step \"%s\" of global transaction \"%s\": its current status is '%s'",
+				 errmsg("cannot complete \"%s\" of step \"%s\" of global transaction \"%s\": its current status is '%s'",
 						request->op, request->step, trans->gid,
 						dtm_status_name(trans->core.status)),
 				 errhint("Actions are called while a saga or message is submitted, compensations while a saga is aborting. An op without a URL is not called.")));
@@ -132,7 +132,7 @@ notice_uncalled(const CompleteRequest *request, const Transaction *trans, int op
 		dtm_has_call(MyDatabaseId, trans->id, op) || store_was_called(trans->id, op))
 		return;
 	ereport(NOTICE,
-			(errmsg("%s of step \"%s\" of global transaction \"%s\" had not been called",
+			(errmsg("\"%s\" of step \"%s\" of global transaction \"%s\" had not been called",
 					request->op, request->step, trans->gid),
 			 errdetail("It counts as completed, and is not called any more.")));
 }

@@ -250,7 +250,7 @@ insert_transaction(Request *request, bool submitted)
 	if (lacks_steps(request))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s has no steps", dtm_trans_type_name(trans->core.type)),
+				 errmsg("global transaction of trans_type \"%s\" has no steps", dtm_trans_type_name(trans->core.type)),
 				 errhint("Pass an array of steps, each an object with the URL of its action.")));
 	if (trans->core.type == DTM_WORKFLOW && trans->workflow == NULL)
 		ereport(ERROR,

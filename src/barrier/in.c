@@ -184,7 +184,8 @@ describe(Statements *statements)
 	if (number == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
-				 errmsg("table %s cannot have barriers", name),
+				 errmsg("table \"%s.%s\" cannot have barriers",
+						get_namespace_name(RelationGetNamespace(table)), RelationGetRelationName(table)),
 				 errdetail("It has no unique key of a column and gid, branch_id, op, barrier_id."),
 				 errhint(COLUMNS_HINT)));
 	key = quote_identifier(column_name(table, number));

@@ -218,7 +218,7 @@ check_value(const char *name, OptionKind kind, const char *value)
 				(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
 				 errmsg("option \"%s\" is empty or contains a control character", name),
 				 errhint("Specify a value of one line, or omit the option.")));
-	utf8_check(value, psprintf("option \"%s\"", name));
+	utf8_check(value, psprintf("option %s", name));
 	switch (kind)
 	{
 		case OPTION_URL:
@@ -290,7 +290,7 @@ check_header(const char *option, const char *value)
 				(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
 				 errmsg("option \"%s\" contains a control character", option),
 				 errhint("Specify a value of one line.")));
-	utf8_check(value, psprintf("option \"%s\"", option));
+	utf8_check(value, psprintf("option %s", option));
 }
 
 static void
@@ -299,7 +299,7 @@ check_step_option(const char *name, const char *value)
 	StepOptions options = {NULL};
 	StepProblem problem;
 
-	utf8_check(value, psprintf("option \"%s\"", name));
+	utf8_check(value, psprintf("option %s", name));
 	if (!step_options_read_text(&options, name, value, &problem))
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),

@@ -184,7 +184,7 @@ check_strings(Jsonb *body)
 		if (v.type != jbvString && v.type != jbvNull)
 			ereport(ERROR,
 					(errcode(ERRCODE_DATATYPE_MISMATCH),
-					 errmsg("%s is not a JSON string", key),
+					 errmsg("\"%s\" is not a JSON string", key),
 					 errhint("All values of a branch are strings.")));
 	}
 }

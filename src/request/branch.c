@@ -191,10 +191,10 @@ check_urls(const Transaction *trans, const BranchRequest *branch)
 {
 	bool		xa = branch->type == DTM_XA;
 
-	request_check_url(trans->protocol, branch->forward, xa ? "url" : "confirm",
+	request_check_url(trans->protocol, branch->forward, xa ? "branch" : "confirm",
 					  REQUEST_URL_ANY, trans->submitted_by);
 	request_check_payload(trans->protocol, branch->forward,
-						  xa ? "url" : "confirm", branch->payload);
+						  xa ? "branch" : "confirm", branch->payload);
 	if (xa)
 		return;					/* both are the same */
 	request_check_url(trans->protocol, branch->backward, "cancel",

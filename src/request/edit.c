@@ -175,7 +175,7 @@ error_over(const Transaction *trans, int step, const char *what)
 {
 	ereport(ERROR,
 			(errcode(DTM_ERRCODE_WRONG_STATUS),
-			 errmsg("cannot change %s of branch \"%s\" of global transaction \"%s\" because it has ended",
+			 errmsg("cannot change \"%s\" of branch \"%s\" of global transaction \"%s\" because it has ended",
 					what, branch_id_of(trans, step), trans->gid),
 			 errhint("Change only what is still to be called; see dtm.branches.")));
 }
@@ -468,7 +468,7 @@ request_edit_query(Transaction *trans, Jsonb *changes)
 		trans->query_prepared[0] == '\0')
 		ereport(ERROR,
 				(errcode(DTM_ERRCODE_WRONG_STATUS),
-				 errmsg("cannot change %s of global transaction \"%s\" because it is not queried",
+				 errmsg("cannot change \"%s\" of global transaction \"%s\" because it is not queried",
 						key, trans->gid),
 				 errhint("Only a prepared global transaction that has a URL to be queried is.")));
 	if (n != 1 || strcmp(pairs[0].key, key) != 0)

@@ -38,7 +38,7 @@ check_header(const char *name, const char *value)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid header \"%s\" in branch_headers", name),
 				 errhint("Use letters, digits and hyphens in the name, and no control characters in the value.")));
-	utf8_check(value, psprintf("header \"%s\" of branch_headers", name));
+	utf8_check(value, psprintf("header %s of branch_headers", name));
 }
 
 /* Seconds, with a fraction, as microseconds. */

@@ -46,7 +46,7 @@ request_check_lane(const Request *request)
 	if (trans->lane != NULL && trans->core.type != DTM_SAGA && trans->core.type != DTM_MSG)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"%s\" is not allowed for a %s", "lane",
+				 errmsg("option \"%s\" is not allowed for trans_type \"%s\"", "lane",
 						dtm_trans_type_name(trans->core.type)),
 				 errhint("Only messages and sagas can wait for those before them.")));
 	if (trans->lane == NULL && request_gave(request, "lane_on_park"))

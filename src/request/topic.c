@@ -49,7 +49,7 @@ request_expand_topics(Request *request)
 	{
 		bool		topic = is_topic(given.action[i]);
 		const char *name = given.action[i] + strlen(DTM_SCHEME_TOPIC);
-		const char *what = topic ? psprintf("URL of topic \"%s\"", name) : NULL;
+		const char *what = topic ? psprintf("topic %s", name) : NULL;
 		char	  **urls = topic ? NULL : &given.action[i];
 		int			nurls = 1;
 		char		id[DTM_BRANCH_ID_SIZE];

@@ -43,7 +43,7 @@ target_of(const char *url, const char *what, Oid role)
 		return endpoint.url;
 	ereport(ERROR,
 			(errcode(problem.sqlerrcode),
-			 errmsg("%s cannot be called: %s", what, problem.message),
+			 errmsg("URL of \"%s\" cannot be called: %s", what, problem.message),
 			 errdetail("The URL is \"%s\".", url),
 			 errhint("%s", problem.hint)));
 }
@@ -62,7 +62,7 @@ request_check_url(const char *protocol, const char *url, const char *what,
 	if (is_topic(url))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s cannot be a topic", what),
+				 errmsg("URL of \"%s\" cannot be a topic", what),
 				 errdetail("The URL is \"%s\".", url),
 				 errhint("Use a topic only in the steps of a msg.")));
 	target = target_of(url, what, submitted_by);
@@ -70,7 +70,7 @@ request_check_url(const char *protocol, const char *url, const char *what,
 	if (problem != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s cannot be called: %s", what, problem),
+				 errmsg("URL of \"%s\" cannot be called: %s", what, problem),
 				 errdetail("The URL is \"%s\".", url),
 				 errhint("%s", hint)));
 	if (wire_kind(protocol, target) != WIRE_LOCAL && !server)
@@ -99,13 +99,13 @@ request_check_url(const char *protocol, const char *url, const char *what,
 		local_forbidden_in == dtm_local_xid())
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("%s must not be a function in this database", what),
-				 errdetail("URL: %s", url),
+				 errmsg("URL of \"%s\" cannot be a function in this database", what),
+				 errdetail("The URL is \"%s\".", url),
 				 errhint("Requests from the network may name functions only for the roles in dtm.gateway_sql_roles.")));
 	if (may_be == REQUEST_URL_REMOTE)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s cannot be a function in this database", what),
+				 errmsg("URL of \"%s\" cannot be a function in this database", what),
 				 errdetail("The URL is \"%s\".", url),
 				 errhint("Use functions as steps of a saga or msg, as branches of a tcc or xa, or in on_finish.")));
 	(void) local_function(url);
@@ -121,7 +121,7 @@ request_url_kind(const char *protocol, const char *url, const char *what)
 static void
 say_payload(void *arg)
 {
-	errcontext("payload of %s", (const char *) arg);
+	errcontext("payload of \"%s\"", (const char *) arg);
 }
 
 void
@@ -138,12 +138,12 @@ request_check_payload(const char *protocol, const char *url, const char *what,
 	if (memchr(VARDATA_ANY(payload), '\0', VARSIZE_ANY_EXHDR(payload)) != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("payload of %s contains a zero byte", what),
+				 errmsg("payload of \"%s\" contains a zero byte", what),
 				 errhint("Pass a JSON value.")));
 	if (!pg_verify_mbstr(PG_UTF8, VARDATA_ANY(payload), VARSIZE_ANY_EXHDR(payload), true))
 		ereport(ERROR,
 				(errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
-				 errmsg("payload of %s is not valid UTF-8", what),
+				 errmsg("payload of \"%s\" is not valid UTF-8", what),
 				 errhint("Pass a JSON value.")));
 	callback.arg = unconstify(char *, what);
 	callback.previous = error_context_stack;
@@ -155,7 +155,7 @@ request_check_payload(const char *protocol, const char *url, const char *what,
 	if (kind == WIRE_JSONRPC && !JB_ROOT_IS_OBJECT(jsonb))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("payload of %s is not a JSON object", what),
+				 errmsg("payload of \"%s\" is not a JSON object", what),
 				 errhint("Pass a JSON object; dtm adds four parameters to it for JSON-RPC.")));
 }
 
@@ -179,7 +179,7 @@ dtm_check_url(PG_FUNCTION_ARGS)
 	if (problem != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s cannot be called: %s", what, problem),
+				 errmsg("URL of \"%s\" cannot be called: %s", what, problem),
 				 errdetail("The URL is \"%s\".", url),
 				 errhint("%s", hint)));
 	PG_RETURN_VOID();

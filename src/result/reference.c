@@ -61,13 +61,13 @@ check_step(Place *place, const char *path, const char *name)
 	if (step < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s refers to the result of unknown step \"%s\"", place->what, name),
-				 errdetail("The path is %s.", path),
+				 errmsg("\"%s\" refers to the result of unknown step \"%s\"", place->what, name),
+				 errdetail("The path is \"%s\".", path),
 				 errhint("A path begins with the name of a step, or with its branch id, as in $.\"01\".")));
 	if (strncmp(trans->action[step], DTM_SCHEME_TOPIC, strlen(DTM_SCHEME_TOPIC)) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s refers to the result of step \"%s\", which is a topic", place->what, name),
+				 errmsg("\"%s\" refers to the result of step \"%s\", which is a topic", place->what, name),
 				 errhint("A topic has a result for each of its URLs. Refer to a step that has a URL of its own.")));
 	if (step == place->step && place->own)
 		return;
@@ -76,7 +76,7 @@ check_step(Place *place, const char *path, const char *name)
 	if (!place->before[step])
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s refers to the result of step \"%s\", which does not come before it",
+				 errmsg("\"%s\" refers to the result of step \"%s\", which does not come before it",
 						place->what, name),
 				 !trans->core.concurrent ?
 				 errhint("Refer to steps that stand before it.") :
@@ -114,14 +114,14 @@ check_body(const Place *place, const bytea *payload)
 	if (key != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s has {$.%s...}, which is not replaced there", place->what, key),
+				 errmsg("\"%s\" contains \"{$.%s\", which is not replaced there", place->what, key),
 				 errhint("In a payload, which must be JSON, refer to a result by an object such as {\"$result\": \"$.charge.id\"}.")));
 }
 
 static void
 say_place(void *arg)
 {
-	errcontext("reference to a result in %s", ((Place *) arg)->what);
+	errcontext("reference to a result in \"%s\"", ((Place *) arg)->what);
 }
 
 void

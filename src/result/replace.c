@@ -170,7 +170,7 @@ header_problem(const char *text, char **encoded)
 
 /* A URL or header, from its first reference on. */
 static const char *
-replace_in_text(const char *text, const char *what,
+replace_in_text(const char *text, bool in_header,
 				const char *(*problem_of) (const char *text, char **encoded),
 				const References *references)
 {
@@ -195,7 +195,10 @@ replace_in_text(const char *text, const char *what,
 		if (problem != NULL && !references->lenient)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("result at %s cannot be part of a %s: %s", path, what, problem)));
+					 in_header ?
+					 errmsg("result at \"%s\" cannot be part of a header: %s", path, problem) :
+					 errmsg("result at \"%s\" cannot be part of a URL: %s", path, problem),
+					 errhint("Refer to a text, a number or a boolean, or pass the value in the payload.")));
 		appendBinaryStringInfo(&replaced, text, (int) (start - text));
 		appendStringInfoString(&replaced, problem != NULL ? "null" : encoded);
 		text = end + 1;
@@ -217,14 +220,14 @@ replace_in_url(const char *url, const References *references)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("reference to a result stands outside of path and query in URL \"%s\"", url),
 				 errhint("Only the path and the query of an http or https URL, or of one of a foreign server, can have references.")));
-	return replace_in_text(url, "URL", url_problem, references);
+	return replace_in_text(url, false, url_problem, references);
 }
 
 const char *
 replace_in_header(const char *value, const References *references)
 {
 	return strstr(value, REFERENCE_START) == NULL ? value :
-		replace_in_text(value, "header", header_problem, references);
+		replace_in_text(value, true, header_problem, references);
 }
 
 /* ---------- payloads ---------- */
@@ -264,7 +267,8 @@ append_value(StringInfo json, JsonbValue *value)
 	if (json->len > dtm_max_request_size * 1024)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("payload is larger than dtm.max_request_size with the results in it")));
+				 errmsg("payload is larger than dtm.max_request_size with the results in it"),
+				 errhint("Refer to a smaller part of a result, or increase dtm.max_request_size.")));
 }
 
 /* A key "$result" of an object that is no reference. */

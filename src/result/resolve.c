@@ -35,8 +35,9 @@ set_missing(const Resolution *resolution, const char *path, const char *note,
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 note == NULL ? errmsg("there is no result at %s", path) :
-			 errmsg("there is no result at %s: %s", path, note)));
+			 note == NULL ? errmsg("result at \"%s\" does not exist", path) :
+			 errmsg("result at \"%s\" does not exist: %s", path, note),
+			 errhint("Correct the reference with dtm_edit_step(), or have the step respond with what is referred to.")));
 }
 
 /*

@@ -76,7 +76,7 @@ utf8_check(const char *text, const char *what)
 	if (!utf8_has(text))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNTRANSLATABLE_CHARACTER),
-				 errmsg("%s cannot be converted to UTF-8", what),
+				 errmsg("\"%s\" cannot be converted to UTF-8", what),
 				 errhint("Use only characters that exist in UTF-8, because dtm sends UTF-8.")));
 }
 
