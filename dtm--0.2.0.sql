@@ -2192,8 +2192,8 @@ BEGIN
                 WHERE (before IS NULL OR t.id < before)
                   AND (wanted_status IS NULL OR t.status = wanted_status)
                   AND (wanted_type IS NULL OR t.trans_type = wanted_type)
-                  AND (earliest IS NULL OR t.created >= to_timestamp(earliest))
-                  AND (latest IS NULL OR t.created <= to_timestamp(latest))
+                  AND (earliest IS NULL OR extract(epoch FROM t.created) >= earliest)
+                  AND (latest IS NULL OR extract(epoch FROM t.created) <= latest)
                 ORDER BY t.id DESC LIMIT page);
   RETURN jsonb_build_object(
     'transactions',
@@ -2269,7 +2269,7 @@ BEGIN
       FROM @extschema@.dtm_reset_cron_time(
         COALESCE(make_interval(secs => dtm.gateway_number(arguments, 'timeout', NULL)),
                  3 * current_setting('dtm.timeout_to_fail')::interval),
-        LEAST(dtm.gateway_number(arguments, 'limit', 100), 2147483647)::integer) r;
+        GREATEST(LEAST(dtm.gateway_number(arguments, 'limit', 100), 2147483647), -1)::integer) r;
     RETURN answer;
   END IF;
   CASE op
@@ -2360,7 +2360,7 @@ DECLARE
   deep boolean := host IS NOT NULL OR wanted IS NOT NULL;
   kind text := NULLIF(arguments ->> 'type', '');
   owner text := NULLIF(arguments ->> 'role', '');
-  age interval := NULLIF(arguments ->> 'age', '')::interval;
+  age interval := substring(arguments ->> 'age' FROM '^[0-9]{1,6} (?:minute|hour|day)s?$')::interval;
   most integer := GREATEST(COALESCE(many, 50), 1);
   depth integer := CASE WHEN deep THEN 2000 WHEN kind IS NULL AND owner IS NULL AND age IS NULL THEN most + 1 ELSE 5000 END;
   stuck bigint[];
@@ -2368,6 +2368,10 @@ DECLARE
   lowest bigint;
   found_rows bigint;
 BEGIN
+  IF age IS NULL AND arguments ->> 'age' <> '' THEN
+    RAISE EXCEPTION 'invalid value for "age": "%"', arguments ->> 'age'
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass a number of minutes, hours or days, such as 10 minutes.';
+  END IF;
   IF state = 'stuck' THEN
     SELECT array_agg(s.id) INTO stuck FROM dtm.stuck s;
   END IF;

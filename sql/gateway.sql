@@ -128,6 +128,10 @@ SELECT answer FROM ask('all', '{"gid": "unknown"}');
 SELECT jsonb_path_query_array(b.answer::jsonb, '$.transactions[*].gid') FROM ask('all', '{"limit": "2"}') a,
   ask('all', json_build_object('limit', '2', 'position', a.answer::jsonb ->> 'next_position')::text) b;
 SELECT a.* FROM unnest('{limit,position,createTimeEnd}'::text[]) k, ask('all', json_build_object(k, '1x')::text) a;
+-- times and numbers that are none of timestamptz and of integer
+SELECT b, jsonb_array_length(NULLIF(a.answer::jsonb -> 'transactions', 'null')) > 0 AS found, a.sqlstate
+  FROM unnest(ARRAY['{"createTimeStart": "999999999999999999"}', '{"createTimeEnd": "-999999999999999999"}',
+                    '{"createTimeStart": "-999999999999999999", "createTimeEnd": "999999999999999999"}']) b, ask('all', b) a;
 -- topics are dtm_admin's, or whoever's that is granted the function
 SELECT a.* FROM ask('subscribe', '{"topic": "t", "url": "http://a/", "remark": "r"}') a;
 GRANT EXECUTE ON FUNCTION dtm_subscribe(text, text, text), dtm_unsubscribe(text, text), dtm_delete_topic(text) TO regress_dtm_shop;
@@ -143,6 +147,9 @@ SELECT a.* FROM unnest(ARRAY['{"topic": "t"}', '{"topic": "t"}']) b, ask('delete
 SELECT a.* FROM ask('resetCronTime', '{}') a;
 GRANT EXECUTE ON FUNCTION dtm_reset_cron_time(interval, integer) TO regress_dtm_shop;
 SELECT answer::jsonb ->> 'has_remaining' FROM ask('resetCronTime', '{"timeout": "1000000", "limit": "5"}');
+SELECT a.* FROM unnest(ARRAY['{"limit": "-999999999999999999"}', '{"timeout": "999999999999999999"}', '{"timeout": "-999999999999999999"}']) b, ask('resetCronTime', b) a;
+-- the page has a choice of ages, its address has anything
+SELECT a.outcome, a.sqlstate, a.message FROM unnest(ARRAY['{"what": "list", "age": "10 minutes"}', '{"what": "list", "age": "178000000 years"}', '{"what": "list", "age": "x"}']) b, ask('page', b) a;
 -- roles: only those that the gateway can become, and that may use dtm
 SET SESSION AUTHORIZATION regress_dtm_gateway;
 SELECT b.n, b.outcome, b.message, b.sqlstate FROM dtm.gateway_batch(
@@ -189,6 +196,8 @@ SELECT length(:'token');
 SELECT dtm_create_token('regress_dtm_shop', '0 s');
 SELECT dtm_create_token('regress_dtm_shop', '-1 s');
 SELECT dtm_create_token('regress_dtm_shop', '178000000 years') IS NOT NULL AS as_good_as_ever;
+SELECT dtm_create_token('regress_dtm_shop', '-10000 years');
+SELECT dtm_create_token('regress_dtm_shop', '-10000 years +3700000 days') IS NOT NULL AS a_century;
 RESET ROLE;
 DELETE FROM dtm.api_token WHERE expires > now() + interval '2 years';
 UPDATE dtm.api_token SET expires = now() - interval '1 s' WHERE hash = sha256(:'expired');

@@ -139,6 +139,10 @@ SELECT backlog FROM dtm.stat_coordinator;
 SELECT * FROM dtm_reset_cron_time('170000000 years');
 SELECT * FROM dtm_reset_cron_time('-170000000 years', 0);
 SELECT dtm_cleanup('178000000 years'), dtm_cleanup_barrier('2000000000 days');
+-- those before the first time that there is
+SELECT * FROM dtm_reset_cron_time('-10000 years', 0);
+SELECT dtm_cleanup('10000 years'), dtm_cleanup_barrier('200000 years');
+SELECT dtm_cleanup('-10000 years');
 SELECT dtm_submit('msg', ARRAY[dtm_step('')], gid => 'done');
 CALL dtm_run_due();
 SELECT dtm_wait('done', '2000000000 days');

@@ -139,6 +139,7 @@ SELECT s, dtm_verify_signature(s, '0123456789abcdef', 'g', '01', 'action', '') A
   FROM unnest(ARRAY[NULL, '', 't=', 't=1', 't=1,v1=', 't=99999999999999999999,v1=00', 't=-1,v1=', 'v1=00,t=1']) s;
 SELECT dtm_verify_signature('t=1700000000,v1=b26c15bd4034e6e3ef58516522be41ba9a2ad6a904acba3bd738bec7cc378d21', '0123456789abcdef', 'g', '01', E'action\n{"a": 1}', '', NULL) AS moved_border;
 SELECT dtm_verify_signature('t=1,v1=', NULL, 'g', '01', 'action', '');
+SELECT dtm_verify_signature('t=1,v1=', 'k', 'g', '01', 'action', '', '-1 s');
 SELECT dtm_verify_signature('t=1,v1=', '', 'g', '01', 'action', '');
 -- DROP SERVER needs no look at transactions
 DROP SERVER bank, rpc, other, elsewhere CASCADE;

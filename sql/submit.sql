@@ -169,6 +169,7 @@ SELECT dtm_wait('nobody');
 SELECT dtm_submit('msg', gid => 'never-run', options => '{"delay": 1000}');
 SELECT dtm_wait('never-run', '0 s');
 SELECT dtm_wait('never-run', '-1 s');
+SELECT dtm_wait('never-run', '-10000 years');
 SELECT dtm_wait('never-run', NULL);
 SELECT dtm_force_stop('never-run');
 SELECT dtm_wait('never-run');

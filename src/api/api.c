@@ -96,8 +96,19 @@ dtm_visible_submitter(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(seen->visible);
 }
 
-/* Beyond that many microseconds, nobody needs a sum of times to be exact. */
+/*
+ * Beyond these times, nobody needs a sum to be exact.  PostgreSQL adds months, days
+ * and the rest one after another, and each sum must be a time that there is.  A year
+ * is more than what months of a mean length differ from those of the calendar.
+ */
 #define FAR_AWAY	((double) USECS_PER_DAY * DAYS_PER_YEAR * 200000)
+#define FAR_BACK	((double) MIN_TIMESTAMP + (double) USECS_PER_DAY * DAYS_PER_YEAR)
+
+static bool
+is_far(double time)
+{
+	return time > FAR_AWAY || time < FAR_BACK;
+}
 
 TimestampTz
 api_time_after(TimestampTz time, const Interval *interval)
@@ -105,11 +116,12 @@ api_time_after(TimestampTz time, const Interval *interval)
 	double		months = (double) interval->month * USECS_PER_DAY * DAYS_PER_YEAR / MONTHS_PER_YEAR;
 	double		days = (double) interval->day * USECS_PER_DAY;
 	double		rest = (double) interval->time;
-	double		sum = months + days + rest;
+	double		sum = (double) time + months + days + rest;
 
-	if (Max(Max(fabs(months), fabs(days)), fabs(rest)) > FAR_AWAY ||
-		fabs(sum + (double) time) > FAR_AWAY)
+	if (is_far(sum))
 		return sum > 0 ? DTM_TIME_MAX : MIN_TIMESTAMP;
+	if (is_far((double) time + months) || is_far((double) time + months + days))
+		return (TimestampTz) sum;
 	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
 												   TimestampTzGetDatum(time),
 												   IntervalPGetDatum(interval)));

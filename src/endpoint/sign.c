@@ -4,6 +4,8 @@
  */
 #include "private.h"
 
+#include <float.h>
+
 #include "clock.h"
 
 #include "common/hmac.h"
@@ -93,6 +95,13 @@ argument(FunctionCallInfo fcinfo, int number)
 	return PG_ARGISNULL(number) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(number));
 }
 
+static double
+seconds_of(const Interval *interval)
+{
+	return (double) interval->time / USECS_PER_SEC +
+		((double) interval->day + (double) interval->month * DAYS_PER_MONTH) * SECS_PER_DAY;
+}
+
 /*
  * dtm_verify_signature(signature, key, gid, branch_id, op, body, max_age):
  * false where anything is missing, but for a body, whose absence is an empty one
@@ -106,7 +115,7 @@ dtm_verify_signature(PG_FUNCTION_ARGS)
 	const char *branch_id = argument(fcinfo, 3);
 	const char *op = argument(fcinfo, 4);
 	bytea	   *body = PG_ARGISNULL(5) ? NULL : PG_GETARG_BYTEA_PP(5);
-	Interval   *max_age = PG_ARGISNULL(6) ? NULL : PG_GETARG_INTERVAL_P(6);
+	double		seconds = PG_ARGISNULL(6) ? DBL_MAX : seconds_of(PG_GETARG_INTERVAL_P(6));
 	char		expected[HEX_LEN + 1];
 	const char *hex;
 	int64		time;
@@ -118,21 +127,20 @@ dtm_verify_signature(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("argument \"%s\" must not be null or empty", "key"),
 				 errhint("Pass the hmac_key of the caller's user mapping.")));
+	if (seconds < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"%s\" must not be negative", "max_age"),
+				 errhint("Pass how old a signature may be, such as 5 minutes, or NULL for any age.")));
 	if (signature == NULL || gid == NULL || branch_id == NULL || op == NULL ||
 		!parse(signature, &time, &hex))
 		PG_RETURN_BOOL(false);
 	/* which would move the border between two of them */
 	if (strpbrk(gid, "\r\n") || strpbrk(branch_id, "\r\n") || strpbrk(op, "\r\n"))
 		PG_RETURN_BOOL(false);
-	if (max_age != NULL)
-	{
-		double		seconds = (double) max_age->time / USECS_PER_SEC +
-			((double) max_age->day + (double) max_age->month * DAYS_PER_MONTH) * SECS_PER_DAY;
-
-		/* clocks differ in both directions */
-		if ((double) now - (double) time > seconds || (double) time - (double) now > seconds)
-			PG_RETURN_BOOL(false);
-	}
+	/* clocks differ in both directions */
+	if ((double) now - (double) time > seconds || (double) time - (double) now > seconds)
+		PG_RETURN_BOOL(false);
 	compute(key, time, gid, branch_id, op, body ? VARDATA_ANY(body) : NULL,
 			body ? VARSIZE_ANY_EXHDR(body) : 0, expected);
 	/* in a time that does not depend on where they differ */
