@@ -194,7 +194,7 @@ for my $case (
 	sql("SET SESSION AUTHORIZATION app; SELECT dtm_submit('$type', ARRAY[$first, $steps], gid => '$gid', options => '{\"results\": true}')");
 	ok(eventually($node, "SELECT count(*) = 1 FROM dtm.parked WHERE gid = '$gid'"), "$gid: a $op of a $type with a missing path is parked");
 	is(sql("SELECT op, branch_id, reason FROM dtm.parked WHERE gid = '$gid'"), "$op|02|it cannot be called: result at \"$path\" does not exist", "$gid: why");
-	is(sql("SELECT count(*), max(result) FROM dtm.calls WHERE gid = '$gid' AND error ~ 'no result'"), '1|PERMANENT', "$gid: it was tried once");
+	is(sql("SELECT count(*), max(result) FROM dtm.calls WHERE gid = '$gid' AND error ~ 'does not exist'"), '1|PERMANENT', "$gid: it was tried once");
 	is(paths($gid), $called, "$gid: nothing is called");
 }
 reply('/first', { status => 200, body => '{"id": 1}' });
