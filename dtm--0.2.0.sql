@@ -482,6 +482,14 @@ BEGIN
     RAISE EXCEPTION 'empty url'
       USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass the URL to which messages of the topic should go.';
   END IF;
+  IF length(topic) > 128 THEN
+    RAISE EXCEPTION 'argument "topic" is longer than 128 characters'
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Use a shorter name.';
+  END IF;
+  IF length(remark) > 1000 THEN
+    RAISE EXCEPTION 'argument "remark" is longer than 1000 characters'
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Say it briefly, and where the rest can be read.';
+  END IF;
   PERFORM dtm.check_url(url, 'topic ' || topic);
   /* concurrent changes of a topic wait here for each other */
   INSERT INTO dtm.topic AS t VALUES (topic, 1, '{}', '{}')

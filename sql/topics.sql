@@ -65,6 +65,10 @@ SELECT dtm_submit('msg', ARRAY[dtm_step('topic://t')]);
 SELECT dtm_delete_topic('unknown');
 SELECT dtm_delete_topic('t');
 SELECT dtm_delete_topic('t');
+-- what people write of a URL is short, as are names
+SELECT dtm_subscribe('long', 'http://a/', repeat('n', 1001));
+SELECT dtm_subscribe(repeat('t', 129), 'http://a/');
+SELECT dtm_subscribe(repeat('n', 128), 'http://a/', repeat('n', 1000)), dtm_delete_topic(repeat('n', 128));
 -- an ordinary user reads them
 CREATE ROLE regress_topic_user;
 GRANT dtm_user TO regress_topic_user;
