@@ -25,6 +25,11 @@ CREATE SERVER bank FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url 'grpc://user@
 CREATE SERVER bank FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url 'http://bank.internal/api?x=1');
 CREATE SERVER bank FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url 'http://bank.internal', bearer_token 'x');
 CREATE SERVER bank FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url 'http://bank.internal', connect_timeout 'soon');
+CREATE SERVER bank FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url 'http://bank.internal', connect_timeout '1.5');
+CREATE SERVER bank FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url 'http://bank.internal', connect_timeout '0x10');
+CREATE SERVER bank FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url 'http://bank.internal', connect_timeout '-5s');
+CREATE SERVER bank FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url 'http://bank.internal', connect_timeout '2d');
+CREATE SERVER bank FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url 'http://bank.internal', request_timeout '0.5');
 CREATE SERVER bank FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url 'http://bank.internal', request_timeout '0');
 CREATE SERVER bank FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url 'http://bank.internal', ca_file '/etc/ssl/ca.pem');
 CREATE SERVER bank FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url 'http://bank.internal', max_requests '0');
@@ -37,7 +42,7 @@ CREATE SERVER bank FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url 'http://bank.
 CREATE SERVER bank FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url 'http://bank.internal', rate 'NaN');
 CREATE SERVER bank FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url 'http://bank.internal', rate '10/s');
 ALTER FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url 'x');
-CREATE SERVER bank FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url 'http://127.0.0.1:9/api/', connect_timeout '2s', request_timeout '500', max_requests '10', rate '0.5');
+CREATE SERVER bank FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url 'http://127.0.0.1:9/api/', connect_timeout '2.001s', request_timeout '500', max_requests '10', rate '0.5');
 ALTER SERVER bank OPTIONS (DROP base_url);
 CREATE SERVER rpc FOREIGN DATA WRAPPER dtm_http OPTIONS (base_url 'grpc://127.0.0.1:9');
 -- there is nothing to select from it

@@ -228,12 +228,12 @@ check_value(const char *name, OptionKind kind, const char *value)
 			check_file(name, value);
 			break;
 		case OPTION_MS:
-			if (!parse_int(value, &number, GUC_UNIT_MS, &hint) || number <= 0 ||
+			if (!step_read_ms(value, &number) || number <= 0 ||
 				number > DTM_MAX_REQUEST_TIMEOUT)
 				ereport(ERROR,
 						(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
-						 errmsg("option \"%s\" must be a time greater than 0, up to one day", name),
-						 errhint("Specify milliseconds, or a number with a unit, such as 5s.")));
+						 errmsg("option \"%s\" must be a time greater than 0, up to one day, in whole milliseconds", name),
+						 errhint("Specify a whole number of milliseconds, or a number with a unit, such as 1.5s.")));
 			break;
 		case OPTION_COUNT:
 			/* a fraction would be rounded, 0x10 be 16 */

@@ -225,6 +225,20 @@ read_replies(StepOptions *options, const StepKey *key, const JsonbValue *value,
 	return true;
 }
 
+/*
+ * PostgreSQL rounds to a whole number of the unit, and takes hexadecimal digits: who
+ * writes 1.5 would get 2 ms, and means seconds.
+ */
+bool
+step_read_ms(const char *text, int *ms)
+{
+	double		exact;
+
+	return strspn(text, "0123456789.") > 0 && strpbrk(text, "xX") == NULL &&
+		parse_real(text, &exact, GUC_UNIT_MS, NULL) && fabs(exact - rint(exact)) < 1e-6 &&
+		parse_int(text, ms, GUC_UNIT_MS, NULL);
+}
+
 /* Seconds; of a server, milliseconds or with a unit, as a setting has it. */
 static bool
 read_time(const JsonbValue *value, StepPlace place, double max, double *seconds)
@@ -234,7 +248,7 @@ read_time(const JsonbValue *value, StepPlace place, double max, double *seconds)
 
 	if (place == STEP_IN_SERVER)
 	{
-		if (string == NULL || !parse_int(string, &ms, GUC_UNIT_MS, NULL))
+		if (string == NULL || !step_read_ms(string, &ms))
 			return false;
 		*seconds = ms / 1000.0;
 	}
@@ -327,7 +341,7 @@ const StepKey step_keys[] = {
 	{"compensate_ok", STEP_BOTH | STEP_IS_READ, KINDS_REPLY, read_statuses, FIELD(compensate_ok), STATUSES_HINT},
 	{"retry_after", STEP_BOTH, KINDS_REPLY, read_flag, FIELD(retry_after), FLAG_HINT},
 	{"request_timeout", STEP_BOTH, KINDS_ALL, read_timeout, FIELD(request_timeout),
-	"Specify a time greater than 0, up to one day: of a step in seconds, of a server in milliseconds or with a unit, such as 5s."},
+	"Specify a time greater than 0, up to one day: of a step in seconds, of a server in whole milliseconds or with a unit, such as 1.5s."},
 	{"retry_interval", STEP_ALONE, KINDS_ALL, read_interval, FIELD(retry_interval),
 	"Specify seconds greater than 0."},
 	{"max_attempts", STEP_ALONE, KINDS_ALL, read_attempts, FIELD(max_attempts),

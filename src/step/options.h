@@ -98,6 +98,12 @@ extern StepOptions *step_options_read(const Jsonb *object, StepPlace place,
 extern bool step_options_read_text(StepOptions *options, const char *key,
 								   const char *value, StepProblem *problem);
 
+/*
+ * Reads a time of a server's option: milliseconds, or with a unit.  False: it is
+ * none, or not a whole number of milliseconds.
+ */
+extern bool step_read_ms(const char *text, int *ms);
+
 /* Kinds of branches. */
 enum
 {
