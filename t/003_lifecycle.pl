@@ -211,5 +211,8 @@ my $tight = start_server('tight', extension => 0, conf => "max_worker_processes 
 $tight->safe_psql('postgres', 'CREATE EXTENSION dtm');
 ok($tight->wait_for_log(qr/out of background worker slots for dtm coordinators/),
 	'too few workers: the log says what to raise');
+is($tight->safe_psql('postgres', 'SELECT state, reason, hint FROM dtm.stat_coordinator'),
+	'not running|The coordinator cannot be started because no background worker slot is free.|Increase max_worker_processes, or decrease dtm.coordinators_per_database.',
+	'and dtm.stat_coordinator');
 
 done_testing();

@@ -46,6 +46,32 @@ check_columns(TupleDesc desc, bool known)
 				 errhint("If a new package was installed, restart the server.")));
 }
 
+/* Is it for want of a background worker that a coordinator does not run? */
+static bool
+lacks_worker(void)
+{
+	bool		lacks;
+
+	if (dtm_shared == NULL || RecoveryInProgress())
+		return false;
+	SpinLockAcquire(&dtm_shared->mutex);
+	lacks = dtm_shared->no_worker;
+	SpinLockRelease(&dtm_shared->mutex);
+	return lacks;
+}
+
+/* Why a coordinator does not run as it should, and what to do. */
+static void
+set_reason(Datum *values, bool *nulls, const char *reason, const char *hint)
+{
+	nulls[12] = nulls[13] = false;
+	values[12] = CStringGetTextDatum(reason);
+	values[13] = CStringGetTextDatum(hint);
+}
+
+#define NO_WORKER_REASON	"The coordinator cannot be started because no background worker slot is free."
+#define NO_WORKER_HINT		"Increase max_worker_processes, or decrease dtm.coordinators_per_database."
+
 /* A row of dtm.stat_coordinator; NULL: there is no coordinator. */
 static HeapTuple
 stats_row(TupleDesc desc, DtmSharedSlot *slot)
@@ -65,6 +91,8 @@ stats_row(TupleDesc desc, DtmSharedSlot *slot)
 		values[0] = CStringGetTextDatum(dtm_shared == NULL ? "not preloaded" :
 										RecoveryInProgress() ? "standby" :
 										"not running");
+		if (lacks_worker())
+			set_reason(values, nulls, NO_WORKER_REASON, NO_WORKER_HINT);
 		return heap_form_tuple(desc, values, nulls);
 	}
 	SpinLockAcquire(&slot->mutex);
@@ -92,25 +120,19 @@ stats_row(TupleDesc desc, DtmSharedSlot *slot)
 	nulls[12] = nulls[13] = true;
 	if ((state == DTM_COORDINATOR_PAUSED || state == DTM_COORDINATOR_DRAINING) &&
 		store_home_reason(home) != NULL)
-	{
-		nulls[12] = nulls[13] = false;
-		values[12] = CStringGetTextDatum(store_home_reason(home));
-		values[13] = CStringGetTextDatum(store_home_hint(home));
-	}
+		set_reason(values, nulls, store_home_reason(home), store_home_hint(home));
+	else if (pid == 0 && lacks_worker())
+		set_reason(values, nulls, NO_WORKER_REASON, NO_WORKER_HINT);
 	else if (pid == 0 && restart_at != 0)
-	{
-		nulls[12] = nulls[13] = false;
-		values[12] = CStringGetTextDatum(psprintf("The coordinator ended soon after its start, and is started again at %s.",
-												  timestamptz_to_str(restart_at)));
-		values[13] = CStringGetTextDatum("The server log says why it ended.");
-	}
+		set_reason(values, nulls,
+				   psprintf("The coordinator ended soon after its start, and is started again at %s.",
+							timestamptz_to_str(restart_at)),
+				   "The server log says why it ended.");
 	else if (slot->share.of < dtm_coordinators_per_database)
-	{
-		nulls[12] = nulls[13] = false;
-		values[12] = CStringGetTextDatum(psprintf("Only %d of %d coordinators run because no background worker slot is free.",
-												  slot->share.of, dtm_coordinators_per_database));
-		values[13] = CStringGetTextDatum("Increase max_worker_processes, or decrease dtm.coordinators_per_database.");
-	}
+		set_reason(values, nulls,
+				   psprintf("Only %d of %d coordinators run because no background worker slot is free.",
+							slot->share.of, dtm_coordinators_per_database),
+				   NO_WORKER_HINT);
 	return heap_form_tuple(desc, values, nulls);
 }
 

@@ -470,6 +470,9 @@ start_workers(void)
 					 errhint("Increase max_worker_processes. dtm needs one worker for the launcher, dtm.coordinators_per_database for each database that has the extension, and, for a moment, one for each other database.")));
 	}
 	reported_no_slot = no_worker;
+	SpinLockAcquire(&dtm_shared->mutex);
+	dtm_shared->no_worker = no_worker;
+	SpinLockRelease(&dtm_shared->mutex);
 	return timeout;
 }
 

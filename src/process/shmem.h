@@ -147,6 +147,8 @@ typedef struct DtmShared
 	Latch	   *launcher;		/* NULL: not running */
 	bool		look_at_all;
 	bool		databases_changed;	/* pg_database has */
+	bool		no_worker;		/* a coordinator could not be started, since
+								 * no background worker was free */
 	int			nrequested;
 	Oid			requested[DTM_MAX_REQUESTED];
 	int			nslots;
