@@ -280,6 +280,9 @@ for my $file ('dtm-rules.yml', 'dtm-dashboard.json')
 		ok($families{ $name =~ s/_(bucket|sum|count)$//r }, "$file: $name");
 	}
 }
+# whoever gets an alert sees its numbers on the dashboard
+my $board = slurp_file("$files/dtm-dashboard.json");
+is(join(' ', sort grep { $board !~ /\b$_\b/ } slurp_file("$files/dtm-rules.yml") =~ /\b(dtm_[a-z_]+)\b(?!\()/g), '', 'the dashboard has what the rules ask for');
 my %alerts = map { $_ => 1 } slurp_file("$files/dtm-rules.yml") =~ /alert: (\w+)/g;
 my %told = map { $_ => 1 } $docs =~ /^\| `(Dtm\w+)` \|/mg;
 is_deeply(\%told, \%alerts, 'each alert is documented');
