@@ -59,7 +59,7 @@ my @src = (
 		qw(compat coordinator core errors gid local outcome process/metrics process/shmem request result settings store
 		   transaction text wire process/wait_event clock process/waiters)],
 	['gateway',
-		qw(api clock compat core errors process/wait_event process/waiters request settings store transaction)],
+		qw(api clock compat core errors process/wait_event process/waiters request settings store text transaction)],
 	['dtm', qw(citus compat process/flight gid local process process/shmem settings store)]);
 
 # The same of the gateway, where a part may have several files; what has none

@@ -87,6 +87,18 @@ for my $method ([ "txt('dc')", "\x{dc}" ], [ "'%C3%9C'", "\x{dc}" ], [ "'%E2%82%
 
 refused('latin1', "SELECT dtm_submit('msg', ARRAY[ROW('$busi/rpc?method=m', '', '\\x7b2261223a22e282ac227d', NULL)::dtm_step], options => '{\"protocol\": \"json-rpc\"}')", qr/22P05.*LATIN1/s, 'a payload that has to be read here');
 
+# what is looked for with a character that there is not (the euro sign) is not found; one that there is, is
+$node->safe_psql('latin1', 'CREATE ROLE looker IN ROLE dtm_admin');
+for my $search ([ 'page', 'list', 'c3bc', 2 ], [ 'page', 'list', 'e282ac', 0 ], [ 'page', 'transaction', 'e282ac', 0 ], [ 'query', '', 'e282ac', 0 ], [ 'all', '', 'e282ac', 0 ])
+{
+	my ($op, $what, $hex, $found) = @$search;
+	my $body = "convert_to('{\"what\": \"$what\", \"gid\": \"g', 'UTF8') || '\\x$hex' || convert_to('\"}', 'UTF8')";
+	like($node->safe_psql('latin1', "SELECT b.outcome, jsonb_array_length(COALESCE(NULLIF(a -> 'rows', 'null'), NULLIF(a -> 'transactions', 'null'), '[]')) FROM dtm.gateway_batch(ARRAY['looker'], ARRAY[NULL::bytea], ARRAY['$op'], ARRAY[$body], ARRAY[NULL::integer], '{}', true) b, COALESCE(convert_from(b.answer[1], 'UTF8')::jsonb, '{}') a"),
+		$found ? qr/^success\|[1-9]/ : qr/^success\|0$/, "latin1: $op $what of $hex");
+}
+like($node->safe_psql('latin1', "SELECT b.sqlstate FROM dtm.gateway_batch(ARRAY['looker'], ARRAY[NULL::bytea], ARRAY['prepare'], ARRAY[convert_to('{\"trans_type\": \"tcc\", \"gid\": \"g', 'UTF8') || '\\xe282ac' || convert_to('\"}', 'UTF8')], ARRAY[NULL::integer], '{}', true) b"),
+	qr/^22P05$/, 'latin1: but nothing is begun under another name');
+
 # ---------- SQL_ASCII: bytes that may be no text ----------
 
 ok(make('ascii', 'SQL_ASCII'), 'a database in SQL_ASCII');

@@ -15,6 +15,7 @@
 #include "errors.h"
 #include "settings.h"
 #include "store/store.h"
+#include "text/utf8.h"
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
@@ -84,7 +85,23 @@ answer_workflow(GatewayItem *item, const Transaction *trans)
 
 /* ---------- requests ---------- */
 
-/* The body, an object of JSON in UTF-8; NULL: there is none. */
+/* Requests that look for something, and do nothing. */
+static bool
+is_search(const char *op)
+{
+	static const char *const searches[] = {"page", "query", "all", "queryKV"};
+
+	for (int i = 0; i < lengthof(searches); i++)
+		if (strcmp(op, searches[i]) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * The body, an object of JSON in UTF-8; NULL: there is none.  What is looked for with
+ * a character that the database's encoding lacks is not there: it becomes one that no
+ * gid has.
+ */
 static Jsonb *
 body_of(const GatewayItem *item)
 {
@@ -92,12 +109,18 @@ body_of(const GatewayItem *item)
 
 	if (item->body == NULL)
 		return NULL;
-	text = pg_any_to_server(VARDATA_ANY(item->body),
-							VARSIZE_ANY_EXHDR(item->body), PG_UTF8);
+	if (is_search(item->op))
+		text = utf8_to_server_or(VARDATA_ANY(item->body), VARSIZE_ANY_EXHDR(item->body), "\\u0001");
 
-	/* it may be the body itself, which has no end */
-	text = text == VARDATA_ANY(item->body) ?
-		pnstrdup(text, VARSIZE_ANY_EXHDR(item->body)) : text;
+	else
+	{
+		text = pg_any_to_server(VARDATA_ANY(item->body),
+								VARSIZE_ANY_EXHDR(item->body), PG_UTF8);
+
+		/* it may be the body itself, which has no end */
+		text = text == VARDATA_ANY(item->body) ?
+			pnstrdup(text, VARSIZE_ANY_EXHDR(item->body)) : text;
+	}
 
 	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
 }

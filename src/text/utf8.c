@@ -4,6 +4,8 @@
  */
 #include "utf8.h"
 
+#include "catalog/namespace.h"
+#include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 
 bool
@@ -110,6 +112,43 @@ utf8_to_server(const char *utf8, size_t len)
 	}
 	PG_END_TRY();
 	return converted;
+}
+
+char *
+utf8_to_server_or(const char *utf8, size_t len, const char *instead)
+{
+	int			encoding = GetDatabaseEncoding();
+	unsigned char *next = (unsigned char *) pnstrdup(utf8, len);
+	Oid			conversion;
+	char	   *some;
+	StringInfoData all;
+
+	if (encoding == PG_UTF8 || encoding == PG_SQL_ASCII || utf8_is_ascii((char *) next))
+		return pg_any_to_server((char *) next, (int) strlen((char *) next), PG_UTF8);
+
+	conversion = FindDefaultConversionProc(PG_UTF8, encoding);
+	some = palloc(len * MAX_CONVERSION_GROWTH + 1);
+	initStringInfo(&all);
+	while (*next != '\0')
+	{
+		int			rest = (int) strlen((char *) next);
+		int			n;
+
+		if (!IS_HIGHBIT_SET(*next))
+		{
+			appendStringInfoChar(&all, (char) *next++);
+			continue;
+		}
+		n = Min(pg_encoding_mblen(PG_UTF8, (char *) next), rest);
+		if (OidIsValid(conversion) &&
+			pg_do_encoding_conversion_buf(conversion, PG_UTF8, encoding, next, n, (unsigned char *) some,
+										  n * MAX_CONVERSION_GROWTH + 1, true) == n)
+			appendStringInfoString(&all, some);
+		else
+			appendStringInfoString(&all, instead);
+		next += n;
+	}
+	return all.data;
 }
 
 const char *

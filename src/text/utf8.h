@@ -37,6 +37,9 @@ extern const char *utf8_or_marks(const char *text);
  */
 extern char *utf8_to_server(const char *utf8, size_t len);
 
+/* The same, but with "instead" for each character that the encoding lacks. */
+extern char *utf8_to_server_or(const char *utf8, size_t len, const char *instead);
+
 /* Is it nothing but ASCII, which is the same in all encodings of servers? */
 extern bool utf8_is_ascii(const char *text);
 
