@@ -68,7 +68,8 @@ function close() {
 }
 
 // spec: title, says, gids or a function that finds them, body(values, reason) of a request
-// (without gids, one request), sql(values, reason), fields, danger, button
+// (without gids, one request), check(values): why it is not sent, sql(values, reason), fields,
+// danger, button
 export async function askFor(spec) {
 	let gids = spec.gids ?? null;
 	let running = false;
@@ -80,26 +81,33 @@ export async function askFor(spec) {
 	const values = () => Object.fromEntries(new FormData(form));
 	const many_gids = h('div', { class: 'gids small', tabindex: '0', role: 'group', 'aria-label': 'Transactions' });
 	const count = h('p', { class: 'soft', 'aria-live': 'polite' });
+	const complaint = h('p', { class: 'note red', role: 'alert' });
 
 	const update = () => {
 		go.textContent = spec.button + (gids && gids.length > 1 ? ' (' + number(gids.length) + ')' : '');
 		sql.textContent = spec.sql(values(), quote(values().reason || '…'), gids);
+		complaint.hidden = true;
 	};
 
 	add(form, [
 		h('h2', { id: 'dialog-title' }, spec.title), h('p', {}, spec.says), count, many_gids,
 		spec.fields, field('reason', 'Reason', reason, 'It is kept with the transaction, with your role and the time.'),
-		h('details', {}, h('summary', {}, 'The same as SQL'), sql),
+		h('details', {}, h('summary', {}, 'The same as SQL'), sql), complaint,
 		h('div', { class: 'feet' },
 			h('button', { type: 'button', class: 'quiet', onclick: (e) => copy(sql.textContent, e.target) }, 'Copy as SQL'),
 			h('span', { class: 'gap' }), cancel, go)]);
 	form.addEventListener('input', update);
 	form.addEventListener('submit', (event) => {
 		event.preventDefault();
-		if (!running && reason.value.trim() !== '') {
-			running = true;
-			run(spec, gids, values());
+		if (running) return;
+		const why = reason.value.trim() === '' ? 'Say why: the reason is empty.' : spec.check?.(values());
+		if (why) {
+			complaint.textContent = why;
+			complaint.hidden = false;
+			return;
 		}
+		running = true;
+		run(spec, gids, values());
 	});
 	dialog().oncancel = (event) => { if (dialog().dataset.busy) event.preventDefault(); };
 	if (spec.find) {
@@ -249,6 +257,7 @@ export function editStep(gid, branch, ops) {
 	askFor({
 		title: `Change branch ${branch}`, says: 'What has failed with the old URL or payload is retried at once; if it was parked for this branch, it goes on.',
 		button: 'Change', done: 'changed', gids: [gid], fields,
+		check: (values) => changes(values) === '{}' ? 'Nothing is changed. To have the branch called again as it is, use Retry now or Resume.' : null,
 		body: (values) => ({ act: 'edit', branch_id: branch, changes: changes(values) }),
 		sql: (values, reason) => `SELECT dtm_edit_step(${quote(gid)}, ${quote(branch)}, ${quote(changes(values))}, ${reason});`
 	});
