@@ -184,6 +184,15 @@ var bankTests = map[string]func(w *world){
 		w.post(r, 400)
 	},
 
+	"body without a key": func(w *world) {
+		for body, key := range map[string]string{`{"amount": 30}`: "account", `{"account": "alice"}`: "amount", `[]`: "account"} {
+			r := newRequest("/withdraw", "action")
+			r.call.Body = []byte(body)
+			w.equal(w.post(r, 400), `{"message":"key \"`+key+`\" is missing in the body"}`)
+		}
+		w.balances("alice 100, bob 100")
+	},
+
 	"rollback leaves nothing": func(w *world) {
 		gid := newGID()
 		tx, err := w.shop.Begin(ctx)

@@ -22,8 +22,23 @@ type Call struct {
 	Body      []byte // as received: the payload of the step
 }
 
-// Decode stores the payload, which is JSON, in value.
-func (c *Call) Decode(value any) error { return json.Unmarshal(c.Body, value) }
+// Decode stores the payload, which is JSON, in value. If it is not, or lacks one of the
+// required keys, the error is a response of status 400 that says so.
+func (c *Call) Decode(value any, required ...string) error {
+	if len(required) > 0 {
+		var keys map[string]any
+		_ = json.Unmarshal(c.Body, &keys) // what is no object has no keys
+		for _, key := range required {
+			if keys[key] == nil {
+				return badRequest("key %q is missing in the body", key)
+			}
+		}
+	}
+	if err := json.Unmarshal(c.Body, value); err != nil {
+		return badRequest("the body is not the JSON that is expected: %w", err)
+	}
+	return nil
+}
 
 // isQueryBack: dtm asks if the local transaction of a prepared message has committed.
 func (c *Call) isQueryBack() bool { return c.Op == "msg" } // TransType is not signed

@@ -38,7 +38,7 @@ func Ongoing(format string, arguments ...any) error {
 	return reply(http.StatusTooEarly, format, arguments)
 }
 
-// badRequest: the request does not have the parameters of a branch.
+// badRequest: the request does not have the parameters of a branch, or a key of its body.
 func badRequest(format string, arguments ...any) error {
 	return reply(http.StatusBadRequest, format, arguments)
 }

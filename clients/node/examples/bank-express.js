@@ -9,7 +9,7 @@ pool.on("error", (error) => console.error(error)); // an idle connection was los
 const options = { key: process.env.BANK_KEY };
 
 const change = (sign) => async (client, call) => {
-  const { account, amount } = call.json();
+  const { account, amount } = call.json("account", "amount");
   const { rows } = await client.query("SELECT state FROM account WHERE name = $1 FOR UPDATE", [account]);
   if (rows.length === 0) throw new Refused(`no account ${account}`);
   if (rows[0].state === "audited") throw new Ongoing(`account ${account} is being audited`);

@@ -58,9 +58,17 @@ export class Call {
     readonly body: Buffer = Buffer.alloc(0),
   ) {}
 
-  /** The payload of the step. */
-  json<T = any>(): T {
-    return JSON.parse(this.body.toString("utf8")) as T;
+  /** The payload of the step. Without one of the required keys, BadRequest names it. */
+  json<T = any>(...required: string[]): T {
+    let value: any;
+    try {
+      value = JSON.parse(this.body.toString("utf8"));
+    } catch {
+      throw new BadRequest("the body is not JSON");
+    }
+    for (const key of required)
+      if (value?.[key] === undefined || value[key] === null) throw new BadRequest(`key "${key}" is missing in the body`);
+    return value as T;
   }
 
   /** Whether dtm asks if the local transaction of a prepared message has committed. */

@@ -148,6 +148,13 @@ for (const example of ["bank-express.js", "bank-fastify.js"])
         assert.equal((await world.post("/withdraw", "", "action"))[0], 400);
       });
 
+      for (const [key, payload] of [["account", { amount: 30 }], ["amount", { account: "alice" }], ["account", null]])
+        test(`a body without ${key}: ${JSON.stringify(payload)}`, async () => {
+          const [status, text] = await world.post("/withdraw", randomUUID(), "action", { payload });
+          assert.deepEqual([status, JSON.parse(text)], [400, { message: `key "${key}" is missing in the body` }]);
+          assert.equal(await world.balances(), "alice 100, bob 100");
+        });
+
       test("a rollback leaves nothing", async () => {
         const gid = randomUUID();
         const client = await world.shop.connect();

@@ -96,8 +96,8 @@ export class World {
   }
 
   /** Calls the bank as the coordinator would. */
-  async post(path, gid, op, { key = KEY, inHeaders = false, at = Math.floor(Date.now() / 1000), transType = "saga", branchId = "01" } = {}) {
-    const body = Buffer.from(JSON.stringify({ account: "alice", amount: 30 }));
+  async post(path, gid, op, { key = KEY, inHeaders = false, at = Math.floor(Date.now() / 1000), transType = "saga", branchId = "01", payload = { account: "alice", amount: 30 } } = {}) {
+    const body = Buffer.from(JSON.stringify(payload));
     const values = { trans_type: transType, gid, branch_id: branchId, op };
     const headers = { "content-type": "application/json" };
     if (key) headers["dtm-signature"] = sign(new Call(transType, gid, branchId, op, body), key, at);

@@ -50,7 +50,7 @@ class Ongoing(Reply):
 
 
 class BadRequest(Reply):
-    """The request does not have the parameters of a branch."""
+    """The request does not have the parameters of a branch, or its body lacks a key."""
 
     status = 400
 
@@ -77,9 +77,16 @@ class Call:
     op: str
     body: bytes = b""
 
-    def json(self) -> Any:
-        """The payload of the step."""
-        return json.loads(self.body)
+    def json(self, *required: str) -> Any:
+        """The payload of the step.  Without one of the required keys, BadRequest names it."""
+        try:
+            value = json.loads(self.body)
+        except ValueError:
+            raise BadRequest("the body is not JSON") from None
+        for key in required:
+            if not isinstance(value, dict) or value.get(key) is None:
+                raise BadRequest(f'key "{key}" is missing in the body')
+        return value
 
     @property
     def parameters(self) -> tuple[str, str, str, str]:

@@ -29,7 +29,8 @@ class Account(models.Model):
 
 
 def change(call, sign):
-    name, amount = call.json()["account"], call.json()["amount"]
+    order = call.json("account", "amount")
+    name, amount = order["account"], order["amount"]
     account = Account.objects.select_for_update().filter(name=name).first()
     if account is None:
         raise Refused(f"no account {name}")

@@ -23,7 +23,8 @@ app = FastAPI(lifespan=lifespan)
 
 
 async def change(connection, call, sign):
-    account, amount = call.json()["account"], call.json()["amount"]
+    order = call.json("account", "amount")
+    account, amount = order["account"], order["amount"]
     cursor = await connection.execute("SELECT state FROM account WHERE name = %s FOR UPDATE", (account,))
     row = await cursor.fetchone()
     if row is None:

@@ -14,7 +14,8 @@ KEY = os.environ["BANK_KEY"]
 
 
 def change(connection, call, sign):
-    account, amount = call.json()["account"], call.json()["amount"]
+    order = call.json("account", "amount")
+    account, amount = order["account"], order["amount"]
     row = connection.execute("SELECT state FROM account WHERE name = %s FOR UPDATE", (account,)).fetchone()
     if row is None:
         raise Refused(f"no account {account}")

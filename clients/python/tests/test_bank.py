@@ -1,5 +1,6 @@
 """The example banks under sagas and under direct calls.  If one fails, a participant that uses the helpers
 does its business twice, or not at all, or takes orders from strangers."""
+import json
 import time
 import uuid
 
@@ -130,6 +131,13 @@ def test_query_back(world):
 
 def test_request_without_parameters(world):
     assert world.post("/withdraw", "", "action", {})[0] == 400
+
+
+@pytest.mark.parametrize("body, key", [({"amount": 30}, "account"), ({"account": "alice"}, "amount"), ([], "account")])
+def test_body_without_a_key(world, body, key):
+    status, text = world.post("/withdraw", uuid.uuid4().hex, "action", body)
+    assert (status, json.loads(text)) == (400, {"message": f'key "{key}" is missing in the body'})
+    assert world.balances() == {"alice": 100, "bob": 100}
 
 
 def test_rollback_leaves_nothing(world):

@@ -21,7 +21,7 @@ func change(sign int) dtmpg.Business {
 			Account string
 			Amount  int
 		}
-		if err := call.Decode(&order); err != nil {
+		if err := call.Decode(&order, "account", "amount"); err != nil {
 			return nil, err
 		}
 		var state string

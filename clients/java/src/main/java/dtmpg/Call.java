@@ -1,9 +1,9 @@
 package dtmpg;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.net.URLDecoder;
 import java.nio.charset.StandardCharsets;
 import java.security.GeneralSecurityException;
@@ -30,12 +30,19 @@ public record Call(String transType, String gid, String branchId, String op, byt
 	static final ObjectMapper JSON = new ObjectMapper();
 	private static final Pattern SIGNATURE = Pattern.compile("t=([0-9]{1,12}),v1=[0-9a-f]{64}");
 
-	/** The payload, which is JSON, as a value of a class: a record, or JsonNode. */
-	public <T> T json(Class<T> type) {
+	/**
+	 * The payload, which is JSON, as a value of a class: a record, or JsonNode. If it is not, or lacks one of
+	 * the required keys, the response has status 400 and says so.
+	 */
+	public <T> T json(Class<T> type, String... required) {
 		try {
+			JsonNode value = JSON.readTree(body);
+			for (String key : required)
+				if (!value.hasNonNull(key))
+					throw new BadRequest("key \"" + key + "\" is missing in the body");
 			return JSON.readValue(body, type);
 		} catch (IOException error) {
-			throw new UncheckedIOException(error);
+			throw new BadRequest("the body is not the JSON that is expected", error);
 		}
 	}
 

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dtmpg.World.Request;
+import java.nio.charset.StandardCharsets;
 import java.sql.Connection;
 import java.sql.SQLException;
 import java.time.Instant;
@@ -228,6 +229,17 @@ class BankTest {
 		void requestWithoutParameters() throws Exception {
 			Call call = Request.of("", "action").call();
 			world.expect(400, Request.of("/withdraw", "action").with(new Call("saga", "", "01", "action", call.body())));
+		}
+
+		@Test
+		void bodyWithoutAKey() throws Exception {
+			for (String[] each : new String[][] {{"{\"amount\": 30}", "account"}, {"{\"account\": \"alice\"}", "amount"}, {"[]", "account"}}) {
+				String gid = UUID.randomUUID().toString();
+				Request request = Request.of("/withdraw", "action")
+						.with(new Call("saga", gid, "01", "action", each[0].getBytes(StandardCharsets.UTF_8)));
+				assertTrue(world.expect(400, request).contains("key \\\"" + each[1] + "\\\" is missing in the body"));
+			}
+			world.balances("alice 100, bob 100");
 		}
 
 		@Test

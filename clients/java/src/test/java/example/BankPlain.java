@@ -29,7 +29,7 @@ public final class BankPlain {
 	}
 
 	private static void change(Connection connection, Call call, int sign) throws SQLException {
-		Order order = call.json(Order.class);
+		Order order = call.json(Order.class, "account", "amount");
 		try (PreparedStatement select = connection.prepareStatement("SELECT state FROM account WHERE name = ? FOR UPDATE")) {
 			select.setString(1, order.account());
 			ResultSet rows = select.executeQuery();

@@ -25,7 +25,7 @@ public class BankSpring {
 	}
 
 	private void change(Call call, int sign) {
-		Order order = call.json(Order.class);
+		Order order = call.json(Order.class, "account", "amount");
 		List<String> states = jdbc.queryForList("SELECT state FROM account WHERE name = ? FOR UPDATE", String.class, order.account());
 		if (states.isEmpty())
 			throw new Refused("no account " + order.account());
