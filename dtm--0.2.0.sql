@@ -191,7 +191,13 @@ CREATE TABLE dtm.attempt (
   error text COLLATE "C"
 );
 CREATE INDEX attempt_id ON dtm.attempt (id);
-/* Without a key, a publication sends the whole old row of an update or delete. */
+/*
+ * Without a key, a publication sends the whole old row of an update or delete; without
+ * this, it would make them errors.  There is no natural key: two calls of an op can have
+ * begun at the same time, where clocks are set back or dtm_run_due() has a time of its
+ * own, and a call is never to be lost for that.  A number of its own, and a unique index
+ * instead of this one, would make each call dearer for a few publications.
+ */
 ALTER TABLE dtm.attempt REPLICA IDENTITY FULL;
 COMMENT ON TABLE dtm.attempt IS 'calls of branches, one row each';
 COMMENT ON COLUMN dtm.attempt.duration IS 'microseconds';
