@@ -4,12 +4,13 @@
 # test/citus.py).  Not a tier of check.sh: Debian has no package of Citus, so where the
 # server has none, this is skipped.  No test is left out.  The last line is: N passed, N failed.
 #
-#	scripts/citus.sh [regress] [tap] [nodes] [t/FILE...] [SECONDS of torture (default 30) [SEED]]
+#	scripts/citus.sh [regress] [tap] [nodes] [patroni] [t/FILE...] [SECONDS of torture (default 30) [SEED]]
 #
 #	scripts/citus.sh bench [ROUNDS (default 5)]
 #
-# Without names, the three kinds of tests run.  t/FILE is one of the TAP tests.  bench/citus.py
-# measures what a transaction costs there, and fails above its limits.
+# Without names, the four kinds of tests run.  t/FILE is one of the TAP tests.  patroni has two
+# nodes with a standby each under Patroni (see test/citus_patroni.py).  bench/citus.py measures
+# what a transaction costs there, and fails above its limits.
 . "$(dirname "$0")/common.sh"
 . "$(dirname "$0")/tiers.sh"
 
@@ -18,7 +19,7 @@ files=
 numbers=()
 for argument; do
 	case $argument in
-	regress | tap | nodes | bench) tiers="$tiers $argument" ;;
+	regress | tap | nodes | patroni | bench) tiers="$tiers $argument" ;;
 	t/*) files="$files $argument" ;;
 	*[!0-9]* | '')
 		sed -n 's/^#	/usage: /p' "$0" >&2
@@ -27,7 +28,7 @@ for argument; do
 	esac
 done
 [ -z "$files" ] || tiers="$tiers tap"
-tiers=${tiers:-regress tap nodes}
+tiers=${tiers:-regress tap nodes patroni}
 case $tiers in *bench*)
 	[ "$tiers" = " bench" ] || {
 		echo "bench is built without assertions, and runs alone" >&2
@@ -41,6 +42,7 @@ if [ ! -e "$("$PG_CONFIG" --sharedir 2>/dev/null)/extension/citus.control" ]; th
 fi
 install "${TIER_PACKAGES[@]}"
 case " $tiers " in *" tap "*) install_tap_packages ;; esac
+case " $tiers " in *" patroni "*) install patroni etcd-server python3-yaml ;; esac
 make_scratch
 
 # dtm is not preloaded here, as in check.sh: these tests themselves run what is due.
@@ -76,6 +78,15 @@ nodes() {
 	return $status
 }
 
+patroni() {
+	local status=0
+
+	as_user mkdir "$SCRATCH/ha"
+	as_user /usr/bin/python3 "$SCRATCH/dtm/test/citus_patroni.py" "$PG_BIN" "$SCRATCH/ha" || status=$?
+	[ $status = 0 ] || tail -n 40 "$SCRATCH"/ha/*.log
+	return $status
+}
+
 if [ "$tiers" = " bench" ]; then
 	say "building for PostgreSQL $PG_MAJOR with Citus"
 	build WERROR=1
@@ -99,5 +110,9 @@ esac
 case " $tiers " in *" nodes "*)
 	run nodes nodes
 	count_tap nodes ;;
+esac
+case " $tiers " in *" patroni "*)
+	run patroni patroni
+	count_tap patroni ;;
 esac
 summary
