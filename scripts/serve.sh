@@ -34,7 +34,7 @@ fi
 stop() {
 	as_user "$PG_BIN/pg_ctl" -D "$data" -m fast -w stop >/dev/null 2>&1 || true
 }
-trap 'stop; clean_up' EXIT
+trap 'status=$?; stop; set +e; (exit $status); clean_up' EXIT
 
 say "starting a cluster in $data"
 if [ ! -e "$data/PG_VERSION" ]; then
