@@ -314,6 +314,7 @@ start_engine() {
 		umount -l /old
 		exec dockerd --storage-driver vfs' "$root" >"$SCRATCH/engine.log" 2>&1 &
 	engine=$!
+	disown # this shell says nothing of its end
 	wait_for in_engine docker info || { tail -20 "$SCRATCH/engine.log"; return 1; }
 }
 
