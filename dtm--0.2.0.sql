@@ -2281,7 +2281,7 @@ BEGIN
   ELSIF op = 'resetCronTime' THEN
     SELECT jsonb_build_object('succeed_count', r.succeed_count, 'has_remaining', r.has_remaining) INTO answer
       FROM @extschema@.dtm_reset_cron_time(
-        COALESCE(make_interval(secs => dtm.gateway_number(arguments, 'timeout', NULL)),
+        COALESCE((SELECT make_interval(secs => sign(n) * LEAST(abs(n), 1000000000000)) FROM dtm.gateway_number(arguments, 'timeout', NULL) n),
                  3 * current_setting('dtm.timeout_to_fail')::interval),
         GREATEST(LEAST(dtm.gateway_number(arguments, 'limit', 100), 2147483647), -1)::integer) r;
     RETURN answer;

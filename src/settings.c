@@ -8,6 +8,7 @@
 #include "transport/transport.h"
 
 #include "utils/guc.h"
+#include "utils/varlena.h"
 
 #include <limits.h>
 
@@ -51,6 +52,26 @@ char	   *dtm_gateway_database;
 char	   *dtm_gateway_sql_roles;
 
 bool		dtm_preloaded = false;
+
+bool
+settings_name_database(const char *name)
+{
+	char	   *copy;
+	List	   *names;
+	ListCell   *cell;
+
+	if (strcmp(dtm_databases, "*") == 0)
+		return true;
+	copy = pstrdup(dtm_databases);
+	if (!SplitIdentifierString(copy, ',', &names))
+		return false;
+	foreach(cell, names)
+	{
+		if (strcmp(lfirst(cell), name) == 0)
+			return true;
+	}
+	return false;
+}
 
 void
 dtm_core_config(DtmConfig *config)

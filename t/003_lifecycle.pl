@@ -146,6 +146,10 @@ $node->append_conf('postgresql.conf', "dtm.databases = 'postgres'");
 $node->restart;
 ok(eventually($node, $running, 'running'), 'dtm.databases: postgres has one');
 is($node->safe_psql('restored', $running), 'not running', 'the other has none');
+is($node->safe_psql('restored', 'SELECT reason, hint FROM dtm.stat_coordinator'),
+	'The setting dtm.databases does not name this database.|Add the database to dtm.databases, and reload the configuration.', 'dtm.stat_coordinator says why');
+like(($node->psql('restored', "SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/unlisted')])"))[2],
+	qr/WARNING:.*no coordinator runs in this database\n.*dtm\.databases/, 'and a submit, too');
 $node->append_conf('postgresql.conf', "dtm.databases = '*'");
 $node->reload;
 ok(eventually($node, $running, 'running', 'restored'), 'reloaded: both');
@@ -203,6 +207,8 @@ is($bare->safe_psql('postgres', "SELECT dtm_barrier('saga', 'g', '01', 'action')
 ($rc, $out, $err) = $bare->psql('postgres', "SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/bare')], gid => 'bare')");
 is($rc, 0, 'nor does a submit');
 like($err, qr/WARNING:.*no coordinator runs.*\n.*shared_preload_libraries/, 'but it says that nobody will run it');
+like($bare->safe_psql('postgres', "SELECT state || ': ' || reason || ' ' || hint FROM dtm.stat_coordinator"),
+	qr/^not preloaded: The server has not preloaded dtm\. Add dtm to shared_preload_libraries/, 'nor does the view keep it to itself');
 run_due($bare);
 is($bare->safe_psql('postgres', "SELECT dtm_status('bare')"), 'succeed', 'dtm_run_due does');
 

@@ -12,6 +12,7 @@
 
 #include "access/htup_details.h"
 #include "access/xlog.h"
+#include "commands/dbcommands.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -72,6 +73,35 @@ set_reason(Datum *values, bool *nulls, const char *reason, const char *hint)
 #define NO_WORKER_REASON	"The coordinator cannot be started because no background worker slot is free."
 #define NO_WORKER_HINT		"Increase max_worker_processes, or decrease dtm.coordinators_per_database."
 
+/* A row of a database that has no coordinator. */
+static HeapTuple
+row_of_none(TupleDesc desc)
+{
+	Datum		values[NSTATS];
+	bool		nulls[NSTATS];
+
+	memset(nulls, true, sizeof(nulls));
+	nulls[0] = false;
+	if (dtm_shared == NULL)
+	{
+		values[0] = CStringGetTextDatum("not preloaded");
+		set_reason(values, nulls, "The server has not preloaded dtm.",
+				   "Add dtm to shared_preload_libraries and restart the server, or process due transactions with CALL dtm_run_due().");
+	}
+	else if (RecoveryInProgress())
+		values[0] = CStringGetTextDatum("standby");
+	else
+	{
+		values[0] = CStringGetTextDatum("not running");
+		if (!settings_name_database(get_database_name(MyDatabaseId)))
+			set_reason(values, nulls, "The setting dtm.databases does not name this database.",
+					   "Add the database to dtm.databases, and reload the configuration.");
+		else if (lacks_worker())
+			set_reason(values, nulls, NO_WORKER_REASON, NO_WORKER_HINT);
+	}
+	return heap_form_tuple(desc, values, nulls);
+}
+
 /* A row of dtm.stat_coordinator; NULL: there is no coordinator. */
 static HeapTuple
 stats_row(TupleDesc desc, DtmSharedSlot *slot)
@@ -85,16 +115,7 @@ stats_row(TupleDesc desc, DtmSharedSlot *slot)
 
 	check_columns(desc, desc->natts == NSTATS);
 	if (slot == NULL)
-	{
-		memset(nulls, true, sizeof(nulls));
-		nulls[0] = false;
-		values[0] = CStringGetTextDatum(dtm_shared == NULL ? "not preloaded" :
-										RecoveryInProgress() ? "standby" :
-										"not running");
-		if (lacks_worker())
-			set_reason(values, nulls, NO_WORKER_REASON, NO_WORKER_HINT);
-		return heap_form_tuple(desc, values, nulls);
-	}
+		return row_of_none(desc);
 	SpinLockAcquire(&slot->mutex);
 	state = slot->state;
 	pid = slot->pid;

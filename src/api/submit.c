@@ -12,6 +12,7 @@
 #include "store/store.h"
 
 #include "access/htup_details.h"
+#include "commands/dbcommands.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -34,17 +35,23 @@ PG_FUNCTION_INFO_V1(dtm_step);
 PG_FUNCTION_INFO_V1(dtm_step_text);
 PG_FUNCTION_INFO_V1(dtm_step_bytes);
 
+/* A session hears of it once. */
 static void
 warn_no_coordinator(void)
 {
 	static bool warned = false;
+	bool		preloaded = dtm_preloaded || dtm_shared != NULL;
 
-	if (dtm_preloaded || dtm_shared != NULL || warned)
+	if (warned || (preloaded && settings_name_database(get_database_name(MyDatabaseId))))
 		return;
 	warned = true;
 	ereport(WARNING,
 			(errcode(DTM_ERRCODE_NO_COORDINATOR),
+			 preloaded ?
+			 errmsg("global transactions are stored, but no coordinator runs in this database") :
 			 errmsg("global transactions are stored, but no coordinator runs in this server"),
+			 preloaded ?
+			 errhint("Add the database to dtm.databases and reload the configuration, or process due transactions with CALL dtm_run_due().") :
 			 errhint("Add dtm to shared_preload_libraries and restart the server, or process due transactions with CALL dtm_run_due().")));
 }
 

@@ -16,30 +16,8 @@
 #include "access/xact.h"
 #include "catalog/pg_database.h"
 #include "storage/lock.h"
-#include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
-#include "utils/varlena.h"
-
-/* dtm.databases: "*", or a list of names. */
-static bool
-is_wanted(const char *name)
-{
-	char	   *copy = pstrdup(dtm_databases);
-	List	   *names;
-	ListCell   *cell;
-
-	if (strcmp(dtm_databases, "*") == 0)
-		return true;
-	if (!SplitIdentifierString(copy, ',', &names))
-		return false;
-	foreach(cell, names)
-	{
-		if (strcmp(lfirst(cell), name) == 0)
-			return true;
-	}
-	return false;
-}
 
 List *
 databases_list(void)
@@ -59,7 +37,7 @@ databases_list(void)
 
 		if (database->datallowconn && !database->datistemplate &&
 			database->datconnlimit != DATCONNLIMIT_INVALID_DB &&
-			is_wanted(NameStr(database->datname)))
+			settings_name_database(NameStr(database->datname)))
 		{
 			MemoryContext before = MemoryContextSwitchTo(TopMemoryContext);
 
