@@ -7,18 +7,32 @@
 mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
 [ "$(id -u)" = 0 ] || { echo "please run as root" >&2; exit 1; }
 
+# own_dev ROOT: what runs there as root must not be able to change this machine's /dev
+own_dev() {
+	mount -t tmpfs -o mode=755 dev "$1/dev"
+	cp -a /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty "$1/dev/"
+	chmod 666 "$1"/dev/*
+	ln -s /proc/self/fd "$1/dev/fd"
+	ln -s fd/0 "$1/dev/stdin"
+	ln -s fd/1 "$1/dev/stdout"
+	ln -s fd/2 "$1/dev/stderr"
+	ln -s pts/ptmx "$1/dev/ptmx"
+	mkdir "$1/dev/pts" "$1/dev/shm"
+	mount -t devpts -o newinstance,ptmxmode=0666 devpts "$1/dev/pts"
+	mount -t tmpfs tmpfs "$1/dev/shm"
+}
+
 # inside ROOT COMMAND...: in namespaces of its own, and all that it starts ends with it
 inside() {
 	# shellcheck disable=SC2016
-	unshare --mount --pid --fork --kill-child --propagation private bash -eu -c '
+	unshare --mount --pid --fork --kill-child --propagation private bash -eu -c "$(declare -f own_dev)"'
 		root=$1
 		shift
 		mount -t proc proc "$root/proc"
 		# packages set parameters of the kernel, which this machine shares
 		mount --bind "$root/proc/sys" "$root/proc/sys"
 		mount -o remount,bind,ro "$root/proc/sys"
-		mount --bind /dev "$root/dev"
-		mount -t tmpfs tmpfs "$root/dev/shm"
+		own_dev "$root"
 		exec chroot "$root" env DEBIAN_FRONTEND=noninteractive "$@"
 	' inside "$@"
 }

@@ -300,13 +300,12 @@ start_engine() {
 	cp -a "$bases/engine" "$root"
 	cp -r "$SCRATCH/dtm" "$root/dtm"
 	# shellcheck disable=SC2016
-	nsenter --net="$network" unshare --mount --pid --fork --kill-child --propagation private bash -euc '
+	nsenter --net="$network" unshare --mount --pid --fork --kill-child --propagation private bash -euc "$(declare -f own_dev)"'
 		mount --bind "$0" "$0"
 		mount -t proc proc "$0/proc"
 		mount -t sysfs sysfs "$0/sys"
 		mount -t cgroup2 cgroup2 "$0/sys/fs/cgroup"
-		mount --bind /dev "$0/dev"
-		mount -t devpts -o newinstance,ptmxmode=0666 devpts "$0/dev/pts"
+		own_dev "$0"
 		mount -t tmpfs tmpfs "$0/run"
 		mkdir "$0/old"
 		cd "$0"
