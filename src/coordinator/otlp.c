@@ -52,9 +52,9 @@ put(Writer *w, const char *text)
 static void
 put_number(Writer *w, int64_t number)
 {
-	char text[	24];
+	char		digits[24];
 
-	put_bytes(w, text, (size_t) snprintf(text, sizeof(text), "%" PRId64, number));
+	put_bytes(w, digits, (size_t) snprintf(digits, sizeof(digits), "%" PRId64, number));
 }
 
 /* ---------- strings ---------- */
@@ -67,19 +67,19 @@ is_continuation(unsigned char c)
 
 /* Bytes of the character at the beginning of UTF-8 text; 0: it is none. */
 static size_t
-character(const unsigned char *text, size_t len)
+character(const unsigned char *bytes, size_t len)
 {
-	unsigned char c = text[0];
+	unsigned char c = bytes[0];
 	size_t		n = c < 0x80 ? 1 : c < 0xc2 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : c < 0xf5 ? 4 : 0;
 
 	if (n == 0 || n > len)
 		return 0;
 	for (size_t i = 1; i < n; i++)
-		if (!is_continuation(text[i]))
+		if (!is_continuation(bytes[i]))
 			return 0;
 	/* longer than need be, surrogates, and beyond what there is */
-	if ((c == 0xe0 && text[1] < 0xa0) ||(c == 0xed && text[1] > 0x9f) ||
-		(c == 0xf0 && text[1] < 0x90) ||(c == 0xf4 && text[1] > 0x8f))
+	if ((c == 0xe0 && bytes[1] < 0xa0) || (c == 0xed && bytes[1] > 0x9f) ||
+		(c == 0xf0 && bytes[1] < 0x90) || (c == 0xf4 && bytes[1] > 0x8f))
 		return 0;
 	return n;
 }
@@ -100,22 +100,22 @@ put_escaped(Writer *w, unsigned char c)
 static void
 put_string(Writer *w, const char *string)
 {
-	const unsigned char *text = (const unsigned char *) string;
+	const unsigned char *bytes = (const unsigned char *) string;
 	size_t		len = strlen(string);
 	size_t		limit = len < OTLP_MAX_TEXT ? len : OTLP_MAX_TEXT;
 
 	put(w, "\"");
 	for (size_t i = 0; i < limit;)
 	{
-		size_t		n = character(text +i, len - i);
+		size_t		n = character(bytes + i, len - i);
 
 		/* one that is cut is left out */
 		if (i + n > limit)
 			break;
 		if (n == 0)
 			put(w, "\xef\xbf\xbd");
-		else if (n == 1 && (text[i] < ' ' || text[i] == '"' || text[i] == '\\' || text[i] == 0x7f))
-			put_escaped(w, text[i]);
+		else if (n == 1 && (bytes[i] < ' ' || bytes[i] == '"' || bytes[i] == '\\' || bytes[i] == 0x7f))
+			put_escaped(w, bytes[i]);
 		else
 			put_bytes(w, string + i, n);
 		i += n == 0 ? 1 : n;
@@ -129,10 +129,10 @@ put_attribute(Writer *w, const OtlpAttribute *attribute)
 	put(w, "{\"key\":");
 	put_string(w, attribute->key);
 	put(w, ",\"value\":{");
-	if (attribute->text !=NULL)
+	if (attribute->string != NULL)
 	{
 		put(w, "\"stringValue\":");
-		put_string(w, attribute->text);
+		put_string(w, attribute->string);
 	}
 	else
 	{
@@ -203,12 +203,12 @@ otlp_begin(OtlpBuffer *buffer, char *data, size_t size, const OtlpAttribute *res
 static void
 put_time(Writer *w, const char *key, int64_t us)
 {
-	char text[	64];
+	char		member[64];
 
 	/* before 1970 there is none */
-	snprintf(text, sizeof(text), ",\"%s\":\"%" PRIu64 "\"", key,
+	snprintf(member, sizeof(member), ",\"%s\":\"%" PRIu64 "\"", key,
 			 us > 0 ? (uint64_t) us * NSEC_PER_USEC : 0);
-	put(w, text);
+	put(w, member);
 }
 
 static void
@@ -273,7 +273,7 @@ new_attribute(OtlpSpan *span, const char *key)
 		return NULL;
 	attribute = &span->attributes[span->nattributes++];
 	attribute->key = key;
-	attribute->text = NULL;
+	attribute->string = NULL;
 	attribute->number = 0;
 	return attribute;
 }
@@ -284,7 +284,7 @@ otlp_set_text(OtlpSpan *span, const char *key, const char *text)
 	OtlpAttribute *attribute = new_attribute(span, key);
 
 	if (attribute != NULL)
-		attribute->text = text;
+		attribute->string = text;
 }
 
 void

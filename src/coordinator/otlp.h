@@ -41,7 +41,7 @@ typedef enum OtlpStatus
 typedef struct OtlpAttribute
 {
 	const char *key;
-	const char *text;			/* NULL: a number */
+	const char *string;			/* NULL: a number */
 	int64_t		number;
 } OtlpAttribute;
 

@@ -245,16 +245,16 @@ find_resource(Traces *traces, DtmShare share)
 	(void) gethostname(host, sizeof(host) - 1);
 	memset(resource, 0, sizeof(traces->resource));
 	resource[0].key = "service.name";
-	resource[0].text = "dtm";
+	resource[0].string = "dtm";
 	resource[1].key = "service.version";
-	resource[1].text = DTM_VERSION;
+	resource[1].string = DTM_VERSION;
 	resource[2].key = "service.instance.id";
-	resource[2].text = psprintf(UINT64_FORMAT "/%u/%d", GetSystemIdentifier(), MyDatabaseId,
-								share.number + 1);
+	resource[2].string = psprintf(UINT64_FORMAT "/%u/%d", GetSystemIdentifier(), MyDatabaseId,
+								  share.number + 1);
 	resource[3].key = "host.name";
-	resource[3].text = utf8_or_ascii(pstrdup(host));
+	resource[3].string = utf8_or_ascii(pstrdup(host));
 	resource[4].key = "db.namespace";
-	resource[4].text = utf8_or_ascii(database != NULL ? database : "");
+	resource[4].string = utf8_or_ascii(database != NULL ? database : "");
 	traces->nresource = TRACES_NRESOURCE;
 	MemoryContextSwitchTo(before);
 }

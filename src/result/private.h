@@ -49,7 +49,7 @@ typedef struct References
  * The first key of something like a reference in a URL, in a text that is none, if
  * it is a step's; NULL: there is none.
  */
-extern const char *replace_find_key(const char *text, bool (*is_step) (const void *arg, const char *key),
+extern const char *replace_find_key(const char *rest, bool (*is_step) (const void *arg, const char *key),
 									const void *arg);
 
 /* A URL, header or payload, with the values in it; the same one if it has no references. */

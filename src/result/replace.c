@@ -118,13 +118,13 @@ encode(const char *text)
 }
 
 static char *
-next_key(const char **text)
+next_key(const char **rest)
 {
-	const char *start = *text +strlen(REFERENCE_START);
+	const char *start = *rest + strlen(REFERENCE_START);
 	StringInfoData key;
 
 	initStringInfo(&key);
-	*text = start;
+	*rest = start;
 	if (*start++ != '.')
 		return NULL;
 	/* in JSON, quotes are escaped */
@@ -135,11 +135,11 @@ next_key(const char **text)
 }
 
 const char *
-replace_find_key(const char *text, bool (*is_step) (const void *arg, const char *key), const void *arg)
+replace_find_key(const char *rest, bool (*is_step) (const void *arg, const char *key), const void *arg)
 {
-	while ((text = strstr(text, REFERENCE_START)) !=NULL)
+	while ((rest = strstr(rest, REFERENCE_START)) != NULL)
 	{
-		char	   *key = next_key(&text);
+		char	   *key = next_key(&rest);
 
 		if (key != NULL && is_step(arg, key))
 			return key;

@@ -117,10 +117,10 @@ server_text(const char *body, size_t len)
 Jsonb *
 result_json(const char *body, size_t len)
 {
-	char	   *text = server_text(body, len);
+	char	   *json = server_text(body, len);
 	char	   *problem;
 
-	return text !=NULL ? jsonb_of(text, &problem) : NULL;
+	return json != NULL ? jsonb_of(json, &problem) : NULL;
 }
 
 /* Of what is JSON, and is kept as a text, the note says why: it has no keys then. */
