@@ -88,7 +88,7 @@ complaint(const char *a, const char *name, const char *b, const char *value)
 static void
 help(void)
 {
-	(void) puts("dtm-gateway gives dtm's SDKs the dtm server: HTTP, JSON-RPC and gRPC, with a\n"
+	(void) puts("dtm-gateway gives dtm's SDKs a dtm server: HTTP, JSON-RPC and gRPC, with a\n"
 				"PostgreSQL database behind it that has the extension dtm.\n\n"
 				"Usage: dtm-gateway [OPTION]...\n\nOptions:");
 	for (size_t i = 0; i < NOPTIONS; i++)

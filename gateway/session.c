@@ -178,6 +178,23 @@ take_setup(Session *session, const PGresult *result)
 	return true;
 }
 
+/* Why the set-up has failed: mostly because the database is another one. */
+static void
+lost_by_setup(Session *session, const PGresult *result)
+{
+	const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+	char		reason[256];
+
+	/* there is no such schema */
+	if (sqlstate == NULL || strcmp(sqlstate, "3F000") != 0)
+	{
+		session_lost(session, PQresultErrorMessage(result));
+		return;
+	}
+	(void) snprintf(reason, sizeof(reason), "database \"%s\" does not have the extension dtm", PQdb(session->conn));
+	session_lost(session, reason);
+}
+
 static void
 set_up(Session *session)
 {
@@ -200,7 +217,7 @@ set_up(Session *session)
 				break;
 			good = take_setup(session, result);
 			if (!good)
-				session_lost(session, PQresultErrorMessage(result));
+				lost_by_setup(session, result);
 			PQclear(result);
 			if (!good)
 				return;

@@ -213,6 +213,14 @@ write_file('config', "# a comment\n\nlog-level = error\nsessions = 3\nlisten = 1
 	is(join(' ', gateway_log() =~ /no option for the variable "(\w+)"/g), 'DTM_GATEWAY_SESSOINS', 'a variable that is no option is told, one of Kubernetes is not');
 	is(stop_gateway(), 0, 'stopped');
 }
+
+# a database without the extension
+$node->safe_psql('postgres', 'CREATE DATABASE other');
+start_gateway($node, '--conninfo', $conninfo =~ s/dbname=\w+/dbname=other/r, @listen);
+gateway_logs(qr/session with PostgreSQL is down: database "other" does not have the extension dtm\n/);
+is(submit(0, 'h-other')->{status}, 503, 'a database without the extension is not available, and the log says why');
+is(stop_gateway(), 0, 'stopped');
+
 write_file('config', "sessions = 2\nnonsense = 1\n");
 like(complaint('--config', "$folder/config"), qr/unknown option "nonsense"/, 'an unknown option in the file');
 done_testing();
