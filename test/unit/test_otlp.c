@@ -21,7 +21,7 @@
 	"\"scopeSpans\":[{\"scope\":{\"name\":\"dtm\",\"version\":\"1.2.3\"},\"spans\":["
 #define END		"]}]}]}"
 
-static const OtlpAttribute resource[] = {{.key = "service.name", .text = "dtm"}};
+static const OtlpAttribute resource[] = {{.key = "service.name", .string = "dtm"}};
 
 /* Of a size, so that what is written beyond it is found. */
 static void
