@@ -91,7 +91,7 @@ class Database:
 
 def fill(sql, shop, slow, down):
     sql("""CREATE ROLE shop LOGIN IN ROLE dtm_user; CREATE ROLE office LOGIN IN ROLE dtm_user; CREATE ROLE gone IN ROLE dtm_user;
-           CREATE ROLE operator LOGIN IN ROLE dtm_admin; ALTER ROLE dtm_gateway LOGIN; GRANT operator, shop TO dtm_gateway""")
+           CREATE ROLE operator LOGIN IN ROLE dtm_admin; ALTER ROLE dtm_gateway LOGIN; GRANT operator, shop, office TO dtm_gateway""")
     shop.reply("/card/Pay", {"status": 503, "body": '{"message": "card service: no connection to the bank", "trace": "7f3a"}'})
     shop.reply("/stock/Take", {"status": 409, "body": '{"message": "sold out", "article": 4711}'})
     shop.reply("/stock/Release", {"status": 500, "body": "lock time-out"})
@@ -659,7 +659,7 @@ def test_looks(b):
     b.size(1440, 900)
 
 
-def test_rights(b, token, sql):
+def test_rights(b, token, office_token, sql):
     b.driver.execute_script("sessionStorage.clear()")
     b.log_in(token)
     check("shop" in b.text("#top .who"), "another role")
@@ -678,6 +678,12 @@ def test_rights(b, token, sql):
     b.press("Log out")
     b.first("#token")
     check(b.driver.execute_script("return sessionStorage.length") == 0, "after logging out, the token is gone")
+    b.log_in(office_token)
+    b.shows("All is well with the transactions of office")
+    check(sql.one("SELECT count(*) FROM dtm.stuck") > 0 and "No transaction that office is allowed to see is stuck" in b.text("#main"),
+          "all is well, it says, with what this role may see", b.text("#main"))
+    b.press("Log out")
+    b.first("#token")
 
 
 def test_without_script(b):
@@ -716,7 +722,7 @@ def main():
     slow = Participant()
     port, api_port, down = free_port(), free_port(), free_port()
     fill(sql, shop, slow, f"http://127.0.0.1:{down}")
-    tokens = {role: sql.one("SELECT dtm_create_token(%s, note => 'test')", role) for role in ("operator", "shop")}
+    tokens = {role: sql.one("SELECT dtm_create_token(%s, note => 'test')", role) for role in ("operator", "shop", "office")}
     hba = os.path.join(arguments.folder, "hba")
     with open(hba, "w") as file:
         file.write(f"127.0.0.1:{port} 127.0.0.1 bearer -\nall all reject -\n")
@@ -733,7 +739,7 @@ def main():
         b = Browser(f"http://127.0.0.1:{port}", arguments.folder)
         for test, values in ((test_login, (tokens["operator"],)), (test_overview, ()), (test_list, (sql,)), (test_transaction, (sql,)),
                              (test_hostile, ()), (test_looks, ()), (test_names, ()), (test_keyboard, (sql,)), (test_bulk, (sql, shop)), (test_views, (sql, slow)),
-                             (test_rights, (tokens["shop"], sql)), (test_without_script, ()), (test_outage, (gateway, start, tokens["operator"]))):
+                             (test_rights, (tokens["shop"], tokens["office"], sql)), (test_without_script, ()), (test_outage, (gateway, start, tokens["operator"]))):
             print(f"# {test.__name__}", flush=True)
             try:
                 gateway = test(b, *values) or gateway

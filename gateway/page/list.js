@@ -152,7 +152,7 @@ export const list = {
 
 			place.replaceChildren(
 				h('section', { class: 'card', 'aria-label': 'Transactions' }, filterBar(filter),
-					data.rows.length === 0 ? h('p', { class: 'none' }, Object.keys(filter).length > 1 ? 'None fits these filters.' : filter.state === 'stuck' ? 'Nothing needs a person.' : 'There is none.')
+					data.rows.length === 0 ? h('p', { class: 'none' }, Object.keys(filter).length > 1 ? 'None fits these filters.' : filter.state === 'stuck' ? (me.sees_all ? 'Nothing needs a person.' : `No transaction that ${plain(me.role)} is allowed to see needs a person.`) : 'There is none.')
 						: table(data, filter, draw),
 					h('div', { class: 'more' },
 						h('span', {}, many(data.rows.length, 'transaction'), data.next !== null && data.searched ? [', back to those submitted ', ago(data.searched)] : ''),

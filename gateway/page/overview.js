@@ -28,12 +28,13 @@ function verdict(data) {
 	if (data.stuck > 0) parts.push(many(data.stuck, 'transaction needs', 'transactions need') + ' a person');
 	if (open > 0) parts.push(many(open, 'host does', 'hosts do') + ' not respond');
 	return h('section', { class: 'card verdict ' + (data.stuck > 0 ? 'red' : open > 0 ? 'amber' : '') }, h('div', {},
-		h('h1', {}, parts.length ? parts.join(', ') : 'All is well'),
+		h('h1', {}, parts.length ? parts.join(', ') : 'All is well' + (me.sees_all ? '' : ' with the transactions of ' + plain(me.role))),
 		h('p', { class: 'soft' },
 			many(data.in_flight.calls, 'call is', 'calls are') + ' in flight',
 			data.in_flight.longest ? ', the longest for ' + duration(data.in_flight.longest) : '', '. ',
 			many(data.coordinators[0]?.backlog ?? 0, 'transaction is', 'transactions are') + ' due',
-			data.coordinators.length ? '. ' + many(data.coordinators.length, 'coordinator runs', 'coordinators run') + '.' : '.')));
+			data.coordinators.length ? '. ' + many(data.coordinators.length, 'coordinator runs', 'coordinators run') + '.' : '.'),
+		!me.sees_all && h('p', { class: 'soft' }, `The page shows only transactions that ${plain(me.role)} is allowed to see.`)));
 }
 
 function tiles(data) {
@@ -71,7 +72,7 @@ function causes(data) {
 
 	return h('section', { class: 'card', 'aria-labelledby': 'causes' },
 		h('header', {}, h('h2', { id: 'causes' }, 'Needs a person'), data.stuck > 0 && h('a', { href: stateLink('stuck'), 'data-key': 'all stuck' }, 'Show all ' + number(data.stuck))),
-		rows.length === 0 ? h('p', { class: 'none' }, 'Nothing is stuck, parked, or without a role.')
+		rows.length === 0 ? h('p', { class: 'none' }, me.sees_all ? 'Nothing is stuck, parked, or without a role.' : `No transaction that ${plain(me.role)} is allowed to see is stuck or parked.`)
 			: h('div', { class: 'scroll', 'data-scroll': 'causes' }, h('table', { class: 'cards' },
 				h('thead', {}, h('tr', {}, h('th', {}, 'Host and error'), h('th', { class: 'number' }, 'Transactions'), h('th', {}, 'Since'), h('th', {}, 'Next attempt'), h('th', {}, 'What helps'), h('th', {}, h('span', { class: 'visually-hidden' }, 'Act')))),
 				h('tbody', {}, rows))));
