@@ -94,8 +94,8 @@ def fill(sql, shop, slow, down):
            CREATE ROLE operator LOGIN IN ROLE dtm_admin; ALTER ROLE dtm_gateway LOGIN; GRANT operator, shop, office TO dtm_gateway""")
     shop.reply("/card/Pay", {"status": 503, "body": '{"message": "card service: no connection to the bank", "trace": "7f3a"}'})
     shop.reply("/stock/Take", {"status": 409, "body": '{"message": "sold out", "article": 4711}'})
-    shop.reply("/stock/Release", {"status": 500, "body": "lock time-out"})
-    shop.reply("/mail/Send", {"status": 404, "body": "no such page"})
+    shop.reply("/stock/Release", {"status": 500, "body": "lock time-out\r\n"})
+    shop.reply("/mail/Send", {"status": 404, "body": "no such page\n"})
     shop.reply("/ship/Order", {"status": 425, "body": "ONGOING"})
     # of its own, since what it holds fills the window of its host
     slow.reply("/slow/Report", {"hold": True})
@@ -412,6 +412,12 @@ def test_transaction(b, sql):
     b.press("Close", "#dialog button")
     b.shows("“trying”")
     check(True, "an act stands in the timeline with its reason")
+    # responses that end with a line feed: of a branch and its calls, of causes, in the list, of dead letters
+    for place, words in (("transaction/order-4000", "lock time-out"), ("overview", "no such page"), ("transactions?state=active", "no such page"), ("waiting", "no such page")):
+        b.go("/#/" + place)
+        b.shows(words)
+        signs = [c for c in b.text("#main") if "\u2400" <= c <= "\u241f"]
+        check(signs == [], f"{place}: the line feed that ends a response is not shown", str(signs))
     # parked: a step is changed, which resumes it
     b.go("/#/transaction/bonus-0")
     b.shows("It waits for a person")

@@ -33,6 +33,9 @@ export function plain(text, lines = false) {
 	});
 }
 
+// What a service has said, within a line: a line feed at its end would be shown as a sign.
+export const trimmed = (text) => plain(String(text ?? '').trimEnd());
+
 export const $ = (selector, root = document) => root.querySelector(selector);
 
 // ---------- requests ----------
@@ -205,7 +208,9 @@ export async function copy(text, button) {
 // A text of which the server has sent the beginning; the rest is asked for.
 export function longText(cut, where, props = {}) {
 	if (!cut) return null;
-	const pre = h('pre', { tabindex: '0', ...props }, plain(pretty(cut.text), true));
+	// a request is shown to the letter
+	const shown = (text) => plain(pretty(where.of === 'body' ? text : text.trimEnd()), true);
+	const pre = h('pre', { tabindex: '0', ...props }, shown(cut.text));
 
 	if (!cut.length) return pre;
 	const button = h('button', { class: 'small', type: 'button', 'data-key': 'more ' + JSON.stringify(where) },
@@ -215,7 +220,7 @@ export function longText(cut, where, props = {}) {
 		button.disabled = true;
 		try {
 			const all = await read('more', where);
-			pre.textContent = plain(pretty(all.text ?? ''), true);
+			pre.textContent = shown(all.text ?? '');
 			pre.focus();
 			button.remove();
 		} catch (error) {

@@ -1,5 +1,5 @@
 // The transactions: tabs of states, filters, pages, and acts on many.
-import { $, ago, badge, gidLink, h, many, me, number, plain, read, until } from './base.js';
+import { $, ago, badge, gidLink, h, many, me, number, plain, read, trimmed, until } from './base.js';
 import { actOn, acts, finder } from './acts.js';
 import { one } from './lists.js';
 import { link } from './overview.js';
@@ -66,7 +66,7 @@ function wrong(t) {
 	const text = t.parked_reason ?? (t.state === 'failed' || t.state === 'stopped' ? t.failure ?? t.rollback_reason ?? t.error : t.error);
 
 	return [t.url && h('span', { class: 'url small soft' }, t.op ? plain(t.op) + ' ' : '', plain(t.url)),
-		text && h('div', { class: 'error small clip', title: plain(text) }, t.http_status && text === t.error ? t.http_status + ': ' : '', plain(text))];
+		text && h('div', { class: 'error small clip', title: trimmed(text) }, t.http_status && text === t.error ? t.http_status + ': ' : '', trimmed(text))];
 }
 
 function row(t, filter, redraw) {

@@ -1,5 +1,5 @@
 // The views that are lists: services, what is in flight, coordinators, topics, schedules, orphans.
-import { ago, badge, copy, duration, gidLink, h, longText, many, me, number, plain, quote, read, since, until } from './base.js';
+import { ago, badge, copy, duration, gidLink, h, longText, many, me, number, plain, quote, read, since, trimmed, until } from './base.js';
 import { pause, probe, unsubscribe } from './acts.js';
 import { coordinatorProblem, link } from './overview.js';
 
@@ -51,7 +51,7 @@ export const services = {
 		const seconds = (i) => (s) => s.calls ? duration(s.calls.percentiles[i]) : '';
 		const columns = [
 			['Host', 'wide', (s) => [s.stuck || s.waiting || (s.state && s.state !== 'closed') ? h('a', { class: 'url', href: link({ state: 'active', host: s.host }), 'data-key': 'host ' + s.host }, plain(s.host)) : h('span', { class: 'url' }, plain(s.host)),
-				s.last_error && s.state !== 'closed' && h('div', { class: 'error small clip' }, plain(s.last_error))]],
+				s.last_error && s.state !== 'closed' && h('div', { class: 'error small clip' }, trimmed(s.last_error))]],
 			['Circuit', '', (s) => s.state ? [badge(s.state), s.state === 'open' && h('div', { class: 'small soft' }, 'probe ', until(s.next_probe))] : ''],
 			['In flight of window', 'nowrap', (s) => s.rows.length ? [h('span', { class: 'meter' + (s.in_flight >= s.window ? ' full' : ''), 'aria-hidden': 'true' }, meter(s)), number(s.in_flight) + ' / ' + number(s.window)] : ''],
 			['Waiting', 'number', (s) => s.rows.length ? number(s.waiting) : ''],
@@ -99,7 +99,7 @@ export const waiting = {
 		h('div', { class: 'head' }, h('div', {}, h('h2', {}, 'Dead letters'), h('p', { class: 'soft' }, 'Steps that messages have discarded by their policy, the newest 500.'))),
 		table('Dead letters', data.letters, [
 			['Message', '', (d) => gidLink(d.gid)], ['Step', '', (d) => plain(d.branch_id)], ['URL', 'wide', (d) => h('span', { class: 'url' }, plain(d.url))],
-			['Why', 'wide', (d) => h('span', { class: 'error small' }, plain(d.reason))], ['Attempts', 'number', (d) => number(d.attempts)], ['Discarded', 'nowrap', (d) => ago(d.discarded)], ['Role', '', (d) => plain(d.submitted_by)]
+			['Why', 'wide', (d) => h('span', { class: 'error small' }, trimmed(d.reason))], ['Attempts', 'number', (d) => number(d.attempts)], ['Discarded', 'nowrap', (d) => ago(d.discarded)], ['Role', '', (d) => plain(d.submitted_by)]
 		], 'No step was discarded.')
 	]
 };
@@ -153,7 +153,7 @@ export const schedules = {
 		table('Schedules', data.rows, [
 			['Name', '', (s) => h('b', {}, plain(s.name))], ['When', 'nowrap', (s) => h('code', {}, plain(s.cron))], ['Role', '', (s) => plain(s.role)],
 			['State', '', (s) => s.active ? badge('succeeded', 'on') : badge('stopped', 'off')], ['Last run', 'nowrap', (s) => ago(s.last_run, 'never')],
-			['Result', 'wide', (s) => s.last_status ? [badge(s.last_status === 'succeeded' ? 'succeeded' : s.last_status === 'failed' ? 'failed' : 'running', plain(s.last_status)), s.last_status !== 'succeeded' && h('div', { class: 'error small' }, plain(s.last_message))] : ''],
+			['Result', 'wide', (s) => s.last_status ? [badge(s.last_status === 'succeeded' ? 'succeeded' : s.last_status === 'failed' ? 'failed' : 'running', plain(s.last_status)), s.last_status !== 'succeeded' && h('div', { class: 'error small' }, trimmed(s.last_message))] : ''],
 			['Request', 'wide', (s) => s.request && h('details', { 'data-key': 'request ' + s.name }, h('summary', {}, 'Show'), longText({ text: s.request.text }, {}))],
 			['', '', (s) => sqlButton(`SELECT dtm_unschedule(${quote(s.name)});`, 'sql ' + s.name)]
 		], 'There is no schedule. dtm_schedule(name, cron, request) creates one, where pg_cron is installed.'))

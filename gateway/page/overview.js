@@ -1,5 +1,5 @@
 // The overview: does it run, what needs a person, how much there is.
-import { ago, badge, colors, duration, gidLink, h, many, me, meanings, number, plain, read, since, until } from './base.js';
+import { ago, badge, colors, duration, gidLink, h, many, me, meanings, number, plain, read, since, trimmed, until } from './base.js';
 import { actOn, finder } from './acts.js';
 
 const order = ['running', 'waiting', 'scheduled', 'retrying', 'rolling back', 'parked', 'failed', 'stopped', 'succeeded'];
@@ -60,8 +60,8 @@ function causes(data) {
 		const target = c.transactions === 1 ? [c.gid] : c.host || c.error ? null : undefined;
 
 		return h('tr', {},
-			h('td', { class: 'first wide' }, h('span', { class: 'url' }, plain(c.host ?? '–')), c.error && h('div', { class: 'error small clip' }, (c.http_status ? c.http_status + ': ' : '') + plain(c.error)),
-				!c.error && h('div', { class: 'soft small' }, plain(c.reason))),
+			h('td', { class: 'first wide' }, h('span', { class: 'url' }, plain(c.host ?? '–')), c.error && h('div', { class: 'error small clip' }, (c.http_status ? c.http_status + ': ' : '') + trimmed(c.error)),
+				!c.error && h('div', { class: 'soft small' }, trimmed(c.reason))),
 			h('td', { class: 'number', 'data-label': 'Transactions' }, c.transactions === 1 ? gidLink(c.gid) : h('a', { href: link(filter), 'data-key': 'cause ' + key }, number(c.transactions))),
 			h('td', { 'data-label': 'Since' }, since(c.since)),
 			h('td', { 'data-label': 'Next attempt' }, until(c.next_attempt, 'none')),
@@ -87,7 +87,7 @@ function hosts(data) {
 			h('tbody', {}, data.hosts.map((host) => h('tr', {},
 				h('td', { class: 'first' }, h('a', { class: 'url', href: link({ state: 'active', host: host.host }), 'data-key': 'host ' + host.host }, plain(host.host))),
 				h('td', { 'data-label': 'Circuit' }, badge(host.state)), h('td', { class: 'number', 'data-label': 'Waiting' }, number(host.waiting)),
-				h('td', { 'data-label': 'Next probe' }, until(host.next_probe)), h('td', { class: 'error small wide', 'data-label': 'Last error' }, plain(host.last_error))))))));
+				h('td', { 'data-label': 'Next probe' }, until(host.next_probe)), h('td', { class: 'error small wide', 'data-label': 'Last error' }, trimmed(host.last_error))))))));
 }
 
 function alerts(data) {
@@ -97,7 +97,7 @@ function alerts(data) {
 		h('div', { class: 'scroll' }, h('table', { class: 'cards' },
 			h('thead', {}, h('tr', {}, h('th', {}, 'Alert'), h('th', {}, 'State'), h('th', { class: 'number' }, 'Transactions'), h('th', {}, 'Since'), h('th', {}, 'Over'), h('th', {}, 'What helps'))),
 			h('tbody', {}, data.alerts.map((a) => h('tr', {},
-				h('td', { class: 'first wide' }, h('span', { class: 'sentence' }, plain(a.message)), a.error && h('div', { class: 'error small clip' }, plain(a.error)), a.gid && h('div', { class: 'small' }, gidLink(a.gid))),
+				h('td', { class: 'first wide' }, h('span', { class: 'sentence' }, trimmed(a.message)), a.error && h('div', { class: 'error small clip' }, trimmed(a.error)), a.gid && h('div', { class: 'small' }, gidLink(a.gid))),
 				h('td', { 'data-label': 'State' }, badge(a.state)), h('td', { class: 'number', 'data-label': 'Transactions' }, number(a.state === 'open' ? a.count : a.most)),
 				h('td', { 'data-label': 'Since' }, ago(a.since)), h('td', { 'data-label': 'Over' }, a.resolved ? ago(a.resolved) : ''),
 				h('td', { class: 'small wide', 'data-label': 'What helps' }, a.state === 'open' ? plain(a.help) : '')))))));
@@ -112,7 +112,7 @@ function failed(data) {
 				h('tbody', {}, data.failed.map((t) => h('tr', {},
 					h('td', { class: 'first' }, gidLink(t.gid)), h('td', { 'data-label': 'Ended' }, ago(t.finished)),
 					h('td', { 'data-label': 'Branch', class: 'nowrap' }, t.failed_branch ? plain(t.failed_branch) + ' ' + plain(t.failed_op) : ''),
-					h('td', { class: 'small wide', 'data-label': 'Why' }, h('span', { class: 'error clip' }, plain(t.failure ?? t.rollback_reason ?? '')))))))));
+					h('td', { class: 'small wide', 'data-label': 'Why' }, h('span', { class: 'error clip' }, trimmed(t.failure ?? t.rollback_reason)))))))));
 }
 
 export const overview = {

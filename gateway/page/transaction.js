@@ -1,5 +1,5 @@
 // One transaction: why nothing happens, its branches, and what has happened.
-import { ago, badge, clockTime, copy, duration, gidLink, h, longText, many, me, number, plain, quote, read, since, until } from './base.js';
+import { ago, badge, clockTime, copy, duration, gidLink, h, longText, many, me, number, plain, quote, read, since, trimmed, until } from './base.js';
 import { actOn, acts, editStep, mayAct, skipBranch } from './acts.js';
 
 const tones = { nothing: 'green', coordinator: 'red', person: 'red', circuit: 'red', retry: 'amber', lock: 'amber', completion: 'amber', branch: 'amber', lane: 'amber' };
@@ -38,10 +38,10 @@ function why(data) {
 
 	return h('section', { class: 'card why ' + tone, 'aria-labelledby': 'why' }, h('div', { class: 'in' },
 		h('h2', { class: 'big', id: 'why' }, title, !ended(t) && e.next_attempt && Date.parse(e.next_attempt) ? [', ', until(e.next_attempt)] : ''),
-		e.detail && !ended(t) && h('p', { class: 'sentence' }, plain(e.detail) + '.'),
-		t.parked_reason && t.submitted_by && h('p', { class: 'sentence' }, plain(t.parked_reason)),
+		e.detail && !ended(t) && h('p', { class: 'sentence' }, trimmed(e.detail) + '.'),
+		t.parked_reason && t.submitted_by && h('p', { class: 'sentence' }, trimmed(t.parked_reason)),
 		ended(t) && h('p', {}, [ended(t) && ['Ended ', ago(t.finished), ', after ', duration((Date.parse(t.finished) - Date.parse(t.created)) / 1000), '.']]),
-		t.rollback_reason && h('p', {}, 'Reason of the rollback: ', h('span', { class: 'error' }, plain(t.rollback_reason))),
+		t.rollback_reason && h('p', {}, 'Reason of the rollback: ', h('span', { class: 'error' }, trimmed(t.rollback_reason))),
 		t.failed_branch && t.failure && h('div', {}, h('p', { class: 'small soft' }, `${plain(t.failed_op)} of branch ${plain(t.failed_branch)} has answered:`), longText(t.failure, { of: 'failure', gid: t.gid })),
 		!t.failure && e.last_error && !ended(t) && h('div', {}, h('p', { class: 'small soft' }, 'The last error:'), longText(e.last_error, { of: 'failure', gid: t.gid })),
 		e.help && h('p', { class: 'soft' }, plain(e.help))));
@@ -69,11 +69,11 @@ function branchRow(b, data, isFirst) {
 			open && me.may.skip && (b.state === 'retrying' || b.state === 'parked' || b.state === 'waiting') &&
 				h('button', { class: 'small', type: 'button', 'data-key': 'skip ' + b.ordinal, onclick: () => skipBranch(t.gid, b.branch_id, b.op) }, 'Answer for it…'))),
 		b.url && h('div', { class: 'url small' }, plain(b.url)), b.topic && h('div', { class: 'soft small' }, 'from ', plain(b.topic)),
-		b.last_error && b.state !== 'succeeded' && h('div', { class: 'error small clip' }, plain(b.last_error.text)),
+		b.last_error && b.state !== 'succeeded' && h('div', { class: 'error small clip' }, trimmed(b.last_error.text)),
 		isFirst && b.body && h('details', { 'data-key': 'body ' + b.ordinal }, h('summary', {}, 'Request' + (b.is_hex ? ' (bytes, in hexadecimal)' : '')), longText(b.body, { of: 'body', gid: t.gid, ordinal: b.ordinal })),
 		b.last_error && b.last_error.text.length > 160 && h('details', { 'data-key': 'error ' + b.ordinal }, h('summary', {}, 'Error'), longText(b.last_error, { of: 'last_error', gid: t.gid, ordinal: b.ordinal })),
 		result && (result.result || result.note) && h('details', { 'data-key': 'result ' + b.ordinal }, h('summary', {}, 'Result'),
-			result.result ? longText(result.result, { of: 'result', gid: t.gid, branch_id: result.branch_id, op: result.op }) : h('p', { class: 'soft small' }, plain(result.note))));
+			result.result ? longText(result.result, { of: 'result', gid: t.gid, branch_id: result.branch_id, op: result.op }) : h('p', { class: 'soft small' }, trimmed(result.note))));
 }
 
 function branches(data) {
@@ -162,7 +162,7 @@ function facts(t, data) {
 		h('div', { class: 'in' }, h('dl', { class: 'facts' }, rows.map(([name, value]) => [h('dt', {}, name), h('dd', {}, value)]),
 			options.map(([name, value]) => [h('dt', {}, h('code', {}, plain(name))), h('dd', { class: 'mono' }, plain(typeof value === 'string' ? value : JSON.stringify(value)))]))),
 		t.result && h('div', { class: 'in' }, h('p', { class: 'small soft' }, 'Result of the workflow, in base64:'), longText({ text: t.result.text }, {})),
-		data.dead_letters.length > 0 && h('div', { class: 'in' }, h('h2', {}, 'Discarded steps'), data.dead_letters.map((d) => h('p', { class: 'small' }, plain(d.branch_id) + ': ', h('span', { class: 'error' }, plain(d.reason)), ' ', ago(d.discarded)))));
+		data.dead_letters.length > 0 && h('div', { class: 'in' }, h('h2', {}, 'Discarded steps'), data.dead_letters.map((d) => h('p', { class: 'small' }, plain(d.branch_id) + ': ', h('span', { class: 'error' }, trimmed(d.reason)), ' ', ago(d.discarded)))));
 }
 
 export const transaction = {
