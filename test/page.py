@@ -418,6 +418,13 @@ def test_transaction(b, sql):
         b.shows(words)
         signs = [c for c in b.text("#main") if "\u2400" <= c <= "\u241f"]
         check(signs == [], f"{place}: the line feed that ends a response is not shown", str(signs))
+    # sentences begin with a capital, but not if that changes a URL
+    b.go("/#/transaction/order-3012")
+    b.shows("It has failed", ".why .sentence")
+    b.go("/#/transaction/" + sql.one("SELECT gid FROM dtm.in_flight WHERE gid LIKE 'report-%' AND started IS NOT NULL LIMIT 1"))
+    b.shows("It waits for a response")
+    style = b.driver.execute_script("return getComputedStyle(document.querySelector('.why .sentence'), '::first-letter').textTransform")
+    check(b.text(".why .sentence").startswith("http://") and style == "none", "a sentence that begins with a URL has it as it is", b.text(".why .sentence") + ", " + style)
     # parked: a step is changed, which resumes it
     b.go("/#/transaction/bonus-0")
     b.shows("It waits for a person")

@@ -36,6 +36,13 @@ export function plain(text, lines = false) {
 // What a service has said, within a line: a line feed at its end would be shown as a sign.
 export const trimmed = (text) => plain(String(text ?? '').trimEnd());
 
+// The same as a sentence, which begins with a capital: not a URL, a host or another name.
+export function sentence(text) {
+	const words = trimmed(text);
+
+	return /^\p{Ll}[\p{Ll}'-]*(?:[,;:]? |$)/u.test(words) ? words[0].toUpperCase() + words.slice(1) : words;
+}
+
 export const $ = (selector, root = document) => root.querySelector(selector);
 
 // ---------- requests ----------

@@ -1,5 +1,5 @@
 // The overview: does it run, what needs a person, how much there is.
-import { ago, badge, colors, duration, gidLink, h, many, me, meanings, number, plain, read, since, trimmed, until } from './base.js';
+import { ago, badge, colors, duration, gidLink, h, many, me, meanings, number, plain, read, sentence, since, trimmed, until } from './base.js';
 import { actOn, finder } from './acts.js';
 
 const order = ['running', 'waiting', 'scheduled', 'retrying', 'rolling back', 'parked', 'failed', 'stopped', 'succeeded'];
@@ -97,7 +97,7 @@ function alerts(data) {
 		h('div', { class: 'scroll' }, h('table', { class: 'cards' },
 			h('thead', {}, h('tr', {}, h('th', {}, 'Alert'), h('th', {}, 'State'), h('th', { class: 'number' }, 'Transactions'), h('th', {}, 'Since'), h('th', {}, 'Over'), h('th', {}, 'What helps'))),
 			h('tbody', {}, data.alerts.map((a) => h('tr', {},
-				h('td', { class: 'first wide' }, h('span', { class: 'sentence' }, trimmed(a.message)), a.error && h('div', { class: 'error small clip' }, trimmed(a.error)), a.gid && h('div', { class: 'small' }, gidLink(a.gid))),
+				h('td', { class: 'first wide' }, h('span', { class: 'sentence' }, sentence(a.message)), a.error && h('div', { class: 'error small clip' }, trimmed(a.error)), a.gid && h('div', { class: 'small' }, gidLink(a.gid))),
 				h('td', { 'data-label': 'State' }, badge(a.state)), h('td', { class: 'number', 'data-label': 'Transactions' }, number(a.state === 'open' ? a.count : a.most)),
 				h('td', { 'data-label': 'Since' }, ago(a.since)), h('td', { 'data-label': 'Over' }, a.resolved ? ago(a.resolved) : ''),
 				h('td', { class: 'small wide', 'data-label': 'What helps' }, a.state === 'open' ? plain(a.help) : '')))))));

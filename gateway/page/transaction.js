@@ -1,5 +1,5 @@
 // One transaction: why nothing happens, its branches, and what has happened.
-import { ago, badge, clockTime, copy, duration, gidLink, h, longText, many, me, number, plain, quote, read, since, trimmed, until } from './base.js';
+import { ago, badge, clockTime, copy, duration, gidLink, h, longText, many, me, number, plain, quote, read, sentence, since, trimmed, until } from './base.js';
 import { actOn, acts, editStep, mayAct, skipBranch } from './acts.js';
 
 const tones = { nothing: 'green', coordinator: 'red', person: 'red', circuit: 'red', retry: 'amber', lock: 'amber', completion: 'amber', branch: 'amber', lane: 'amber' };
@@ -38,8 +38,8 @@ function why(data) {
 
 	return h('section', { class: 'card why ' + tone, 'aria-labelledby': 'why' }, h('div', { class: 'in' },
 		h('h2', { class: 'big', id: 'why' }, title, !ended(t) && e.next_attempt && Date.parse(e.next_attempt) ? [', ', until(e.next_attempt)] : ''),
-		e.detail && !ended(t) && h('p', { class: 'sentence' }, trimmed(e.detail) + '.'),
-		t.parked_reason && t.submitted_by && h('p', { class: 'sentence' }, trimmed(t.parked_reason)),
+		e.detail && !ended(t) && h('p', { class: 'sentence' }, sentence(e.detail) + '.'),
+		t.parked_reason && t.submitted_by && h('p', { class: 'sentence' }, sentence(t.parked_reason)),
 		ended(t) && h('p', {}, [ended(t) && ['Ended ', ago(t.finished), ', after ', duration((Date.parse(t.finished) - Date.parse(t.created)) / 1000), '.']]),
 		t.rollback_reason && h('p', {}, 'Reason of the rollback: ', h('span', { class: 'error' }, trimmed(t.rollback_reason))),
 		t.failed_branch && t.failure && h('div', {}, h('p', { class: 'small soft' }, `${plain(t.failed_op)} of branch ${plain(t.failed_branch)} has answered:`), longText(t.failure, { of: 'failure', gid: t.gid })),
