@@ -18,7 +18,7 @@ export const acts = {
 	},
 	abort: {
 		name: 'Roll back', done: 'told to roll back', danger: true, states: ['scheduled', 'running', 'waiting', 'retrying', 'parked'],
-		says: 'A saga compensates what may have run; a prepared TCC or XA is cancelled; a prepared message ends as failed. This cannot be undone.',
+		says: 'A saga compensates what may have run; a prepared TCC or XA is canceled; a prepared message ends as failed. This cannot be undone.',
 		sql: (gid, reason) => `SELECT dtm_abort(${gid}, ${reason});`
 	},
 	stop: {
