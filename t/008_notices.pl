@@ -186,7 +186,7 @@ PREPARE TRANSACTION 'ends';
 SQL
 @ends = notified('dtm_finished', 1, "$ends SELECT dtm_abort('two-phase 3')");
 is(join(', ', map { "$_->{gid} $_->{status}" } @ends), 'two-phase 3 failed', 'prepared, but not committed: silent');
-$node->restart('immediate');
+crash_server($node);
 @ends = notified('dtm_finished', 3, "COMMIT PREPARED 'ends'; SELECT dtm_wait(gid) FROM dtm.transactions WHERE finished IS NULL AND status = 'submitted'");
 is(join(', ', sort map { "$_->{gid} $_->{trans_type} $_->{status} $_->{rollback_reason}" } @ends),
 	'two-phase 1 msg failed why, two-phase 4 tcc failed stopped by dtm_force_stop, two-phase 5 workflow succeed ',

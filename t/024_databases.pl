@@ -81,7 +81,7 @@ for my $setting (
 	$node->poll_query_until('template1', "SELECT count(*) = 0 FROM pg_stat_activity WHERE datname = 'postgres' AND application_name NOT LIKE 'Citus Maintenance Daemon%'") or die;
 	$node->safe_psql('template1', 'ALTER DATABASE postgres ALLOW_CONNECTIONS true');
 	# this session is not to be ended before its first statement
-	local $ENV{PGOPTIONS} = '-c idle_session_timeout=0';
+	local $ENV{PGOPTIONS} = '-c idle_session_timeout=0' . ($node->pg_version >= 17 ? ' -c transaction_timeout=0' : '');
 	is($node->safe_psql('postgres', qq{
 SET ROLE none; SET search_path = public; SET statement_timeout = 0; SET lock_timeout = 0; SET idle_session_timeout = 0; SET default_transaction_read_only = off; SET idle_in_transaction_session_timeout = 0;
 SET default_transaction_isolation = 'read committed'; SET session_replication_role = origin;

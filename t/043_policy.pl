@@ -72,7 +72,7 @@ is($json->encode([ webhooks('parks', 1) ]), $json->encode(\@told), 'and the webh
 like(slurp_file($node->logfile), qr/WARNING:  global transaction "parks" is parked: failed \(attempts: 2\): closed\n.*HINT:.*dtm_resume\(gid\)/, 'and the log');
 
 # a restart changes nothing
-$node->restart('immediate');
+crash_server($node);
 $listener->quit;
 $listener = $node->background_psql('postgres');
 $listener->query_safe('LISTEN dtm_alert');

@@ -105,7 +105,7 @@ is(order('/h'), 'h1 h2 h1', 'where it was skipped, it is called again after the 
 reply({ path => '/r', gid => 'r3', forever => JSON::PP::true }, { status => 500 });
 sql(join('', map { 'SELECT ' . message("r$_", 'r') . ';' } 1 .. 5));
 ok(eventually($node, "SELECT count(*) = 1 FROM dtm.transactions WHERE gid = 'r3' AND failures > 0"), 'the third one fails');
-$node->restart('immediate');
+crash_server($node);
 ok(eventually($node, "SELECT count(*) FROM dtm.stat_coordinator WHERE state = 'running'", '3'), 'the server crashes');
 is(sql("SELECT string_agg(gid, ' ' ORDER BY id) FROM dtm.transactions WHERE gid LIKE 'r%' AND finished IS NULL"), 'r3 r4 r5', 'the others are still there');
 sql("SELECT dtm_force_stop('r3')");

@@ -63,7 +63,7 @@ sub spans_of
 		last if @spans >= $n;
 		select(undef, undef, undef, 0.1);
 	}
-	is(scalar(@spans), $n, "$gid: $n spans");
+	is(scalar(@spans), $n, $gid =~ s/[^ -~]/?/gr . ": $n spans");
 	return sort { ($a->{name} !~ /^dtm /) <=> ($b->{name} !~ /^dtm /) || $a->{startTimeUnixNano} <=> $b->{startTimeUnixNano} } @spans;
 }
 

@@ -17,7 +17,7 @@ our @EXPORT = qw(
   start_server on_citus create_citus sql wait_for reason
   start_participant stop_participant
   reply release_replies calls_of clear_participant participant_port
-  start_bank in_banks run_due eventually branches_of one_line status_is
+  start_bank in_banks run_due eventually crash_server branches_of one_line status_is
 );
 
 # Seconds after which a statement, or a participant, is taken for stuck.
@@ -203,6 +203,16 @@ sub run_due
 			? "clock_timestamp() + interval '$seconds s'"
 			: '')
 		  . ')');
+	return;
+}
+
+# Restarts a server as after a crash.
+sub crash_server
+{
+	my ($node) = @_;
+
+	$node->stop('immediate');
+	$node->start;
 	return;
 }
 
