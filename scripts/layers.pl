@@ -19,6 +19,7 @@ my @src = (
 	['crash_point'],
 	['clock'],
 	['citus'],
+	['invalidation'],
 	['process/flight', qw(compat)],
 	['gid', qw(clock)],
 	['base64', qw(compat errors)],
@@ -32,9 +33,9 @@ my @src = (
 	['settings', qw(core transaction transport)],
 	['wire', qw(base64 compat core text settings step transaction transport)],
 	['endpoint', qw(clock compat core errors text settings step transaction transport wire)],
-	['store', qw(citus compat core errors process/flight process/metrics settings step transaction)],
+	['store', qw(citus compat core errors invalidation process/flight process/metrics settings step transaction)],
 	['result', qw(compat core errors settings store transaction text wire)],
-	['barrier', qw(citus compat errors store transaction)],
+	['barrier', qw(citus compat errors invalidation store transaction)],
 	['process/waiters'],
 	['process/committing', qw(citus)],
 	['process/shmem', qw(citus compat process/committing process/metrics process/waiters transaction transport)],
@@ -53,7 +54,7 @@ my @src = (
 		   wire clock)],
 	['alert', qw(clock compat endpoint outcome settings store transaction transport text)],
 	['process',
-		qw(alert compat coordinator errors process/flight local process/bgworker process/looks process/metrics
+		qw(alert compat coordinator errors invalidation process/flight local process/bgworker process/looks process/metrics
 		   process/shmem settings store transaction process/wait_event clock)],
 	['api',
 		qw(compat coordinator core errors gid local outcome process/metrics process/shmem request result settings store

@@ -13,6 +13,8 @@
  */
 #include "record.h"
 
+#include "invalidation.h"
+
 #include "access/genam.h"
 #include "access/relation.h"
 #include "access/stratnum.h"
@@ -84,7 +86,7 @@ make_known(void)
 	hash.entrysize = sizeof(Statements);
 	hash.hcxt = CacheMemoryContext;
 	known = hash_create("dtm barrier tables", 16, &hash, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	CacheRegisterRelcacheCallback(forget, (Datum) 0);
+	invalidation_watch(forget);
 }
 
 /* ---------- the table ---------- */

@@ -30,6 +30,7 @@
  */
 #include "process/prepared.h"
 
+#include "invalidation.h"
 #include "process/shmem.h"
 
 #include "catalog/namespace.h"
@@ -86,7 +87,7 @@ register_callback(void)
 	static bool registered = false;
 
 	if (!registered)
-		CacheRegisterRelcacheCallback(relation_invalidated, (Datum) 0);
+		invalidation_watch(relation_invalidated);
 	registered = true;
 }
 

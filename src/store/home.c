@@ -18,6 +18,7 @@
 #include "private.h"
 
 #include "citus.h"
+#include "invalidation.h"
 
 #include "access/xlog.h"
 #include "catalog/namespace.h"
@@ -232,7 +233,7 @@ store_tag(void)
 	if (tag_known)
 		return tag[0] != '\0' ? tag : NULL;
 	if (!registered)
-		CacheRegisterRelcacheCallback(forget_tag, (Datum) 0);
+		invalidation_watch(forget_tag);
 	registered = true;
 	/* what changes while we look is looked at again */
 	tag_known = true;

@@ -15,6 +15,8 @@
  */
 #include "private.h"
 
+#include "invalidation.h"
+
 #include "access/attnum.h"
 #include "access/relation.h"
 #include "access/table.h"
@@ -290,7 +292,7 @@ is_as_made(void)
 		return as_made;
 	if (!registered)
 	{
-		CacheRegisterRelcacheCallback(forget, (Datum) 0);
+		invalidation_watch(forget);
 		deferrable_context = AllocSetContextCreate(CacheMemoryContext, "dtm deferrable triggers",
 												   ALLOCSET_SMALL_SIZES);
 		registered = true;
