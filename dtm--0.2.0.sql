@@ -3398,17 +3398,22 @@ BEGIN
 END
 $$;
 
+/* The nodes on which a query returns true; NULL: none. */
+CREATE FUNCTION dtm.nodes_where(query text) RETURNS text
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT string_agg(e.node, ', ' ORDER BY e.nodeid) FROM dtm.on_each_node(query) e WHERE e.result::boolean
+$$;
+
 /* Where rows move to shards, workers must have none: they would not be seen any more. */
 CREATE FUNCTION dtm.check_no_rows(name text) RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  bad text;
+  bad text := dtm.nodes_where(format('SELECT EXISTS (SELECT FROM %s) AND (SELECT l.groupid <> 0 FROM pg_dist_local_group l)', name));
 BEGIN
-  SELECT string_agg(e.node, ', ' ORDER BY e.nodeid) INTO bad
-    FROM dtm.on_each_node(format('SELECT EXISTS (SELECT FROM %s) AND (SELECT l.groupid <> 0 FROM pg_dist_local_group l)', name)) e
-   WHERE e.result::boolean;
   IF bad IS NOT NULL THEN
     RAISE EXCEPTION 'table % has rows on nodes: %', name, bad
       USING ERRCODE = 'object_not_in_prerequisite_state',
@@ -3455,12 +3460,9 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  bad text;
+  bad text := dtm.nodes_where($q$SELECT pg_catalog.citus_version() OPERATOR(pg_catalog.~) '^Citus (13\.2\.[12]|14\.0\.[01]) '
+      AND pg_catalog.current_setting('plan_cache_mode') OPERATOR(pg_catalog.<>) 'force_custom_plan'$q$);
 BEGIN
-  SELECT string_agg(e.node, ', ' ORDER BY e.nodeid) INTO bad
-    FROM dtm.on_each_node($q$SELECT pg_catalog.citus_version() OPERATOR(pg_catalog.~) '^Citus (13\.2\.[12]|14\.0\.[01]) '
-      AND pg_catalog.current_setting('plan_cache_mode') OPERATOR(pg_catalog.<>) 'force_custom_plan'$q$) e
-   WHERE e.result::boolean;
   IF bad IS NOT NULL THEN
     RAISE WARNING 'prepared statements leak memory on nodes: %', bad
       USING DETAIL = 'Citus 13.2.1, 13.2.2, 14.0.0 and 14.0.1 plan a prepared statement on a shard of the node itself anew each time, and keep each plan until the session ends.',

@@ -103,6 +103,9 @@ my @reserved = (
 	['gateway', 'nghttp2/nghttp2.h' => qw(net)],
 	['gateway', 'openssl/ssl.h' => qw(net)]);
 
+# Functions of the server that only one file may call.
+my %reserved_calls = (CacheRegisterRelcacheCallback => 'src/invalidation.c');
+
 use constant { MAX_FILE => 600, MAX_FUNCTION => 80 };
 
 my %broken;
@@ -177,6 +180,11 @@ sub read_file
 			broken('arrows point downwards, as the table has them', "$top/$file:$lines: $part -> $to")
 			  unless $to eq $part || $may->{$part}{$to};
 		}
+		for my $call (keys %reserved_calls)
+		{
+			broken("$call() is for $reserved_calls{$call} alone", "$top/$file:$lines")
+			  if $line =~ /\b$call\(/ && "$top/$file" ne $reserved_calls{$call};
+		}
 		$name = $1 if $line =~ /^([a-z_0-9]+)\(/;
 		$begin = $lines if $line =~ /^\{/;
 		if ($line =~ /^\}/ && $begin)
@@ -221,6 +229,7 @@ for my $tree (['src', \@src, \&part_of_src], ['gateway', \@gateway, \&part_of_ga
 my @rules = ('every file belongs to a part', 'arrows point downwards, as the table has them',
 	'no headers include each other in a circle', 'core knows no PostgreSQL',
 	(map { my ($where, $reserved, @parts) = @$_; "$reserved is for @parts alone" } @reserved),
+	(map { "$_() is for $reserved_calls{$_} alone" } sort keys %reserved_calls),
 	'no file is longer than ' . MAX_FILE . ' lines',
 	'no function is longer than ' . MAX_FUNCTION . ' lines');
 for my $rule (@rules)

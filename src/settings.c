@@ -7,6 +7,8 @@
 #include "transaction.h"
 #include "transport/transport.h"
 
+#include "commands/dbcommands.h"
+#include "miscadmin.h"
 #include "utils/guc.h"
 #include "utils/varlena.h"
 
@@ -71,6 +73,14 @@ settings_name_database(const char *name)
 			return true;
 	}
 	return false;
+}
+
+bool
+settings_name_this_database(void)
+{
+	/* submits ask, and mostly need no name */
+	return strcmp(dtm_databases, "*") == 0 ||
+		settings_name_database(get_database_name(MyDatabaseId));
 }
 
 void

@@ -53,8 +53,9 @@ extern char *dtm_gateway_sql_roles;
  */
 extern void settings_define(void);
 
-/* Is a database one of those that dtm.databases names? */
+/* Is a database one of those that dtm.databases names?  And is this one? */
 extern bool settings_name_database(const char *name);
+extern bool settings_name_this_database(void);
 
 /* The settings that core's rules depend on. */
 extern void dtm_core_config(DtmConfig *config);

@@ -12,13 +12,10 @@ to have come to its end. Prints "ok" and "not ok" lines.
 """
 import json
 import sys
-import threading
 import time
 
-import psycopg2
-
 from checks import check, failed
-from patroni_nodes import Cluster, Node, any_of, eventually, http, roles, start_participant, stop_all, switch_over
+from patroni_nodes import Clients, Cluster, Node, eventually, http, roles, start_participant, stop_all, switch_over
 
 BIN, DIRECTORY = sys.argv[1:3]
 CLIENTS = 3
@@ -40,43 +37,7 @@ BEGIN
 END $$"""
 
 
-# ---------- clients ----------
-
-acknowledged = set()
-stopping = threading.Event()
-lock = threading.Lock()
-count = 0
-
-
-def next_order():
-    global count
-    with lock:
-        count += 1
-        return count
-
-
-def client():
-    connection = None
-    while not stopping.is_set():
-        order = next_order()
-        try:
-            if connection is None:
-                connection = psycopg2.connect(any_of(heads))
-                connection.autocommit = True
-            with connection.cursor() as cursor:
-                cursor.execute(f"SELECT place_order({order})")
-            acknowledged.add(order)
-            time.sleep(0.02)
-        except psycopg2.Error:
-            if connection is not None:
-                connection.close()
-            connection = None
-            time.sleep(0.1)
-
-
-def go_on(what):
-    known = len(acknowledged)
-    eventually(lambda: len(acknowledged) > known + 200, f"clients to go on after {what}")
+clients = Clients(heads, CLIENTS, 0.02, lambda cursor, order: cursor.execute(f"SELECT place_order({order})"))
 
 
 def is_primary(node):
@@ -90,7 +51,7 @@ def fail_over(leader, standby, others, what):
     leader.kill()
     eventually(lambda: is_primary(standby) and standby.coordinator_is("running"), f"{what}: the promoted one's coordinator")
     print(f"# {what}: {time.monotonic() - begin:.1f} s from the kill to the new coordinator", flush=True)
-    go_on(what)
+    clients.go_on(what)
     check({n.name: n.query("SELECT tag FROM dtm.home") for n in (standby, others[0])} == known, f"{what}: nodes have the tags that they had")
     check(others[0].coordinator_is("running"), f"{what}: the other node's coordinator runs")
     leader.start()
@@ -103,8 +64,8 @@ def examine(head, worker):
     orders = {row[0] for row in head.query("SELECT id FROM orders")}
     sagas = [row for node in (head, worker) for row in node.query("SELECT gid, status FROM dtm.transactions")]
     status = {int(gid.partition("-")[2]): status for gid, status in sagas}
-    lost = acknowledged - orders
-    check(not lost, f"all {len(acknowledged)} orders that clients were told of are there", sorted(lost)[:5])
+    lost = clients.acknowledged - orders
+    check(not lost, f"all {len(clients.acknowledged)} orders that clients were told of are there", sorted(lost)[:5])
     check(orders == set(status) and len(sagas) == len(orders), f"each of {len(orders)} orders has its saga, and each saga its order", sorted(orders ^ set(status))[:5])
     wrong = [order for order, ended in status.items() if ended != ("failed" if order % REFUSED == 0 else "succeed")]
     check(not wrong, "each saga has ended as it should", wrong[:5])
@@ -137,22 +98,18 @@ def main():
     head.query(PLACE_ORDER % (busi, busi, busi, REFUSED))
     head.query("SELECT create_distributed_function('place_order(bigint)', 'oid', colocate_with := 'orders')")
 
-    threads = [threading.Thread(target=client) for _ in range(CLIENTS)]
-    for thread in threads:
-        thread.start()
-    go_on("the start")
+    clients.start()
+    clients.go_on("the start")
     check(worker.query("SELECT count(*) > 0 FROM dtm.request")[0][0], "the worker has the sagas of its orders")
 
     fail_over(worker, worker_standby, [head], "failover of the worker")
     switch_over(worker_standby, worker)
     eventually(lambda: is_primary(worker) and worker.coordinator_is("running"), "the coordinator after the switch")
-    go_on("the switchover")
+    clients.go_on("the switchover")
     check(eventually(lambda: roles(workers), "a standby again") == [worker, worker_standby], "switchover of the worker: they have changed places")
     fail_over(head, head_standby, [worker], "failover of the coordinator node")
 
-    stopping.set()
-    for thread in threads:
-        thread.join()
+    clients.stop()
     examine(head_standby, worker)
     check([n.name for n in nodes if n.coordinator_is("running")] == sorted([head_standby.name, worker.name]), "each node has one coordinator")
 
@@ -163,7 +120,7 @@ try:
 except TimeoutError as error:
     check(False, str(error))
 finally:
-    stopping.set()
+    clients.stop()
     stop_all(nodes)
     participant.kill()
 sys.exit(bool(failed))

@@ -10,13 +10,10 @@ come to its end, and participants to agree. Prints "ok" and "not ok" lines.
 """
 import json
 import sys
-import threading
 import time
 
-import psycopg2
-
 from checks import check, failed
-from patroni_nodes import Cluster, Node, any_of, eventually, http, roles, start_participant, stop_all, switch_over
+from patroni_nodes import Clients, Cluster, Node, eventually, http, roles, start_participant, stop_all, switch_over
 
 BIN, DIRECTORY = sys.argv[1:3]
 CLIENTS = 4
@@ -26,40 +23,13 @@ cluster = Cluster(BIN, DIRECTORY)
 nodes = [Node(cluster, "one"), Node(cluster, "two")]
 
 
-# ---------- clients ----------
-
-acknowledged = set()
-stopping = threading.Event()
-lock = threading.Lock()
-count = 0
+def submit(cursor, number):
+    into = "Refuse" if number % REFUSED == 0 else "TransIn"
+    cursor.execute("SELECT dtm_submit('saga', ARRAY[dtm_step(%s, %s, '{}'), dtm_step(%s, '', '{}')], gid => %s)",
+                   (f"{busi}/TransOut?delay=0.2", f"{busi}/TransOutRevert", f"{busi}/{into}", f"g{number}"))
 
 
-def next_gid():
-    global count
-    with lock:
-        count += 1
-        return count, f"g{count}"
-
-
-def client():
-    connection = None
-    while not stopping.is_set():
-        number, gid = next_gid()
-        into = "Refuse" if number % REFUSED == 0 else "TransIn"
-        try:
-            if connection is None:
-                connection = psycopg2.connect(any_of(nodes))
-                connection.autocommit = True
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT dtm_submit('saga', ARRAY[dtm_step(%s, %s, '{}'), dtm_step(%s, '', '{}')], gid => %s)",
-                               (f"{busi}/TransOut?delay=0.2", f"{busi}/TransOutRevert", f"{busi}/{into}", gid))
-            acknowledged.add(gid)
-            time.sleep(0.01)
-        except psycopg2.Error:
-            if connection is not None:
-                connection.close()
-            connection = None
-            time.sleep(0.1)
+clients = Clients(nodes, CLIENTS, 0.01, submit)
 
 
 def expected(gid):
@@ -70,8 +40,8 @@ def examine(leader, what):
     """Everything has come to its end, and everybody agrees."""
     eventually(lambda: leader.query("SELECT count(*) FROM dtm.active")[0][0] == 0, f"{what}: the end of all")
     status = dict(leader.query("SELECT gid, status FROM dtm.transactions"))
-    lost = [gid for gid in acknowledged if gid not in status]
-    check(not lost, f"{what}: all {len(acknowledged)} commits that clients were told of are there", lost[:5])
+    lost = [number for number in clients.acknowledged if f"g{number}" not in status]
+    check(not lost, f"{what}: all {len(clients.acknowledged)} commits that clients were told of are there", lost[:5])
     wrong = [gid for gid, ended in status.items() if ended != expected(gid)]
     check(not wrong, f"{what}: each of {len(status)} has ended as it should", wrong[:5])
     calls = {}
@@ -98,16 +68,13 @@ def main():
     eventually(lambda: standby.coordinator_is("standby"), "the standby to have it")
     http(f"{busi}/_reply", {"path": "/Refuse", "replies": [{"status": 409}], "forever": True})
 
-    threads = [threading.Thread(target=client) for _ in range(CLIENTS)]
-    for thread in threads:
-        thread.start()
+    clients.start()
     eventually(lambda: leader.query("SELECT count(*) > 200 FROM dtm.finished")[0][0], "some work")
     begin = time.monotonic()
     leader.kill()
     eventually(lambda: standby.coordinator_is("running"), "the promoted one's coordinator")
     print(f"# failover: {time.monotonic() - begin:.1f} s from the kill to the new coordinator", flush=True)
-    known = len(acknowledged)
-    eventually(lambda: len(acknowledged) > known + 200, "clients to go on")
+    clients.go_on("the failover")
     check(standby.query("SELECT pg_is_in_recovery()") == [(False,)], "failover: the standby is the leader")
 
     leader.start()
@@ -119,13 +86,10 @@ def main():
     switch_over(standby, leader)
     eventually(lambda: leader.coordinator_is("running"), "the coordinator after the switch")
     print(f"# switchover: {time.monotonic() - begin:.1f} s to the new coordinator", flush=True)
-    known = len(acknowledged)
-    eventually(lambda: len(acknowledged) > known + 200, "clients to go on")
+    clients.go_on("the switchover")
     now = eventually(lambda: roles(nodes), "a leader and a synchronous standby again")
     check(now == [leader, standby], "switchover: they have changed places")
-    stopping.set()
-    for thread in threads:
-        thread.join()
+    clients.stop()
     examine(leader, "in the end")
     running = [n.name for n in nodes if n.coordinator_is("running")]
     check(running == [leader.name], "one coordinator runs")
@@ -137,7 +101,7 @@ try:
 except TimeoutError as error:
     check(False, str(error))
 finally:
-    stopping.set()
+    clients.stop()
     stop_all(nodes)
     participant.kill()
 sys.exit(bool(failed))

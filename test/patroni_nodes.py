@@ -1,9 +1,11 @@
 """Servers under Patroni and etcd on loopback, for test/patroni.py and test/citus_patroni.py."""
+import itertools
 import json
 import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -137,6 +139,52 @@ def roles(nodes):
     if "leader" not in by_role or "sync_standby" not in by_role:
         return None
     return [next(n for n in nodes if n.name == by_role[role]) for role in ("leader", "sync_standby")]
+
+
+class Clients:
+    """Each calls work(cursor, number) again and again on the primary of some nodes, with a number that nobody has had."""
+
+    def __init__(self, nodes, count, pause, work):
+        self.nodes = nodes
+        self.pause = pause          # s between two calls of a client
+        self.work = work
+        self.acknowledged = set()   # the numbers whose commit was answered
+        self.numbers = itertools.count(1)
+        self.stopping = threading.Event()
+        self.threads = [threading.Thread(target=self.run) for _ in range(count)]
+
+    def run(self):
+        connection = None
+        while not self.stopping.is_set():
+            number = next(self.numbers)
+            try:
+                if connection is None:
+                    connection = psycopg2.connect(any_of(self.nodes))
+                    connection.autocommit = True
+                with connection.cursor() as cursor:
+                    self.work(cursor, number)
+                self.acknowledged.add(number)
+                self.stopping.wait(self.pause)
+            except psycopg2.Error:
+                if connection is not None:
+                    connection.close()
+                connection = None
+                self.stopping.wait(0.1)
+
+    def start(self):
+        for thread in self.threads:
+            thread.start()
+
+    def go_on(self, what):
+        """Waits until 200 more are answered."""
+        known = len(self.acknowledged)
+        eventually(lambda: len(self.acknowledged) > known + 200, f"clients to go on after {what}")
+
+    def stop(self):
+        self.stopping.set()
+        for thread in self.threads:
+            if thread.is_alive():
+                thread.join()
 
 
 def switch_over(leader, standby):

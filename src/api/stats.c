@@ -12,7 +12,6 @@
 
 #include "access/htup_details.h"
 #include "access/xlog.h"
-#include "commands/dbcommands.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -93,7 +92,7 @@ row_of_none(TupleDesc desc)
 	else
 	{
 		values[0] = CStringGetTextDatum("not running");
-		if (!settings_name_database(get_database_name(MyDatabaseId)))
+		if (!settings_name_this_database())
 			set_reason(values, nulls, "The setting dtm.databases does not name this database.",
 					   "Add the database to dtm.databases, and reload the configuration.");
 		else if (lacks_worker())

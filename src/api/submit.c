@@ -12,7 +12,6 @@
 #include "store/store.h"
 
 #include "access/htup_details.h"
-#include "commands/dbcommands.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -42,7 +41,7 @@ warn_no_coordinator(void)
 	static bool warned = false;
 	bool		preloaded = dtm_preloaded || dtm_shared != NULL;
 
-	if (warned || (preloaded && settings_name_database(get_database_name(MyDatabaseId))))
+	if (warned || (preloaded && settings_name_this_database()))
 		return;
 	warned = true;
 	ereport(WARNING,

@@ -4,8 +4,6 @@
  */
 #include "private.h"
 
-#include <float.h>
-
 #include "clock.h"
 
 #include "common/hmac.h"
@@ -14,6 +12,8 @@
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
+
+#include <float.h>
 
 #define HMAC_LEN	PG_SHA256_DIGEST_LENGTH
 #define HEX_LEN		(2 * HMAC_LEN)

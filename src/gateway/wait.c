@@ -112,7 +112,7 @@ look(const int64 *ids, int n, Ended *ended, MemoryContext context)
 				!dtm_can_become(GetUserId(), pass.submitted_by))
 			{
 				outcome = GATEWAY_DENIED;
-				message = psprintf("permission denied to wait for a global transaction of role \"%s\"",
+				message = psprintf("permission denied to wait for a global transaction of role \"%s\". Grant that role to the gateway's.",
 								   GetUserNameFromId(pass.submitted_by, true));
 			}
 			else if (!outcome_of(&pass, &outcome, &message))

@@ -24,7 +24,6 @@
 #include "catalog/namespace.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
-#include "utils/inval.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
