@@ -104,7 +104,10 @@ my @reserved = (
 	['gateway', 'openssl/ssl.h' => qw(net)]);
 
 # Functions of the server that only one file may call.
-my %reserved_calls = (CacheRegisterRelcacheCallback => 'src/invalidation.c');
+my %reserved_calls = (
+	CacheRegisterRelcacheCallback => 'src/invalidation.c',
+	BackgroundWorkerInitializeConnection => 'src/process/bgworker.c',
+	BackgroundWorkerInitializeConnectionByOid => 'src/process/bgworker.c');
 
 use constant { MAX_FILE => 600, MAX_FUNCTION => 80 };
 

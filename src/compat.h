@@ -165,12 +165,15 @@ dtm_new_wait_event(const char *name)
 #define DTM_WORKER_ROLE_MUST_LOGIN
 #endif
 
-/* 17: one more time-out that ends a process; 16: another name of a setting */
+/* 17: one more time-out that ends a process */
 #if PG_VERSION_NUM >= 170000
-#define DTM_MORE_SETTINGS \
-		{"transaction_timeout", "0"}, \
-		{"debug_parallel_query", "off"},
-#elif PG_VERSION_NUM >= 160000
+#define DTM_ENDING_SETTINGS	{"transaction_timeout", "0"},
+#else
+#define DTM_ENDING_SETTINGS
+#endif
+
+/* 16: another name of a setting */
+#if PG_VERSION_NUM >= 160000
 #define DTM_MORE_SETTINGS	{"debug_parallel_query", "off"},
 #else
 #define DTM_MORE_SETTINGS	{"force_parallel_mode", "off"},

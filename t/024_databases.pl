@@ -90,7 +90,22 @@ SELECT dtm_wait('$gid', '180 s');
 }), "$gid\nsucceed", "the coordinator works with $setting");
 	$node->safe_psql('template1', 'ALTER DATABASE postgres RESET ALL');
 }
-is(sql("SELECT count(*) FROM dtm.calls WHERE gid LIKE 'set%' AND result <> 'SUCCESS'"), '0', 'at the first try');
+# but a function has the statement_timeout of its role, here a millisecond
+is(sql("SELECT string_agg(DISTINCT error, ' ') FROM dtm.calls WHERE gid LIKE 'set%' AND result <> 'SUCCESS' AND error NOT LIKE '%statement timeout'"), '', 'at the first try');
+
+# the same for the whole server, with the launcher
+my $log = -s $node->logfile;
+$node->append_conf('postgresql.conf', join("\n", 'lock_timeout = 1', 'exit_on_error = on', $node->pg_version >= 17 ? 'transaction_timeout = 1' : ()));
+$node->restart;
+{
+	local $ENV{PGOPTIONS} = $node->pg_version >= 17 ? '-c transaction_timeout=0' : '';
+	sql("SELECT dtm_submit('msg', ARRAY[dtm_step('$busi/first'), dtm_step('sql:public.ok')], gid => 'server')");
+	is(sql("SELECT dtm_wait('server', '180 s')"), 'succeed', 'the coordinator works with what the server has for its sessions');
+}
+$node->append_conf('postgresql.conf', join("\n", 'lock_timeout = 0', 'exit_on_error = off', $node->pg_version >= 17 ? 'transaction_timeout = 0' : ()));
+$node->reload;
+is(sql("SELECT count(*) FROM dtm.calls WHERE gid = 'server' AND result <> 'SUCCESS'"), '0', 'at the first try');
+is(join('', grep { /FATAL/ && !/administrator command/ } split(/^/, slurp_file($node->logfile, $log))), '', 'without the end of a process');
 
 # ---------- fewer workers than coordinators ----------
 

@@ -18,6 +18,7 @@
 #include "settings.h"
 #include "transaction.h"
 #include "outcome.h"
+#include "process/bgworker.h"
 #include "process/committing.h"
 #include "process/shmem.h"
 #include "process/wait_event.h"
@@ -34,7 +35,6 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/lock.h"
@@ -559,8 +559,7 @@ dtm_local_worker_main(Datum arg)
 
 	if (!attach(&local_shared->workers[DatumGetInt32(arg)], &database, &role))
 		proc_exit(0);
-	BackgroundWorkerInitializeConnectionByOid(database, role,
-											  DTM_WORKER_CONNECTION_FLAGS);
+	dtm_connect_worker(database, role, DTM_WORKER_CONNECTION_FLAGS);
 	pgstat_report_appname("dtm local branches");
 	context = AllocSetContextCreate(TopMemoryContext, "dtm local branch",
 									ALLOCSET_DEFAULT_SIZES);

@@ -20,6 +20,7 @@
 #include "alert/hook.h"
 #include "clock.h"
 #include "process/alerts.h"
+#include "process/bgworker.h"
 #include "process/looks.h"
 #include "process/wait_event.h"
 #include "settings.h"
@@ -29,7 +30,6 @@
 #include "commands/extension.h"
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "tcop/tcopprot.h"
@@ -260,7 +260,7 @@ dtm_alerter_main(Datum arg)
 	database = attach(slot);
 	if (!OidIsValid(database))
 		proc_exit(0);
-	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
+	dtm_connect_worker(database, InvalidOid, 0);
 	store_own_session();
 	pgstat_report_appname("dtm alerts");
 	looks.context = AllocSetContextCreate(TopMemoryContext, "dtm look for alerts",

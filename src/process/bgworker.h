@@ -16,4 +16,12 @@
 extern void dtm_describe_worker(BackgroundWorker *worker, const char *function,
 								const char *type, const char *title);
 
+/*
+ * Connects this worker to a database, as a role (InvalidOid: a superuser), or to
+ * no database.  "flags" are BGWORKER_BYPASS_ALLOWCONN and the like.
+ * What a database, a role or the server has set so that sessions end does not end
+ * the worker, not even while it connects.
+ */
+extern void dtm_connect_worker(Oid database, Oid role, uint32 flags);
+
 #endif							/* DTM_BGWORKER_H */

@@ -505,7 +505,7 @@ dtm_launcher_main(Datum arg)
 
 	children = MemoryContextAllocZero(TopMemoryContext,
 									  sizeof(Child) * dtm_shared->nslots);
-	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+	dtm_connect_worker(InvalidOid, InvalidOid, 0);
 	pgstat_report_appname("dtm launcher");
 	context = AllocSetContextCreate(TopMemoryContext, "dtm launcher",
 									ALLOCSET_DEFAULT_SIZES);

@@ -7,6 +7,7 @@
  * until the next deadline, or until a commit wakes it.
  */
 #include "process/alerts.h"
+#include "process/bgworker.h"
 #include "process/prepared.h"
 #include "process/process.h"
 
@@ -27,7 +28,6 @@
 #include "commands/extension.h"
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/pmsignal.h"
@@ -540,7 +540,7 @@ dtm_worker_main(Datum arg)
 
 	if (!attach(slot))
 		proc_exit(0);
-	BackgroundWorkerInitializeConnectionByOid(slot->database, InvalidOid, 0);
+	dtm_connect_worker(slot->database, InvalidOid, 0);
 	store_own_session();
 	prepared_watch();
 	clock_init(&w.clock);

@@ -31,12 +31,6 @@ store_own_session(void)
 		{"default_transaction_isolation", "read committed"},
 		{"default_transaction_read_only", "off"},
 		{"default_transaction_deferrable", "off"},
-		/* what would end them, or the process */
-		{"statement_timeout", "0"},
-		{"lock_timeout", "0"},
-		{"idle_in_transaction_session_timeout", "0"},
-		{"idle_session_timeout", "0"},
-		{"exit_on_error", "off"},
 
 		/*
 		 * what would have its statements read whole tables; see statement.c,
