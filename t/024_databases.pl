@@ -141,4 +141,9 @@ ok(eventually($node, "SELECT count(*) = 5 AND bool_and(state = 'running' AND rea
 sql("SELECT count(dtm_submit('msg', ARRAY[dtm_step('$busi/x')], gid => 'five' || n)) FROM generate_series(1, 64) n");
 ok(eventually($node, "SELECT count(*) FROM dtm.transactions WHERE gid LIKE 'five%' AND status = 'succeed'", '64'), 'all is driven by them');
 
+# two slots are left for workers of functions: a coordinator that has none gets one of another's
+sql("SELECT count(dtm_submit('msg', ARRAY[dtm_step('sql:public.ok')], gid => 'few' || n)) FROM generate_series(1, 100) n");
+ok(eventually($node, "SELECT count(*) FROM dtm.transactions WHERE gid LIKE 'few%' AND status = 'succeed'", '100'), 'functions run, with fewer worker slots than coordinators');
+is(sql("SELECT string_agg(DISTINCT error, ' ') FROM dtm.calls WHERE gid LIKE 'few%' AND result <> 'SUCCESS'"), '', 'none fails because there is no slot');
+
 done_testing();

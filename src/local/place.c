@@ -11,6 +11,7 @@
 #include "compat.h"
 #include "process/bgworker.h"
 #include "process/flight.h"
+#include "process/shmem.h"
 
 #include <signal.h>
 
@@ -274,6 +275,17 @@ place_ask_to_leave(int i)
 		SetLatch(latch);
 }
 
+void
+place_ask_another(void)
+{
+	for (int i = 0; i < local_shared->nworkers; i++)
+		if (place_is_idle(i) && local_shared->workers[i].owner != MyProcPid)
+		{
+			place_ask_to_leave(i);
+			return;
+		}
+}
+
 bool
 place_hurry(int i)
 {
@@ -328,6 +340,28 @@ place_send_away(int i)
 		(void) kill(busy, SIGTERM);
 	if (latch)
 		SetLatch(latch);
+}
+
+/* Is this another coordinator of this database? */
+static bool
+is_coordinator(pid_t pid)
+{
+	DtmSharedSlot *slot = NULL;
+
+	while ((slot = dtm_next_slot(MyDatabaseId, slot)) != NULL)
+		if (slot->pid == pid && pid != MyProcPid)
+			return true;
+	return false;
+}
+
+void
+place_send_orphans_away(void)
+{
+	for (int i = 0; i < local_shared->nworkers; i++)
+		if (local_shared->workers[i].database == MyDatabaseId &&
+			local_shared->workers[i].state != LOCAL_FREE &&
+			!is_coordinator(local_shared->workers[i].owner))
+			place_send_away(i);
 }
 
 pid_t

@@ -19,12 +19,14 @@
  * worker that goes on all the same is told to end LOCAL_GRACE later, and is
  * written off after another LOCAL_GRACE (private.h).  A role gets no more workers
  * as long as all those that it may have are written off ones.
+ *
+ * The slots of the server (max_worker_processes) are everybody's.  A pool that gets
+ * none, and has no worker, asks an idle worker of another pool to leave.
  */
 #include "private.h"
 
 #include "clock.h"
 #include "process/flight.h"
-#include "process/shmem.h"
 #include "settings.h"
 
 #include "miscadmin.h"
@@ -33,6 +35,13 @@
 
 /* How long a worker stays of a role while others wait for its place, in us. */
 #define TURN_TIME		INT64CONST(100000)
+
+/*
+ * How long tasks wait while the server has no slot for a worker, and how often it
+ * is asked, in us.  Parallel queries take slots, too, and are soon done.
+ */
+#define SLOT_TIME		INT64CONST(5000000)
+#define SLOT_PAUSE		INT64CONST(50000)
 
 /* Where there are two workers to be had, each coordinator has as many. */
 #define MIN_WORKERS		2
@@ -54,6 +63,10 @@ struct LocalPool
 	LocalRoles	roles;			/* of its tasks, and of its workers */
 	dlist_head	done;
 	OwnWorker  *own;			/* for each place in shared memory */
+	int64		tried;			/* when a worker could not be started last,
+								 * clock_monotonic() */
+	int64		starved;		/* since when there is no worker because of
+								 * that; 0: it is not so */
 };
 
 static int
@@ -64,24 +77,15 @@ nplaces(void)
 
 /* ---------- limits ---------- */
 
+/* How many of its workers are of a role; InvalidOid: of any. */
 static int
 workers_of(const LocalPool *pool, Oid role)
 {
 	int			n = 0;
 
 	for (int i = 0; i < nplaces(); i++)
-		if (pool->own[i].handle != NULL && local_shared->workers[i].role == role)
-			n++;
-	return n;
-}
-
-static int
-count_workers(const LocalPool *pool)
-{
-	int			n = 0;
-
-	for (int i = 0; i < nplaces(); i++)
-		if (pool->own[i].handle != NULL)
+		if (pool->own[i].handle != NULL &&
+			(!OidIsValid(role) || local_shared->workers[i].role == role))
 			n++;
 	return n;
 }
@@ -311,13 +315,24 @@ note_given(LocalPool *pool, int i, LocalTask *task)
 static bool
 start_worker(LocalPool *pool, LocalTask *task)
 {
-	MemoryContext before = MemoryContextSwitchTo(pool->context);
+	MemoryContext before = CurrentMemoryContext;
 	BackgroundWorkerHandle *handle;
-	int			i = place_start(task, &handle);
+	int64		now = clock_monotonic();
+	int			i;
 
+	if (pool->starved != 0 && now - pool->tried < SLOT_PAUSE)
+		return false;
+	MemoryContextSwitchTo(pool->context);
+	i = place_start(task, &handle);
 	MemoryContextSwitchTo(before);
 	if (i < 0)
+	{
+		pool->tried = now;
+		if (workers_of(pool, InvalidOid) == 0)
+			place_ask_another();
 		return false;
+	}
+	pool->starved = 0;
 	memset(&pool->own[i], 0, sizeof(OwnWorker));
 	pool->own[i].handle = handle;
 	pool->own[i].since = clock_monotonic();
@@ -337,6 +352,19 @@ refuse(LocalPool *pool, LocalTask *task, pid_t written_off)
 			 "process %d, which ran a function of the same role, still runs although it was terminated",
 			 (int) written_off);
 	give_up(pool, task, error);
+	return true;
+}
+
+/* There is no worker, and no slot for one.  True: the task does not wait. */
+static bool
+starve(LocalPool *pool, LocalTask *task)
+{
+	if (pool->starved == 0)
+		pool->starved = pool->tried;
+	if (pool->tried - pool->starved < SLOT_TIME)
+		return false;
+	give_up(pool, task,
+			"out of background worker slots; increase max_worker_processes");
 	return true;
 }
 
@@ -362,16 +390,10 @@ serve(LocalPool *pool, LocalRole *role)
 	written_off = place_written_off(role->role, &nwritten_off);
 	if (workers_of(pool, role->role) + nwritten_off >= max_of_role(pool))
 		return refuse(pool, task, written_off);
-	if (count_workers(pool) < max_workers(pool) && start_worker(pool, task))
+	if (workers_of(pool, InvalidOid) < max_workers(pool) && start_worker(pool, task))
 		return true;
 	make_room(pool, role->role);
-	if (count_workers(pool) == 0)
-	{
-		give_up(pool, task,
-				"out of background worker slots; increase max_worker_processes");
-		return true;
-	}
-	return false;
+	return workers_of(pool, InvalidOid) == 0 && starve(pool, task);
 }
 
 /* Serves one role, the first that can be; false: there is none. */
@@ -429,18 +451,6 @@ give_up_all(LocalPool *pool, bool withdrawn, const char *error)
 
 /* ---------- the interface ---------- */
 
-/* Is this another coordinator of this database? */
-static bool
-is_coordinator(pid_t pid)
-{
-	DtmSharedSlot *slot = NULL;
-
-	while ((slot = dtm_next_slot(MyDatabaseId, slot)) != NULL)
-		if (slot->pid == pid && pid != MyProcPid)
-			return true;
-	return false;
-}
-
 LocalPool *
 local_pool_create(MemoryContext context, DtmShare share)
 {
@@ -451,11 +461,8 @@ local_pool_create(MemoryContext context, DtmShare share)
 	dlist_init(&pool->done);
 	pool->own = MemoryContextAllocZero(context, sizeof(OwnWorker) * (nplaces() + 1));
 	pool->share = share;
-	for (int i = 0; i < nplaces(); i++)
-		if (local_shared->workers[i].database == MyDatabaseId &&
-			local_shared->workers[i].state != LOCAL_FREE &&
-			!is_coordinator(local_shared->workers[i].owner))
-			place_send_away(i);
+	if (local_shared != NULL)
+		place_send_orphans_away();
 	return pool;
 }
 
@@ -528,6 +535,8 @@ local_drive(LocalPool *pool)
 		give_up(pool, task, "time of the global transaction was over before a worker was free");
 	while (pool->roles.nwaiting > 0 && serve_next(pool))
 		;
+	if (pool->roles.nwaiting == 0)
+		pool->starved = 0;
 	forget_roles(pool);
 }
 
@@ -567,6 +576,8 @@ local_due_in(const LocalPool *pool)
 		if (at != 0 && (next == 0 || at < next))
 			next = at;
 	}
+	if (pool->starved != 0 && (next == 0 || pool->tried + SLOT_PAUSE < next))
+		next = pool->tried + SLOT_PAUSE;
 	return next == 0 ? -1 : Max(next - clock_monotonic(), 0);
 }
 

@@ -129,6 +129,9 @@ extern int	place_start(const LocalTask *task, BackgroundWorkerHandle **handle);
 /* Asks a worker that is idle to make room. */
 extern void place_ask_to_leave(int i);
 
+/* Asks an idle worker of somebody else to leave its slot to whoever comes first. */
+extern void place_ask_another(void);
+
 /*
  * The function that it runs should have ended by now; false: it has, and is
  * just tidied up after.
@@ -143,6 +146,9 @@ extern void place_note_stopped(int i);
  * has not come yet will find its place taken.
  */
 extern void place_send_away(int i);
+
+/* The same for workers of this database whose coordinators are gone. */
+extern void place_send_orphans_away(void);
 
 /* Is it idle, and may be given a task? */
 extern bool place_is_idle(int i);
