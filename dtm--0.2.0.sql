@@ -20,7 +20,9 @@ BEGIN
     RAISE EXCEPTION 'schema "dtm_barrier" already exists'
       USING ERRCODE = 'duplicate_schema',
             DETAIL = 'The extension creates a table dtm_barrier.barrier with the same columns.',
-            HINT = 'If a dtm SDK created the schema, adopt its rows: rename the schema, create the extension, and copy the rows. docs/compatibility.md shows the statements.';
+            HINT = CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_proc WHERE proname = 'insert_row' AND pronamespace = 'dtm_barrier'::regnamespace)
+                        THEN 'Replace what sql/participant.sql has created: copy the rows, drop the schema and its functions, create the extension, and put the rows back. docs/managed.md shows the statements.'
+                        ELSE 'If a dtm SDK created the schema, adopt its rows: rename the schema, create the extension, and copy the rows. docs/compatibility.md shows the statements.' END;
   END IF;
   IF EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'dtm') THEN
     RAISE EXCEPTION 'schema "dtm" already exists'
@@ -1072,6 +1074,10 @@ AS 'MODULE_PATHNAME', 'dtm_complete' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.dtm_complete(text, text, text, boolean, jsonb) IS
   'reports the result of a branch that answers later; returns false if the result is known already';
 
+/* Does an error say that a host does not respond at all? */
+CREATE FUNCTION dtm.alert_is_silence(error text) RETURNS boolean
+AS 'MODULE_PATHNAME', 'dtm_sql_alert_is_silence' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
 /*
  * The conditions on dtm.active come first, and leave few, whose calls and requests are
  * looked at.
@@ -1099,6 +1105,7 @@ CREATE VIEW dtm.stuck WITH (security_barrier) AS
               WHEN a.http_status IN (401, 403, 407) THEN 'Look at the credentials: the user mapping of the server, or headers. Then call dtm_retry_now().'
               WHEN a.http_status BETWEEN 400 AND 499 THEN 'The service does not accept the request. To change it, call dtm_edit_step(); to roll a saga back, dtm_abort().'
               WHEN a.http_status IS NULL AND dtm.op_url(r.trans_type, a.branch, r.action, r.compensate) LIKE 'sql:%' THEN 'Look at the error of the function. When it is mended, call dtm_retry_now().'
+              WHEN a.http_status IS NULL AND NOT dtm.alert_is_silence(a.error) THEN 'Look at the error. When its cause is gone, call dtm_retry_now(), or wait for the next attempt.'
               WHEN a.http_status IS NULL THEN 'The host does not respond: see dtm.stat_hosts. When it does, call dtm_retry_now(), or wait for the next attempt.'
               ELSE 'Look at the log of the service. When it is mended, call dtm_retry_now(), or wait for the next attempt.' END AS help,
          r.id
@@ -2795,10 +2802,6 @@ COMMENT ON COLUMN dtm.alert.sent IS 'what the webhook has taken, or need not tak
 CREATE FUNCTION dtm.alert_class(error text) RETURNS text
 AS 'MODULE_PATHNAME', 'dtm_sql_alert_class' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
-/* Does an error say that a host does not respond at all? */
-CREATE FUNCTION dtm.alert_is_silence(error text) RETURNS boolean
-AS 'MODULE_PATHNAME', 'dtm_sql_alert_is_silence' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-
 CREATE FUNCTION dtm.alert_hosts(OUT host text, OUT silent_since timestamptz, OUT open boolean, OUT calls integer, OUT error text)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'dtm_alert_hosts' LANGUAGE C VOLATILE;
@@ -3655,7 +3658,7 @@ GRANT EXECUTE ON FUNCTION
   /* those functions and the views call these with the privileges of their caller */
   dtm.open_workflow(jsonb), dtm.query(text), dtm.submit_request(jsonb), dtm.new_gid(), dtm.submit_scheduled(text, jsonb),
   dtm.need_pg_cron(), dtm.visible(oid), dtm.visible(dtm.submitter), dtm.sees_all(), dtm.submitter_role(dtm.submitter), dtm.submitter_problem(dtm.submitter),
-  dtm.alert_retry_limit(), dtm.stuck_after(), dtm.active_state("char", timestamptz, smallint, boolean, boolean),
+  dtm.alert_retry_limit(), dtm.alert_is_silence(text), dtm.stuck_after(), dtm.active_state("char", timestamptz, smallint, boolean, boolean),
   dtm.readable(text), dtm.readable(bytea), dtm.orders(integer[]), dtm.op_undoes("char", integer), dtm.op_branch_id("char", integer, text[]),
   dtm.current_step("char", "char", text), dtm.coordinator_stats(), dtm.noted_calls(), dtm.host_state(text), dtm.row_holder(bigint), dtm.base_url(text), dtm.server_option(text, text),
   dtm.explain_call(text), @extschema@.dtm_explain(text), dtm.schedule_list(), dtm.seconds(bigint),

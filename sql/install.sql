@@ -2,6 +2,10 @@
 \set SHOW_CONTEXT never
 CREATE SCHEMA dtm_barrier;
 CREATE EXTENSION dtm;
+-- that of sql/participant.sql
+CREATE FUNCTION dtm_barrier.insert_row() RETURNS void LANGUAGE sql AS 'SELECT';
+CREATE EXTENSION dtm;
+DROP FUNCTION dtm_barrier.insert_row();
 DROP SCHEMA dtm_barrier;
 CREATE SCHEMA dtm;
 CREATE EXTENSION dtm;

@@ -171,6 +171,9 @@ SELECT dtm_wait('never-run', '0 s');
 SELECT dtm_wait('never-run', '-1 s');
 SELECT dtm_wait('never-run', '-10000 years');
 SELECT dtm_wait('never-run', NULL);
+-- who waits is told that nobody drives it
+\c -
+SELECT dtm_wait('never-run', '1 s');
 SELECT dtm_force_stop('never-run');
 SELECT dtm_wait('never-run');
 BEGIN TRANSACTION READ ONLY;

@@ -32,6 +32,13 @@ SELECT gid, state, status, failures, current_step AS step, failed_branch AS bran
 SELECT DISTINCT t.status = dtm.status_name(COALESCE(a.status, f.status)) AS same_words FROM dtm.transactions t LEFT JOIN dtm.active a USING (id) LEFT JOIN dtm.finished f USING (id);
 SELECT gid, branch_id, op, status, state, attempts FROM dtm.branches WHERE gid IN ('running', 'rolling', 'failed', 'stopped', 'scheduled') ORDER BY gid, ordinal;
 SELECT gid, state, failures, branch_id, op, url, http_status, last_error, reason, help FROM dtm.stuck ORDER BY gid;
+-- what helps when there was no response: was there nobody, or something else?
+BEGIN;
+SELECT dtm_submit('msg', ARRAY[dtm_step('https://127.0.0.1:9/a')], gid) FROM unnest('{silent,untrusted}'::text[]) gid;
+SELECT regress_dtm_call('silent', 0, 'E', 'Failed to connect to 127.0.0.1 port 9 after 0 ms: Couldn''t connect to server', NULL),
+       regress_dtm_call('untrusted', 0, 'E', 'SSL certificate problem: self-signed certificate', NULL), regress_dtm_set(gid, 'failures = 9') FROM unnest('{silent,untrusted}'::text[]) gid;
+SELECT gid, help FROM dtm.stuck WHERE gid IN ('silent', 'untrusted') ORDER BY gid;
+ROLLBACK;
 SELECT state, transactions, exact FROM dtm.counts ORDER BY state;
 SELECT event, branch_id, op, result, detail FROM dtm.timeline WHERE gid = 'stopped' ORDER BY at;
 -- bodies: JSON, text, and neither

@@ -335,3 +335,22 @@ api_find_to_steer(const char *gid, DtmEventKind kind)
 		api_error_status(trans, kind);
 	return trans;
 }
+
+void
+api_warn_no_coordinator(void)
+{
+	static bool warned = false;
+	bool		preloaded = dtm_preloaded || dtm_shared != NULL;
+
+	if (warned || (preloaded && settings_name_this_database()))
+		return;
+	warned = true;
+	ereport(WARNING,
+			(errcode(DTM_ERRCODE_NO_COORDINATOR),
+			 preloaded ?
+			 errmsg("global transactions are stored, but no coordinator runs in this database") :
+			 errmsg("global transactions are stored, but no coordinator runs in this server"),
+			 preloaded ?
+			 errhint("Add the database to dtm.databases and reload the configuration, or process due transactions with CALL dtm_run_due().") :
+			 errhint("Add dtm to shared_preload_libraries and restart the server, or process due transactions with CALL dtm_run_due().")));
+}

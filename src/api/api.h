@@ -66,6 +66,9 @@ extern void api_error_status(const Transaction *trans, DtmEventKind kind);
 extern void api_error_other_type(const Transaction *stored, DtmTransType wanted,
 								 const char *hint);
 
+/* A warning if no coordinator runs here; a session hears of it once. */
+extern void api_warn_no_coordinator(void);
+
 /* ---------- a caller's event ---------- */
 
 /* Finds and locks a transaction that the current role may steer. */

@@ -34,26 +34,6 @@ PG_FUNCTION_INFO_V1(dtm_step);
 PG_FUNCTION_INFO_V1(dtm_step_text);
 PG_FUNCTION_INFO_V1(dtm_step_bytes);
 
-/* A session hears of it once. */
-static void
-warn_no_coordinator(void)
-{
-	static bool warned = false;
-	bool		preloaded = dtm_preloaded || dtm_shared != NULL;
-
-	if (warned || (preloaded && settings_name_this_database()))
-		return;
-	warned = true;
-	ereport(WARNING,
-			(errcode(DTM_ERRCODE_NO_COORDINATOR),
-			 preloaded ?
-			 errmsg("global transactions are stored, but no coordinator runs in this database") :
-			 errmsg("global transactions are stored, but no coordinator runs in this server"),
-			 preloaded ?
-			 errhint("Add the database to dtm.databases and reload the configuration, or process due transactions with CALL dtm_run_due().") :
-			 errhint("Add dtm to shared_preload_libraries and restart the server, or process due transactions with CALL dtm_run_due().")));
-}
-
 /* The gid existed at the insert, and was removed before it was read. */
 static void
 error_removed(const char *gid)
@@ -295,7 +275,7 @@ api_begin(Request *request, bool submitted)
 		trans = submit_workflow(request);
 	else if (!insert_transaction(request, submitted))
 		trans = repeat_request(request, submitted ? DTM_EVENT_SUBMIT : DTM_EVENT_PREPARE);
-	warn_no_coordinator();
+	api_warn_no_coordinator();
 	return trans;
 }
 
@@ -459,7 +439,7 @@ api_open_workflow(Request *request)
 			error_removed(request->trans.gid);
 		check_same(stored, request);
 	}
-	warn_no_coordinator();
+	api_warn_no_coordinator();
 }
 
 /* dtm.open_workflow(request) returns text: one that is there already, too */

@@ -10,6 +10,7 @@
 #include "process/waiters.h"
 #include "store/store.h"
 
+#include "access/xlog.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
@@ -116,6 +117,9 @@ dtm_wait(PG_FUNCTION_ARGS)
 			left = (long) ((until - clock_monotonic() + 999) / 1000);
 			if (left <= 0)
 				break;
+			/* that of a standby runs on the primary */
+			if (!RecoveryInProgress())
+				api_warn_no_coordinator();
 			if ((WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						   Min(left, poll), event) & WL_TIMEOUT) &&
 				poll != WAIT_POLL_ALONE)
