@@ -29,7 +29,7 @@ export class Ongoing extends Reply {
   protected override readonly result = "ONGOING";
 }
 
-/** The request does not have the parameters of a branch. */
+/** The request does not have the parameters of a branch, or its body lacks a key. */
 export class BadRequest extends Reply {
   override readonly status = 400;
 }
@@ -40,10 +40,27 @@ export class Unauthorized extends Reply {
 }
 
 export interface SignatureOptions {
-  /** The key of the server's user mapping (hmac_key), or several while keys change. Without one, nothing is checked. */
+  /**
+   * The key of the server's user mapping (hmac_key), or several while keys change. Without this option, nothing is
+   * checked. An option without a key is an error.
+   */
   key?: string | readonly string[];
   /** Seconds for which a signature is good. Default: 300. */
   maxAge?: number;
+}
+
+/** Throws if options do not mean what they seem to mean. */
+export function checkOptions(options: SignatureOptions): void {
+  const { key, maxAge = 300 } = options;
+  const keys: unknown = typeof key === "string" ? [key] : key;
+  const isKey = (value: unknown) => typeof value === "string" && value !== ""; // anyone can sign with an empty one
+  // a variable that is missing in process.env must not turn the check off
+  if ("key" in options && !(Array.isArray(keys) && keys.length > 0 && keys.every(isKey)))
+    throw new TypeError(
+      'option "key" has no key: set it to the hmac_key of the user mapping, ' +
+        "or leave it out to accept calls without a signature",
+    );
+  if (!(maxAge >= 0)) throw new TypeError('option "maxAge" is not a number of seconds');
 }
 
 type Values = Record<string, unknown>;
@@ -66,8 +83,9 @@ export class Call {
     } catch {
       throw new BadRequest("the body is not JSON");
     }
+    const keys = new Map(Object.entries(value ?? {})); // not what it inherits, nor the length of a string
     for (const key of required)
-      if (value?.[key] === undefined || value[key] === null) throw new BadRequest(`key "${key}" is missing in the body`);
+      if ((keys.get(key) ?? null) === null) throw new BadRequest(`key "${key}" is missing in the body`);
     return value as T;
   }
 
@@ -78,6 +96,7 @@ export class Call {
 
   /** The call that a request is. With a key, only if it is signed. Names of headers are in lower case. */
   static read(query: Values, headers: Values, body: Buffer, options: SignatureOptions = {}): Call {
+    checkOptions(options);
     const parameter = (name: string) => parameterOf(query, headers, name);
     const call = new Call(parameter("trans_type"), parameter("gid"), parameter("branch_id"), parameter("op"), body);
     const signature = headers["dtm-signature"];

@@ -3,7 +3,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { RequestHandler } from "express";
 import type { Pool } from "pg";
-import { Call, Reply } from "./call.js";
+import { Call, checkOptions, Reply } from "./call.js";
 import { type BranchOptions, type Business, run } from "./run.js";
 
 const rawBodies = new WeakMap<IncomingMessage, Buffer>();
@@ -19,6 +19,7 @@ export function keepBody(request: IncomingMessage, _response: ServerResponse, bo
  * other than replies go to Express's error handler, whose status 500 dtm retries.
  */
 export function branch(pool: Pool, business: Business, options: BranchOptions = {}): RequestHandler {
+  checkOptions(options); // here: the service does not start with wrong ones
   return async (request, response, next) => {
     try {
       const call = Call.read(request.query, request.headers, await bodyOf(request), options);

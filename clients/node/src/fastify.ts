@@ -2,7 +2,7 @@
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Pool } from "pg";
-import { Call, Reply } from "./call.js";
+import { Call, checkOptions, Reply } from "./call.js";
 import { type BranchOptions, type Business, run } from "./run.js";
 
 /** Has a scope of Fastify hand over bodies as their bytes, of which signatures are made. */
@@ -18,6 +18,7 @@ export function rawBodies(scope: FastifyInstance): void {
  * whose status 500 dtm retries.
  */
 export function branch(pool: Pool, business: Business, options: BranchOptions = {}) {
+  checkOptions(options); // here: the service does not start with wrong ones
   return async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
     reply.type("application/json");
     try {

@@ -41,6 +41,23 @@ test("a parameter that is given twice is no parameter", () => {
   assert.throws(() => Call.read(query, {}, Buffer.alloc(0)), BadRequest);
 });
 
+test("an option without a key does not turn the check off", () => {
+  for (const make of [branch, fastifyBranch]) {
+    for (const key of [undefined, null, "", [], [""], ["a key", undefined]])
+      assert.throws(() => make(pool, () => {}, { key }), /option "key" has no key/, String(key));
+    for (const maxAge of [NaN, -1, "soon"]) assert.throws(() => make(pool, () => {}, { maxAge }), /option "maxAge"/);
+    make(pool, () => {}, { key: ["new key", "old key"], maxAge: Infinity });
+    make(pool, () => {});
+  }
+  assert.throws(() => Call.read({}, {}, Buffer.alloc(0), { key: undefined }), /option "key" has no key/);
+});
+
+test("a key of the body is one of its own", () => {
+  for (const body of ['"text"', '{"a": 1}', "[1]", "1", "null"])
+    for (const key of ["length", "toString"])
+      assert.throws(() => new Call("saga", "g", "01", "action", Buffer.from(body)).json(key), BadRequest);
+});
+
 test("a type that is not signed does not hide a query-back", () => {
   assert.ok(new Call("saga", "g", "00", "msg").isQueryBack);
   assert.ok(!new Call("msg", "g", "01", "action").isQueryBack);
