@@ -23,7 +23,7 @@ export function branch(pool: Pool, business: Business, options: BranchOptions = 
   return async (request, response, next) => {
     try {
       const call = Call.read(request.query, request.headers, await bodyOf(request), options);
-      response.json(await run(pool, call, business, options.skipped));
+      response.type("json").send(await run(pool, call, business, options.skipped));
     } catch (error) {
       if (error instanceof Reply) response.status(error.status).json(error.body);
       else next(error);

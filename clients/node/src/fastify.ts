@@ -25,7 +25,7 @@ export function branch(pool: Pool, business: Business, options: BranchOptions = 
       const body = request.body ?? Buffer.alloc(0);
       if (!Buffer.isBuffer(body)) throw new Error("the body has been parsed: call rawBodies(scope) in the scope of the route");
       const call = Call.read(request.query as Record<string, unknown>, request.headers, body, options);
-      return reply.send(JSON.stringify(await run(pool, call, business, options.skipped)));
+      return reply.send(await run(pool, call, business, options.skipped));
     } catch (error) {
       if (error instanceof Reply) return reply.code(error.status).send(JSON.stringify(error.body));
       throw error;

@@ -13,11 +13,11 @@ export interface BranchOptions extends SignatureOptions {
 
 const SUCCESS = { dtm_result: "SUCCESS" };
 
-/** Returns the body of the response. An error rolls back, and is thrown. */
-export async function run(pool: Pool, call: Call, business: Business, skipped?: Business): Promise<unknown> {
+/** Returns the body of the response, which is JSON. An error rolls back, and is thrown. */
+export async function run(pool: Pool, call: Call, business: Business, skipped?: Business): Promise<string> {
   if (call.isQueryBack) {
     if (!(await ask(pool, "SELECT dtm_query_prepared($1)", [call.gid]))) throw new Refused("the local transaction has not committed");
-    return SUCCESS;
+    return JSON.stringify(SUCCESS);
   }
   const client = await pool.connect();
   let broken: Error | undefined;
@@ -28,6 +28,7 @@ export async function run(pool: Pool, call: Call, business: Business, skipped?: 
     await client.query("BEGIN");
     const passed = await ask(client, "SELECT dtm_barrier($1, $2, $3, $4)", [call.transType, call.gid, call.branchId, call.op]);
     const result = await (passed ? business : skipped)?.(client, call);
+    const body = JSON.stringify(result ?? SUCCESS); // before the commit: an error of it must roll back
     const { command } = await client.query("COMMIT");
     // PostgreSQL turns the COMMIT of a failed transaction into a ROLLBACK, without an error
     if (command !== "COMMIT")
@@ -35,7 +36,7 @@ export async function run(pool: Pool, call: Call, business: Business, skipped?: 
         "the business caught an error of the database and went on: its changes are rolled back; " +
           "run such a statement in a savepoint",
       );
-    return result ?? SUCCESS;
+    return body;
   } catch (error) {
     await client.query("ROLLBACK").catch(lost);
     throw replyTo(error);
