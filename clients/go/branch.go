@@ -28,7 +28,7 @@ type Participant struct {
 	// DB has dtm_barrier: the extension, or sql/participant.sql.
 	DB Beginner
 	// Keys of the server's user mapping (hmac_key), several while they change.
-	// Without any, signatures are not checked.
+	// Without any, signatures are not checked. Branch panics if one is empty.
 	Keys []string
 	// MaxAge is the time for which a signature is good. Default: 5 minutes.
 	MaxAge time.Duration
@@ -51,6 +51,11 @@ func (p Participant) Branch(business Business) http.Handler {
 // BranchOrElse is Branch with a function that runs in the transaction when the
 // barrier says that business must not. What it returns is the response.
 func (p Participant) BranchOrElse(business, skipped Business) http.Handler {
+	for _, key := range p.Keys {
+		if key == "" {
+			panic("dtmpg: a key in Participant.Keys is empty: anybody could sign with it")
+		}
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		status, body := http.StatusOK, []byte(nil)
 		call, err := p.read(w, request)

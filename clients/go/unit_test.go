@@ -46,6 +46,19 @@ func TestSignatureIsTheOneOfTheDocumentation(t *testing.T) {
 	}
 }
 
+func TestEmptyKeySignsNothing(t *testing.T) {
+	call := dtmpg.Call{TransType: "saga", GID: "g", BranchID: "01", Op: "action"}
+	if call.IsSigned(call.Sign("", time.Now()), []string{""}, forever) {
+		t.Error("anybody can sign with an empty key")
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("a branch with an empty key")
+		}
+	}()
+	dtmpg.Participant{Keys: []string{"0123456789abcdef", ""}}.Branch(nil)
+}
+
 // read is the status of a request with these parameters.
 func read(parameters string, header http.Header, keys ...string) int {
 	request := httptest.NewRequest("POST", "/?"+parameters, nil)
