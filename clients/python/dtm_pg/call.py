@@ -61,6 +61,13 @@ class Unauthorized(Reply):
     status = 401
 
 
+def check_key(key: Key | None) -> None:
+    """Anybody can sign with an empty key, so a service must not start with one."""
+    keys = [key] if isinstance(key, str) else key
+    if keys is not None and (not keys or "" in keys):
+        raise ValueError("the key is empty: set it to the hmac_key of the user mapping")
+
+
 class Lookup(Protocol):
     """What frameworks have for parameters and headers."""
 
@@ -100,6 +107,7 @@ class Call:
     @classmethod
     def read(cls, query: Lookup, headers: Lookup, body: bytes, key: Key | None = None, max_age: float = 300) -> "Call":
         """The call that a request is.  With a key, only if it is signed, at most max_age seconds ago."""
+        check_key(key)
         trans_type, gid, branch_id, op = (parameter(query, headers, name) for name in ("trans_type", "gid", "branch_id", "op"))
         call = cls(trans_type, gid, branch_id, op, body)
         if key is not None and not call.is_signed(headers.get("dtm-signature") or "", key, max_age):
@@ -132,12 +140,15 @@ def parameter(query: Lookup, headers: Lookup, name: str) -> str:
     return value
 
 
-def success(result: Any) -> Any:
-    """The body of a success: what the business returned, as dtm's option "results" keeps it."""
-    return {"dtm_result": "SUCCESS"} if result is None else result
+def success(result: Any) -> bytes:
+    """The body of a success: what the business returned, as dtm's option "results" keeps it.
+
+    Made before the commit: an error of it must roll back.
+    """
+    return encode({"dtm_result": "SUCCESS"} if result is None else result)
 
 
-def query_back(committed: Any) -> Any:
+def query_back(committed: Any) -> bytes:
     """The reply to a query-back, after the commit of what dtm_query_prepared has written."""
     if not committed:
         raise Refused("the local transaction has not committed")

@@ -8,7 +8,7 @@ from django.db import DEFAULT_DB_ALIAS, Error, connections, transaction
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
-from .call import BARRIER, QUERY_PREPARED, Call, Key, Reply, check_not_failed, encode, query_back, reply_to, success
+from .call import BARRIER, QUERY_PREPARED, Call, Key, Reply, check_key, check_not_failed, encode, query_back, reply_to, success
 from .submit import SUBMIT, Options, Step, TransType, arguments
 from .transaction import P
 
@@ -24,6 +24,8 @@ def branch(key: Key | None = None, *, using: str = DEFAULT_DB_ALIAS, max_age: fl
     says that it must not run; then skipped runs, if there is one.  What it returns
     is the response.  With a key, requests that are not signed with it get 401.
     """
+    check_key(key)
+
     def decorate(business: Business[P]) -> View[P]:
         @csrf_exempt
         @wraps(business)
@@ -31,14 +33,14 @@ def branch(key: Key | None = None, *, using: str = DEFAULT_DB_ALIAS, max_age: fl
             try:
                 call = Call.read(request.GET, request.headers, request.body, key, max_age)
                 body = _run(using, call, lambda call: business(call, *args, **kwargs), skipped)
-                return HttpResponse(encode(body), content_type="application/json")
+                return HttpResponse(body, content_type="application/json")
             except Reply as reply:
                 return HttpResponse(encode(reply.body), status=reply.status, content_type="application/json")
         return view
     return decorate
 
 
-def _run(using: str, call: Call, business: Callable[[Call], Any], skipped: Callable[[Call], Any] | None) -> Any:
+def _run(using: str, call: Call, business: Callable[[Call], Any], skipped: Callable[[Call], Any] | None) -> bytes:
     if call.is_query_back:
         with transaction.atomic(using):
             committed = _ask(using, QUERY_PREPARED, call.gid)
@@ -46,13 +48,13 @@ def _run(using: str, call: Call, business: Callable[[Call], Any], skipped: Calla
     try:
         with transaction.atomic(using):
             chosen = business if _ask(using, BARRIER, *call.parameters) else skipped
-            result = chosen(call) if chosen else None
+            body = success(chosen(call) if chosen else None)
             check_not_failed(connections[using].connection.info.transaction_status)
     except Error as error:
         if isinstance(error.__cause__, psycopg.Error) and (reply := reply_to(error.__cause__)):
             raise reply from error
         raise
-    return success(result)
+    return body
 
 
 def _ask(using: str, sql: str, *values: str) -> bool:

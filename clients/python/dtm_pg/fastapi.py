@@ -8,7 +8,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from .call import Call, Key, Reply, encode
+from .call import Call, Key, Reply, check_key, encode
 from .transaction import AsyncPool, Pool, run, run_async
 
 Sync = Callable[[Connection[Any], Call], Any]
@@ -34,6 +34,8 @@ def branch(pool: Any, key: Key | None = None, *, max_age: float = 300,
     it returns is the response.  With a key, requests that are not signed with it
     get 401.
     """
+    check_key(key)
+
     def decorate(business: Any) -> Endpoint:
         async def endpoint(request: Request) -> Response:
             try:
@@ -42,7 +44,7 @@ def branch(pool: Any, key: Key | None = None, *, max_age: float = 300,
                     body = await run_async(pool, call, business, skipped)
                 else:
                     body = await run_in_threadpool(run, pool, call, business, skipped)
-                return Response(encode(body), media_type="application/json")
+                return Response(body, media_type="application/json")
             except Reply as reply:
                 return Response(encode(reply.body), reply.status, media_type="application/json")
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from flask import Response, request
 
-from .call import Call, Key, Reply, encode
+from .call import Call, Key, Reply, check_key, encode
 from .transaction import Business, P, Pool, run
 
 View = Callable[P, Response]
@@ -19,13 +19,15 @@ def branch(pool: Pool, key: Key | None = None, *, max_age: float = 300,
     run; then skipped runs, if there is one.  What it returns is the response.
     With a key, requests that are not signed with it get 401.
     """
+    check_key(key)
+
     def decorate(business: Business[P]) -> View[P]:
         @wraps(business)
         def view(*args: P.args, **kwargs: P.kwargs) -> Response:
             try:
                 call = Call.read(request.args, request.headers, request.get_data(), key, max_age)
                 body = run(pool, call, lambda connection, call: business(connection, call, *args, **kwargs), skipped)
-                return Response(encode(body), mimetype="application/json")
+                return Response(body, mimetype="application/json")
             except Reply as reply:
                 return Response(encode(reply.body), reply.status, mimetype="application/json")
         return view

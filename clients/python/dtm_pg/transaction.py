@@ -26,8 +26,8 @@ class AsyncPool(Protocol):
 
 
 def run(pool: Pool, call: Call, business: Callable[[Connection[Any], Call], Any],
-        skipped: Callable[[Connection[Any], Call], Any] | None = None) -> Any:
-    """Returns the body of the response.  An error rolls back, and is raised."""
+        skipped: Callable[[Connection[Any], Call], Any] | None = None) -> bytes:
+    """Returns the body of the response, which is JSON.  An error rolls back, and is raised."""
     if call.is_query_back:
         with pool.connection() as connection, connection.transaction():
             committed = _ask(connection, QUERY_PREPARED, call.gid)
@@ -35,17 +35,17 @@ def run(pool: Pool, call: Call, business: Callable[[Connection[Any], Call], Any]
     try:
         with pool.connection() as connection, connection.transaction():
             chosen = business if _ask(connection, BARRIER, *call.parameters) else skipped
-            result = chosen(connection, call) if chosen else None
+            body = success(chosen(connection, call) if chosen else None)
             check_not_failed(connection.info.transaction_status)
     except psycopg.Error as error:
         if reply := reply_to(error):
             raise reply from error
         raise
-    return success(result)
+    return body
 
 
 async def run_async(pool: AsyncPool, call: Call, business: Callable[[AsyncConnection[Any], Call], Awaitable[Any]],
-                    skipped: Callable[[AsyncConnection[Any], Call], Awaitable[Any]] | None = None) -> Any:
+                    skipped: Callable[[AsyncConnection[Any], Call], Awaitable[Any]] | None = None) -> bytes:
     """As run, for an asynchronous pool and business."""
     if call.is_query_back:
         async with pool.connection() as connection, connection.transaction():
@@ -54,13 +54,13 @@ async def run_async(pool: AsyncPool, call: Call, business: Callable[[AsyncConnec
     try:
         async with pool.connection() as connection, connection.transaction():
             chosen = business if await _ask_async(connection, BARRIER, *call.parameters) else skipped
-            result = await chosen(connection, call) if chosen else None
+            body = success(await chosen(connection, call) if chosen else None)
             check_not_failed(connection.info.transaction_status)
     except psycopg.Error as error:
         if reply := reply_to(error):
             raise reply from error
         raise
-    return success(result)
+    return body
 
 
 def _ask(connection: Connection[Any], sql: str, *values: str) -> bool:

@@ -2,13 +2,14 @@
 import asyncio
 import os
 import uuid
+from decimal import Decimal
 from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from dtm_pg import BadRequest, Call, Ongoing, Refused, Unauthorized, sign, submit_async
+from dtm_pg import BadRequest, Call, Ongoing, Refused, Unauthorized, django, fastapi, flask, sign, submit_async
 from dtm_pg.transaction import run, run_async
 
 DSN = f"host={os.environ['CLIENTS_HOST']} user=postgres dbname=bank_extension"
@@ -54,6 +55,15 @@ def test_line_feed_does_not_shift_the_boundary():
         Call.read(query, {"dtm-signature": f"t=1,v1={'0' * 64}"}, b"", "0123456789abcdef", float("inf"))
 
 
+def test_empty_key_is_an_error():
+    for key in ("", [], ["", "0123456789abcdef"]):
+        for make in (flask.branch, fastapi.branch, lambda pool, key: django.branch(key)):
+            with pytest.raises(ValueError, match="key is empty"):
+                make(Pool(), key)
+        with pytest.raises(ValueError, match="key is empty"):
+            Call.read({}, {}, b"", key)
+
+
 def test_type_that_is_not_signed_does_not_hide_a_query_back():
     assert Call("saga", "g", "00", "msg").is_query_back
     assert not Call("msg", "g", "01", "action").is_query_back
@@ -81,7 +91,14 @@ def test_swallowed_error_is_no_success():
     once = call()
     with pytest.raises(RuntimeError, match="rolled back"):
         run(Pool(), once, business)
-    assert run(Pool(), once, lambda connection, call: "done") == "done"
+    assert run(Pool(), once, lambda connection, call: "done") == b'"done"'
+
+
+def test_result_that_is_not_json_is_rolled_back():
+    once = call()
+    with pytest.raises(TypeError, match="Decimal"):
+        run(Pool(), once, lambda connection, call: {"amount": Decimal(1)})
+    assert run(Pool(), once, lambda connection, call: {"amount": 1}) == b'{"amount": 1}'    # the barrier has not seen the call
 
 
 def test_commit_of_ones_own_is_an_error():
@@ -91,9 +108,9 @@ def test_commit_of_ones_own_is_an_error():
 
 def test_skipped_replies_to_a_repeat():
     once = call()
-    assert run(Pool(), once, lambda connection, call: {"id": 1}) == {"id": 1}
-    assert run(Pool(), once, lambda connection, call: {"id": 2}) == {"dtm_result": "SUCCESS"}
-    assert run(Pool(), once, lambda connection, call: {"id": 3}, lambda connection, call: {"id": 1}) == {"id": 1}
+    assert run(Pool(), once, lambda connection, call: {"id": 1}) == b'{"id": 1}'
+    assert run(Pool(), once, lambda connection, call: {"id": 2}) == b'{"dtm_result": "SUCCESS"}'
+    assert run(Pool(), once, lambda connection, call: {"id": 3}, lambda connection, call: {"id": 1}) == b'{"id": 1}'
 
 
 def test_asynchronous():
@@ -105,7 +122,7 @@ def test_asynchronous():
         await connection.execute("DO $$ BEGIN RAISE 'no' USING ERRCODE = 'DT409'; END $$")
 
     async def main():
-        assert await run_async(AsyncConnections(), call(), business) == 42
+        assert await run_async(AsyncConnections(), call(), business) == b"42"
         with pytest.raises(Refused):
             await run_async(AsyncConnections(), call(), refuses)
         async with await psycopg.AsyncConnection.connect(os.environ["CLIENTS_SHOP"]) as shop:
