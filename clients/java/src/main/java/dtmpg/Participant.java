@@ -47,6 +47,8 @@ public final class Participant {
 	public Participant(DataSource dataSource, Duration maxAge, String... keys) {
 		this.dataSource = dataSource;
 		this.keys = List.of(keys);
+		if (this.keys.contains(""))
+			throw new IllegalArgumentException("a key is empty: set it to the hmac_key of the user mapping");
 		this.maxAge = maxAge;
 	}
 

@@ -60,6 +60,12 @@ class ParticipantTest {
 	}
 
 	@Test
+	void emptyKeyIsAnError() {
+		assertThrows(IllegalArgumentException.class, () -> new Participant(null, KEY, ""));
+		assertThrows(NullPointerException.class, () -> new Participant(null, (String) null));
+	}
+
+	@Test
 	void lineFeedDoesNotShiftTheBoundary() {
 		String signature = "t=1,v1=" + "0".repeat(64);
 		assertThrows(BadRequest.class, () -> Call.read("trans_type=saga&gid=g%0A01&branch_id=x&op=action",

@@ -1,9 +1,11 @@
 package dtmpg;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dtmpg.spring.Branch;
+import dtmpg.spring.DtmProperties;
 import dtmpg.spring.DtmTemplate;
 import java.io.IOException;
 import java.net.URI;
@@ -18,6 +20,9 @@ import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.springframework.boot.SpringApplication;
 import org.springframework.boot.autoconfigure.EnableAutoConfiguration;
+import org.springframework.boot.context.properties.bind.BindException;
+import org.springframework.boot.context.properties.bind.Binder;
+import org.springframework.boot.context.properties.source.MapConfigurationPropertySource;
 import org.springframework.context.ConfigurableApplicationContext;
 import org.springframework.context.annotation.Import;
 import org.springframework.dao.DataAccessException;
@@ -111,6 +116,18 @@ class SpringTest {
 
 	private static String balance() {
 		return application.getBean(JdbcTemplate.class).queryForObject("SELECT balance FROM account WHERE name = 'alice'", String.class);
+	}
+
+	private static DtmProperties properties(Map<String, String> settings) {
+		return new Binder(new MapConfigurationPropertySource(settings)).bindOrCreate("dtm", DtmProperties.class);
+	}
+
+	@Test
+	void settingWithoutAKeyDoesNotTurnTheCheckOff() {
+		assertThrows(BindException.class, () -> properties(Map.of("dtm.keys", "")));
+		assertThrows(BindException.class, () -> properties(Map.of("dtm.keys[0]", "0123456789abcdef", "dtm.keys[1]", "")));
+		assertEquals(List.of("one", "two"), properties(Map.of("dtm.keys", "one,two")).keys());
+		assertEquals(List.of(), properties(Map.of()).keys());
 	}
 
 	@Test

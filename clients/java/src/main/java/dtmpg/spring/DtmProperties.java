@@ -8,9 +8,17 @@ import org.springframework.boot.context.properties.bind.DefaultValue;
 /**
  * Settings of an application.
  *
- * @param keys keys of the server's user mapping (hmac_key), several while they change; without any, signatures are not
- *        checked
+ * @param keys keys of the server's user mapping (hmac_key), several while they change; without this setting, signatures
+ *        are not checked
  * @param maxAge time for which a signature is good
  */
 @ConfigurationProperties("dtm")
-public record DtmProperties(@DefaultValue List<String> keys, @DefaultValue("5m") Duration maxAge) {}
+public record DtmProperties(List<String> keys, @DefaultValue("5m") Duration maxAge) {
+	public DtmProperties {
+		if (keys == null)
+			keys = List.of();
+		else if (keys.isEmpty() || keys.contains("")) // "dtm.keys=" must not turn the check off
+			throw new IllegalArgumentException("dtm.keys has no key, or an empty one: set it to the hmac_key of the user mapping, "
+					+ "or leave it out to accept calls without a signature");
+	}
+}
