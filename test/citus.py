@@ -492,6 +492,8 @@ def test_standby():
         else:
             w2 = standby
         c.rows("SELECT citus_update_node(nodeid, '%s', %d) FROM pg_dist_node WHERE nodeport = %d" % (HOST, standby.port, old.port))
+        # Citus tells the other nodes at once, or later where it can't
+        ok(all(m.wait('SELECT count(*) FROM pg_dist_node WHERE nodeport = %s', 0, old.port) for m in nodes), '%s: all nodes know its address' % old.name)
         ok(standby.wait('SELECT state FROM dtm.stat_coordinator', 'running'), '%s: a promoted standby goes on' % old.name)
         calls_before = len(paths_of(gids[nodes.index(standby)]))
         ok(until(lambda: len(paths_of(gids[nodes.index(standby)])) > calls_before), '%s: and calls for what its node has left' % old.name)
