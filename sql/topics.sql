@@ -11,6 +11,8 @@ SELECT dtm_subscribe('t', '');
 SELECT dtm_subscribe('t', NULL);
 SELECT dtm_subscribe('t', 'ftp://a/');
 SELECT dtm_subscribe('t', 'topic://t');
+-- one of gRPC has a port, if it has no scheme
+SELECT dtm_subscribe('t', 'orders/api/paid');
 SELECT dtm_subscribe('t', 'http://a/2', NULL);
 SELECT * FROM dtm.topics;
 -- TP-05: expanded when it is stored; ids of two URLs, of one, of none

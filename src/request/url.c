@@ -53,7 +53,7 @@ request_check_url(const char *protocol, const char *url, const char *what,
 				  RequestUrl may_be, Oid submitted_by)
 {
 	const char *problem;
-	const char *hint = "Use an http or https URL with a host, grpc://host:port/package.Service/Method, server:name/path, sql:schema.function, or '' for no call.";
+	const char *hint = "Use an http or https URL with a host, grpc://host:port/package.Service/Method, server:name/path, sql:schema.function, topic://name in a msg, or '' for no call.";
 	const char *target;
 	bool		server = endpoint_is_server(url);
 
@@ -173,6 +173,10 @@ dtm_check_url(PG_FUNCTION_ARGS)
 	else if (wire_kind("grpc", url) == WIRE_LOCAL)
 		/* it would be called as whoever submits to the topic */
 		problem = "URL is a function in the database";
+	else if (strstr(url, "://") == NULL && !endpoint_is_server(url) &&
+			 strcspn(url, ":") > strcspn(url, "/"))
+		/* that of gRPC has a port: this is meant as http */
+		problem = "missing scheme";
 	else
 		/* whose protocol allows the most */
 		problem = wire_url_problem("grpc", target_of(url, what, InvalidOid), &hint);
