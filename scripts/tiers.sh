@@ -91,8 +91,18 @@ tap() {
 		wait $other || status=$?
 		cat "$SCRATCH/tap.second"
 	fi
-	[ $status = 0 ] || grep -hE 'PANIC|TRAP|FATAL|ERROR' tmp_check/log/*.log | tail -40 || true
+	[ $status = 0 ] || show_failures
 	return $status
+}
+
+# What the logs of a failed run tell; the error of a file that ended early is nowhere else.
+show_failures() {
+	local log
+
+	grep -hE 'PANIC|TRAP|FATAL|ERROR' tmp_check/log/*.log | tail -40 || true
+	for log in tmp_check/log/regress_log_*; do
+		grep -qE '(^|[ )])1\.\.[0-9]+' "$log" || { echo "== $log ends"; tail -n 20 "$log"; }
+	done
 }
 
 # tap_files PGXS MODULES t/FILE...

@@ -59,7 +59,9 @@ try() {
 	inside "$root" perl /dtm/scripts/indent.pl --check || return 1
 	inside "$root" PG_MAJOR="$2" bash /dtm/scripts/check.sh unit regress tap 2>&1 | tee "$log" |
 		grep --line-buffered -E '^not ok|FAILED|rror:|skipped|left out|leaves out|there is no package|^[0-9]+ passed, ' || true
-	tail -1 "$log" | grep -q ' passed, 0 failed'
+	! tail -1 "$log" | grep -q ' passed, 0 failed' || return 0
+	tail -n 80 "$log"
+	return 1
 }
 
 status=0

@@ -181,7 +181,7 @@ sub kill_in_mid_saga
 	}
 	is(one_line($gid), 'TransOut TransIn', "$gid: under way");
 	$how->();
-	$node->poll_query_until('postgres', 'SELECT 1', '1');
+	eventually($node, 'SELECT 1', '1');
 	ok(eventually($node, "SELECT dtm_status('$gid')", 'succeed'), "$gid: ends");
 	is(one_line($gid), 'TransOut TransIn TransIn',
 		"$gid: what had not answered is called again, what had is not");
@@ -192,7 +192,7 @@ kill_in_mid_saga('coordinator-killed', sub {
 	my $victim = sql('SELECT pid FROM dtm.stat_coordinator');
 	kill 'KILL', $victim;
 	# the server restarts its processes
-	ok($node->poll_query_until('postgres',
+	ok(eventually($node,
 			"SELECT pid <> $victim FROM dtm.stat_coordinator WHERE state = 'running'"),
 		'a killed coordinator has a successor');
 });

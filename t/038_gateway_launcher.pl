@@ -163,7 +163,7 @@ $pid = pid_of_gateway();
 kill 'KILL', $launcher;
 until_true(sub { is_gone($pid) }, 'without its launcher it ends');
 until_true(\&answers, 'the next launcher starts another');
-$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'dtm launcher'");
+eventually($node, "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'dtm launcher'");
 $launcher = launcher();
 $pid = pid_of_gateway();
 

@@ -214,7 +214,7 @@ becomes(1, 'dtm_calls_total', '{}');
 # a crash
 my $pid = sql('SELECT pid FROM dtm.stat_coordinator LIMIT 1');
 kill 'KILL', $pid;
-ok($node->poll_query_until('postgres', "SELECT count(*) = 2 AND bool_and(pid <> $pid) FROM dtm.stat_coordinator WHERE state = 'running'"), 'after a crash');
+ok(eventually($node, "SELECT count(*) = 2 AND bool_and(pid <> $pid) FROM dtm.stat_coordinator WHERE state = 'running'"), 'after a crash');
 is(value('dtm_calls_total', '{}') . ' ' . value('dtm_transactions_created_total', '{}'), '-1 0', 'they begin anew');
 cmp_ok(value('dtm_counters_start_time_seconds', '{}'), '>=', $since, 'and say so');
 

@@ -208,5 +208,5 @@ until_goaway('aged', sub { });
 ok(answers(), 'for new connections it is there');
 until_goaway('stopped', sub { kill 'TERM', gateway_pid(); });
 # it ends by itself; a second TERM would have it end at once
-is(stop_gateway('CONT'), 0, 'stopped');
+is(stop_gateway('none'), 0, 'stopped');
 done_testing();

@@ -71,14 +71,16 @@ sub gateway_logs
 	die "the gateway's log does not have $what:\n" . gateway_log();
 }
 
-# Stops it, or kills it with another signal; returns its exit status.
+# Stops it, kills it with another signal, or waits for its end ('none'); returns its exit
+# status.
 sub stop_gateway
 {
 	my ($signal) = @_;
 
 	return 0 unless $gateway{handle};
 	my $handle = delete $gateway{handle};
-	$handle->signal($signal || 'TERM');
+	$signal ||= 'TERM';
+	$handle->signal($signal) if $signal ne 'none';
 	$handle->finish;
 	my $status = $handle->full_result(0);
 	my $log = gateway_log();
