@@ -16,7 +16,7 @@
  *	search.c	which rows are due
  *	uncommitted.c	rows that searches have found too early
  *	queue.c		ids that wait to be read
- *	park.c		puts transactions aside whose calls have to wait, or that find
+ *	shelf.c		puts transactions aside whose calls have to wait, or that find
  *				no room
  *	locked.c	puts transactions aside whose row somebody has locked
  *	write.c		brings what has changed back
@@ -39,11 +39,11 @@
 #include "entry.h"
 #include "locked.h"
 #include "pace.h"
-#include "park.h"
 #include "queue.h"
 #include "removal.h"
 #include "room.h"
 #include "search.h"
+#include "shelf.h"
 #include "traces.h"
 #include "uncommitted.h"
 
@@ -89,7 +89,7 @@ struct Coordinator
 	Room		room;
 	Reading		reading;
 	Search		search;
-	Park		park;
+	Shelf		shelf;
 	Locked		locked;
 	Uncommitted uncommitted;
 	Pace		pace;
@@ -117,7 +117,7 @@ extern bool read_can(Coordinator *c);
 
 /*
  * Reads rows that others have changed and, as far as there is room, new, due
- * and parked ones.
+ * and shelved ones.
  */
 extern void read_rows(Coordinator *c);
 

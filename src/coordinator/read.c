@@ -1,10 +1,10 @@
 /*
  * read.c
  *		Reads rows into memory: rows that others have changed, announced rows,
- *		due rows, and parked rows.
+ *		due rows, and shelved rows.
  *
  * room.c determines how many may be read, search.c which rows are due, and
- * park.c which places have room.
+ * shelf.c which places have room.
  */
 #include "private.h"
 
@@ -127,8 +127,8 @@ typedef enum ReadSource
 	READ_AGAIN,					/* entries that we have */
 	READ_ANNOUNCED,
 	READ_SEARCHED,
-	READ_PARKED_FOR_CALLS,
-	READ_PARKED_FOR_ROOM,
+	READ_SHELVED_FOR_CALLS,
+	READ_SHELVED_FOR_ROOM,
 	READ_FORWARD				/* to be retried now, whenever it was to be */
 } ReadSource;
 
@@ -138,13 +138,13 @@ typedef struct Batch
 	Coordinator *c;
 	ReadSource	source;
 	int			left;			/* how many more of them may come into memory */
-	ParkedPlace *place;			/* PARKED_FOR_ROOM: where they are */
+	ShelfPlace *place;			/* SHELVED_FOR_ROOM: where they are */
 } Batch;
 
 static bool
 is_searched(const Batch *batch)
 {
-	return batch->source == READ_SEARCHED || batch->source == READ_PARKED_FOR_ROOM;
+	return batch->source == READ_SEARCHED || batch->source == READ_SHELVED_FOR_ROOM;
 }
 
 /* There is no room for it: it waits, as an id. */
@@ -153,13 +153,13 @@ refuse(Batch *batch, int64 id, const RoomOwner *owner, Size bytes)
 {
 	Coordinator *c = batch->c;
 
-	if (batch->source == READ_PARKED_FOR_ROOM)
+	if (batch->source == READ_SHELVED_FOR_ROOM)
 	{
 		/* it stays the first of those that wait */
 		batch->place->wanted = bytes;
 		return STORE_STOP;
 	}
-	if (!park_for_room(&c->park, owner, id, batch->source == READ_ANNOUNCED))
+	if (!shelve_for_room(&c->shelf, owner, id, batch->source == READ_ANNOUNCED))
 		search_expect_behind(&c->search,
 							 dtm_core_after(coordinator_time(c), FULL_PAUSE));
 	return STORE_SKIP;
@@ -179,13 +179,13 @@ admit(void *arg, int64 id, Oid role, uint64 key, Size bytes)
 		return STORE_TAKE;
 	if (batch->left <= 0)
 		return STORE_STOP;
-	if (ahead && park_waits_for_room(&c->park, &owner) ?
+	if (ahead && shelf_waits_for_room(&c->shelf, &owner) ?
 		!room_admits_ahead(&c->room, &owner, searched, bytes) :
 		!room_admits(&c->room, &owner, searched, bytes))
 		return refuse(batch, id, &owner, bytes);
 	if (ahead)
-		park_count_other(&c->park);
-	else if (batch->source == READ_PARKED_FOR_ROOM)
+		shelf_count_other(&c->shelf);
+	else if (batch->source == READ_SHELVED_FOR_ROOM)
 		room_count_waited(&c->room, role);
 	batch->left--;
 	return STORE_TAKE;
@@ -380,7 +380,7 @@ load_found(Batch *batch, const StoreDue *found, int n)
 
 		if (TransactionIdIsValid(found[i].writer))
 			keep_uncommitted(c, &found[i]);
-		if (TransactionIdIsValid(found[i].writer) || park_has(&c->park, id, found[i].at.time) ||
+		if (TransactionIdIsValid(found[i].writer) || shelf_has(&c->shelf, id, found[i].at.time) ||
 			locked_has(&c->locked, id))
 			continue;
 		places[nids] = i;
@@ -441,30 +441,30 @@ read_due(Coordinator *c, int leave)
 
 /* The first of those that wait for calls of a place: so many of them. */
 static void
-read_parked_for_calls(Coordinator *c, ParkedPlace *place, int n)
+read_shelved_for_calls(Coordinator *c, ShelfPlace *place, int n)
 {
-	Batch		batch = {.c = c, .source = READ_PARKED_FOR_CALLS, .left = n};
+	Batch		batch = {.c = c, .source = READ_SHELVED_FOR_CALLS, .left = n};
 	IdQueue		queue = {.size = Min(n, queue_length(&place->ids))};
 
 	/* one for which its role has no room is put aside anew */
 	queue.tail = queue.size;
 	queue.ids = palloc(sizeof(int64) * queue.size);
 	memcpy(queue.ids, queue_ids(&place->ids), sizeof(int64) * queue.size);
-	park_drop(&c->park, place, queue.size);
+	shelf_drop(&c->shelf, place, queue.size);
 	while (queue_length(&queue) > 0)
 		queue_drop(&queue, load_queued(&batch, &queue));
 }
 
 /* Those that wait to be retried at a host that answers again: so many of them. */
 static int
-read_forward(Coordinator *c, ParkedPlace *place, int n)
+read_forward(Coordinator *c, ShelfPlace *place, int n)
 {
 	Batch		batch = {.c = c, .source = READ_FORWARD, .left = n};
 	IdQueue		queue;
 
 	if (queue_length(&place->forward) == 0 || n <= 0)
 		return 0;
-	park_take_forward(&c->park, place, n, &queue);
+	shelf_take_forward(&c->shelf, place, n, &queue);
 	n = queue_length(&queue);
 	while (queue_length(&queue) > 0)
 		queue_drop(&queue, load_queued(&batch, &queue));
@@ -473,42 +473,42 @@ read_forward(Coordinator *c, ParkedPlace *place, int n)
 
 /* Reads those again that were put aside, where their place has time now. */
 static void
-read_parked(Coordinator *c)
+read_shelved(Coordinator *c)
 {
 	dlist_mutable_iter iter;
 
-	dlist_foreach_modify(iter, &c->park.places)
+	dlist_foreach_modify(iter, &c->shelf.places)
 	{
-		ParkedPlace *place = dlist_container(ParkedPlace, node, iter.cur);
-		bool		has_parked = queue_length(&place->ids) > 0;
+		ShelfPlace *place = dlist_container(ShelfPlace, node, iter.cur);
+		bool		has_shelved = queue_length(&place->ids) > 0;
 		bool		shares;
 		int			n;
 
 		/* many may be kept only for what is to be retried some time */
-		if (!has_parked && queue_length(&place->forward) == 0)
+		if (!has_shelved && queue_length(&place->forward) == 0)
 			continue;
-		n = park_appetite(place, &c->calls, &c->room);
+		n = shelf_appetite(place, &c->calls, &c->room);
 		shares = n <= 0 && !place->for_room;
 		n -= read_forward(c, place, Min(n, room_left(&c->room)));
 		/* the place may be gone */
-		if (!has_parked)
+		if (!has_shelved)
 			continue;
 		if (shares)
-			n = park_share(&c->park);
+			n = shelf_share(&c->shelf);
 		n = Min(Min(n, room_left(&c->room)), c->reading.batch);
 		if (n <= 0)
 			continue;
 		if (shares)
-			park_count_share(&c->park, n);
+			shelf_count_share(&c->shelf, n);
 		if (place->for_room)
 		{
-			Batch		batch = {.c = c, .source = READ_PARKED_FOR_ROOM, .left = n, .place = place};
+			Batch		batch = {.c = c, .source = READ_SHELVED_FOR_ROOM, .left = n, .place = place};
 
 			place->wanted = 0;
-			park_drop(&c->park, place, load_queued(&batch, &place->ids));
+			shelf_drop(&c->shelf, place, load_queued(&batch, &place->ids));
 		}
 		else
-			read_parked_for_calls(c, place, n);
+			read_shelved_for_calls(c, place, n);
 	}
 }
 
@@ -516,7 +516,7 @@ void
 read_rows(Coordinator *c)
 {
 	int			for_search;
-	int			for_parked;
+	int			for_shelved;
 
 	c->reading.looked_at = 0;
 	if (c->reading.failed)
@@ -526,13 +526,13 @@ read_rows(Coordinator *c)
 	uncommitted_look(c);
 	/* however much is announced, for however long, the others have their turn */
 	room_divide(&c->room, search_is_due(&c->search, coordinator_time(c)),
-				park_can_return(&c->park, &c->calls, &c->room) ||
-				park_share(&c->park) > 0,
-				&for_search, &for_parked);
+				shelf_can_return(&c->shelf, &c->calls, &c->room) ||
+				shelf_share(&c->shelf) > 0,
+				&for_search, &for_shelved);
 	reload_entries(c);
-	read_announced(c, for_search + for_parked);
-	read_due(c, for_parked);
-	read_parked(c);
+	read_announced(c, for_search + for_shelved);
+	read_due(c, for_shelved);
+	read_shelved(c);
 }
 
 bool
@@ -540,7 +540,7 @@ read_can(Coordinator *c)
 {
 	return (room_left(&c->room) > 0 &&
 			(queue_length(&c->reading.announced) > 0 ||
-			 park_can_return(&c->park, &c->calls, &c->room) ||
+			 shelf_can_return(&c->shelf, &c->calls, &c->room) ||
 			 search_is_due(&c->search, coordinator_time(c)))) ||
 		(!c->room.closed && locked_due_in(&c->locked) == 0);
 }
@@ -555,7 +555,7 @@ skip_suspect(Coordinator *c, const char *problem)
 
 	c->reading.suspect = 0;
 	(void) queue_drop_if_first(&c->reading.announced, id);
-	park_drop_if_first(&c->park, id);
+	shelf_drop_if_first(&c->shelf, id);
 	turn_begin(c);
 	postpone_bad(c, id, problem);
 	turn_commit(c);

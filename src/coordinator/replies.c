@@ -101,7 +101,7 @@ take_reply(Coordinator *c, Entry *entry, const Call *call)
 		CallPlace	where;
 
 		call_where(call, &where);
-		park_note_unanswered(&c->park, &where, entry->id);
+		shelf_note_unanswered(&c->shelf, &where, entry->id);
 	}
 	while (*last != NULL)
 		last = &(*last)->next;

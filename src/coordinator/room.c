@@ -244,11 +244,11 @@ share_of(int *owed, bool wanted, int left)
 }
 
 void
-room_divide(Room *room, bool search_wants, bool parked_want, int *for_search,
-			int *for_parked)
+room_divide(Room *room, bool search_wants, bool shelved_want, int *for_search,
+			int *for_shelved)
 {
 	int			left = room_left(room);
 
 	*for_search = share_of(&room->owed_to_search, search_wants, left);
-	*for_parked = share_of(&room->owed_to_parked, parked_want, left - *for_search);
+	*for_shelved = share_of(&room->owed_to_shelved, shelved_want, left - *for_search);
 }

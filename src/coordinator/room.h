@@ -48,7 +48,7 @@ typedef struct RoomOfRole
 	int64		bytes;			/* of all of them */
 	int			ahead;			/* that came while others of it waited for
 								 * room */
-	int			surplus;		/* of park_entries(): to be put aside */
+	int			surplus;		/* of shelve_entries(): to be put aside */
 } RoomOfRole;
 
 typedef struct Room
@@ -63,7 +63,7 @@ typedef struct Room
 	bool		closed;			/* none are taken up */
 	int			owed_to_search; /* places that it was not given yet, times
 								 * LATER_SHARE */
-	int			owed_to_parked; /* the same */
+	int			owed_to_shelved;	/* the same */
 } Room;
 
 extern void room_init(Room *room, MemoryContext context);
@@ -103,10 +103,10 @@ extern void room_refund(Room *room);
 
 /*
  * Divides the room that is left in a turn: reserves a part for the search and
- * a part for parked transactions, if they want any.  They use it later in the
+ * a part for shelved transactions, if they want any.  They use it later in the
  * turn.
  */
-extern void room_divide(Room *room, bool search_wants, bool parked_want,
-						int *for_search, int *for_parked);
+extern void room_divide(Room *room, bool search_wants, bool shelved_want,
+						int *for_search, int *for_shelved);
 
 #endif							/* DTM_COORDINATOR_ROOM_H */

@@ -304,7 +304,7 @@ report_hosts(Coordinator *c)
 	while ((host = dtm_transport_changed_host(c->calls.transport, &place, &name, &switched)) != NULL)
 	{
 		if (!host->open && host->failed_in_a_row == 0)
-			park_note_answers(&c->park, name, switched);
+			shelf_note_answers(&c->shelf, name, switched);
 		if (c->slot)
 			dtm_publish_host(c->slot, place, host);
 		if (switched && host->open)
@@ -348,7 +348,7 @@ coordinator_turn(Coordinator *c)
 	c->crashes_seen = true;
 	replies_collect(c);
 	if (!c->draining)
-		park_expire(c);
+		shelf_expire(c);
 	if (needs_database(c) && turn_due_in(c) == 0 && use_database(c))
 	{
 		dlist_mutable_iter iter;
@@ -372,7 +372,7 @@ coordinator_turn(Coordinator *c)
 	if (c->traces.on)
 		traces_run(c);
 	pace_end_turn(&c->pace);
-	park_entries(c);
+	shelve_entries(c);
 	entries_check(c);
 	report_hosts(c);
 	report_load(c);
@@ -404,7 +404,7 @@ coordinator_is_done(Coordinator *c)
 {
 	return is_at_rest(c) &&
 		(room_left(&c->room) == 0 ||
-		 (queue_length(&c->reading.announced) == 0 && c->park.n == 0 &&
+		 (queue_length(&c->reading.announced) == 0 && c->shelf.n == 0 &&
 		  !search_is_due(&c->search, coordinator_time(c)))) &&
 		coordinator_is_idle(c);
 }
@@ -445,11 +445,11 @@ database_due_in(Coordinator *c)
 	if (c->search.deadline != DT_NOEND && c->fixed_now == 0 &&
 		(room_left(&c->room) > 0 || c->search.deadline > now))
 		us = earlier(us, Max(c->search.deadline - now, 0));
-	if (c->park.n > 0 && c->park.expires != DT_NOEND && c->fixed_now == 0 && !c->draining)
-		us = earlier(us, Max(c->park.expires - now, 0));
+	if (c->shelf.n > 0 && c->shelf.expires != DT_NOEND && c->fixed_now == 0 && !c->draining)
+		us = earlier(us, Max(c->shelf.expires - now, 0));
 	/* as long as memory is full, room may have to be made */
-	if (park_due_in(c) > 0)
-		us = earlier(us, park_due_in(c));
+	if (shelving_due_in(c) > 0)
+		us = earlier(us, shelving_due_in(c));
 	return us;
 }
 
@@ -506,7 +506,7 @@ coordinator_create(StoreMode mode, DtmShare share, DtmSharedSlot *slot)
 	room_init(&c->room, context);
 	room_set_calls(&c->room, calls_max(&c->calls));
 	read_init(c);
-	park_init(&c->park, context);
+	shelf_init(&c->shelf, context);
 	locked_init(&c->locked, context);
 	uncommitted_init(&c->uncommitted, context);
 	search_init(&c->search, coordinator_time(c));
@@ -540,7 +540,7 @@ void
 coordinator_set_time(Coordinator *c, TimestampTz now)
 {
 	c->fixed_now = now;
-	c->park.as_of = now != 0 ? now : DT_NOBEGIN;
+	c->shelf.as_of = now != 0 ? now : DT_NOBEGIN;
 	c->search.until = coordinator_time(c);
 }
 

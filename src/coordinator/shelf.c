@@ -1,27 +1,27 @@
 /*
- * park.c
- *		Puts transactions aside ("parks" them) that wait for hosts or workers
+ * shelf.c
+ *		Puts transactions aside ("shelves" them) that wait for hosts or workers
  *		which have enough to do, so that those for other places come to their
  *		turn; and those of a role that has as much in memory as it may have.
  *
- * A parked transaction is only an id.  It is read again when its place has
- * room.  Parking does not change the row. (Postponing does: it sets a later
+ * A shelved transaction is only an id.  It is read again when its place has
+ * room.  Shelving does not change the row. (Postponing does: it sets a later
  * next_time; see read.c.)
  */
 #include "private.h"
 
 #include "utils/timestamp.h"
 
-/* One that is parked. */
-typedef struct ParkedId
+/* One that is shelved. */
+typedef struct ShelvedId
 {
 	int64		id;				/* hash key; must be first */
-	TimestampTz since;			/* when it was parked */
+	TimestampTz since;			/* when it was shelved */
 	TimestampTz expires;		/* when its saga's time is over; DT_NOEND:
 								 * never */
-} ParkedId;
+} ShelvedId;
 
-/* One that is in ParkedPlace.unanswered; all of it is the hash key. */
+/* One that is in ShelfPlace.unanswered; all of it is the hash key. */
 typedef struct UnansweredId
 {
 	uint64		place;			/* its address; there is no padding */
@@ -32,79 +32,79 @@ typedef struct UnansweredId
 #define BUSY_SEARCH_PAUSE	INT64CONST(1000000)
 
 /*
- * A place that has enough to do takes one of its parked ones for so many that
+ * A place that has enough to do takes one of its shelved ones for so many that
  * others bring.  Else retries, which searches find when they are due, could keep
- * it above its limit for ever, and the parked ones out.
+ * it above its limit for ever, and the shelved ones out.
  */
 #define OTHERS_SHARE		4
 #define MAX_SHARE			64
 
-/* How often parked ones are looked at for time-outs, in us. */
+/* How often shelved ones are looked at for time-outs, in us. */
 #define EXPIRY_PAUSE		INT64CONST(500000)
 
 /* Places that are kept for what has to be retried. */
 #define MAX_PLACES			1000
 
 void
-park_init(Park *park, MemoryContext context)
+shelf_init(Shelf *shelf, MemoryContext context)
 {
 	HASHCTL		hash;
 
-	park->context = context;
-	dlist_init(&park->places);
-	park->as_of = DT_NOBEGIN;
-	park->expires = DT_NOEND;
-	park->n = park->nunanswered = park->nplaces = 0;
-	park->came = 0;
-	park->latest = 0;
+	shelf->context = context;
+	dlist_init(&shelf->places);
+	shelf->as_of = DT_NOBEGIN;
+	shelf->expires = DT_NOEND;
+	shelf->n = shelf->nunanswered = shelf->nplaces = 0;
+	shelf->came = 0;
+	shelf->latest = 0;
 	memset(&hash, 0, sizeof(hash));
 	hash.keysize = sizeof(int64);
-	hash.entrysize = sizeof(ParkedId);
+	hash.entrysize = sizeof(ShelvedId);
 	hash.hcxt = context;
-	park->ids = hash_create("dtm parked", 1024, &hash,
-							HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	shelf->ids = hash_create("dtm shelved", 1024, &hash,
+							 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	memset(&hash, 0, sizeof(hash));
 	hash.keysize = hash.entrysize = sizeof(UnansweredId);
 	hash.hcxt = context;
-	park->noted = hash_create("dtm unanswered", 64, &hash,
-							  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	shelf->noted = hash_create("dtm unanswered", 64, &hash,
+							   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
 
 static bool
-park_is_here(const Park *park, int64 id)
+shelf_has_id(const Shelf *shelf, int64 id)
 {
-	return park->n > 0 && hash_search(park->ids, &id, HASH_FIND, NULL) != NULL;
+	return shelf->n > 0 && hash_search(shelf->ids, &id, HASH_FIND, NULL) != NULL;
 }
 
 bool
-park_has(Park *park, int64 id, TimestampTz next_time)
+shelf_has(Shelf *shelf, int64 id, TimestampTz next_time)
 {
-	ParkedId   *parked;
+	ShelvedId  *shelved;
 
-	if (park->n == 0)
+	if (shelf->n == 0)
 		return false;
-	parked = hash_search(park->ids, &id, HASH_FIND, NULL);
-	if (parked == NULL)
+	shelved = hash_search(shelf->ids, &id, HASH_FIND, NULL);
+	if (shelved == NULL)
 		return false;
-	if (next_time <= parked->since)
+	if (next_time <= shelved->since)
 		return true;
 
 	/*
 	 * its time-out has come, perhaps; the queue has it still, which does no
 	 * harm
 	 */
-	(void) hash_search(park->ids, &id, HASH_REMOVE, NULL);
+	(void) hash_search(shelf->ids, &id, HASH_REMOVE, NULL);
 	return false;
 }
 
-static ParkedPlace *
-find_place(const Park *park, bool for_room, const CallPlace *where)
+static ShelfPlace *
+find_place(const Shelf *shelf, bool for_room, const CallPlace *where)
 {
 	dlist_iter	iter;
 
-	dlist_foreach(iter, (dlist_head *) &park->places)
+	dlist_foreach(iter, (dlist_head *) &shelf->places)
 	{
-		ParkedPlace *place = dlist_container(ParkedPlace, node, iter.cur);
+		ShelfPlace *place = dlist_container(ShelfPlace, node, iter.cur);
 
 		if (place->for_room == for_room && call_place_is(&place->place, where))
 			return place;
@@ -112,38 +112,38 @@ find_place(const Park *park, bool for_room, const CallPlace *where)
 	return NULL;
 }
 
-/* A place, made if nobody is parked there. */
-static ParkedPlace *
-get_place(Park *park, bool for_room, const CallPlace *where)
+/* A place, made if nobody is shelved there. */
+static ShelfPlace *
+get_place(Shelf *shelf, bool for_room, const CallPlace *where)
 {
-	ParkedPlace *place = find_place(park, for_room, where);
+	ShelfPlace *place = find_place(shelf, for_room, where);
 
 	if (place != NULL)
 		return place;
-	place = MemoryContextAllocZero(park->context, sizeof(ParkedPlace));
+	place = MemoryContextAllocZero(shelf->context, sizeof(ShelfPlace));
 	place->for_room = for_room;
 	place->place = *where;
-	queue_init(&place->ids, park->context);
-	queue_init(&place->unanswered, park->context);
-	queue_init(&place->forward, park->context);
-	dlist_push_tail(&park->places, &place->node);
-	park->nplaces++;
+	queue_init(&place->ids, shelf->context);
+	queue_init(&place->unanswered, shelf->context);
+	queue_init(&place->forward, shelf->context);
+	dlist_push_tail(&shelf->places, &place->node);
+	shelf->nplaces++;
 	return place;
 }
 
 /* False: there are too many, or it is here already. */
 static bool
-push(Park *park, ParkedPlace *place, int64 id, TimestampTz expires)
+push(Shelf *shelf, ShelfPlace *place, int64 id, TimestampTz expires)
 {
-	ParkedId   *parked;
+	ShelvedId  *shelved;
 
-	if (park->n >= QUEUE_MAX_LENGTH || !queue_push(&place->ids, id))
+	if (shelf->n >= QUEUE_MAX_LENGTH || !queue_push(&place->ids, id))
 		return false;
-	park->n++;
-	parked = hash_search(park->ids, &id, HASH_ENTER, NULL);
-	parked->since = Max(GetCurrentTimestamp(), park->as_of);
-	parked->expires = expires;
-	park->expires = Min(park->expires, expires);
+	shelf->n++;
+	shelved = hash_search(shelf->ids, &id, HASH_ENTER, NULL);
+	shelved->since = Max(GetCurrentTimestamp(), shelf->as_of);
+	shelved->expires = expires;
+	shelf->expires = Min(shelf->expires, expires);
 	return true;
 }
 
@@ -156,35 +156,35 @@ set_place_of_owner(CallPlace *where, const RoomOwner *owner)
 }
 
 bool
-park_waits_for_room(const Park *park, const RoomOwner *owner)
+shelf_waits_for_room(const Shelf *shelf, const RoomOwner *owner)
 {
 	CallPlace	where;
 
-	if (park->n == 0)
+	if (shelf->n == 0)
 		return false;
 	set_place_of_owner(&where, owner);
-	return find_place(park, true, &where) != NULL;
+	return find_place(shelf, true, &where) != NULL;
 }
 
 bool
-park_for_room(Park *park, const RoomOwner *owner, int64 id, bool announced)
+shelve_for_room(Shelf *shelf, const RoomOwner *owner, int64 id, bool announced)
 {
 	CallPlace	where;
-	ParkedPlace *place;
+	ShelfPlace *place;
 
-	if (park_is_here(park, id))
+	if (shelf_has_id(shelf, id))
 		return true;
-	if (park->n >= QUEUE_MAX_LENGTH)
+	if (shelf->n >= QUEUE_MAX_LENGTH)
 		return false;
 	set_place_of_owner(&where, owner);
-	place = get_place(park, true, &where);
+	place = get_place(shelf, true, &where);
 	place->urgent = place->urgent || announced;
 	/* if it has a time-out, that is a matter for later */
-	return push(park, place, id, DT_NOEND);
+	return push(shelf, place, id, DT_NOEND);
 }
 
 int
-park_appetite(const ParkedPlace *place, const Calls *calls, const Room *room)
+shelf_appetite(const ShelfPlace *place, const Calls *calls, const Room *room)
 {
 	RoomOwner	owner = {place->place.role, place->place.key};
 
@@ -197,53 +197,53 @@ park_appetite(const ParkedPlace *place, const Calls *calls, const Room *room)
 
 /* Does a place have some that can come back into memory? */
 static bool
-can_return(const ParkedPlace *place)
+can_return(const ShelfPlace *place)
 {
 	return queue_length(&place->ids) + queue_length(&place->forward) > 0;
 }
 
 bool
-park_can_return(const Park *park, const Calls *calls, const Room *room)
+shelf_can_return(const Shelf *shelf, const Calls *calls, const Room *room)
 {
 	dlist_iter	iter;
 
-	dlist_foreach(iter, (dlist_head *) &park->places)
+	dlist_foreach(iter, (dlist_head *) &shelf->places)
 	{
-		const ParkedPlace *place = dlist_container(ParkedPlace, node, iter.cur);
+		const ShelfPlace *place = dlist_container(ShelfPlace, node, iter.cur);
 
-		if (can_return(place) && park_appetite(place, calls, room) > 0)
+		if (can_return(place) && shelf_appetite(place, calls, room) > 0)
 			return true;
 	}
 	return false;
 }
 
 void
-park_count_other(Park *park)
+shelf_count_other(Shelf *shelf)
 {
-	if (park->n > 0 && park->came < OTHERS_SHARE * MAX_SHARE)
-		park->came++;
+	if (shelf->n > 0 && shelf->came < OTHERS_SHARE * MAX_SHARE)
+		shelf->came++;
 }
 
 int
-park_share(const Park *park)
+shelf_share(const Shelf *shelf)
 {
-	return park->came / OTHERS_SHARE;
+	return shelf->came / OTHERS_SHARE;
 }
 
 void
-park_count_share(Park *park, int n)
+shelf_count_share(Shelf *shelf, int n)
 {
-	park->came = Max(park->came - n * OTHERS_SHARE, 0);
+	shelf->came = Max(shelf->came - n * OTHERS_SHARE, 0);
 }
 
 /* An empty place is not needed. */
 static void
-release_place(Park *park, ParkedPlace *place)
+release_place(Shelf *shelf, ShelfPlace *place)
 {
 	if (can_return(place) || queue_length(&place->unanswered) > 0)
 		return;
 	dlist_delete(&place->node);
-	park->nplaces--;
+	shelf->nplaces--;
 	queue_free(&place->ids);
 	queue_free(&place->unanswered);
 	queue_free(&place->forward);
@@ -251,32 +251,32 @@ release_place(Park *park, ParkedPlace *place)
 }
 
 void
-park_drop(Park *park, ParkedPlace *place, int n)
+shelf_drop(Shelf *shelf, ShelfPlace *place, int n)
 {
 	for (int i = 0; i < n; i++)
-		(void) hash_search(park->ids, &queue_ids(&place->ids)[i], HASH_REMOVE, NULL);
+		(void) hash_search(shelf->ids, &queue_ids(&place->ids)[i], HASH_REMOVE, NULL);
 	queue_drop(&place->ids, n);
-	park->n -= n;
-	release_place(park, place);
+	shelf->n -= n;
+	release_place(shelf, place);
 }
 
 void
-park_drop_if_first(Park *park, int64 id)
+shelf_drop_if_first(Shelf *shelf, int64 id)
 {
 	dlist_mutable_iter iter;
 
-	dlist_foreach_modify(iter, &park->places)
+	dlist_foreach_modify(iter, &shelf->places)
 	{
-		ParkedPlace *place = dlist_container(ParkedPlace, node, iter.cur);
+		ShelfPlace *place = dlist_container(ShelfPlace, node, iter.cur);
 
 		if (queue_length(&place->ids) > 0 && *queue_ids(&place->ids) == id)
-			park_drop(park, place, 1);
+			shelf_drop(shelf, place, 1);
 	}
 }
 
 /* None of a place is unanswered any more. */
 static void
-drop_unanswered(Park *park, ParkedPlace *place)
+drop_unanswered(Shelf *shelf, ShelfPlace *place)
 {
 	int			n = queue_length(&place->unanswered);
 
@@ -284,84 +284,84 @@ drop_unanswered(Park *park, ParkedPlace *place)
 	{
 		UnansweredId key = {(uintptr_t) place, queue_ids(&place->unanswered)[i]};
 
-		(void) hash_search(park->noted, &key, HASH_REMOVE, NULL);
+		(void) hash_search(shelf->noted, &key, HASH_REMOVE, NULL);
 	}
 	queue_drop(&place->unanswered, n);
 }
 
 /* Of hosts that have not been heard of for long, the oldest is forgotten. */
 static void
-forget_unanswered(Park *park)
+forget_unanswered(Shelf *shelf)
 {
 	dlist_mutable_iter iter;
 
-	if (park->nplaces < MAX_PLACES)
+	if (shelf->nplaces < MAX_PLACES)
 		return;
-	dlist_foreach_modify(iter, &park->places)
+	dlist_foreach_modify(iter, &shelf->places)
 	{
-		ParkedPlace *place = dlist_container(ParkedPlace, node, iter.cur);
+		ShelfPlace *place = dlist_container(ShelfPlace, node, iter.cur);
 
 		if (can_return(place))
 			continue;
-		park->nunanswered -= queue_length(&place->unanswered);
-		drop_unanswered(park, place);
-		release_place(park, place);
+		shelf->nunanswered -= queue_length(&place->unanswered);
+		drop_unanswered(shelf, place);
+		release_place(shelf, place);
 		return;
 	}
 }
 
 void
-park_note_unanswered(Park *park, const CallPlace *where, int64 id)
+shelf_note_unanswered(Shelf *shelf, const CallPlace *where, int64 id)
 {
-	ParkedPlace *place;
+	ShelfPlace *place;
 	UnansweredId key;
 	bool		is_noted;
 
 	/* those that there is no space for wait for their own time */
-	if (dtm_breaker_failures == 0 || park->nunanswered >= QUEUE_MAX_LENGTH)
+	if (dtm_breaker_failures == 0 || shelf->nunanswered >= QUEUE_MAX_LENGTH)
 		return;
-	if (find_place(park, false, where) == NULL)
-		forget_unanswered(park);
-	place = get_place(park, false, where);
+	if (find_place(shelf, false, where) == NULL)
+		forget_unanswered(shelf);
+	place = get_place(shelf, false, where);
 	key.place = (uintptr_t) place;
 	key.id = id;
-	(void) hash_search(park->noted, &key, HASH_ENTER, &is_noted);
+	(void) hash_search(shelf->noted, &key, HASH_ENTER, &is_noted);
 	/* it may be tried many times before the host answers */
 	if (!is_noted && queue_push(&place->unanswered, id))
-		park->nunanswered++;
+		shelf->nunanswered++;
 }
 
 void
-park_note_answers(Park *park, const char *host, bool was_open)
+shelf_note_answers(Shelf *shelf, const char *host, bool was_open)
 {
 	CallPlace	where;
-	ParkedPlace *place;
+	ShelfPlace *place;
 	int			n;
 
-	if (park->nunanswered == 0)
+	if (shelf->nunanswered == 0)
 		return;
 	call_set_place(&where, host);
-	place = find_place(park, false, &where);
+	place = find_place(shelf, false, &where);
 	if (place == NULL)
 		return;
 	n = queue_length(&place->unanswered);
 	for (int i = 0; i < n; i++)
 		if (!was_open || !queue_push(&place->forward, queue_ids(&place->unanswered)[i]))
-			park->nunanswered--;
-	drop_unanswered(park, place);
-	release_place(park, place);
+			shelf->nunanswered--;
+	drop_unanswered(shelf, place);
+	release_place(shelf, place);
 }
 
 void
-park_take_forward(Park *park, ParkedPlace *place, int n, IdQueue *taken)
+shelf_take_forward(Shelf *shelf, ShelfPlace *place, int n, IdQueue *taken)
 {
 	n = Min(n, queue_length(&place->forward));
 	queue_init(taken, CurrentMemoryContext);
 	for (int i = 0; i < n; i++)
 		(void) queue_push(taken, queue_ids(&place->forward)[i]);
 	queue_drop(&place->forward, n);
-	park->nunanswered -= n;
-	release_place(park, place);
+	shelf->nunanswered -= n;
+	release_place(shelf, place);
 }
 
 /* Do some wait for room for a role that has as much as it may have? */
@@ -370,12 +370,12 @@ is_role_full(Coordinator *c, bool urgent)
 {
 	dlist_iter	iter;
 
-	dlist_foreach(iter, &c->park.places)
+	dlist_foreach(iter, &c->shelf.places)
 	{
-		ParkedPlace *place = dlist_container(ParkedPlace, node, iter.cur);
+		ShelfPlace *place = dlist_container(ShelfPlace, node, iter.cur);
 
 		if (place->for_room && place->urgent == urgent &&
-			park_appetite(place, &c->calls, &c->room) <= 0)
+			shelf_appetite(place, &c->calls, &c->room) <= 0)
 			return true;
 	}
 	return false;
@@ -387,7 +387,7 @@ is_role_full(Coordinator *c, bool urgent)
  * has enough to do with what it has does not do that for a search all the time.
  */
 int64
-park_due_in(Coordinator *c)
+shelving_due_in(Coordinator *c)
 {
 	if (calls_are_at_max(&c->calls))
 		return -1;
@@ -400,7 +400,7 @@ park_due_in(Coordinator *c)
 		!is_role_full(c, false))
 		return -1;
 	return c->pace.busy ?
-		Max(c->park.latest + BUSY_SEARCH_PAUSE - c->pace.turn_began, 0) : 0;
+		Max(c->shelf.latest + BUSY_SEARCH_PAUSE - c->pace.turn_began, 0) : 0;
 }
 
 /* Does it do nothing but wait for the turn of its calls? */
@@ -425,14 +425,14 @@ expires_at(const DtmTrans *core)
 
 /* False: there are too many already. */
 static bool
-park_entry(Coordinator *c, Entry *entry)
+shelve_entry(Coordinator *c, Entry *entry)
 {
 	CallPlace	where;
 
-	if (c->park.n >= QUEUE_MAX_LENGTH)
+	if (c->shelf.n >= QUEUE_MAX_LENGTH)
 		return false;
 	call_where(entry->calls, &where);
-	push(&c->park, get_place(&c->park, false, &where), entry->id,
+	push(&c->shelf, get_place(&c->shelf, false, &where), entry->id,
 		 expires_at(&entry->trans->core));
 	room_refund(&c->room);
 	entry_forget(c, entry);
@@ -445,12 +445,12 @@ is_blocked(Coordinator *c, Oid role)
 {
 	dlist_iter	iter;
 
-	dlist_foreach(iter, &c->park.places)
+	dlist_foreach(iter, &c->shelf.places)
 	{
-		ParkedPlace *place = dlist_container(ParkedPlace, node, iter.cur);
+		ShelfPlace *place = dlist_container(ShelfPlace, node, iter.cur);
 
 		if (place->for_room && place->place.role == role &&
-			park_appetite(place, &c->calls, &c->room) <= 0)
+			shelf_appetite(place, &c->calls, &c->room) <= 0)
 			return true;
 	}
 	return false;
@@ -478,14 +478,14 @@ count_surplus(Coordinator *c)
  * places that are at their limit.
  */
 void
-park_entries(Coordinator *c)
+shelve_entries(Coordinator *c)
 {
 	HASH_SEQ_STATUS seq;
 	Entry	   *entry;
 
-	if (park_due_in(c) != 0)
+	if (shelving_due_in(c) != 0)
 		return;
-	c->park.latest = c->pace.turn_began;
+	c->shelf.latest = c->pace.turn_began;
 	count_surplus(c);
 	hash_seq_init(&seq, c->entries.table);
 	while ((entry = hash_seq_search(&seq)) != NULL)
@@ -498,7 +498,7 @@ park_entries(Coordinator *c)
 		if (its->surplus <= 0)
 			continue;
 		its->surplus--;
-		if (!park_entry(c, entry))
+		if (!shelve_entry(c, entry))
 		{
 			hash_seq_term(&seq);
 			break;
@@ -507,29 +507,29 @@ park_entries(Coordinator *c)
 }
 
 void
-park_expire(Coordinator *c)
+shelf_expire(Coordinator *c)
 {
 	TimestampTz now = coordinator_time(c);
 	TimestampTz next = DT_NOEND;
 	HASH_SEQ_STATUS seq;
-	ParkedId   *parked;
+	ShelvedId  *shelved;
 
-	if (c->park.n == 0 || c->park.expires > now)
+	if (c->shelf.n == 0 || c->shelf.expires > now)
 		return;
-	hash_seq_init(&seq, c->park.ids);
-	while ((parked = hash_seq_search(&seq)) != NULL)
+	hash_seq_init(&seq, c->shelf.ids);
+	while ((shelved = hash_seq_search(&seq)) != NULL)
 	{
-		int64		id = parked->id;
+		int64		id = shelved->id;
 
-		if (parked->expires > now)
+		if (shelved->expires > now)
 		{
-			next = Min(next, parked->expires);
+			next = Min(next, shelved->expires);
 			continue;
 		}
 		/* its place has the id still, which does no harm */
-		(void) hash_search(c->park.ids, &id, HASH_REMOVE, NULL);
+		(void) hash_search(c->shelf.ids, &id, HASH_REMOVE, NULL);
 		read_later(c, id);
 	}
 	/* many may come one after another: not a look at all for each */
-	c->park.expires = Max(next, now + EXPIRY_PAUSE);
+	c->shelf.expires = Max(next, now + EXPIRY_PAUSE);
 }

@@ -1,10 +1,10 @@
 /*
- * park.h
- *		Transactions that were put aside ("parked"): an id each, by what they
+ * shelf.h
+ *		Transactions that were put aside ("shelved"): an id each, by what they
  *		wait for.
  */
-#ifndef DTM_COORDINATOR_PARK_H
-#define DTM_COORDINATOR_PARK_H
+#ifndef DTM_COORDINATOR_SHELF_H
+#define DTM_COORDINATOR_SHELF_H
 
 #include "postgres.h"
 
@@ -17,9 +17,9 @@
 #include "utils/hsearch.h"
 
 /* Those that wait for one place whose calls queue up, or for room for a role's. */
-typedef struct ParkedPlace
+typedef struct ShelfPlace
 {
-	dlist_node	node;			/* in Park.places */
+	dlist_node	node;			/* in Shelf.places */
 	bool		for_room;		/* for room: only the role counts */
 	CallPlace	place;
 	Size		wanted;			/* for room: bytes that the first one takes,
@@ -29,64 +29,64 @@ typedef struct ParkedPlace
 
 	/*
 	 * For calls: those that wait to be retried because the host did not
-	 * answer; they are not parked.  While it does not answer, and since it
+	 * answer; they are not shelved.  While it does not answer, and since it
 	 * answers again: those are to be retried now.
 	 */
 	IdQueue		unanswered;
 	IdQueue		forward;
-} ParkedPlace;
+} ShelfPlace;
 
-typedef struct Park
+typedef struct Shelf
 {
 	MemoryContext context;		/* of the places */
-	dlist_head	places;			/* ParkedPlace */
-	int			n;				/* transactions parked in them */
+	dlist_head	places;			/* ShelfPlace */
+	int			n;				/* transactions shelved in them */
 	int			nplaces;
 	int			nunanswered;	/* that wait to be retried, in both queues */
-	HTAB	   *ids;			/* ParkedId, of those parked */
+	HTAB	   *ids;			/* ShelvedId, of those shelved */
 	HTAB	   *noted;			/* UnansweredId, of those that are unanswered */
 	TimestampTz as_of;			/* the time to use, if it is later than the
 								 * clock's */
-	TimestampTz expires;		/* when one of those parked has to be read, or
-								 * earlier; DT_NOEND: never */
+	TimestampTz expires;		/* when one of those shelved has to be read,
+								 * or earlier; DT_NOEND: never */
 	int			came;			/* transactions that others have brought, of
-								 * which parked ones have not had their part */
+								 * which shelved ones have not had their part */
 	int64		latest;			/* when some were put aside, clock_monotonic() */
-} Park;
+} Shelf;
 
-extern void park_init(Park *park, MemoryContext context);
+extern void shelf_init(Shelf *shelf, MemoryContext context);
 
 /*
  * Is this one here, and its row, with this next_time, as it was?  If not, it is
- * not parked any more: something else is to be done with it.
+ * not shelved any more: something else is to be done with it.
  */
-extern bool park_has(Park *park, int64 id, TimestampTz next_time);
+extern bool shelf_has(Shelf *shelf, int64 id, TimestampTz next_time);
 
 /* Has a place time for some of its own, or a role room? */
-extern bool park_can_return(const Park *park, const Calls *calls,
-							const Room *room);
+extern bool shelf_can_return(const Shelf *shelf, const Calls *calls,
+							 const Room *room);
 
 /* How many of a place may return; not positive: none. */
-extern int	park_appetite(const ParkedPlace *place, const Calls *calls,
-						  const Room *room);
+extern int	shelf_appetite(const ShelfPlace *place, const Calls *calls,
+						   const Room *room);
 
 /*
  * Another transaction has come into memory: for so many, one of those that are
- * here may return although its place has enough to do.  park_share() is how many
+ * here may return although its place has enough to do.  shelf_share() is how many
  * may, so far; they are counted off.
  */
-extern void park_count_other(Park *park);
-extern int	park_share(const Park *park);
-extern void park_count_share(Park *park, int n);
+extern void shelf_count_other(Shelf *shelf);
+extern int	shelf_share(const Shelf *shelf);
+extern void shelf_count_share(Shelf *shelf, int n);
 
 /* Does some of an owner wait for room? */
-extern bool park_waits_for_room(const Park *park, const RoomOwner *owner);
+extern bool shelf_waits_for_room(const Shelf *shelf, const RoomOwner *owner);
 
 /* One waits for room for its owner; false: there are too many already. */
-extern bool park_for_room(Park *park, const RoomOwner *owner, int64 id, bool announced);
+extern bool shelve_for_room(Shelf *shelf, const RoomOwner *owner, int64 id, bool announced);
 
 /* Removes the first n ids of a place; an empty place is removed. */
-extern void park_drop(Park *park, ParkedPlace *place, int n);
+extern void shelf_drop(Shelf *shelf, ShelfPlace *place, int n);
 
 /*
  * A call of this transaction has ended without an answer.  When the host answers
@@ -94,28 +94,28 @@ extern void park_drop(Park *park, ParkedPlace *place, int n);
  * it was not, the transaction waits for its own time, as all do if there are no
  * circuit breakers.
  */
-extern void park_note_unanswered(Park *park, const CallPlace *where, int64 id);
-extern void park_note_answers(Park *park, const char *host, bool was_open);
+extern void shelf_note_unanswered(Shelf *shelf, const CallPlace *where, int64 id);
+extern void shelf_note_answers(Shelf *shelf, const char *host, bool was_open);
 
 /* Takes the first n of those that are to be retried now. */
-extern void park_take_forward(Park *park, ParkedPlace *place, int n, IdQueue *taken);
+extern void shelf_take_forward(Shelf *shelf, ShelfPlace *place, int n, IdQueue *taken);
 
 /* Removes an id if it is the first of a place. */
-extern void park_drop_if_first(Park *park, int64 id);
+extern void shelf_drop_if_first(Shelf *shelf, int64 id);
 
 /*
  * Puts transactions aside that wait for their turn, if they fill the memory, or
  * what a role may have of it, and keep others from it.
  */
-extern void park_entries(Coordinator *c);
+extern void shelve_entries(Coordinator *c);
 
-/* Has those read whose saga's time is over while they are parked. */
-extern void park_expire(Coordinator *c);
+/* Has those read whose saga's time is over while they are shelved. */
+extern void shelf_expire(Coordinator *c);
 
 /*
- * Time until parking is needed, in us from the beginning of this turn; -1: not
+ * Time until shelving is needed, in us from the beginning of this turn; -1: not
  * needed.
  */
-extern int64 park_due_in(Coordinator *c);
+extern int64 shelving_due_in(Coordinator *c);
 
-#endif							/* DTM_COORDINATOR_PARK_H */
+#endif							/* DTM_COORDINATOR_SHELF_H */
