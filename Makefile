@@ -25,7 +25,7 @@ ISOLATION = barrier_concurrency barrier_additions submit_concurrency branch_conc
 ISOLATION_OPTS = --inputdir=$(srcdir)/isolation
 TAP_TESTS = 1
 
-EXTRA_CLEAN = output_participant test/unit/test_alert test/unit/test_core test/unit/test_complete test/unit/test_random test/unit/test_address test/unit/test_breaker test/unit/test_uri test/unit/test_otlp test/unit/test_transport
+EXTRA_CLEAN = output_participant $(patsubst $(srcdir)/%.c,%,$(wildcard $(srcdir)/test/unit/test_*.c))
 
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)

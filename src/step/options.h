@@ -8,7 +8,7 @@
  * keys.  What a step says goes before what its server says, and that before the
  * defaults.
  *
- * A new key is a line in that table (step_keys.c), a field here, and a line
+ * A new key is a line in that table (keys.c), a field here, and a line
  * in docs/sql-reference.md.
  */
 #ifndef DTM_STEP_OPTIONS_H
