@@ -60,6 +60,12 @@ for my $file (sort map { glob } qw(src/*.c src/*/*.c))
 		push @no_state, "$file:$line" unless $call =~ /errcode/;
 		push @no_hint, "$file:$line" unless $call =~ /errhint/ || $call =~ $needs_no_hint;
 	}
+	# the end of a sentence
+	for (map { calls_of($_, $text) } qw(errdetail errhint))
+	{
+		my ($line, $call) = @$_;
+		push @pieces, "$file:$line: $call" if $call =~ /^\("[^"]*[,;] %s\.?"/;
+	}
 	# a subject, or a kind of thing, that is put in; a message that is another's as a whole is none
 	for (calls_of('errmsg', $text))
 	{

@@ -54,7 +54,7 @@ check(bool found, const char *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("dtm does not support this version of Citus"),
-				 errdetail("Its library has no function \"%s\".", name),
+				 errdetail("The library of Citus has no function \"%s\".", name),
 				 errhint("Use a version of Citus and one of dtm that go together: dtm was tested with Citus 13.2.")));
 }
 

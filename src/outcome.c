@@ -79,7 +79,7 @@ log_failing(const Transaction *trans, const OutcomeAlert *alert)
 					 dtm_status_name(trans->core.status)) :
 			 trans->core.next_time == DTM_TIME_NEVER ?
 			 errhint("To retry it, call dtm_retry_now().") :
-			 errhint("It will be retried at %s. To retry it now, call dtm_retry_now().",
+			 errhint("The global transaction will be retried at %s. To retry it now, call dtm_retry_now().",
 					 timestamptz_to_str(trans->core.next_time))));
 }
 

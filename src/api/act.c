@@ -172,8 +172,8 @@ error_skip(const Transaction *trans, int op, DtmReject reject)
 			(errcode(DTM_ERRCODE_WRONG_STATUS),
 			 errmsg("cannot skip op \"%s\" of global transaction \"%s\"", name, trans->gid),
 			 trans->core.ops[op].status != DTM_BRANCH_PREPARED ?
-			 errdetail("It has ended already.") :
-			 errdetail("In status '%s', it is not its turn to be called.",
+			 errdetail("The op has ended already.") :
+			 errdetail("In status '%s', the op is not called.",
 					   dtm_status_name(trans->core.status)),
 			 errhint("dtm.transactions has the step that is called now.")));
 }
@@ -236,7 +236,7 @@ find_failed(const char *gid)
 				(errcode(DTM_ERRCODE_WRONG_STATUS),
 				 errmsg("cannot resubmit global transaction \"%s\" because its trans_type is \"%s\"",
 						gid, dtm_trans_type_name(trans->core.type)),
-				 errhint("Its client has to start it again: only the steps of a saga or msg are stored whole.")));
+				 errhint("The client has to start the global transaction again: only the steps of a saga or msg are stored whole.")));
 	if (trans->core.status != DTM_FAILED)
 		ereport(ERROR,
 				(errcode(DTM_ERRCODE_WRONG_STATUS),

@@ -51,9 +51,9 @@ is_repeated(const CompleteRequest *request, const Transaction *trans, int number
 		ereport(ERROR,
 				(errcode(DTM_ERRCODE_WRONG_STATUS),
 				 ok ?
-				 errmsg("cannot complete step \"%s\" of global transaction \"%s\" as failed: its %s has succeeded",
+				 errmsg("cannot complete step \"%s\" of global transaction \"%s\" as failed: its op \"%s\" has succeeded",
 						request->step, trans->gid, request->op) :
-				 errmsg("cannot complete step \"%s\" of global transaction \"%s\" as succeeded: its %s has failed",
+				 errmsg("cannot complete step \"%s\" of global transaction \"%s\" as succeeded: its op \"%s\" has failed",
 						request->step, trans->gid, request->op),
 				 trans->core.parked && op->status == DTM_BRANCH_PREPARED ?
 				 errhint("The global transaction is parked for it. To have the branch called anew, or to complete it otherwise, call dtm_resume(gid) first.") :
@@ -64,7 +64,7 @@ is_repeated(const CompleteRequest *request, const Transaction *trans, int number
 				(errcode(DTM_ERRCODE_WRONG_STATUS),
 				 errmsg("step \"%s\" of global transaction \"%s\" has another result already",
 						request->step, trans->gid),
-				 errhint("Its result is dtm_result(gid, step, op), and cannot be changed.")));
+				 errhint("The result that is kept, dtm_result(gid, step, op), cannot be changed.")));
 	return true;
 }
 
@@ -82,7 +82,7 @@ check_reject(const CompleteRequest *request, const Transaction *trans, DtmReject
 				(errcode(DTM_ERRCODE_WRONG_STATUS),
 				 errmsg("step \"%s\" of global transaction \"%s\" has not been called yet",
 						request->step, trans->gid),
-				 errhint("Complete it after its call, or give the step the option complete_within, with which completions are kept.")));
+				 errhint("Complete the step after its call, or give the step the option complete_within, with which completions are kept.")));
 	if (reject == DTM_REJECT_STATUS)
 		ereport(ERROR,
 				(errcode(DTM_ERRCODE_WRONG_STATUS),
@@ -134,7 +134,7 @@ notice_uncalled(const CompleteRequest *request, const Transaction *trans, int op
 	ereport(NOTICE,
 			(errmsg("\"%s\" of step \"%s\" of global transaction \"%s\" had not been called",
 					request->op, request->step, trans->gid),
-			 errdetail("It counts as completed, and is not called any more.")));
+			 errdetail("The step counts as completed, and is not called any more.")));
 }
 
 bool

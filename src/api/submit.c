@@ -90,11 +90,10 @@ error_steps(const Transaction *stored, const char *difference)
 	ereport(ERROR,
 			(errcode(DTM_ERRCODE_GID_IN_USE),
 			 errmsg("global transaction \"%s\" already exists with other steps", stored->gid),
-			 is_final ? errdetail("It has ended with status '%s'; %s.",
-								  dtm_status_name(stored->core.status), difference) :
-			 errdetail("Compared with it, %s.", difference),
-			 is_final ? errhint("To submit other steps, use another gid.") :
-			 errhint("Submit it with the same steps or without steps, or use another gid.")));
+			 errdetail("%s", difference),
+			 is_final ? errhint("The global transaction has ended with status '%s'. To submit other steps, use another gid.",
+								dtm_status_name(stored->core.status)) :
+			 errhint("Submit the global transaction with the same steps or without steps, or use another gid.")));
 }
 
 /* A prepare or submit of a gid that is there already; returns what is stored. */
@@ -207,7 +206,7 @@ error_elsewhere(const char *gid)
 			(errcode(DTM_ERRCODE_UNKNOWN_GID),
 			 errmsg("global transaction \"%s\" does not exist on this node", gid),
 			 tag != NULL && strcmp(tag, gid_tag()) != 0 ?
-			 errdetail("Its gid was generated on the node with the tag \"%s\".", tag) :
+			 errdetail("The gid was generated on the node with the tag \"%s\".", tag) :
 			 errdetail("A global transaction of this kind is prepared before it is submitted."),
 			 errhint("Use the node that has the global transaction: by dtm_cluster_run(), or through a gateway that is connected to all nodes.")));
 }

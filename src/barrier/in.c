@@ -187,7 +187,7 @@ describe(Statements *statements)
 				(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
 				 errmsg("table \"%s.%s\" cannot have barriers",
 						get_namespace_name(RelationGetNamespace(table)), RelationGetRelationName(table)),
-				 errdetail("It has no unique key of a column and gid, branch_id, op, barrier_id."),
+				 errdetail("The table has no unique key of a column and gid, branch_id, op, barrier_id."),
 				 errhint(COLUMNS_HINT)));
 	key = quote_identifier(column_name(table, number));
 	statements->key_type = TupleDescAttr(RelationGetDescr(table), number - 1)->atttypid;

@@ -28,7 +28,7 @@ postpone_bad(Coordinator *c, int64 id, const char *problem)
 			(errcode(DTM_ERRCODE_BAD_ROW),
 			 errmsg("cannot read global transaction %lld: %s",
 					(long long) id, problem),
-			 errdetail("It will be read again at %s.",
+			 errdetail("The global transaction will be read again at %s.",
 					   timestamptz_to_str(next_time)),
 			 errhint("Restore the rows of the global transaction in schema \"dtm\", which have been changed manually.")));
 	if (c->slot)

@@ -124,7 +124,7 @@ postpone_entry(Coordinator *c, Entry *entry, ErrorData *edata)
 			(errcode(edata->sqlerrcode),
 			 errmsg("cannot process global transaction \"%s\": %s",
 					entry->trans->gid, edata->message),
-			 errdetail("It will be processed again at %s. Other global transactions are not affected.",
+			 errdetail("The global transaction will be processed again at %s. Other global transactions are not affected.",
 					   timestamptz_to_str(next_time))));
 	entry_forget(c, entry);
 	if (c->slot)

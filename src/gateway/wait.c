@@ -245,7 +245,7 @@ dtm_gateway_wait(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TRANSACTION_STATE),
 				 errmsg("gateway_wait() cannot be called in a transaction block"),
-				 errhint("It waits without a transaction: CALL it on its own.")));
+				 errhint("CALL gateway_wait() on its own: it waits without a transaction.")));
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	desc = BlessTupleDesc(CreateTupleDescCopy(desc));

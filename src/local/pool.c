@@ -163,9 +163,9 @@ write_off(LocalPool *pool, int i)
 
 	ereport(WARNING,
 			(errmsg("process %d still runs a function although it was terminated", (int) pid),
-			 errdetail("It runs a function of role \"%s\" for global transaction %lld.",
+			 errdetail("The function is one of role \"%s\" for global transaction %lld.",
 					   role, (long long) local_shared->workers[i].id),
-			 errhint("The function waits for a program, or does not look for interrupts.  Have it end, or restart the server.")));
+			 errhint("The function waits for a program, or does not look for interrupts. Have it end, or restart the server.")));
 	pfree(role);
 	if (task != NULL)
 		snprintf(task->error, sizeof(task->error),

@@ -265,7 +265,7 @@ read_retry_limit(Request *request, const Option *option, const JsonbValue *value
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"%s\" must be a whole number", option->key),
-				 errhint("It is how often calls that fail are repeated at once.")));
+				 errhint("Specify how often calls that fail are repeated at once.")));
 	request->trans.core.retry_limit = (int32) number;
 }
 

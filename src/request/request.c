@@ -63,7 +63,7 @@ request_check_size(const Transaction *trans)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("global transaction is too large"),
-				 errdetail("Its URLs, payloads and headers have %zu bytes.", size),
+				 errdetail("The URLs, payloads and headers have %zu bytes.", size),
 				 errhint("Store large data elsewhere and pass its key, or increase dtm.max_request_size.")));
 }
 

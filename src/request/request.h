@@ -170,7 +170,7 @@ extern void request_check_again(const Transaction *trans);
 
 /*
  * What differs between the steps of two transactions of the same type, with topics
- * as they were given, as a fragment; NULL: nothing.
+ * as they were given, as a sentence; NULL: nothing.
  */
 extern const char *request_steps_differ(const Transaction *a, const Transaction *b);
 

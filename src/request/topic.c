@@ -145,17 +145,18 @@ same_payload(const bytea *a, const bytea *b)
 		compareJsonbContainers(&ja->root, &jb->root) == 0;
 }
 
-/* What differs between two steps; NULL: nothing. */
+/* What differs between two steps that count as number n; NULL: nothing. */
 static const char *
-step_difference(const Transaction *a, int i, const Transaction *b, int j)
+step_difference(const Transaction *a, int i, const Transaction *b, int j, int n)
 {
 	if (strcmp(given_action(a, i), given_action(b, j)) != 0)
-		return "URL";
+		return psprintf("Step %d has another URL.", n);
 	if (a->core.type == DTM_SAGA && strcmp(a->compensate[i], b->compensate[j]) != 0)
-		return "compensation";
+		return psprintf("Step %d has another compensation.", n);
 	if (!same_payload(a->payload[i], b->payload[j]))
-		return "payload";
-	return same_options(transaction_step(a, i), transaction_step(b, j)) ? NULL : "options";
+		return psprintf("Step %d has another payload.", n);
+	return same_options(transaction_step(a, i), transaction_step(b, j)) ? NULL :
+		psprintf("Step %d has other options.", n);
 }
 
 const char *
@@ -167,14 +168,14 @@ request_steps_differ(const Transaction *a, const Transaction *b)
 
 	for (; i < a->core.nsteps && j < b->core.nsteps; n++)
 	{
-		const char *what = step_difference(a, i, b, j);
+		const char *difference = step_difference(a, i, b, j, n + 1);
 
-		if (what != NULL)
-			return psprintf("step %d differs in its %s", n + 1, what);
+		if (difference != NULL)
+			return difference;
 		i = next_step(a, i);
 		j = next_step(b, j);
 	}
 	if (i == a->core.nsteps && j == b->core.nsteps)
 		return NULL;
-	return "the numbers of steps differ";
+	return "The numbers of steps differ.";
 }
