@@ -148,8 +148,7 @@ dtm_edit_step(PG_FUNCTION_ARGS)
 	if (resumes)
 		api_decide(&outcome, trans, DTM_EVENT_RESUME, NULL, false);
 	store_update_branches(trans);
-	outcome_tell(&outcome, trans, GetCurrentTimestamp(), NULL);
-	dtm_announce(trans->id, trans->core.next_time);
+	api_tell(&outcome, trans);
 	store_add_act(trans->id, "edit step", of, reason, describe_edit(before, changes));
 	if (resumes)
 		store_add_act(trans->id, "resume", STORE_ACT_OF_ALL, reason, NULL);

@@ -315,12 +315,25 @@ api_act(Transaction *trans, DtmEventKind kind, const char *what, const char *rea
 	store_add_act(trans->id, what, STORE_ACT_OF_ALL, reason, NULL);
 }
 
+static void
+announce(const Transaction *trans)
+{
+	dtm_announce(trans->id, dtm_core_is_final(trans->core.status) ? DT_NOEND :
+				 trans->core.next_time);
+}
+
 void
 api_write(const Outcome *outcome, Transaction *trans)
 {
 	outcome_write(outcome, trans, GetCurrentTimestamp());
-	dtm_announce(trans->id, dtm_core_is_final(trans->core.status) ? DT_NOEND :
-				 trans->core.next_time);
+	announce(trans);
+}
+
+void
+api_tell(const Outcome *outcome, const Transaction *trans)
+{
+	outcome_tell(outcome, trans, GetCurrentTimestamp(), NULL);
+	announce(trans);
 }
 
 Transaction *

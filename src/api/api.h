@@ -87,6 +87,9 @@ extern void api_decide(Outcome *outcome, Transaction *trans, DtmEventKind kind,
  */
 extern void api_write(const Outcome *outcome, Transaction *trans);
 
+/* The same, of a row that has been written already, with its branches. */
+extern void api_tell(const Outcome *outcome, const Transaction *trans);
+
 /* Both. */
 extern void api_apply(Transaction *trans, DtmEventKind kind, const char *reason);
 
