@@ -34,6 +34,14 @@ loop_init(Loop *loop)
 	loop->now = clock_now();
 }
 
+/* A library may have closed it already, and it has left by itself. */
+static void
+forget(Loop *loop, int fd)
+{
+	if (epoll_ctl(loop->epoll, EPOLL_CTL_DEL, fd, NULL) < 0 && errno != ENOENT && errno != EBADF)
+		log_error("could not stop watching descriptor %d: %s", fd, strerror(errno));
+}
+
 void
 loop_watch(Loop *loop, Watch *watch, int fd, uint32_t events)
 {
@@ -45,7 +53,7 @@ loop_watch(Loop *loop, Watch *watch, int fd, uint32_t events)
 	if (watch->fd == fd)
 		op = EPOLL_CTL_MOD;
 	else if (watch->fd >= 0)
-		(void) epoll_ctl(loop->epoll, EPOLL_CTL_DEL, watch->fd, NULL);
+		forget(loop, watch->fd);
 	event.data.ptr = watch;
 	/* a library may have closed the socket, and opened another of this number */
 	if (epoll_ctl(loop->epoll, op, fd, &event) < 0 &&
@@ -63,7 +71,7 @@ void
 loop_unwatch(Loop *loop, Watch *watch)
 {
 	if (watch->fd >= 0)
-		(void) epoll_ctl(loop->epoll, EPOLL_CTL_DEL, watch->fd, NULL);
+		forget(loop, watch->fd);
 	watch->fd = -1;
 	watch->events = 0;
 }

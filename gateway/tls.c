@@ -46,7 +46,8 @@ tls_create(const char *certificate, const char *key, const char *ca)
 
 	if (context == NULL)
 		return fail(NULL, "set up TLS with", certificate);
-	(void) SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
+	if (SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) != 1)
+		return fail(context, "set the minimum version of TLS for", certificate);
 	(void) SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
 							   SSL_OP_CIPHER_SERVER_PREFERENCE);
 	(void) SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE |
