@@ -65,7 +65,7 @@ lint() {
 	cd "$SCRATCH/dtm"
 	exports || status=1
 	other_builds || status=1
-	if grep -nE '\b(p[k]ill|kill[a]ll)\b' -r scripts test t bench; then
+	if grep -nE '\b(p[k]ill|kill[a]ll)\b' -r scripts test t bench clients examples packaging gateway; then
 		echo "not ok - processes are ended by their ids"
 		status=1
 	else

@@ -116,7 +116,7 @@ my $due = 0;
 for my $n (1 .. 6)
 {
 	run_due($node, $due);
-	status_is('R-04', 'submitted', 'P P', join(' ', ('a') x $n), "what is neither success nor a final no ($n)");
+	status_is('R-04', 'submitted', 'P P', join(' ', ('a') x $n), "what is neither success nor a permanent failure ($n)");
 	$due = $due + 10 * 2**$n + 1;
 }
 run_due($node, $due);

@@ -60,7 +60,7 @@ is(sql("SELECT DISTINCT who, session_who FROM bank.seen"), 'app|app', 'as the ro
 is(sql("SELECT payload FROM bank.seen WHERE branch_id = '01'"), '{"name": "a", "amount": -30}', 'with its payload');
 
 as_app("SELECT dtm_submit('saga', ARRAY[bank.step('a', -30), bank.step('nobody', 30)], gid => 'refused')");
-is(sql("SELECT dtm_wait('refused')"), 'failed', 'DT409 is a final no');
+is(sql("SELECT dtm_wait('refused')"), 'failed', 'DT409 is a permanent failure');
 is(balances(), 'a 70, b 30', 'and what was done before is undone');
 is(results('refused'), '01 action SUCCESS, 02 action FAILURE, 01 compensate SUCCESS', 'what had no effect is not undone');
 is(branches_of($node, 'refused'), 'S S P F', 'statuses of the branches');

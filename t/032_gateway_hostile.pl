@@ -1,5 +1,5 @@
 # What a gateway has to withstand.  If this fails, a client that is broken or
-# ill-meant gets what it should not, or stops the others.
+# malicious gets what it should not, or stops the others.
 use strict;
 use warnings;
 use FindBin;

@@ -96,7 +96,7 @@ is(wait_for('order-3'), 'succeed', 'a provider that was down');
 }
 set('payments', busy => 2, retry_after => 1);
 order('order-4', 'tok_visa', '1 Main Street');
-is(wait_for('order-4'), 'failed', 'out of stock: a final no');
+is(wait_for('order-4'), 'failed', 'out of stock: a permanent failure');
 like(reason('order-4'), qr/out_of_stock/, 'the reason');
 is(lines('payments'), '', 'nothing is charged');
 

@@ -173,7 +173,7 @@ SQL
 is(wait_for('local'), 'succeed', 'functions');
 is(sql("SELECT dtm_result('local', 'number'), dtm_result('local', 'void'), dtm_result('local', 'echo')"), '42||{"n": 42, "seen": 42}', 'what they return is their result');
 is(wait_for('local-missing'), 'failed', 'a missing path');
-like(reason('local-missing'), qr/result at "\$\.number\.x" does not exist FAILURE$/, 'is a final no of a function, too');
+like(reason('local-missing'), qr/result at "\$\.number\.x" does not exist FAILURE$/, 'is a permanent failure of a function, too');
 
 # ---------- a compensation or message with a missing path is parked ----------
 

@@ -56,7 +56,7 @@ is(sql("SELECT dtm_status('commit')"), 'submitted', 'rolled back');
 sql("BEGIN; CREATE TABLE parcel (n int); SELECT dtm_complete('commit', 'ship'); COMMIT");
 is(wait_for('commit'), 'succeed', 'committed');
 
-# a final no
+# a permanent failure
 reply('/ship', { status => 202 });
 submit('no', 'saga', step('pay', '{}'), step('ship', '{"name": "ship", "complete_within": 3600}'));
 ok(accepted('no'), 'accepted');
@@ -74,7 +74,7 @@ is(sql(q{SELECT dtm_complete('undo', 'ship', 'compensate')}), 't', 'and complete
 is(wait_for('undo'), 'failed', 'the end');
 is(one_line('undo'), 'ship pay unpay unship', 'called once');
 
-# ---------- a final no of what cannot fail ----------
+# ---------- a permanent failure of what cannot fail ----------
 
 reply('/ship', { status => 202 }, { hold => 1, status => 200 }, { status => 202 });
 submit('refused', 'msg', "dtm_step('$busi/ship', options => '{\"name\": \"ship\", \"complete_within\": 3600}')", "dtm_step('$busi/tell')");
@@ -130,7 +130,7 @@ reply('/pay', { hold => 1 });
 submit('before-no', 'saga', step('pay', '{}'), step('ship', '{"name": "ship", "complete_within": 3600}'));
 sql(q{SELECT dtm_complete('before-no', 'ship', ok => false, result => '{"code": 4}')});
 release_replies();
-is(wait_for('before-no'), 'failed', 'a final no before the call');
+is(wait_for('before-no'), 'failed', 'a permanent failure before the call');
 like(reason('before-no'), qr/return failed: \{"code": 4\} FAILURE$/, 'the reason');
 
 # ---------- the deadline, and polling ----------

@@ -42,8 +42,8 @@ workflow_advance(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,
 
 /*
  * Whatever the client answers, it is the submit that counts (§6.3).  It is
- * called again after the base interval; after errors less and less often,
- * where dtm does not back off (R-45).
+ * called again after the base interval; after errors with exponential
+ * back-off, which dtm does not have here (R-45).
  */
 static void
 workflow_reply(DtmTrans *t, const DtmConfig *cfg, const DtmEvent *ev,

@@ -151,7 +151,7 @@ compensations_are_parked(void **state)
 	assert_string_equal(sim.stored.reason, "url:http://busi failed (attempts: 1): no luck");
 	assert_int_equal(sim_steer(&sim, (DtmEvent) {.kind = DTM_EVENT_ABORT, .steered = true}), DTM_REJECT_STATUS);
 	assert_true(sim.stored.parked);
-	/* a final no is not asked for again */
+	/* a permanent failure is not asked for again */
 	sim_request(&sim, DTM_EVENT_RESUME, NULL);
 	sim_wake(&sim);
 	assert_int_equal(reply_until_given_up(&sim, 0, DTM_RESULT_FAILURE), 1);
@@ -258,7 +258,7 @@ steps_of_messages_end_by_policy(void **state)
 	assert_int_equal(sim.stored.status, DTM_FAILED);
 	assert_string_equal(sim.stored.reason, "url:http://busi was discarded: no luck");
 
-	/* no limit, but a final no is one */
+	/* no limit, but a permanent failure is one */
 	start(&sim, DTM_MSG, 1, refused, 1);
 	for (int i = 0; i < 10; i++)
 	{

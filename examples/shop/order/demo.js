@@ -1,4 +1,4 @@
-// What the buttons "Break something" do. Nothing of it belongs into a service of yours.
+// What the buttons "Break something" do. Nothing of it belongs in a service of yours.
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import express from "express";
 import pg from "pg";
