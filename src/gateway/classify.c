@@ -1,5 +1,5 @@
 /*
- * outcome.c
+ * classify.c
  *		What errors are to the clients of the network API (§1.3).
  */
 #include "gateway/private.h"

@@ -1,5 +1,5 @@
 /*
- * alerts.c
+ * reasons.c
  *		What dtm.reasons_for_alerts() asks of C: which errors are the same, and
  *		what is in shared memory.
  */
