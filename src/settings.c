@@ -175,7 +175,7 @@ define_call_settings(void)
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("dtm.retry_interval_max",
 							"Sets the maximum time between two attempts to call a branch.",
-							"The time doubles with each attempt that fails, up to this.", &dtm_retry_interval_max, 3600000, MIN_RETRY_MS, MAX_MS,
+							"The time doubles with each attempt that fails, up to this maximum.", &dtm_retry_interval_max, 3600000, MIN_RETRY_MS, MAX_MS,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("dtm.timeout_to_fail",
 							"Sets the age at which a prepared global transaction times out.",
@@ -184,7 +184,7 @@ define_call_settings(void)
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("dtm.request_timeout",
 							"Sets the maximum time to wait for the response of a branch.",
-							"An attempt that takes longer has failed, and is repeated. The option request_timeout of a transaction or step comes first.", &dtm_request_timeout, 3000, 1, DTM_MAX_REQUEST_TIMEOUT,
+							"An attempt that takes longer has failed, and is repeated. The option request_timeout of a transaction or step overrides this setting.", &dtm_request_timeout, 3000, 1, DTM_MAX_REQUEST_TIMEOUT,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("dtm.max_requests",
 							"Sets the maximum number of requests that a coordinator has in flight.",
@@ -227,12 +227,12 @@ define_alert_settings(void)
 {
 	DefineCustomIntVariable("dtm.alert_retry_limit",
 							"Sets the number of consecutive failures after which a global transaction is listed in dtm.stuck.",
-							"It is then a reason for an alert.",
+							"A global transaction that is listed there is a reason for an alert.",
 							&dtm_alert_retry_limit, 3, 1, INT_MAX,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("dtm.stuck_after",
 							"Sets the time after which a branch that answers ONGOING is listed in dtm.stuck.",
-							"It is then a reason for an alert, as is a prepared transaction that is listed in dtm.orphans for so long. 0 means at once.",
+							"A branch that is listed there is a reason for an alert, as is a prepared transaction that is listed in dtm.orphans for so long. 0 means at once.",
 							&dtm_stuck_after, 600000, 0, MAX_MS,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("dtm.alert_after",
@@ -282,7 +282,7 @@ define_gateway_settings(void)
 							   PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("dtm.gateway_sql_roles",
 							   "Sets the roles whose requests through the gateway may name functions as steps.",
-							   "A list of role names. Empty means that no role's may.",
+							   "A list of role names. Empty means none.",
 							   &dtm_gateway_sql_roles, "",
 							   PGC_SUSET, GUC_LIST_INPUT, NULL, NULL, NULL);
 }

@@ -4,12 +4,12 @@
  *
  * - CREATE, ALTER and DROP EXTENSION dtm: coordinators must start, check the
  *   version, or exit.
- * - DROP EXTENSION dtm may need locks that a function has which is called as a
- *   branch: such functions are ended.
+ * - DROP EXTENSION dtm: coordinators leave before its tables are locked, and
+ *   functions that are called as branches are ended, because they may have locks
+ *   that the command needs.
  * - DROP DATABASE, renaming or moving a database, and using it as a template
  *   need a database without connections: its coordinators leave during the
  *   command.
- * - DROP EXTENSION dtm: coordinators leave before its tables are locked.
  * - PREPARE TRANSACTION and COMMIT PREPARED: a prepared transaction that has
  *   submitted something is announced when it commits (prepared.c).
  */
