@@ -109,7 +109,7 @@ parse_line(char *text, HbaLine ***last)
 	if (strcmp(fields[0], "all") != 0)
 		line->listener = xstrdup(fields[0]);
 	if (!parse_address(fields[1], line))
-		return "malformed address: it is all, or an address with or without /bits";
+		return "malformed address: expected all, or an address with or without /bits";
 	problem = parse_method(fields[2], fields[3], line);
 	return problem;
 }

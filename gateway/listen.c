@@ -231,7 +231,7 @@ server_listen(Server *server, const char *name, SSL_CTX *tls,
 
 	if (!split_name(name, host, sizeof(host), port, sizeof(port)))
 	{
-		log_error("malformed address \"%s\": it is host:port, or host:port/tls", name);
+		log_error("malformed address \"%s\": expected host:port or host:port/tls", name);
 		return false;
 	}
 	rc = getaddrinfo(host[0] ? host : NULL, port, &hints, &addresses);

@@ -34,7 +34,7 @@ fail(SSL_CTX *context, const char *what, const char *file)
 	char		reason[256];
 
 	ERR_error_string_n(ERR_get_error(), reason, sizeof(reason));
-	log_error("could not %s \"%s\": %s", what, file, reason);
+	log_error("%s \"%s\": %s", what, file, reason);
 	SSL_CTX_free(context);
 	return NULL;
 }
@@ -45,23 +45,23 @@ tls_create(const char *certificate, const char *key, const char *ca)
 	SSL_CTX    *context = SSL_CTX_new(TLS_server_method());
 
 	if (context == NULL)
-		return fail(NULL, "set up TLS with", certificate);
+		return fail(NULL, "could not set up TLS with", certificate);
 	if (SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) != 1)
-		return fail(context, "set the minimum version of TLS for", certificate);
+		return fail(context, "could not set the minimum version of TLS for", certificate);
 	(void) SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
 							   SSL_OP_CIPHER_SERVER_PREFERENCE);
 	(void) SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE |
 							SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
 	if (SSL_CTX_use_certificate_chain_file(context, certificate) != 1)
-		return fail(context, "load certificate", certificate);
+		return fail(context, "could not load certificate", certificate);
 	if (SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) != 1 ||
 		SSL_CTX_check_private_key(context) != 1)
-		return fail(context, "load key", key);
+		return fail(context, "could not load key", key);
 	SSL_CTX_set_alpn_select_cb(context, choose_protocol, NULL);
 	if (ca != NULL)
 	{
 		if (SSL_CTX_load_verify_locations(context, ca, NULL) != 1)
-			return fail(context, "load certificate authorities", ca);
+			return fail(context, "could not load certificate authorities", ca);
 		SSL_CTX_set_client_CA_list(context, SSL_load_client_CA_file(ca));
 		/* whether one is needed is said by gateway.hba */
 		SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
