@@ -156,15 +156,15 @@ note(void *arg, const char *path, JsonbValue *value)
 {
 	value->type = jbvNull;
 	if (path[0] == '$')
-		*(bool *) arg = true;
+		*(volatile bool *) arg = true;
 }
 
 bool
 result_has_reference(const bytea *payload)
 {
 	MemoryContext context = CurrentMemoryContext;
-	bool		found = false;
-	References	references = {note, &found};
+	volatile bool found = false;
+	References	references = {note, unvolatize(bool *, &found)};
 
 	if (!result_is_in_payload(payload))
 		return false;
