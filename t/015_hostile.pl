@@ -161,6 +161,8 @@ sub attempt
 
 like(alter("'nonsense'"), qr/invalid value for parameter "dtm.forbidden_addresses": "nonsense".*"nonsense" is not an address, a network, loopback, link-local or private/s, 'a list that makes no sense is refused');
 is(alter("'link-local, private, 192.0.2.0/24'"), '', 'a list');
+# the server has just closed connections, and libcurl gives up if five of them are dead
+for (1 .. 20) { last if attempt("loopback-0-$_", "$url/ok") eq 'SUCCESS|'; }
 is(attempt('loopback-1', "$url/ok"), 'SUCCESS|', 'what is not on it can be called');
 alter("'loopback, link-local'");
 is(attempt('loopback-2', "$url/ok"), 'ERROR|address 127.0.0.1 is forbidden by dtm.forbidden_addresses', 'what is on it can not, on a connection that is there');
