@@ -101,7 +101,7 @@ show_failures() {
 
 	grep -hE 'PANIC|TRAP|FATAL|ERROR' tmp_check/log/*.log | tail -40 || true
 	for log in tmp_check/log/regress_log_*; do
-		grep -qE '(^|[ )])1\.\.[0-9]+' "$log" || { echo "== $log ends"; tail -n 20 "$log"; }
+		! grep -q 'Looks like your test exited with' "$log" || { echo "== $log ends"; tail -n 20 "$log"; }
 	done
 }
 

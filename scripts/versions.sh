@@ -58,7 +58,7 @@ try() {
 	# from 17 on there is what it needs
 	inside "$root" perl /dtm/scripts/indent.pl --check || return 1
 	inside "$root" PG_MAJOR="$2" bash /dtm/scripts/check.sh unit regress tap 2>&1 | tee "$log" |
-		grep --line-buffered -E '^not ok|^#  |FAILED|Wstat|rror:|skipped|left out|leaves out|there is no package|^[0-9]+ passed, ' || true
+		grep --line-buffered -E '^not ok|^#   +(Failed test|got:|expected:)|FAILED|Wstat|rror:|skipped|left out|leaves out|there is no package|^[0-9]+ passed, ' || true
 	! tail -1 "$log" | grep -q ' passed, 0 failed' || return 0
 	tail -n 80 "$log"
 	return 1

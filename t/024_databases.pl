@@ -70,7 +70,7 @@ for my $setting (
 	'idle_in_transaction_session_timeout = 1', 'idle_session_timeout = 1', 'exit_on_error = on', 'row_security = off',
 	'enable_indexscan = off', 'enable_nestloop = off', 'plan_cache_mode = force_custom_plan', 'jit_above_cost = 0',
 	'bytea_output = escape', "DateStyle = 'SQL, DMY'", 'IntervalStyle = sql_standard', "TimeZone = 'Asia/Tokyo'",
-	'standard_conforming_strings = off', 'transform_null_equals = on', 'extra_float_digits = -15', 'synchronous_commit = off',
+	(map { $node->pg_version < '19devel' ? $_ : () } 'standard_conforming_strings = off'), 'transform_null_equals = on', 'extra_float_digits = -15', 'synchronous_commit = off',
 	"client_encoding = 'LATIN1'", 'quote_all_identifiers = on', "default_tablespace = ''", 'array_nulls = off', 'log_min_messages = panic',
 	(map { $node->pg_version >= 17 ? $_ : () } 'transaction_timeout = 1'))
 {
